@@ -1,0 +1,69 @@
+#include "base/alloc.h"
+
+#include "base/assert.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Per thread, so that the torture runs of one test do not reach into RocksDB's or libuv's threads. */
+static _Thread_local uint64_t asked;
+static _Thread_local uint64_t fail_at;
+static _Thread_local int fail_sticky;
+
+uint64_t bnd_alloc_fail_at(uint64_t n, int sticky) {
+    uint64_t before = asked;
+    asked = 0;
+    fail_at = n;
+    fail_sticky = sticky;
+    return before;
+}
+
+static int refused(void) {
+    asked++;
+    return fail_at != 0 && (fail_sticky ? asked >= fail_at : asked == fail_at);
+}
+
+void *bnd_alloc(size_t bytes) {
+    return refused() ? NULL : malloc(bytes == 0 ? 1 : bytes);
+}
+
+void *bnd_zalloc(size_t bytes) {
+    return refused() ? NULL : calloc(1, bytes == 0 ? 1 : bytes);
+}
+
+void *bnd_calloc(size_t count, size_t bytes) {
+    size_t total = 0;
+    if (__builtin_mul_overflow(count, bytes, &total)) {
+        return NULL;
+    }
+    return bnd_zalloc(total);
+}
+
+void *bnd_realloc(void *memory, size_t bytes) {
+    return refused() ? NULL : realloc(memory, bytes == 0 ? 1 : bytes);
+}
+
+void *bnd_alloc_aligned(size_t alignment, size_t bytes) {
+    BND_ASSERT(alignment >= sizeof(void *) && (alignment & (alignment - 1)) == 0);
+    void *memory = NULL;
+    if (refused() || posix_memalign(&memory, alignment, bytes == 0 ? alignment : bytes) != 0) {
+        return NULL;
+    }
+    return memory;
+}
+
+void *bnd_memdup(const void *data, size_t bytes) {
+    void *copy = bnd_alloc(bytes);
+    if (copy != NULL && bytes > 0) {
+        memcpy(copy, data, bytes);
+    }
+    return copy;
+}
+
+char *bnd_strdup(const char *text) {
+    return bnd_memdup(text, strlen(text) + 1);
+}
+
+void bnd_free(void *memory) {
+    free(memory);
+}

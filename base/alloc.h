@@ -1,0 +1,47 @@
+/* Allocation. Everything Bindery allocates goes through here, so that tests can fail allocation n.
+ * (What libraries allocate inside themselves does not; libraft is given these functions.) Thread-safe. */
+#ifndef BND_BASE_ALLOC_H
+#define BND_BASE_ALLOC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Return owned memory, or NULL. bnd_zalloc and bnd_calloc zero it; bnd_calloc checks the product. Size 0
+ * returns a pointer that may be freed. */
+void *bnd_alloc(size_t bytes) __attribute__((malloc, alloc_size(1)));
+void *bnd_zalloc(size_t bytes) __attribute__((malloc, alloc_size(1)));
+void *bnd_calloc(size_t count, size_t bytes) __attribute__((malloc, alloc_size(1, 2)));
+
+/* As realloc: on failure returns NULL and the old block stays the caller's. */
+void *bnd_realloc(void *memory, size_t bytes) __attribute__((alloc_size(2)));
+
+/* Returns owned memory aligned to `alignment` (a power of two), or NULL. Freed by bnd_free. */
+void *bnd_alloc_aligned(size_t alignment, size_t bytes) __attribute__((alloc_size(2)));
+
+/* Returns an owned copy of a string or of `bytes` bytes, or NULL. */
+char *bnd_strdup(const char *text);
+void *bnd_memdup(const void *data, size_t bytes);
+
+/* NULL allowed. */
+void bnd_free(void *memory);
+
+/* Test only: the n-th allocation from now on this thread (n = 1 is the next) returns NULL, and so do all
+ * after it if `sticky`. n = 0 switches it off. Returns how many allocations were asked for since the last
+ * call. */
+uint64_t bnd_alloc_fail_at(uint64_t n, int sticky);
+
+/* Frees the variable when the scope ends: `BND_AUTO char *name = bnd_strdup(...)`. */
+#define BND_AUTO __attribute__((cleanup(bnd_auto_free)))
+static inline void bnd_auto_free(void *pointer_to_pointer) {
+    bnd_free(*(void **)pointer_to_pointer);
+}
+
+/* Hands over what BND_AUTO holds: `*out = BND_TAKE(name)`. */
+#define BND_TAKE(variable)                                                                         \
+    __extension__({                                                                                \
+        __typeof__(variable) taken_ = (variable);                                                  \
+        (variable) = NULL;                                                                         \
+        taken_;                                                                                    \
+    })
+
+#endif
