@@ -87,6 +87,14 @@ int bnd_error_set(struct bnd_error *err, int code, const char *fmt, ...) {
     return code;
 }
 
+/* Puts text at `used`, cut to what fits. */
+static void append_cut(char *message, size_t used, const char *text) {
+    size_t room = BND_ERROR_MESSAGE_MAX - 1 - used;
+    size_t len = strlen(text) < room ? strlen(text) : room;
+    memcpy(message + used, text, len);
+    message[used + len] = 0;
+}
+
 int bnd_error_wrap(struct bnd_error *err, int code, const char *fmt, ...) {
     if (err == NULL) {
         return code;
@@ -97,10 +105,9 @@ int bnd_error_wrap(struct bnd_error *err, int code, const char *fmt, ...) {
     va_start(args, fmt);
     int used = vsnprintf(err->message, sizeof err->message, fmt, args);
     va_end(args);
-    if (used >= 0 && (size_t)used + 3 < sizeof err->message) {
-        size_t room = sizeof err->message - (size_t)used;
-        int rest = snprintf(err->message + used, room, ": %s", inner);
-        (void)rest; /* cut is allowed */
+    if (used >= 0 && (size_t)used < sizeof err->message) {
+        append_cut(err->message, (size_t)used, ": ");
+        append_cut(err->message, strlen(err->message), inner);
     }
     err->code = code;
     return code;
