@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Per thread, so that the torture runs of one test do not reach into RocksDB's or libuv's threads. */
+/* Per thread, so that the torture runs of one test do not reach into RocksDB's or libuv's threads.
+ */
 static _Thread_local uint64_t asked;
 static _Thread_local uint64_t fail_at;
 static _Thread_local int fail_sticky;

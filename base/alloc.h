@@ -1,13 +1,14 @@
 /* Allocation. Everything Bindery allocates goes through here, so that tests can fail allocation n.
- * (What libraries allocate inside themselves does not; libraft is given these functions.) Thread-safe. */
+ * (What libraries allocate inside themselves does not; libraft is given these functions.)
+ * Thread-safe. */
 #ifndef BND_BASE_ALLOC_H
 #define BND_BASE_ALLOC_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Return owned memory, or NULL. bnd_zalloc and bnd_calloc zero it; bnd_calloc checks the product. Size 0
- * returns a pointer that may be freed. */
+/* Return owned memory, or NULL. bnd_zalloc and bnd_calloc zero it; bnd_calloc checks the product.
+ * Size 0 returns a pointer that may be freed. */
 void *bnd_alloc(size_t bytes) __attribute__((malloc, alloc_size(1)));
 void *bnd_zalloc(size_t bytes) __attribute__((malloc, alloc_size(1)));
 void *bnd_calloc(size_t count, size_t bytes) __attribute__((malloc, alloc_size(1, 2)));
@@ -25,9 +26,9 @@ void *bnd_memdup(const void *data, size_t bytes);
 /* NULL allowed. */
 void bnd_free(void *memory);
 
-/* Test only: the n-th allocation from now on this thread (n = 1 is the next) returns NULL, and so do all
- * after it if `sticky`. n = 0 switches it off. Returns how many allocations were asked for since the last
- * call. */
+/* Test only: the n-th allocation from now on this thread (n = 1 is the next) returns NULL, and so
+ * do all after it if `sticky`. n = 0 switches it off. Returns how many allocations were asked for
+ * since the last call. */
 uint64_t bnd_alloc_fail_at(uint64_t n, int sticky);
 
 /* Frees the variable when the scope ends: `BND_AUTO char *name = bnd_strdup(...)`. */

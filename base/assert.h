@@ -1,9 +1,11 @@
-/* Asserts that stay on in release. Bytes from disk or network are never asserted: they are BND_CORRUPT. */
+/* Asserts that stay on in release. Bytes from disk or network are never asserted: they are
+ * BND_CORRUPT. */
 #ifndef BND_BASE_ASSERT_H
 #define BND_BASE_ASSERT_H
 
 /* Prints "file:line: function: assertion `text' failed" to stderr and aborts. */
-_Noreturn void bnd_assert_failed(const char *text, const char *file, int line, const char *function);
+_Noreturn void bnd_assert_failed(const char *text, const char *file, int line,
+                                 const char *function);
 
 #define BND_ASSERT(condition)                                                                      \
     ((condition) ? (void)0 : bnd_assert_failed(#condition, __FILE__, __LINE__, __func__))

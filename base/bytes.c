@@ -1,4 +1,5 @@
-/* Bytes: growable buffers and readers. Invariant of struct bnd_buf: len <= cap; data is NULL only if cap is 0. */
+/* Bytes: growable buffers and readers. Invariant of struct bnd_buf: len <= cap; data is NULL only
+ * if cap is 0. */
 #include "base/bytes.h"
 
 #include "base/alloc.h"

@@ -1,7 +1,8 @@
 /* Bytes: slices, growable buffers, and the little-endian codecs of every disk and wire format.
  *
- * Integers on disk and on the wire are read and written only through these functions, never by copying
- * structs. Keys in ordered maps use the big-endian forms, so that byte order is number order. */
+ * Integers on disk and on the wire are read and written only through these functions, never by
+ * copying structs. Keys in ordered maps use the big-endian forms, so that byte order is number
+ * order. */
 #ifndef BND_BASE_BYTES_H
 #define BND_BASE_BYTES_H
 
@@ -31,8 +32,8 @@ static inline bool bnd_slice_starts(struct bnd_slice s, struct bnd_slice prefix)
     return s.len >= prefix.len && (prefix.len == 0 || memcmp(s.data, prefix.data, prefix.len) == 0);
 }
 
-/* A growable buffer. Zero-initialised is empty. An append that cannot get memory sets `failed` and changes
- * nothing; later appends are ignored: check once, at the end. */
+/* A growable buffer. Zero-initialised is empty. An append that cannot get memory sets `failed` and
+ * changes nothing; later appends are ignored: check once, at the end. */
 struct bnd_buf {
     uint8_t *data;
     size_t len;
@@ -46,7 +47,8 @@ bool bnd_buf_reserve(struct bnd_buf *buf, size_t more);
 void bnd_buf_append(struct bnd_buf *buf, const void *data, size_t len);
 void bnd_buf_append_slice(struct bnd_buf *buf, struct bnd_slice s);
 void bnd_buf_append_str(struct bnd_buf *buf, const char *text);
-void bnd_buf_printf(struct bnd_buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void bnd_buf_printf(struct bnd_buf *buf, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 void bnd_buf_u8(struct bnd_buf *buf, uint8_t v);
 void bnd_buf_u16(struct bnd_buf *buf, uint16_t v);
 void bnd_buf_u32(struct bnd_buf *buf, uint32_t v);
@@ -60,8 +62,8 @@ static inline struct bnd_slice bnd_buf_slice(const struct bnd_buf *buf) {
 }
 #define BND_AUTO_BUF __attribute__((cleanup(bnd_buf_free)))
 
-/* A reader over a slice. A read past the end sets `failed` and returns zeros or empty slices; later reads
- * too: check once, at the end, with bnd_reader_done. */
+/* A reader over a slice. A read past the end sets `failed` and returns zeros or empty slices; later
+ * reads too: check once, at the end, with bnd_reader_done. */
 struct bnd_reader {
     struct bnd_slice rest;
     bool failed;

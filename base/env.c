@@ -3,7 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-void bnd_log(struct bnd_env *env, enum bnd_log_level level, const char *component, const char *fmt, ...) {
+void bnd_log(struct bnd_env *env, enum bnd_log_level level, const char *component, const char *fmt,
+             ...) {
     char line[1001];
     va_list args;
     va_start(args, fmt);

@@ -1,9 +1,9 @@
 /* Errors: one table of codes, one way to make a message.
  *
- * A function returns 0 or a negative `enum bnd_code`. Where a message helps the caller it takes a last
- * parameter `struct bnd_error *err`, which may be NULL; outputs are untouched on failure. Only BND_FAIL
- * creates an error, so that code and message cannot drift apart; BND_WRAP adds context on the way up.
- * Libraries return errors and do not log; node/ and gateway/ log. */
+ * A function returns 0 or a negative `enum bnd_code`. Where a message helps the caller it takes a
+ * last parameter `struct bnd_error *err`, which may be NULL; outputs are untouched on failure. Only
+ * BND_FAIL creates an error, so that code and message cannot drift apart; BND_WRAP adds context on
+ * the way up. Libraries return errors and do not log; node/ and gateway/ log. */
 #ifndef BND_BASE_ERROR_H
 #define BND_BASE_ERROR_H
 
@@ -12,7 +12,8 @@ enum bnd_class {
     BND_CLASS_OK,
     BND_CLASS_RETRY,   /* certainly not executed; the same call may succeed later */
     BND_CLASS_UNKNOWN, /* may or may not have been executed */
-    BND_CLASS_CALLER,  /* the request is wrong, or the thing is not there: retrying changes nothing */
+    BND_CLASS_CALLER,  /* the request is wrong, or the thing is not there: retrying changes nothing
+                        */
     BND_CLASS_FULL,    /* a bound was met; retry after space or time */
     BND_CLASS_CORRUPT, /* stored or received bytes are damaged */
     BND_CLASS_BUG,     /* the environment or the program is broken */
@@ -69,14 +70,16 @@ const char *bnd_code_name(int code);
 /* Returns what a caller can do about a code; BND_CLASS_BUG for a number that is none. */
 enum bnd_class bnd_code_class(int code);
 
-/* Maps an errno value (positive) to a code: ENOSPC and EDQUOT to NOSPACE, ENOENT to NOTFOUND, ... else IO. */
+/* Maps an errno value (positive) to a code: ENOSPC and EDQUOT to NOSPACE, ENOENT to NOTFOUND, ...
+ * else IO. */
 int bnd_code_from_errno(int error);
 
 /* Sets *err (NULL allowed) and returns code. Use through BND_FAIL. */
 int bnd_error_set(struct bnd_error *err, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Puts "<context>: " before the message of *err (NULL allowed), keeps its code and returns `code`. */
+/* Puts "<context>: " before the message of *err (NULL allowed), keeps its code and returns `code`.
+ */
 int bnd_error_wrap(struct bnd_error *err, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

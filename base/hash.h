@@ -1,4 +1,5 @@
-/* Hashes for placement and integrity: XXH3 (xxHash 0.8 format, frozen since 0.8.0). Not cryptographic. */
+/* Hashes for placement and integrity: XXH3 (xxHash 0.8 format, frozen since 0.8.0). Not
+ * cryptographic. */
 #ifndef BND_BASE_HASH_H
 #define BND_BASE_HASH_H
 

@@ -1,4 +1,5 @@
-/* Intrusive doubly linked lists. A node is in at most one list; zero-initialised nodes are in none. */
+/* Intrusive doubly linked lists. A node is in at most one list; zero-initialised nodes are in none.
+ */
 #ifndef BND_BASE_QUEUE_H
 #define BND_BASE_QUEUE_H
 
@@ -47,6 +48,6 @@ static inline struct bnd_link *bnd_list_pop(struct bnd_link *head) {
     return first;
 }
 #define BND_CONTAINER(pointer, type, member)                                                       \
-    ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 #endif

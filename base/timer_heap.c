@@ -1,4 +1,5 @@
-/* Invariant: slots[i]->place == i for 1 <= i <= count, and no slot is before its parent slots[i / 2]. */
+/* Invariant: slots[i]->place == i for 1 <= i <= count, and no slot is before its parent slots[i /
+ * 2]. */
 #include "base/timer_heap.h"
 
 #include "base/alloc.h"

@@ -1,5 +1,5 @@
-/* A heap of struct bnd_timer, for implementations of struct bnd_env. Timers due at the same time fire in the
- * order in which they were started. Not thread-safe. */
+/* A heap of struct bnd_timer, for implementations of struct bnd_env. Timers due at the same time
+ * fire in the order in which they were started. Not thread-safe. */
 #ifndef BND_BASE_TIMER_HEAP_H
 #define BND_BASE_TIMER_HEAP_H
 

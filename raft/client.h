@@ -1,10 +1,11 @@
 /* The shard client: one call to a group, wherever its leader is (architecture 5, "Requests").
  *
- * Every service and the gateway talk to groups through it. A write is minted one request id and one deadline and
- * is retried under them, with bounded, jittered waits, over leader changes, broken connections and overload,
- * until it has an outcome or its time is over; a read is asked again freely. On a node without storage
- * (gateway process) host is NULL and every call goes over the mesh. The same file serves BND_RPC_SHARD: it
- * proposes or reads on this node for callers elsewhere, and answers BND_NOTLEADER with a hint. */
+ * Every service and the gateway talk to groups through it. A write is minted one request id and one
+ * deadline and is retried under them, with bounded, jittered waits, over leader changes, broken
+ * connections and overload, until it has an outcome or its time is over; a read is asked again
+ * freely. On a node without storage (gateway process) host is NULL and every call goes over the
+ * mesh. The same file serves BND_RPC_SHARD: it proposes or reads on this node for callers
+ * elsewhere, and answers BND_NOTLEADER with a hint. */
 #ifndef BND_RAFT_CLIENT_H
 #define BND_RAFT_CLIENT_H
 
@@ -21,8 +22,10 @@ struct bnd_shard_client_config {
     size_t bytes_max;           /* 0: 64 MiB of requests under way */
 };
 
-int bnd_shard_client_create(const struct bnd_shard_client_config *config, struct bnd_shard_client **out);
-/* Answers what is under way with BND_CANCELED (reads) or BND_UNKNOWN (writes), then frees. NULL allowed. */
+int bnd_shard_client_create(const struct bnd_shard_client_config *config,
+                            struct bnd_shard_client **out);
+/* Answers what is under way with BND_CANCELED (reads) or BND_UNKNOWN (writes), then frees. NULL
+ * allowed. */
 void bnd_shard_client_destroy(struct bnd_shard_client *client);
 
 /* Where a group's replicas are, by the newest shard map. Calls already under way follow. */
@@ -32,9 +35,9 @@ void bnd_shard_client_members(struct bnd_shard_client *client, uint64_t gid, con
 enum bnd_shard_call_kind { BND_SHARD_READ, BND_SHARD_WRITE };
 
 struct bnd_shard_call {
-    /* status 0 or the state machine's code, with its reply (borrowed until cb returns); or, with an empty reply:
-     * BND_UNAVAILABLE (certainly not executed: no leader, overload), BND_UNKNOWN (a write whose outcome could
-     * not be learnt in time), BND_TOOBIG, BND_CANCELED. */
+    /* status 0 or the state machine's code, with its reply (borrowed until cb returns); or, with an
+     * empty reply: BND_UNAVAILABLE (certainly not executed: no leader, overload), BND_UNKNOWN (a
+     * write whose outcome could not be learnt in time), BND_TOOBIG, BND_CANCELED. */
     void (*cb)(struct bnd_shard_call *call, int status, struct bnd_slice reply);
     void *data;
     /* private */
@@ -42,11 +45,12 @@ struct bnd_shard_call {
     void *priv[4];
 };
 
-/* Sends `parts` (copied, joined) to the state machine of gid: apply for WRITE, read for READ. timeout_ns: how
- * long it may wait for a leader and an answer; at most 30 s, 0: 15 s. BND_FULL: bound met, cb never called. */
+/* Sends `parts` (copied, joined) to the state machine of gid: apply for WRITE, read for READ.
+ * timeout_ns: how long it may wait for a leader and an answer; at most 30 s, 0: 15 s. BND_FULL:
+ * bound met, cb never called. */
 int bnd_shard_call(struct bnd_shard_client *client, struct bnd_shard_call *call,
-                   enum bnd_shard_call_kind kind, uint64_t gid, const struct bnd_slice *parts, size_t count,
-                   uint64_t timeout_ns);
+                   enum bnd_shard_call_kind kind, uint64_t gid, const struct bnd_slice *parts,
+                   size_t count, uint64_t timeout_ns);
 /* Forgets a call: cb will not come. A write may still be executed. Idempotent. */
 void bnd_shard_call_cancel(struct bnd_shard_call *call);
 

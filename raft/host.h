@@ -2,13 +2,14 @@
  * (architecture 4-7; reference: raft/README.md).
  *
  * What it promises its users:
- *  1. A proposal answered 0 (or with the state machine's own code) is committed, applied and written here, and
- *     survives the loss of any minority of the group's voters.
+ *  1. A proposal answered 0 (or with the state machine's own code) is committed, applied and
+ * written here, and survives the loss of any minority of the group's voters.
  *  2. A request id is executed at most once; a retry gets the first outcome (raft/dedupe).
  *  3. A read answered 0 sees everything acknowledged anywhere before it began (batched read index).
- *  4. An outcome is never guessed: BND_NOTLEADER, BND_BUSY and BND_FULL mean certainly not executed;
- *     BND_UNKNOWN and BND_EXPIRED mean that only the request id can tell.
- *  5. Whatever cannot be handled safely stops the node through `fatal`, after the journal is in order. */
+ *  4. An outcome is never guessed: BND_NOTLEADER, BND_BUSY and BND_FULL mean certainly not
+ * executed; BND_UNKNOWN and BND_EXPIRED mean that only the request id can tell.
+ *  5. Whatever cannot be handled safely stops the node through `fatal`, after the journal is in
+ * order. */
 #ifndef BND_RAFT_HOST_H
 #define BND_RAFT_HOST_H
 
@@ -19,7 +20,8 @@
 #include "raft/fsm.h"
 
 #define BND_RAFT_MEMBERS_MAX 16
-#define BND_RAFT_COMMAND_MAX (1u << 20) /* one command; entries of several are cut near entry_bytes_max */
+#define BND_RAFT_COMMAND_MAX                                                                       \
+    (1u << 20) /* one command; entries of several are cut near entry_bytes_max */
 
 struct bnd_raft_host;
 
@@ -30,57 +32,67 @@ struct bnd_raft_member {
     enum bnd_raft_role role;
 };
 
-/* The guards of raft/guard.h, as bits: all on in production; the simulator switches them off one by one. */
+/* The guards of raft/guard.h, as bits: all on in production; the simulator switches them off one by
+ * one. */
 #define BND_RAFT_GUARDS_ALL UINT32_MAX
 
 struct bnd_raft_host_config {
-    struct bnd_env *env;    /* all borrowed for the host's life */
+    struct bnd_env *env; /* all borrowed for the host's life */
     struct bnd_mesh *mesh;
     struct bnd_rpc *rpc;
     struct bnd_state *state;
-    const char *journal_dir; /* copied; the host owns the journal */
+    const char *journal_dir;      /* copied; the host owns the journal */
     size_t journal_segment_bytes; /* 0: the journal's default */
     uint64_t cluster_id;
     uint64_t node_id;
     uint32_t heartbeat_ms;  /* 0: 100 */
     uint32_t election_ms;   /* 0: 1,000; each wait is drawn from [election, 2 x election] */
     uint32_t guards;        /* BND_RAFT_GUARDS_ALL */
-    size_t entry_bytes_max;       /* 0: 256 KiB: proposals of one pass are coalesced up to this */
-    size_t proposals_bytes_max;   /* 0: 32 MiB waiting or in flight on this node; beyond it BND_FULL */
+    size_t entry_bytes_max; /* 0: 256 KiB: proposals of one pass are coalesced up to this */
+    size_t
+        proposals_bytes_max; /* 0: 32 MiB waiting or in flight on this node; beyond it BND_FULL */
     size_t proposals_group_bytes_max; /* 0: 8 MiB, likewise per group */
-    size_t log_bytes_group_max;   /* 0: 1 MiB of retained log in RAM per group before it is compacted */
+    size_t
+        log_bytes_group_max; /* 0: 1 MiB of retained log in RAM per group before it is compacted */
     size_t log_bytes_node_max;    /* 0: 64 MiB over all groups */
-    size_t unpersisted_bytes_max; /* 0: 64 MiB of state above the persisted tuple before a persist is asked */
-    size_t dedupe_entries_max;    /* 0: 65,536 request ids per group; the same on every node of a cluster */
+    size_t unpersisted_bytes_max; /* 0: 64 MiB of state above the persisted tuple before a persist
+                                     is asked */
+    size_t dedupe_entries_max;    /* 0: 65,536 request ids per group; the same on every node of a
+                                     cluster */
 
     void *owner;
     /* Makes the state machine of a group of this kind (host takes it; closed by its ops). */
     int (*fsm_make)(void *owner, uint64_t gid, struct bnd_fsm *out, struct bnd_error *err);
-    /* A Raft message came for a group that this node does not have: may it be made, empty, to be filled by its
-     * leader? (from is an authenticated member of the cluster.) */
+    /* A Raft message came for a group that this node does not have: may it be made, empty, to be
+     * filled by its leader? (from is an authenticated member of the cluster.) */
     bool (*group_wanted)(void *owner, uint64_t gid, uint64_t from);
-    /* Something changed in a group here: role, leader, term, members. For metrics and waiting calls. */
+    /* Something changed in a group here: role, leader, term, members. For metrics and waiting
+     * calls. */
     void (*group_changed)(void *owner, uint64_t gid);
     /* Final: the process must stop with status 75 and this reason. Nothing is answered after it. */
     void (*fatal)(void *owner, const struct bnd_error *why);
 };
 
-/* Opens journal and state, recovers every group and starts them. Blocking (start-up). On success *out is owned
- * by the caller. Errors: those of bnd_journal_open; BND_CORRUPT when journal and state do not fit together. */
+/* Opens journal and state, recovers every group and starts them. Blocking (start-up). On success
+ * *out is owned by the caller. Errors: those of bnd_journal_open; BND_CORRUPT when journal and
+ * state do not fit together. */
 int bnd_raft_host_create(const struct bnd_raft_host_config *config, struct bnd_raft_host **out,
                          struct bnd_error *err);
 
-/* Stops all groups; every proposal and read under way is answered BND_UNKNOWN or BND_CANCELED first; journal
- * writes under way are finished; then `closed`, last. Does not close mesh, rpc or state. */
+/* Stops all groups; every proposal and read under way is answered BND_UNKNOWN or BND_CANCELED
+ * first; journal writes under way are finished; then `closed`, last. Does not close mesh, rpc or
+ * state. */
 void bnd_raft_host_close(struct bnd_raft_host *host, void (*closed)(void *data), void *data);
 
-/* Makes a new group with these members (this node among them as a voter), durably, before it returns control
- * to `done` (later, on the loop). Only for the first node of a cluster, or once by each member alike. BND_EXISTS. */
-int bnd_raft_group_bootstrap(struct bnd_raft_host *host, uint64_t gid, const struct bnd_raft_member *members,
-                             size_t count, void (*done)(void *data, int status), void *data);
+/* Makes a new group with these members (this node among them as a voter), durably, before it
+ * returns control to `done` (later, on the loop). Only for the first node of a cluster, or once by
+ * each member alike. BND_EXISTS. */
+int bnd_raft_group_bootstrap(struct bnd_raft_host *host, uint64_t gid,
+                             const struct bnd_raft_member *members, size_t count,
+                             void (*done)(void *data, int status), void *data);
 
-/* Removes a group and its state from this node; its term and vote stay known. Only when this node is in no
- * configuration of it: the caller has that from the group's leader. */
+/* Removes a group and its state from this node; its term and vote stay known. Only when this node
+ * is in no configuration of it: the caller has that from the group's leader. */
 int bnd_raft_group_destroy(struct bnd_raft_host *host, uint64_t gid);
 
 /* One proposal. The caller owns the struct until cb; zero it before first use. */
@@ -91,8 +103,9 @@ struct bnd_raft_request_id {
 
 struct bnd_raft_propose {
     struct bnd_raft_request_id id;
-    uint64_t low_seq;     /* the minter's lowest seq not yet answered: outcomes below it are forgotten */
-    uint64_t deadline_ms; /* in the group's stamps: apply refuses the id later (BND_EXPIRED) */
+    uint64_t
+        low_seq; /* the minter's lowest seq not yet answered: outcomes below it are forgotten */
+    uint64_t deadline_ms;     /* in the group's stamps: apply refuses the id later (BND_EXPIRED) */
     struct bnd_slice command; /* copied by the call */
     /* status and reply: the state machine's, or this host's code with an empty reply. */
     void (*cb)(struct bnd_raft_propose *propose, int status, struct bnd_slice reply);
@@ -102,28 +115,31 @@ struct bnd_raft_propose {
     void *priv[8];
 };
 
-/* Proposes on this node. Answered through cb, later. Immediate errors (cb never called): BND_NOTLEADER, BND_FULL,
- * BND_BUSY (admission stopped: the store stalls), BND_TOOBIG, BND_NOTFOUND (no such group here). */
+/* Proposes on this node. Answered through cb, later. Immediate errors (cb never called):
+ * BND_NOTLEADER, BND_FULL, BND_BUSY (admission stopped: the store stalls), BND_TOOBIG, BND_NOTFOUND
+ * (no such group here). */
 int bnd_raft_propose(struct bnd_raft_host *host, uint64_t gid, struct bnd_raft_propose *propose);
 
 struct bnd_raft_read {
-    /* status 0: now, from inside this callback, the state may be read at context. BND_NOTLEADER, BND_CANCELED:
-     * not read, ask again elsewhere. */
+    /* status 0: now, from inside this callback, the state may be read at context. BND_NOTLEADER,
+     * BND_CANCELED: not read, ask again elsewhere. */
     void (*cb)(struct bnd_raft_read *read, int status, const struct bnd_fsm_read *context);
     void *data;
     struct bnd_link link;
     uint64_t index; /* private */
 };
 
-/* Waits until this node may serve a linearizable read of the group: leader only. Immediate errors as above. */
+/* Waits until this node may serve a linearizable read of the group: leader only. Immediate errors
+ * as above. */
 int bnd_raft_read(struct bnd_raft_host *host, uint64_t gid, struct bnd_raft_read *read);
 
-/* The members the group should have, sorted by node id (roles: VOTER for all wanted replicas). The leader moves
- * the group there one change at a time: spare -> standby (caught up) -> voter, additions before removals, and
- * only in numbers of voters 1, 3, 5: at two wanted voters the second stays standby. Idempotent; kept in memory
- * only: every node calls it whenever the shard map changes and after start. */
-void bnd_raft_group_want(struct bnd_raft_host *host, uint64_t gid, const struct bnd_raft_member *members,
-                         size_t count);
+/* The members the group should have, sorted by node id (roles: VOTER for all wanted replicas). The
+ * leader moves the group there one change at a time: spare -> standby (caught up) -> voter,
+ * additions before removals, and only in numbers of voters 1, 3, 5: at two wanted voters the second
+ * stays standby. Idempotent; kept in memory only: every node calls it whenever the shard map
+ * changes and after start. */
+void bnd_raft_group_want(struct bnd_raft_host *host, uint64_t gid,
+                         const struct bnd_raft_member *members, size_t count);
 
 /* Asks a leader to hand over to the most advanced other voter (clean stop). Best effort. */
 void bnd_raft_step_down_all(struct bnd_raft_host *host);
@@ -134,7 +150,7 @@ struct bnd_raft_group_status {
     uint64_t gid;
     enum bnd_raft_state state;
     uint64_t term, leader; /* leader 0: not known */
-    bool ready;            /* leader whose barrier of this term is applied: reads and changes are served */
+    bool ready; /* leader whose barrier of this term is applied: reads and changes are served */
     uint64_t commit, applied, last_index, persisted, stamp_ms;
     uint32_t slot;
     struct bnd_raft_member members[BND_RAFT_MEMBERS_MAX]; /* latest configuration in the log */
@@ -144,12 +160,15 @@ struct bnd_raft_group_status {
 };
 
 /* BND_NOTFOUND. */
-int bnd_raft_group_status(const struct bnd_raft_host *host, uint64_t gid, struct bnd_raft_group_status *out);
+int bnd_raft_group_status(const struct bnd_raft_host *host, uint64_t gid,
+                          struct bnd_raft_group_status *out);
 /* Calls each(gid) in rising order. */
-void bnd_raft_each_group(const struct bnd_raft_host *host, void (*each)(void *data, uint64_t gid), void *data);
+void bnd_raft_each_group(const struct bnd_raft_host *host, void (*each)(void *data, uint64_t gid),
+                         void *data);
 
 struct bnd_raft_host_stats {
-    uint64_t proposals, entries, applied, reads, read_rounds, elections, installs_sent, installs_received;
+    uint64_t proposals, entries, applied, reads, read_rounds, elections, installs_sent,
+        installs_received;
     uint64_t persists, messages_sent, messages_held, journal_bytes, proposals_bytes;
 };
 void bnd_raft_host_stats(const struct bnd_raft_host *host, struct bnd_raft_host_stats *out);
