@@ -19,6 +19,7 @@ struct bnd_fsm_apply {
                           only clock apply may read */
     uint32_t slot;
     uint32_t state_version; /* behaviour may depend on it; raised by an entry (architecture 6) */
+    struct bnd_state *state;        /* for its ops only: apply reads and writes through the batch */
     struct bnd_state_batch *batch;
 };
 
