@@ -17,20 +17,13 @@
 #include "engine/state.h"
 #include "net/mesh.h"
 #include "net/rpc.h"
+#include "raft/configuration.h"
 #include "raft/fsm.h"
 
-#define BND_RAFT_MEMBERS_MAX 16
 #define BND_RAFT_COMMAND_MAX                                                                       \
     (1u << 20) /* one command; entries of several are cut near entry_bytes_max */
 
 struct bnd_raft_host;
-
-enum bnd_raft_role { BND_RAFT_SPARE, BND_RAFT_STANDBY, BND_RAFT_VOTER };
-
-struct bnd_raft_member {
-    uint64_t node;
-    enum bnd_raft_role role;
-};
 
 /* The guards of raft/guard.h, as bits: all on in production; the simulator switches them off one by
  * one. */

@@ -1,0 +1,105 @@
+/* The guards that make Debian's libraft 0.15.0 safe (docs/design/0040-libraft-behind-a-seam.md).
+ *
+ * Each is a pure function over a picture of the core's state and a message, and has a bit: off, the
+ * function answers as if the guard did not exist, so that the simulator can show what it is for. B
+ * numbers are the library's bugs that a guard stands against. */
+#ifndef BND_RAFT_GUARD_H
+#define BND_RAFT_GUARD_H
+
+#include "raft/message.h"
+
+enum bnd_guard {
+    /* G1 (B1): a new leader's barrier; results of its term wait until the barrier is stored here.
+     */
+    BND_GUARD_BARRIER = 1u << 0,
+    /* G2 (B2, B3): a follower acknowledges only what the leader of this term has verified. */
+    BND_GUARD_ACK = 1u << 1,
+    /* G3 (B4, B5): no election while a log write is pending. */
+    BND_GUARD_ELECTION = 1u << 2,
+    /* G4 (B6): no snapshot over, and no rollback of, an uncommitted configuration entry. */
+    BND_GUARD_CONFIGURATION = 1u << 3,
+    /* G5 (B7): a send never fails. */
+    BND_GUARD_SEND = 1u << 4,
+    /* G6 (B8): a storage error stops the process and is never reported into the library. */
+    BND_GUARD_STORAGE = 1u << 5,
+    /* G7 (B16): membership changes only after this term's barrier is committed. */
+    BND_GUARD_MEMBERSHIP = 1u << 6,
+    /* G8: a sole voter leads only in a term of its own, new after every start: the library reuses
+     * the term, and the entries lost in a crash would come again with other content under the same
+     * index and term. */
+    BND_GUARD_SOLE_VOTER = 1u << 7,
+    /* B9: a conflicting AppendEntries waits until pending log writes have drained. */
+    BND_GUARD_CONFLICT = 1u << 8,
+    /* B12: no second vote in a term. */
+    BND_GUARD_VOTE = 1u << 9,
+    /* B3b: nothing is sent to nobody. */
+    BND_GUARD_ADDRESS = 1u << 10,
+};
+
+enum bnd_core_role {
+    BND_CORE_FOLLOWER,
+    BND_CORE_CANDIDATE,
+    BND_CORE_LEADER,
+};
+
+/* A picture of one core, taken when a guard is asked. */
+struct bnd_guard_state {
+    uint32_t guards; /* bits of enum bnd_guard that are on */
+    enum bnd_core_role role;
+    uint64_t self;
+    uint64_t term;
+    uint64_t vote;
+    uint64_t commit;
+    uint64_t stored;         /* last index durable here, of what the library still has */
+    uint64_t last_index;     /* last index in memory */
+    uint64_t first_index;    /* first index whose term is known (start or first entry) */
+    uint64_t barrier_index;  /* leader: of this term's barrier; 0: none proposed yet */
+    uint64_t last_change;    /* highest index of a configuration entry in memory; 0: none */
+    uint64_t verified_term;  /* the term in which ... */
+    uint64_t verified_index; /* ... everything up to here was matched against its leader */
+    size_t ops_pending;      /* log writes handed out and not yet durable */
+    bool sole_voter;         /* self is the only voter of the latest configuration */
+    /* The term of the entry at an index, 0 if not known. */
+    uint64_t (*term_of)(const void *log, uint64_t index);
+    const void *log;
+};
+
+/* What to do with a message that came in. */
+enum bnd_guard_verdict {
+    BND_GUARD_DELIVER,
+    BND_GUARD_HOLD,  /* G1: again when the barrier is stored or the leadership is over */
+    BND_GUARD_DELAY, /* B9: again, in order, when no log write is pending */
+    BND_GUARD_DROP,
+    BND_GUARD_FATAL_ROLLBACK, /* G4: it would remove a configuration entry: truncate at *out_index,
+                                 stop */
+    BND_GUARD_FATAL_TWO_LEADERS, /* another leader in our own term: the group's safety is gone, stop
+                                  */
+};
+
+/* Judges an incoming message. *out_index is set for FATAL_ROLLBACK only. */
+enum bnd_guard_verdict bnd_guard_incoming(const struct bnd_guard_state *state,
+                                          const struct bnd_message *message, uint64_t *out_index);
+
+/* The first index at which an AppendEntries conflicts with our log (an entry there has another
+ * term), or 0. */
+uint64_t bnd_guard_conflict(const struct bnd_guard_state *state, const struct bnd_message *message);
+
+/* G2 and B3b: judges, and may lower the acknowledged index of, a message about to leave.
+ * `appending_end` is prev_index + count of the AppendEntries being handled at this moment, 0 if
+ * none. False: do not send it. */
+bool bnd_guard_outgoing(const struct bnd_guard_state *state, uint64_t appending_end,
+                        struct bnd_message *message);
+
+/* G3: may the library's clock tick now? */
+bool bnd_guard_may_tick(const struct bnd_guard_state *state);
+
+/* G4: may the library forget its log up to last applied = commit? */
+bool bnd_guard_may_compact(const struct bnd_guard_state *state);
+
+/* G7: may the configuration be changed by this leader now? */
+bool bnd_guard_may_change(const struct bnd_guard_state *state);
+
+/* G8: must the term be raised before this node may lead? */
+bool bnd_guard_must_raise_term(const struct bnd_guard_state *state);
+
+#endif
