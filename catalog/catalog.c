@@ -1,0 +1,292 @@
+/* The catalog of one process: its view, kept fresh by one query under way at a time, and its bucket
+ * cache. */
+#include "catalog/catalog.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/hash.h"
+#include "catalog/view.h"
+#include "placement/shard.h"
+
+#include <openssl/crypto.h>
+
+enum { BUCKETS_DEFAULT = 16384, BUCKET_WAYS = 4, REFRESH_TIMEOUT_MS = 2000 };
+
+struct cached_bucket {
+    uint8_t name_len; /* 0: free */
+    uint8_t name[BND_BUCKET_NAME_MAX];
+    struct bnd_bucket_ref ref;
+};
+
+/* Set-associative: a name has BUCKET_WAYS places; the oldest of a full set is replaced. Bounded, no
+ * lists. */
+struct bucket_set {
+    struct cached_bucket ways[BUCKET_WAYS];
+    uint8_t next;
+};
+
+struct bnd_catalog {
+    struct bnd_catalog_config config;
+    struct catalog_view *view;
+    struct bnd_shard_call query;
+    struct bnd_timer poll;
+    bool asking;
+    bool ask_again;
+    bool confirmed;
+    uint64_t asked_ns;
+    uint64_t confirmed_ns;
+    struct bucket_set *sets;
+    size_t sets_count; /* a power of two */
+};
+
+/* ---- the view
+ * ------------------------------------------------------------------------------------------- */
+
+static void ask(struct bnd_catalog *catalog);
+
+static void arm(struct bnd_catalog *catalog) {
+    bnd_timer_start(catalog->config.env, &catalog->poll, BND_CATALOG_POLL_MS * BND_MS);
+}
+
+static void take_answer(struct bnd_catalog *catalog, struct bnd_slice reply) {
+    struct bnd_reader r = bnd_reader(reply);
+    uint64_t revision = bnd_read_u64(&r);
+    bool unchanged = catalog->view != NULL && catalog->view->view.revision == revision;
+    if (r.failed || (bnd_reader_done(&r) && !unchanged)) {
+        return;
+    }
+    if (!bnd_reader_done(&r)) {
+        struct catalog_view *fresh = NULL;
+        if (catalog_view_decode(reply, catalog->config.cluster_key, &fresh) != 0) {
+            return;
+        }
+        catalog_view_free(catalog->view);
+        catalog->view = fresh;
+    }
+    catalog->confirmed = true;
+    catalog->confirmed_ns = catalog->asked_ns;
+    if (!unchanged && catalog->config.changed != NULL) {
+        catalog->config.changed(catalog->config.owner, &catalog->view->view);
+    }
+}
+
+static void on_view(struct bnd_shard_call *call, int status, struct bnd_slice reply) {
+    struct bnd_catalog *catalog = call->data;
+    catalog->asking = false;
+    if (status == 0) {
+        take_answer(catalog, reply);
+    }
+    if (catalog->ask_again) {
+        catalog->ask_again = false;
+        ask(catalog);
+    } else {
+        arm(catalog);
+    }
+}
+
+static void ask(struct bnd_catalog *catalog) {
+    BND_ASSERT(!catalog->asking);
+    BND_AUTO_BUF struct bnd_buf bytes = {0};
+    struct bnd_catalog_query query = {
+        .kind = BND_CATALOG_QUERY_VIEW,
+        .number = catalog->view == NULL ? 0 : catalog->view->view.revision,
+    };
+    bnd_catalog_query_encode(&bytes, &query);
+    struct bnd_slice part = bnd_buf_slice(&bytes);
+    catalog->query.cb = on_view;
+    catalog->query.data = catalog;
+    catalog->asked_ns = bnd_now_ns(catalog->config.env);
+    bnd_timer_stop(catalog->config.env, &catalog->poll);
+    if (!bytes.failed && bnd_shard_call(catalog->config.client, &catalog->query, BND_SHARD_READ, 0,
+                                        &part, 1, REFRESH_TIMEOUT_MS * BND_MS) == 0) {
+        catalog->asking = true;
+    } else {
+        arm(catalog);
+    }
+}
+
+static void on_poll(struct bnd_timer *timer) {
+    struct bnd_catalog *catalog = timer->data;
+    if (!catalog->asking) {
+        ask(catalog);
+    }
+}
+
+void bnd_catalog_refresh(struct bnd_catalog *catalog) {
+    if (catalog->asking) {
+        catalog->ask_again = true;
+    } else {
+        ask(catalog);
+    }
+}
+
+const struct bnd_catalog_view *bnd_catalog_view(const struct bnd_catalog *catalog) {
+    return catalog->view == NULL ? NULL : &catalog->view->view;
+}
+
+uint64_t bnd_catalog_age_ms(const struct bnd_catalog *catalog) {
+    if (!catalog->confirmed) {
+        return UINT64_MAX;
+    }
+    return (bnd_now_ns(catalog->config.env) - catalog->confirmed_ns) / BND_MS;
+}
+
+const struct bnd_catalog_key *bnd_catalog_find_key(const struct bnd_catalog *catalog,
+                                                   struct bnd_slice access_key) {
+    const struct bnd_catalog_view *view = bnd_catalog_view(catalog);
+    for (size_t i = 0; view != NULL && i < view->keys_count; i++) {
+        if (bnd_slice_eq(view->keys[i].record.access_key, access_key)) {
+            return &view->keys[i];
+        }
+    }
+    return NULL;
+}
+
+const struct bnd_token_record *bnd_catalog_find_token(const struct bnd_catalog *catalog,
+                                                      struct bnd_slice token) {
+    const struct bnd_catalog_view *view = bnd_catalog_view(catalog);
+    uint8_t hash[BND_SHA256_LEN];
+    bnd_sha256(token, hash);
+    for (size_t i = 0; view != NULL && i < view->tokens_count; i++) {
+        if (bnd_secret_eq(view->tokens[i].secret_hash, bnd_slice(hash, sizeof hash))) {
+            return &view->tokens[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---- calls
+ * ---------------------------------------------------------------------------------------------- */
+
+static void on_read(struct bnd_shard_call *shard, int status, struct bnd_slice reply) {
+    struct bnd_catalog_call *call = BND_CONTAINER(shard, struct bnd_catalog_call, shard);
+    call->cb(call, status, reply);
+}
+
+static void on_written(struct bnd_shard_call *shard, int status, struct bnd_slice reply) {
+    struct bnd_catalog_call *call = BND_CONTAINER(shard, struct bnd_catalog_call, shard);
+    if (status == 0) {
+        bnd_catalog_refresh(shard->data);
+    }
+    call->cb(call, status, reply);
+}
+
+static int send(struct bnd_catalog *catalog, struct bnd_catalog_call *call,
+                enum bnd_shard_call_kind kind, const struct bnd_buf *bytes, uint64_t timeout_ns) {
+    if (bytes->failed) {
+        return BND_NOMEM;
+    }
+    struct bnd_slice part = bnd_buf_slice(bytes);
+    call->shard.cb = kind == BND_SHARD_READ ? on_read : on_written;
+    call->shard.data = catalog;
+    return bnd_shard_call(catalog->config.client, &call->shard, kind, BND_GID_SYSTEM, &part, 1,
+                          timeout_ns);
+}
+
+int bnd_catalog_write(struct bnd_catalog *catalog, struct bnd_catalog_call *call,
+                      const struct bnd_catalog_command *command, uint64_t timeout_ns) {
+    BND_AUTO_BUF struct bnd_buf bytes = {0};
+    bnd_catalog_command_encode(&bytes, command);
+    return send(catalog, call, BND_SHARD_WRITE, &bytes, timeout_ns);
+}
+
+int bnd_catalog_read(struct bnd_catalog *catalog, struct bnd_catalog_call *call,
+                     const struct bnd_catalog_query *query, uint64_t timeout_ns) {
+    BND_AUTO_BUF struct bnd_buf bytes = {0};
+    bnd_catalog_query_encode(&bytes, query);
+    return send(catalog, call, BND_SHARD_READ, &bytes, timeout_ns);
+}
+
+void bnd_catalog_cancel(struct bnd_catalog_call *call) {
+    bnd_shard_call_cancel(&call->shard);
+}
+
+/* ---- buckets
+ * -------------------------------------------------------------------------------------------- */
+
+static struct bucket_set *set_of(const struct bnd_catalog *catalog, struct bnd_slice name) {
+    return &catalog->sets[bnd_hash64(name, 0) & (catalog->sets_count - 1)];
+}
+
+static struct cached_bucket *find_bucket(const struct bnd_catalog *catalog, struct bnd_slice name) {
+    struct bucket_set *set = set_of(catalog, name);
+    for (size_t i = 0; i < BUCKET_WAYS; i++) {
+        struct cached_bucket *way = &set->ways[i];
+        if (way->name_len > 0 && bnd_slice_eq(bnd_slice(way->name, way->name_len), name)) {
+            return way;
+        }
+    }
+    return NULL;
+}
+
+bool bnd_catalog_bucket_known(const struct bnd_catalog *catalog, struct bnd_slice name,
+                              struct bnd_bucket_ref *out) {
+    const struct cached_bucket *found = find_bucket(catalog, name);
+    if (found == NULL) {
+        return false;
+    }
+    *out = found->ref;
+    return true;
+}
+
+void bnd_catalog_bucket_learn(struct bnd_catalog *catalog, const struct bnd_bucket_record *bucket) {
+    BND_ASSERT(bnd_bucket_name_valid(bucket->name));
+    struct cached_bucket *way = find_bucket(catalog, bucket->name);
+    if (way == NULL) {
+        struct bucket_set *set = set_of(catalog, bucket->name);
+        way = &set->ways[set->next];
+        set->next = (uint8_t)((set->next + 1) % BUCKET_WAYS);
+    }
+    way->name_len = (uint8_t)bucket->name.len;
+    memcpy(way->name, bucket->name.data, bucket->name.len);
+    way->ref = (struct bnd_bucket_ref){
+        .id = bucket->id, .segments = bucket->segments, .created_ms = bucket->created_ms};
+}
+
+void bnd_catalog_bucket_forget(struct bnd_catalog *catalog, struct bnd_slice name) {
+    struct cached_bucket *found = find_bucket(catalog, name);
+    if (found != NULL) {
+        found->name_len = 0;
+    }
+}
+
+/* ---- life
+ * -----------------------------------------------------------------------------------------------
+ */
+
+int bnd_catalog_create(const struct bnd_catalog_config *config, struct bnd_catalog **out) {
+    struct bnd_catalog *catalog = bnd_zalloc(sizeof *catalog);
+    if (catalog == NULL) {
+        return BND_NOMEM;
+    }
+    size_t wanted = config->buckets_max == 0 ? BUCKETS_DEFAULT : config->buckets_max;
+    catalog->sets_count = 1;
+    while (catalog->sets_count * BUCKET_WAYS < wanted) {
+        catalog->sets_count *= 2;
+    }
+    catalog->sets = bnd_calloc(catalog->sets_count, sizeof *catalog->sets);
+    if (catalog->sets == NULL) {
+        bnd_free(catalog);
+        return BND_NOMEM;
+    }
+    catalog->config = *config;
+    catalog->poll.cb = on_poll;
+    catalog->poll.data = catalog;
+    ask(catalog);
+    *out = catalog;
+    return 0;
+}
+
+void bnd_catalog_destroy(struct bnd_catalog *catalog) {
+    if (catalog == NULL) {
+        return;
+    }
+    bnd_timer_stop(catalog->config.env, &catalog->poll);
+    if (catalog->asking) {
+        bnd_shard_call_cancel(&catalog->query);
+    }
+    catalog_view_free(catalog->view);
+    bnd_free(catalog->sets);
+    OPENSSL_cleanse(catalog->config.cluster_key, BND_CLUSTER_KEY_LEN);
+    bnd_free(catalog);
+}

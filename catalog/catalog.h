@@ -1,0 +1,99 @@
+/* The catalog: what a node or gateway knows of group 0, and how it changes it (architecture 5).
+ *
+ * Nodes, settings, tokens and S3 keys are small and needed by every request: each process keeps a
+ * whole copy, the view, and asks group 0 once a second whether its revision moved (so a revocation
+ * is effective everywhere within 2 s while group 0 can be reached; a node that cannot reach it for
+ * longer than BND_CATALOG_STALE_MS says so, and its client ports refuse). Buckets can be many: they
+ * are looked up by name and remembered. "No such bucket" always comes from a linearizable read of
+ * group 0; a remembered bucket that was deleted since is found out by its shards, which are sealed
+ * for ever (objects/). */
+#ifndef BND_CATALOG_CATALOG_H
+#define BND_CATALOG_CATALOG_H
+
+#include "base/env.h"
+#include "catalog/command.h"
+#include "catalog/seal.h"
+#include "raft/client.h"
+
+#define BND_CATALOG_POLL_MS 1000
+#define BND_CATALOG_STALE_MS 5000
+
+struct bnd_catalog;
+
+/* A S3 key ready for use: the secret unsealed. */
+struct bnd_catalog_key {
+    struct bnd_key_record record;
+    struct bnd_slice secret;
+};
+
+/* Borrowed from the catalog until its next change: do not keep it over a return to the loop. */
+struct bnd_catalog_view {
+    uint64_t revision;
+    struct bnd_settings settings;
+    const struct bnd_node_record *nodes;
+    size_t nodes_count;
+    const struct bnd_token_record *tokens;
+    size_t tokens_count;
+    const struct bnd_catalog_key *keys;
+    size_t keys_count;
+};
+
+struct bnd_catalog_config {
+    struct bnd_env *env;             /* borrowed */
+    struct bnd_shard_client *client; /* borrowed */
+    uint8_t cluster_key[BND_CLUSTER_KEY_LEN];
+    size_t buckets_max; /* remembered; 0: 16,384 */
+    void *owner;
+    /* The view changed (also the first time). On the loop. */
+    void (*changed)(void *owner, const struct bnd_catalog_view *view);
+};
+
+/* Starts asking group 0 at once. BND_NOMEM. */
+int bnd_catalog_create(const struct bnd_catalog_config *config, struct bnd_catalog **out);
+/* Calls under way are forgotten (their callbacks do not come). NULL allowed. */
+void bnd_catalog_destroy(struct bnd_catalog *catalog);
+
+/* NULL until the first answer of group 0. */
+const struct bnd_catalog_view *bnd_catalog_view(const struct bnd_catalog *catalog);
+/* Milliseconds since group 0 last confirmed the view; UINT64_MAX: never. */
+uint64_t bnd_catalog_age_ms(const struct bnd_catalog *catalog);
+/* Asks group 0 now; calls made while one is under way are joined to it. For an access key not in
+ * the view: it may be new. */
+void bnd_catalog_refresh(struct bnd_catalog *catalog);
+
+/* The key or token in the view, or NULL. token: the secret text as the client sent it. */
+const struct bnd_catalog_key *bnd_catalog_find_key(const struct bnd_catalog *catalog,
+                                                   struct bnd_slice access_key);
+const struct bnd_token_record *bnd_catalog_find_token(const struct bnd_catalog *catalog,
+                                                      struct bnd_slice token);
+
+/* One command or query. The caller owns it until cb; zero it before first use. */
+struct bnd_catalog_call {
+    /* status and reply as catalog/command.h says of the command, or the shard client's codes. */
+    void (*cb)(struct bnd_catalog_call *call, int status, struct bnd_slice reply);
+    void *data;
+    struct bnd_shard_call shard; /* private */
+};
+/* timeout_ns as bnd_shard_call. BND_FULL, BND_NOMEM: cb will not come. A command that succeeds is
+ * followed by a refresh, so that this process's view has it soon. */
+int bnd_catalog_write(struct bnd_catalog *catalog, struct bnd_catalog_call *call,
+                      const struct bnd_catalog_command *command, uint64_t timeout_ns);
+int bnd_catalog_read(struct bnd_catalog *catalog, struct bnd_catalog_call *call,
+                     const struct bnd_catalog_query *query, uint64_t timeout_ns);
+void bnd_catalog_cancel(struct bnd_catalog_call *call);
+
+/* What routing an object needs of its bucket. */
+struct bnd_bucket_ref {
+    uint64_t id;
+    uint8_t segments;
+    uint64_t created_ms;
+};
+
+/* True if the bucket is remembered: no round trip. */
+bool bnd_catalog_bucket_known(const struct bnd_catalog *catalog, struct bnd_slice name,
+                              struct bnd_bucket_ref *out);
+/* Remembers what a query or a creation answered; forgets what turned out to be gone. */
+void bnd_catalog_bucket_learn(struct bnd_catalog *catalog, const struct bnd_bucket_record *bucket);
+void bnd_catalog_bucket_forget(struct bnd_catalog *catalog, struct bnd_slice name);
+
+#endif

@@ -1,0 +1,56 @@
+/* The commands and queries of group 0 and their codec (SPEC.md, "Catalog"). Decoded forms borrow.
+ */
+#ifndef BND_CATALOG_COMMAND_H
+#define BND_CATALOG_COMMAND_H
+
+#include "catalog/records.h"
+
+/* Numbers are part of the format: never reuse one. */
+enum bnd_catalog_op {
+    BND_CATALOG_INIT = 1, /* a: settings; b: the first node; EXISTS when done before */
+    BND_CATALOG_BUCKET_CREATE =
+        2, /* a: name; number: segments -> bucket record; EXISTS with the record there */
+    BND_CATALOG_BUCKET_SEAL =
+        3, /* a: name -> record with a new attempt number (a running attempt is overtaken) */
+    BND_CATALOG_BUCKET_UNSEAL =
+        4, /* a: name; id; number: attempt; BND_EPOCH if another attempt is newer */
+    BND_CATALOG_BUCKET_REMOVE = 5, /* a: name; id; number: attempt; likewise */
+    BND_CATALOG_JOIN_TOKEN = 6,    /* a: token id; b: join record */
+    BND_CATALOG_JOIN =
+        7, /* a: token id; b: node record (id 0); c: secret hash -> node record with its id */
+    BND_CATALOG_NODE_SET = 8,      /* a: node record: address, zone, weight, state of a known id */
+    BND_CATALOG_TOKEN_PUT = 9,     /* a: token record */
+    BND_CATALOG_TOKEN_DELETE = 10, /* a: token id */
+    BND_CATALOG_KEY_PUT = 11,      /* a: key record; EXISTS */
+    BND_CATALOG_KEY_DELETE = 12,   /* a: access key */
+    BND_CATALOG_OPS,
+};
+
+struct bnd_catalog_command {
+    enum bnd_catalog_op op;
+    uint64_t id;
+    uint64_t number;
+    struct bnd_slice a, b, c;
+};
+
+enum bnd_catalog_query_kind {
+    BND_CATALOG_QUERY_BUCKET = 1, /* a: name -> bucket record; NOTFOUND */
+    BND_CATALOG_QUERY_BUCKETS =
+        2, /* a: prefix; b: names after this; number: limit -> more u8, count u32, records */
+    BND_CATALOG_QUERY_VIEW =
+        3, /* number: revision known -> revision u64 and, if another, the whole view */
+};
+
+struct bnd_catalog_query {
+    enum bnd_catalog_query_kind kind;
+    uint64_t number;
+    struct bnd_slice a, b;
+};
+
+void bnd_catalog_command_encode(struct bnd_buf *out, const struct bnd_catalog_command *command);
+/* BND_INVALID for what is no command. */
+int bnd_catalog_command_decode(struct bnd_slice bytes, struct bnd_catalog_command *out);
+void bnd_catalog_query_encode(struct bnd_buf *out, const struct bnd_catalog_query *query);
+int bnd_catalog_query_decode(struct bnd_slice bytes, struct bnd_catalog_query *out);
+
+#endif

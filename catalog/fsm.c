@@ -1,0 +1,615 @@
+/* The state machine of group 0: settings, nodes, join tokens, bearer tokens, S3 keys, buckets.
+ *
+ * Keys in BND_CF_CATALOG: slot (BE32), a tag byte, the record's name (SPEC.md, "Catalog").
+ * Invariants: 1. every check comes before the first write of a command; 2. ids of nodes and buckets
+ * come from counters that only rise, so none is used twice; 3. the revision rises with every change
+ * of what the view holds (all but buckets and join tokens). */
+#include "catalog/fsm.h"
+
+#include "base/assert.h"
+#include "catalog/command.h"
+
+enum {
+    TAG_SETTINGS = 's',
+    TAG_COUNTERS = 'c',
+    TAG_NODE = 'n',
+    TAG_BUCKET = 'b',
+    TAG_JOIN = 'j',
+    TAG_TOKEN = 't',
+    TAG_KEY = 'k',
+    KEY_NAME_MAX = 128,
+    COUNTERS_VERSION = 1,
+    TOKENS_MAX = 4096, /* of each kind: the view of all of them is one message */
+    LIST_LIMIT_MAX = 1000,
+};
+
+/* How long a join token stays after it expired, so that a joiner that crashed right after redeeming
+ * may retry. */
+#define JOIN_KEEP_MS UINT64_C(604800000)
+
+struct state_key {
+    uint8_t bytes[5 + KEY_NAME_MAX];
+    size_t len;
+};
+
+static struct state_key make_key(uint32_t slot, uint8_t tag, struct bnd_slice name) {
+    struct state_key key;
+    BND_ASSERT(name.len <= KEY_NAME_MAX);
+    bnd_put_be32(key.bytes, slot);
+    key.bytes[4] = tag;
+    if (name.len > 0) {
+        memcpy(key.bytes + 5, name.data, name.len);
+    }
+    key.len = 5 + name.len;
+    return key;
+}
+
+static struct state_key number_key(uint32_t slot, uint8_t tag, uint64_t number) {
+    uint8_t name[8];
+    bnd_put_be64(name, number);
+    return make_key(slot, tag, bnd_slice(name, sizeof name));
+}
+
+static struct bnd_slice key_slice(const struct state_key *key) {
+    return bnd_slice(key->bytes, key->len);
+}
+
+struct counters {
+    uint64_t revision;
+    uint64_t next_node;
+    uint64_t next_bucket;
+    uint32_t tokens;
+    uint32_t keys;
+    uint32_t joins;
+};
+
+/* ---- access to the batch, in the words of this file
+ * ---------------------------------------------------- */
+
+struct change {
+    const struct bnd_fsm_apply *context;
+    struct bnd_buf *reply;
+};
+
+static const struct bnd_state_ops *batch_ops(const struct change *change) {
+    return change->context->state->ops;
+}
+
+static int get(const struct change *change, const struct state_key *key, struct bnd_buf *out) {
+    bnd_buf_reset(out);
+    int rv =
+        batch_ops(change)->batch_get(change->context->batch, BND_CF_CATALOG, key_slice(key), out);
+    BND_ASSERT(rv == 0 ||
+               rv == BND_NOTFOUND); /* apply cannot fail: a broken store stops the node */
+    return rv;
+}
+
+static void put(const struct change *change, const struct state_key *key, struct bnd_slice value) {
+    batch_ops(change)->batch_put(change->context->batch, BND_CF_CATALOG, key_slice(key), value);
+}
+
+static void drop(const struct change *change, const struct state_key *key) {
+    batch_ops(change)->batch_delete(change->context->batch, BND_CF_CATALOG, key_slice(key));
+}
+
+static struct counters get_counters(const struct change *change) {
+    struct counters counters = {.next_node = 1, .next_bucket = 1};
+    BND_AUTO_BUF struct bnd_buf value = {0};
+    struct state_key key = make_key(change->context->slot, TAG_COUNTERS, bnd_slice(NULL, 0));
+    if (get(change, &key, &value) == 0) {
+        struct bnd_reader r = bnd_reader(bnd_buf_slice(&value));
+        BND_ASSERT(bnd_read_u8(&r) == COUNTERS_VERSION);
+        counters.revision = bnd_read_u64(&r);
+        counters.next_node = bnd_read_u64(&r);
+        counters.next_bucket = bnd_read_u64(&r);
+        counters.tokens = bnd_read_u32(&r);
+        counters.keys = bnd_read_u32(&r);
+        counters.joins = bnd_read_u32(&r);
+        BND_ASSERT(bnd_reader_done(&r));
+    }
+    return counters;
+}
+
+static void put_counters(const struct change *change, const struct counters *counters) {
+    uint8_t value[1 + 3 * 8 + 3 * 4];
+    value[0] = COUNTERS_VERSION;
+    bnd_put_u64(value + 1, counters->revision);
+    bnd_put_u64(value + 9, counters->next_node);
+    bnd_put_u64(value + 17, counters->next_bucket);
+    bnd_put_u32(value + 25, counters->tokens);
+    bnd_put_u32(value + 29, counters->keys);
+    bnd_put_u32(value + 33, counters->joins);
+    struct state_key key = make_key(change->context->slot, TAG_COUNTERS, bnd_slice(NULL, 0));
+    put(change, &key, bnd_slice(value, sizeof value));
+}
+
+static bool name_fits(struct bnd_slice name) {
+    return name.len > 0 && name.len <= KEY_NAME_MAX;
+}
+
+/* ---- the cluster and its nodes
+ * ------------------------------------------------------------------------- */
+
+static void put_node(const struct change *change, const struct bnd_node_record *node) {
+    BND_AUTO_BUF struct bnd_buf value = {0};
+    bnd_node_encode(&value, node);
+    BND_ASSERT(!value.failed);
+    struct state_key key = number_key(change->context->slot, TAG_NODE, node->id);
+    put(change, &key, bnd_buf_slice(&value));
+    bnd_buf_append_slice(change->reply, bnd_buf_slice(&value));
+}
+
+static int init_cluster(const struct change *change, const struct bnd_catalog_command *command) {
+    struct bnd_settings settings;
+    struct bnd_node_record node;
+    if (bnd_settings_decode(command->a, &settings) != 0 ||
+        bnd_node_decode(command->b, &node) != 0) {
+        return BND_INVALID;
+    }
+    BND_AUTO_BUF struct bnd_buf old = {0};
+    struct state_key key = make_key(change->context->slot, TAG_SETTINGS, bnd_slice(NULL, 0));
+    if (get(change, &key, &old) == 0) {
+        return BND_EXISTS;
+    }
+    struct counters counters = get_counters(change);
+    put(change, &key, command->a);
+    node.joined_ms = change->context->stamp_ms;
+    put_node(change, &node);
+    counters.next_node = node.id + 1;
+    counters.revision++;
+    put_counters(change, &counters);
+    return 0;
+}
+
+/* Deletes join tokens that expired long ago; returns how many. */
+static uint32_t sweep_joins(const struct change *change) {
+    struct state_key from = make_key(change->context->slot, TAG_JOIN, bnd_slice(NULL, 0));
+    struct state_key to = make_key(change->context->slot, TAG_JOIN + 1, bnd_slice(NULL, 0));
+    const struct bnd_state_ops *ops = batch_ops(change);
+    BND_AUTO_BUF struct bnd_buf dead = {0};
+    struct bnd_state_iter *iter =
+        ops->batch_iter(change->context->batch, BND_CF_CATALOG, key_slice(&from), key_slice(&to));
+    BND_ASSERT(iter != NULL);
+    for (; ops->iter_valid(iter); ops->iter_next(iter)) {
+        struct bnd_join_record join;
+        BND_ASSERT(bnd_join_decode(ops->iter_value(iter), &join) == 0);
+        if (join.expires_ms + JOIN_KEEP_MS < change->context->stamp_ms) {
+            bnd_buf_bytes(&dead, ops->iter_key(iter));
+        }
+    }
+    ops->iter_destroy(iter);
+    BND_ASSERT(!dead.failed);
+    uint32_t swept = 0;
+    struct bnd_reader r = bnd_reader(bnd_buf_slice(&dead));
+    while (!bnd_reader_done(&r)) {
+        ops->batch_delete(change->context->batch, BND_CF_CATALOG, bnd_read_bytes(&r));
+        swept++;
+    }
+    return swept;
+}
+
+static int put_join_token(const struct change *change, const struct bnd_catalog_command *command) {
+    struct bnd_join_record join;
+    if (!name_fits(command->a) || bnd_join_decode(command->b, &join) != 0 || join.node != 0) {
+        return BND_INVALID;
+    }
+    struct counters counters = get_counters(change);
+    counters.joins -= sweep_joins(change);
+    int rv = BND_FULL;
+    if (counters.joins < TOKENS_MAX) {
+        struct state_key key = make_key(change->context->slot, TAG_JOIN, command->a);
+        put(change, &key, command->b);
+        counters.joins++;
+        rv = 0;
+    }
+    put_counters(change, &counters);
+    return rv;
+}
+
+/* One token, one public key: the first redeems it, and may ask again after a crash; another is
+ * refused. */
+static int join(const struct change *change, const struct bnd_catalog_command *command) {
+    struct bnd_node_record node;
+    struct bnd_join_record token;
+    if (!name_fits(command->a) || bnd_node_decode(command->b, &node) != 0 ||
+        node.key_hash.len != BND_SECRET_HASH_LEN) {
+        return BND_INVALID;
+    }
+    BND_AUTO_BUF struct bnd_buf old = {0};
+    struct state_key key = make_key(change->context->slot, TAG_JOIN, command->a);
+    if (get(change, &key, &old) != 0 || bnd_join_decode(bnd_buf_slice(&old), &token) != 0 ||
+        !bnd_slice_eq(token.secret_hash, command->c)) {
+        return BND_DENIED;
+    }
+    if (token.node != 0) {
+        if (!bnd_slice_eq(token.key_hash, node.key_hash)) {
+            return BND_DENIED;
+        }
+        BND_AUTO_BUF struct bnd_buf known = {0};
+        struct state_key node_key = number_key(change->context->slot, TAG_NODE, token.node);
+        BND_ASSERT(get(change, &node_key, &known) == 0);
+        bnd_buf_append_slice(change->reply, bnd_buf_slice(&known));
+        return 0;
+    }
+    if (token.expires_ms < change->context->stamp_ms) {
+        return BND_EXPIRED;
+    }
+    struct counters counters = get_counters(change);
+    node.id = counters.next_node++;
+    node.state = BND_NODE_ACTIVE;
+    node.joined_ms = change->context->stamp_ms;
+    token.node = node.id;
+    token.key_hash = node.key_hash;
+    BND_AUTO_BUF struct bnd_buf value = {0};
+    bnd_join_encode(&value, &token);
+    BND_ASSERT(!value.failed);
+    put(change, &key, bnd_buf_slice(&value));
+    put_node(change, &node);
+    counters.revision++;
+    put_counters(change, &counters);
+    return 0;
+}
+
+static int set_node(const struct change *change, const struct bnd_catalog_command *command) {
+    struct bnd_node_record node;
+    struct bnd_node_record known;
+    if (bnd_node_decode(command->a, &node) != 0) {
+        return BND_INVALID;
+    }
+    BND_AUTO_BUF struct bnd_buf old = {0};
+    struct state_key key = number_key(change->context->slot, TAG_NODE, node.id);
+    if (get(change, &key, &old) != 0) {
+        return BND_NOTFOUND;
+    }
+    BND_ASSERT(bnd_node_decode(bnd_buf_slice(&old), &known) == 0);
+    if (known.state == BND_NODE_GONE) {
+        return BND_DENIED; /* a decommissioned id is refused for ever */
+    }
+    node.joined_ms = known.joined_ms;
+    node.key_hash = known.key_hash;
+    put_node(change, &node);
+    struct counters counters = get_counters(change);
+    counters.revision++;
+    put_counters(change, &counters);
+    return 0;
+}
+
+/* ---- buckets
+ * ------------------------------------------------------------------------------------------- */
+
+static int get_bucket(const struct change *change, struct bnd_slice name, struct bnd_buf *value,
+                      struct bnd_bucket_record *out) {
+    if (!bnd_bucket_name_valid(name)) {
+        return BND_INVALID;
+    }
+    struct state_key key = make_key(change->context->slot, TAG_BUCKET, name);
+    if (get(change, &key, value) != 0) {
+        return BND_NOTFOUND;
+    }
+    BND_ASSERT(bnd_bucket_decode(bnd_buf_slice(value), out) == 0);
+    return 0;
+}
+
+static void put_bucket(const struct change *change, const struct bnd_bucket_record *bucket) {
+    BND_AUTO_BUF struct bnd_buf value = {0};
+    bnd_bucket_encode(&value, bucket);
+    BND_ASSERT(!value.failed);
+    struct state_key key = make_key(change->context->slot, TAG_BUCKET, bucket->name);
+    put(change, &key, bnd_buf_slice(&value));
+    bnd_buf_append_slice(change->reply, bnd_buf_slice(&value));
+}
+
+static int create_bucket(const struct change *change, const struct bnd_catalog_command *command) {
+    BND_AUTO_BUF struct bnd_buf old = {0};
+    struct bnd_bucket_record bucket;
+    int rv = get_bucket(change, command->a, &old, &bucket);
+    if (rv == BND_INVALID || command->number > UINT8_MAX) {
+        return BND_INVALID;
+    }
+    if (rv == 0) {
+        bnd_buf_append_slice(change->reply, bnd_buf_slice(&old));
+        return BND_EXISTS;
+    }
+    struct counters counters = get_counters(change);
+    bucket = (struct bnd_bucket_record){
+        .id = counters.next_bucket++,
+        .state = BND_BUCKET_ACTIVE,
+        .segments = (uint8_t)command->number,
+        .created_ms = change->context->stamp_ms,
+        .name = command->a,
+    };
+    put_bucket(change, &bucket);
+    put_counters(change, &counters);
+    return 0;
+}
+
+static int seal_bucket(const struct change *change, const struct bnd_catalog_command *command) {
+    BND_AUTO_BUF struct bnd_buf old = {0};
+    struct bnd_bucket_record bucket;
+    int rv = get_bucket(change, command->a, &old, &bucket);
+    if (rv != 0) {
+        return rv;
+    }
+    bucket.state = BND_BUCKET_DELETING;
+    bucket.attempt++;
+    bucket.attempt_ms = change->context->stamp_ms;
+    put_bucket(change, &bucket);
+    return 0;
+}
+
+/* Ends deletion attempt `number` of the bucket: only the newest attempt may decide. */
+static int end_attempt(const struct change *change, const struct bnd_catalog_command *command,
+                       bool removed) {
+    BND_AUTO_BUF struct bnd_buf old = {0};
+    struct bnd_bucket_record bucket;
+    int rv = get_bucket(change, command->a, &old, &bucket);
+    if (rv != 0) {
+        return rv;
+    }
+    if (bucket.id != command->id) {
+        return BND_NOTFOUND;
+    }
+    if (bucket.state != BND_BUCKET_DELETING || bucket.attempt != command->number) {
+        return BND_EPOCH;
+    }
+    if (removed) {
+        struct state_key key = make_key(change->context->slot, TAG_BUCKET, command->a);
+        drop(change, &key);
+        return 0;
+    }
+    bucket.state = BND_BUCKET_ACTIVE;
+    put_bucket(change, &bucket);
+    return 0;
+}
+
+/* ---- tokens and keys
+ * ----------------------------------------------------------------------------------- */
+
+/* Puts a record that must not be there yet, or drops one that must be; *count is that kind's
+ * counter. */
+static int put_new(const struct change *change, const struct state_key *key, struct bnd_slice value,
+                   size_t count_offset) {
+    BND_AUTO_BUF struct bnd_buf old = {0};
+    struct counters counters = get_counters(change);
+    uint32_t *count = (uint32_t *)(void *)((char *)&counters + count_offset);
+    if (get(change, key, &old) == 0) {
+        return BND_EXISTS;
+    }
+    if (*count >= TOKENS_MAX) {
+        return BND_FULL;
+    }
+    put(change, key, value);
+    (*count)++;
+    counters.revision++;
+    put_counters(change, &counters);
+    return 0;
+}
+
+static int drop_known(const struct change *change, const struct state_key *key,
+                      size_t count_offset) {
+    BND_AUTO_BUF struct bnd_buf old = {0};
+    struct counters counters = get_counters(change);
+    uint32_t *count = (uint32_t *)(void *)((char *)&counters + count_offset);
+    if (get(change, key, &old) != 0) {
+        return BND_NOTFOUND;
+    }
+    BND_ASSERT(*count > 0);
+    drop(change, key);
+    (*count)--;
+    counters.revision++;
+    put_counters(change, &counters);
+    return 0;
+}
+
+static int put_token(const struct change *change, const struct bnd_catalog_command *command) {
+    struct bnd_token_record token;
+    if (bnd_token_decode(command->a, &token) != 0 || !name_fits(token.id)) {
+        return BND_INVALID;
+    }
+    token.created_ms = change->context->stamp_ms;
+    BND_AUTO_BUF struct bnd_buf value = {0};
+    bnd_token_encode(&value, &token);
+    BND_ASSERT(!value.failed);
+    struct state_key key = make_key(change->context->slot, TAG_TOKEN, token.id);
+    return put_new(change, &key, bnd_buf_slice(&value), offsetof(struct counters, tokens));
+}
+
+static int put_s3_key(const struct change *change, const struct bnd_catalog_command *command) {
+    struct bnd_key_record record;
+    if (bnd_key_decode(command->a, &record) != 0 || !name_fits(record.access_key)) {
+        return BND_INVALID;
+    }
+    record.created_ms = change->context->stamp_ms;
+    BND_AUTO_BUF struct bnd_buf value = {0};
+    bnd_key_encode(&value, &record);
+    BND_ASSERT(!value.failed);
+    struct state_key key = make_key(change->context->slot, TAG_KEY, record.access_key);
+    return put_new(change, &key, bnd_buf_slice(&value), offsetof(struct counters, keys));
+}
+
+static int drop_named(const struct change *change, uint8_t tag, struct bnd_slice name,
+                      size_t count_offset) {
+    if (!name_fits(name)) {
+        return BND_NOTFOUND;
+    }
+    struct state_key key = make_key(change->context->slot, tag, name);
+    return drop_known(change, &key, count_offset);
+}
+
+static int catalog_apply(void *fsm, const struct bnd_fsm_apply *context, struct bnd_slice bytes,
+                         struct bnd_buf *reply) {
+    struct bnd_catalog_command command;
+    if (bnd_catalog_command_decode(bytes, &command) != 0) {
+        return BND_INVALID;
+    }
+    struct change change = {.context = context, .reply = reply};
+    switch (command.op) {
+    case BND_CATALOG_INIT:
+        return init_cluster(&change, &command);
+    case BND_CATALOG_BUCKET_CREATE:
+        return create_bucket(&change, &command);
+    case BND_CATALOG_BUCKET_SEAL:
+        return seal_bucket(&change, &command);
+    case BND_CATALOG_BUCKET_UNSEAL:
+        return end_attempt(&change, &command, false);
+    case BND_CATALOG_BUCKET_REMOVE:
+        return end_attempt(&change, &command, true);
+    case BND_CATALOG_JOIN_TOKEN:
+        return put_join_token(&change, &command);
+    case BND_CATALOG_JOIN:
+        return join(&change, &command);
+    case BND_CATALOG_NODE_SET:
+        return set_node(&change, &command);
+    case BND_CATALOG_TOKEN_PUT:
+        return put_token(&change, &command);
+    case BND_CATALOG_TOKEN_DELETE:
+        return drop_named(&change, TAG_TOKEN, command.a, offsetof(struct counters, tokens));
+    case BND_CATALOG_KEY_PUT:
+        return put_s3_key(&change, &command);
+    case BND_CATALOG_KEY_DELETE:
+        return drop_named(&change, TAG_KEY, command.a, offsetof(struct counters, keys));
+    case BND_CATALOG_OPS:
+        break;
+    }
+    BND_UNREACHABLE("catalog command");
+}
+
+/* ---- queries
+ * ------------------------------------------------------------------------------------------- */
+
+/* Appends count u32 and every record of a tag, each as bytes. */
+static int append_all(const struct bnd_fsm_read *context, uint8_t tag, struct bnd_buf *reply) {
+    const struct bnd_state_ops *ops = context->state->ops;
+    struct state_key from = make_key(context->slot, tag, bnd_slice(NULL, 0));
+    struct state_key to = make_key(context->slot, (uint8_t)(tag + 1), bnd_slice(NULL, 0));
+    struct bnd_state_iter *iter =
+        ops->iter(context->state, BND_CF_CATALOG, key_slice(&from), key_slice(&to));
+    if (iter == NULL) {
+        return BND_NOMEM;
+    }
+    size_t count_at = reply->len;
+    uint32_t count = 0;
+    bnd_buf_u32(reply, 0);
+    for (; ops->iter_valid(iter); ops->iter_next(iter)) {
+        bnd_buf_bytes(reply, ops->iter_value(iter));
+        count++;
+    }
+    int rv = ops->iter_status(iter);
+    ops->iter_destroy(iter);
+    if (rv == 0 && !reply->failed) {
+        bnd_put_u32(reply->data + count_at, count);
+    }
+    return reply->failed ? BND_NOMEM : rv;
+}
+
+static int read_one(const struct bnd_fsm_read *context, uint8_t tag, struct bnd_slice name,
+                    struct bnd_buf *out) {
+    struct state_key key = make_key(context->slot, tag, name);
+    return context->state->ops->get(context->state, BND_CF_CATALOG, key_slice(&key), out);
+}
+
+static int read_view(const struct bnd_fsm_read *context, uint64_t known, struct bnd_buf *reply) {
+    BND_AUTO_BUF struct bnd_buf value = {0};
+    int rv = read_one(context, TAG_COUNTERS, bnd_slice(NULL, 0), &value);
+    if (rv != 0) {
+        return rv; /* NOTFOUND: the cluster is not set up yet */
+    }
+    struct bnd_reader r = bnd_reader(bnd_buf_slice(&value));
+    (void)bnd_read_u8(&r);
+    uint64_t revision = bnd_read_u64(&r);
+    bnd_buf_u64(reply, revision);
+    if (revision == known) {
+        return 0;
+    }
+    bnd_buf_reset(&value);
+    rv = read_one(context, TAG_SETTINGS, bnd_slice(NULL, 0), &value);
+    if (rv != 0) {
+        return rv;
+    }
+    bnd_buf_bytes(reply, bnd_buf_slice(&value));
+    static const uint8_t tags[] = {TAG_NODE, TAG_TOKEN, TAG_KEY};
+    for (size_t i = 0; i < sizeof tags && rv == 0; i++) {
+        rv = append_all(context, tags[i], reply);
+    }
+    return rv;
+}
+
+static int read_buckets(const struct bnd_fsm_read *context, const struct bnd_catalog_query *query,
+                        struct bnd_buf *reply) {
+    if (query->a.len > BND_BUCKET_NAME_MAX || query->b.len > BND_BUCKET_NAME_MAX ||
+        query->number == 0 || query->number > LIST_LIMIT_MAX) {
+        return BND_INVALID;
+    }
+    const struct bnd_state_ops *ops = context->state->ops;
+    struct bnd_slice begin = bnd_slice_cmp(query->a, query->b) > 0 ? query->a : query->b;
+    struct state_key from = make_key(context->slot, TAG_BUCKET, begin);
+    struct state_key to = make_key(context->slot, TAG_BUCKET + 1, bnd_slice(NULL, 0));
+    struct bnd_state_iter *iter =
+        ops->iter(context->state, BND_CF_CATALOG, key_slice(&from), key_slice(&to));
+    if (iter == NULL) {
+        return BND_NOMEM;
+    }
+    uint32_t count = 0;
+    bnd_buf_u8(reply, 0);
+    bnd_buf_u32(reply, 0);
+    for (; ops->iter_valid(iter); ops->iter_next(iter)) {
+        struct bnd_slice key = ops->iter_key(iter);
+        struct bnd_slice name = bnd_slice(key.data + 5, key.len - 5);
+        if (query->b.len > 0 && bnd_slice_eq(name, query->b)) {
+            continue;
+        }
+        if (!bnd_slice_starts(name, query->a)) {
+            break;
+        }
+        if (count == query->number) {
+            if (!reply->failed) {
+                reply->data[0] = 1;
+            }
+            break;
+        }
+        bnd_buf_bytes(reply, ops->iter_value(iter));
+        count++;
+    }
+    int rv = ops->iter_status(iter);
+    ops->iter_destroy(iter);
+    if (!reply->failed) {
+        bnd_put_u32(reply->data + 1, count);
+    }
+    return reply->failed ? BND_NOMEM : rv;
+}
+
+static int catalog_read(void *fsm, const struct bnd_fsm_read *context, struct bnd_slice bytes,
+                        struct bnd_buf *reply) {
+    struct bnd_catalog_query query;
+    if (bnd_catalog_query_decode(bytes, &query) != 0) {
+        return BND_INVALID;
+    }
+    switch (query.kind) {
+    case BND_CATALOG_QUERY_BUCKET:
+        return name_fits(query.a) ? read_one(context, TAG_BUCKET, query.a, reply) : BND_NOTFOUND;
+    case BND_CATALOG_QUERY_BUCKETS:
+        return read_buckets(context, &query, reply);
+    case BND_CATALOG_QUERY_VIEW:
+        return read_view(context, query.number, reply);
+    }
+    BND_UNREACHABLE("catalog query");
+}
+
+static int catalog_open(void *fsm, uint64_t gid, uint32_t slot, struct bnd_state *state,
+                        struct bnd_error *err) {
+    return 0; /* nothing is kept in memory */
+}
+
+static void catalog_close(void *fsm) {
+}
+
+void bnd_catalog_fsm_make(struct bnd_fsm *out) {
+    static const struct bnd_fsm_ops ops = {
+        .open = catalog_open,
+        .apply = catalog_apply,
+        .written = NULL,
+        .read = catalog_read,
+        .close = catalog_close,
+    };
+    *out = (struct bnd_fsm){.ops = &ops, .self = NULL};
+}

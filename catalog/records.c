@@ -1,0 +1,181 @@
+#include "catalog/records.h"
+
+enum { RECORD_VERSION = 1 };
+
+static struct bnd_reader open_record(struct bnd_slice bytes) {
+    struct bnd_reader r = bnd_reader(bytes);
+    if (bnd_read_u8(&r) != RECORD_VERSION) {
+        r.failed = true;
+    }
+    return r;
+}
+
+static int close_record(const struct bnd_reader *r) {
+    return bnd_reader_done(r) ? 0 : BND_CORRUPT;
+}
+
+void bnd_settings_encode(struct bnd_buf *out, const struct bnd_settings *record) {
+    bnd_buf_u8(out, RECORD_VERSION);
+    bnd_buf_u64(out, record->cluster_id);
+    bnd_buf_u32(out, record->shards);
+    bnd_buf_u32(out, record->hash_version);
+    bnd_buf_u32(out, record->replicas);
+    bnd_buf_bytes(out, record->account);
+    bnd_buf_bytes(out, record->ca_cert);
+    bnd_buf_bytes(out, record->ca_key);
+}
+
+int bnd_settings_decode(struct bnd_slice bytes, struct bnd_settings *out) {
+    struct bnd_reader r = open_record(bytes);
+    struct bnd_settings record = {.cluster_id = bnd_read_u64(&r)};
+    record.shards = bnd_read_u32(&r);
+    record.hash_version = bnd_read_u32(&r);
+    record.replicas = bnd_read_u32(&r);
+    record.account = bnd_read_bytes(&r);
+    record.ca_cert = bnd_read_bytes(&r);
+    record.ca_key = bnd_read_bytes(&r);
+    if (close_record(&r) != 0 || record.shards == 0 || (record.shards & (record.shards - 1)) != 0) {
+        return BND_CORRUPT;
+    }
+    *out = record;
+    return 0;
+}
+
+void bnd_node_encode(struct bnd_buf *out, const struct bnd_node_record *record) {
+    bnd_buf_u8(out, RECORD_VERSION);
+    bnd_buf_u64(out, record->id);
+    bnd_buf_u8(out, (uint8_t)record->state);
+    bnd_buf_u32(out, record->weight);
+    bnd_buf_u64(out, record->joined_ms);
+    bnd_buf_bytes(out, record->address);
+    bnd_buf_bytes(out, record->zone);
+    bnd_buf_bytes(out, record->key_hash);
+}
+
+int bnd_node_decode(struct bnd_slice bytes, struct bnd_node_record *out) {
+    struct bnd_reader r = open_record(bytes);
+    struct bnd_node_record record = {.id = bnd_read_u64(&r)};
+    uint8_t state = bnd_read_u8(&r);
+    record.state = (enum bnd_node_state)state;
+    record.weight = bnd_read_u32(&r);
+    record.joined_ms = bnd_read_u64(&r);
+    record.address = bnd_read_bytes(&r);
+    record.zone = bnd_read_bytes(&r);
+    record.key_hash = bnd_read_bytes(&r);
+    if (close_record(&r) != 0 || state < BND_NODE_ACTIVE || state > BND_NODE_GONE) {
+        return BND_CORRUPT;
+    }
+    *out = record;
+    return 0;
+}
+
+void bnd_bucket_encode(struct bnd_buf *out, const struct bnd_bucket_record *record) {
+    bnd_buf_u8(out, RECORD_VERSION);
+    bnd_buf_u64(out, record->id);
+    bnd_buf_u8(out, (uint8_t)record->state);
+    bnd_buf_u8(out, record->segments);
+    bnd_buf_u64(out, record->created_ms);
+    bnd_buf_u64(out, record->attempt);
+    bnd_buf_u64(out, record->attempt_ms);
+    bnd_buf_bytes(out, record->name);
+}
+
+int bnd_bucket_decode(struct bnd_slice bytes, struct bnd_bucket_record *out) {
+    struct bnd_reader r = open_record(bytes);
+    struct bnd_bucket_record record = {.id = bnd_read_u64(&r)};
+    uint8_t state = bnd_read_u8(&r);
+    record.state = (enum bnd_bucket_state)state;
+    record.segments = bnd_read_u8(&r);
+    record.created_ms = bnd_read_u64(&r);
+    record.attempt = bnd_read_u64(&r);
+    record.attempt_ms = bnd_read_u64(&r);
+    record.name = bnd_read_bytes(&r);
+    if (close_record(&r) != 0 || state < BND_BUCKET_ACTIVE || state > BND_BUCKET_DELETING) {
+        return BND_CORRUPT;
+    }
+    *out = record;
+    return 0;
+}
+
+void bnd_token_encode(struct bnd_buf *out, const struct bnd_token_record *record) {
+    bnd_buf_u8(out, RECORD_VERSION);
+    bnd_buf_bytes(out, record->id);
+    bnd_buf_u32(out, record->permissions);
+    bnd_buf_u64(out, record->created_ms);
+    bnd_buf_bytes(out, record->secret_hash);
+    bnd_buf_bytes(out, record->label);
+}
+
+int bnd_token_decode(struct bnd_slice bytes, struct bnd_token_record *out) {
+    struct bnd_reader r = open_record(bytes);
+    struct bnd_token_record record = {.id = bnd_read_bytes(&r)};
+    record.permissions = bnd_read_u32(&r);
+    record.created_ms = bnd_read_u64(&r);
+    record.secret_hash = bnd_read_bytes(&r);
+    record.label = bnd_read_bytes(&r);
+    if (close_record(&r) != 0 || record.secret_hash.len != BND_SECRET_HASH_LEN) {
+        return BND_CORRUPT;
+    }
+    *out = record;
+    return 0;
+}
+
+void bnd_key_encode(struct bnd_buf *out, const struct bnd_key_record *record) {
+    bnd_buf_u8(out, RECORD_VERSION);
+    bnd_buf_bytes(out, record->access_key);
+    bnd_buf_u32(out, record->permissions);
+    bnd_buf_u64(out, record->created_ms);
+    bnd_buf_bytes(out, record->sealed_secret);
+    bnd_buf_bytes(out, record->bucket);
+    bnd_buf_bytes(out, record->label);
+}
+
+int bnd_key_decode(struct bnd_slice bytes, struct bnd_key_record *out) {
+    struct bnd_reader r = open_record(bytes);
+    struct bnd_key_record record = {.access_key = bnd_read_bytes(&r)};
+    record.permissions = bnd_read_u32(&r);
+    record.created_ms = bnd_read_u64(&r);
+    record.sealed_secret = bnd_read_bytes(&r);
+    record.bucket = bnd_read_bytes(&r);
+    record.label = bnd_read_bytes(&r);
+    if (close_record(&r) != 0 || record.access_key.len > BND_ACCESS_KEY_MAX) {
+        return BND_CORRUPT;
+    }
+    *out = record;
+    return 0;
+}
+
+void bnd_join_encode(struct bnd_buf *out, const struct bnd_join_record *record) {
+    bnd_buf_u8(out, RECORD_VERSION);
+    bnd_buf_bytes(out, record->secret_hash);
+    bnd_buf_u64(out, record->expires_ms);
+    bnd_buf_bytes(out, record->key_hash);
+    bnd_buf_u64(out, record->node);
+}
+
+int bnd_join_decode(struct bnd_slice bytes, struct bnd_join_record *out) {
+    struct bnd_reader r = open_record(bytes);
+    struct bnd_join_record record = {.secret_hash = bnd_read_bytes(&r)};
+    record.expires_ms = bnd_read_u64(&r);
+    record.key_hash = bnd_read_bytes(&r);
+    record.node = bnd_read_u64(&r);
+    if (close_record(&r) != 0 || record.secret_hash.len != BND_SECRET_HASH_LEN) {
+        return BND_CORRUPT;
+    }
+    *out = record;
+    return 0;
+}
+
+bool bnd_bucket_name_valid(struct bnd_slice name) {
+    if (name.len < BND_BUCKET_NAME_MIN || name.len > BND_BUCKET_NAME_MAX || name.data[0] == '-' ||
+        name.data[name.len - 1] == '-') {
+        return false;
+    }
+    for (size_t i = 0; i < name.len; i++) {
+        uint8_t c = name.data[i];
+        if (!(c == '-' || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'))) {
+            return false;
+        }
+    }
+    return true;
+}

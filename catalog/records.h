@@ -1,0 +1,99 @@
+/* The records of group 0 and their codec (SPEC.md, "Catalog"). Decoded records borrow from the
+ * bytes they were decoded from. Every decoder answers BND_CORRUPT for bytes that are not exactly
+ * one record of a known version. */
+#ifndef BND_CATALOG_RECORDS_H
+#define BND_CATALOG_RECORDS_H
+
+#include "base/bytes.h"
+#include "base/error.h"
+
+#define BND_BUCKET_NAME_MIN 3
+#define BND_BUCKET_NAME_MAX 63
+#define BND_LABEL_MAX 128      /* names of tokens and keys, zones */
+#define BND_ACCESS_KEY_MAX 64  /* S3 access key id */
+#define BND_SECRET_HASH_LEN 32 /* SHA-256 */
+
+/* What a token or key allows. */
+enum bnd_permission {
+    BND_PERM_OBJECT_READ = 1,
+    BND_PERM_OBJECT_WRITE = 2,
+    BND_PERM_BUCKET_ADMIN = 4, /* create, list, delete buckets */
+    BND_PERM_CLUSTER_ADMIN = 8,
+    BND_PERM_ALL = 15,
+};
+
+struct bnd_settings {
+    uint64_t cluster_id;
+    uint32_t shards;          /* per kind; never changes */
+    uint32_t hash_version;    /* BND_SHARD_HASH_VERSION at init */
+    uint32_t replicas;        /* wanted per group: 1, 3 or 5 */
+    struct bnd_slice account; /* 32 hex digits: the account id of the REST API */
+    struct bnd_slice ca_cert; /* PEM */
+    struct bnd_slice ca_key;  /* PEM, sealed (catalog/seal.h) */
+};
+
+enum bnd_node_state { BND_NODE_ACTIVE = 1, BND_NODE_DRAINING = 2, BND_NODE_GONE = 3 };
+
+struct bnd_node_record {
+    uint64_t id;
+    enum bnd_node_state state;
+    uint32_t weight;
+    uint64_t joined_ms;
+    struct bnd_slice address; /* "host:port" of the peer port */
+    struct bnd_slice zone;
+    struct bnd_slice key_hash; /* SHA-256 of its public key: who redeemed which join token */
+};
+
+enum bnd_bucket_state { BND_BUCKET_ACTIVE = 1, BND_BUCKET_DELETING = 2 };
+
+struct bnd_bucket_record {
+    uint64_t id; /* never reused */
+    enum bnd_bucket_state state;
+    uint8_t segments; /* of a key that place an object (placement/shard.h) */
+    uint64_t created_ms;
+    uint64_t attempt;    /* number of the newest deletion attempt, 0: none yet */
+    uint64_t attempt_ms; /* when it began */
+    struct bnd_slice name;
+};
+
+struct bnd_token_record {
+    struct bnd_slice id; /* 16 bytes: what is shown and revoked by */
+    uint32_t permissions;
+    uint64_t created_ms;
+    struct bnd_slice secret_hash;
+    struct bnd_slice label;
+};
+
+struct bnd_key_record {
+    struct bnd_slice access_key;
+    uint32_t permissions;
+    uint64_t created_ms;
+    struct bnd_slice sealed_secret;
+    struct bnd_slice bucket; /* empty: every bucket */
+    struct bnd_slice label;
+};
+
+struct bnd_join_record {
+    struct bnd_slice secret_hash;
+    uint64_t expires_ms;
+    struct bnd_slice key_hash; /* of the public key that redeemed it; empty: nobody yet */
+    uint64_t node;             /* the id that was issued, 0: none */
+};
+
+void bnd_settings_encode(struct bnd_buf *out, const struct bnd_settings *record);
+int bnd_settings_decode(struct bnd_slice bytes, struct bnd_settings *out);
+void bnd_node_encode(struct bnd_buf *out, const struct bnd_node_record *record);
+int bnd_node_decode(struct bnd_slice bytes, struct bnd_node_record *out);
+void bnd_bucket_encode(struct bnd_buf *out, const struct bnd_bucket_record *record);
+int bnd_bucket_decode(struct bnd_slice bytes, struct bnd_bucket_record *out);
+void bnd_token_encode(struct bnd_buf *out, const struct bnd_token_record *record);
+int bnd_token_decode(struct bnd_slice bytes, struct bnd_token_record *out);
+void bnd_key_encode(struct bnd_buf *out, const struct bnd_key_record *record);
+int bnd_key_decode(struct bnd_slice bytes, struct bnd_key_record *out);
+void bnd_join_encode(struct bnd_buf *out, const struct bnd_join_record *record);
+int bnd_join_decode(struct bnd_slice bytes, struct bnd_join_record *out);
+
+/* R2's rule: 3 to 63 of a-z, 0-9 and -, not beginning or ending with -. */
+bool bnd_bucket_name_valid(struct bnd_slice name);
+
+#endif
