@@ -15,7 +15,7 @@ enum { BUCKETS_DEFAULT = 16384, BUCKET_WAYS = 4, REFRESH_TIMEOUT_MS = 2000 };
 struct cached_bucket {
     uint8_t name_len; /* 0: free */
     uint8_t name[BND_BUCKET_NAME_MAX];
-    struct bnd_bucket_ref ref;
+    struct bnd_catalog_bucket ref;
 };
 
 /* Set-associative: a name has BUCKET_WAYS places; the oldest of a full set is replaced. Bounded, no
@@ -97,8 +97,9 @@ static void ask(struct bnd_catalog *catalog) {
     catalog->query.data = catalog;
     catalog->asked_ns = bnd_now_ns(catalog->config.env);
     bnd_timer_stop(catalog->config.env, &catalog->poll);
-    if (!bytes.failed && bnd_shard_call(catalog->config.client, &catalog->query, BND_SHARD_READ, 0,
-                                        &part, 1, REFRESH_TIMEOUT_MS * BND_MS) == 0) {
+    if (!bytes.failed &&
+        bnd_shard_call(catalog->config.client, &catalog->query, BND_SHARD_READ, BND_GID_SYSTEM,
+                       &part, 1, REFRESH_TIMEOUT_MS * BND_MS) == 0) {
         catalog->asking = true;
     } else {
         arm(catalog);
@@ -220,7 +221,7 @@ static struct cached_bucket *find_bucket(const struct bnd_catalog *catalog, stru
 }
 
 bool bnd_catalog_bucket_known(const struct bnd_catalog *catalog, struct bnd_slice name,
-                              struct bnd_bucket_ref *out) {
+                              struct bnd_catalog_bucket *out) {
     const struct cached_bucket *found = find_bucket(catalog, name);
     if (found == NULL) {
         return false;
@@ -239,7 +240,7 @@ void bnd_catalog_bucket_learn(struct bnd_catalog *catalog, const struct bnd_buck
     }
     way->name_len = (uint8_t)bucket->name.len;
     memcpy(way->name, bucket->name.data, bucket->name.len);
-    way->ref = (struct bnd_bucket_ref){
+    way->ref = (struct bnd_catalog_bucket){
         .id = bucket->id, .segments = bucket->segments, .created_ms = bucket->created_ms};
 }
 

@@ -83,7 +83,7 @@ int bnd_catalog_read(struct bnd_catalog *catalog, struct bnd_catalog_call *call,
 void bnd_catalog_cancel(struct bnd_catalog_call *call);
 
 /* What routing an object needs of its bucket. */
-struct bnd_bucket_ref {
+struct bnd_catalog_bucket {
     uint64_t id;
     uint8_t segments;
     uint64_t created_ms;
@@ -91,7 +91,7 @@ struct bnd_bucket_ref {
 
 /* True if the bucket is remembered: no round trip. */
 bool bnd_catalog_bucket_known(const struct bnd_catalog *catalog, struct bnd_slice name,
-                              struct bnd_bucket_ref *out);
+                              struct bnd_catalog_bucket *out);
 /* Remembers what a query or a creation answered; forgets what turned out to be gone. */
 void bnd_catalog_bucket_learn(struct bnd_catalog *catalog, const struct bnd_bucket_record *bucket);
 void bnd_catalog_bucket_forget(struct bnd_catalog *catalog, struct bnd_slice name);
