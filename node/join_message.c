@@ -1,0 +1,86 @@
+#include "node/join_message.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { JOIN_VERSION = 1 };
+
+void node_join_token_text(const struct node_join_token *token, char out[NODE_JOIN_TOKEN_TEXT_MAX]) {
+    char fingerprint[2 * BND_PKI_FINGERPRINT_BYTES + 1];
+    char id[2 * NODE_JOIN_ID_LEN + 1];
+    bnd_hex_encode(token->ca_fingerprint, sizeof token->ca_fingerprint, fingerprint);
+    bnd_hex_encode(token->id, sizeof token->id, id);
+    (void)snprintf(out, NODE_JOIN_TOKEN_TEXT_MAX, "%s.%s.%s", fingerprint, id,
+                   token->secret); /* fits */
+}
+
+int node_join_token_parse(const char *text, struct node_join_token *out) {
+    const char *id = strchr(text, '.');
+    const char *secret = id == NULL ? NULL : strchr(id + 1, '.');
+    struct node_join_token token;
+    if (secret == NULL || strlen(secret + 1) != BND_TOKEN_TEXT_LEN ||
+        bnd_hex_decode(bnd_slice(text, (size_t)(id - text)), token.ca_fingerprint,
+                       sizeof token.ca_fingerprint) != 0 ||
+        bnd_hex_decode(bnd_slice(id + 1, (size_t)(secret - id - 1)), token.id, sizeof token.id) !=
+            0) {
+        return BND_INVALID;
+    }
+    memcpy(token.secret, secret + 1, sizeof token.secret);
+    *out = token;
+    return 0;
+}
+
+void node_join_request_encode(struct bnd_buf *out, const struct node_join_request *request) {
+    bnd_buf_u8(out, JOIN_VERSION);
+    bnd_buf_bytes(out, request->id);
+    bnd_buf_bytes(out, request->secret);
+    bnd_buf_bytes(out, request->csr);
+    bnd_buf_bytes(out, request->address);
+    bnd_buf_bytes(out, request->zone);
+}
+
+int node_join_request_decode(struct bnd_slice bytes, struct node_join_request *out) {
+    struct bnd_reader r = bnd_reader(bytes);
+    uint8_t version = bnd_read_u8(&r);
+    struct node_join_request request = {.id = bnd_read_bytes(&r)};
+    request.secret = bnd_read_bytes(&r);
+    request.csr = bnd_read_bytes(&r);
+    request.address = bnd_read_bytes(&r);
+    request.zone = bnd_read_bytes(&r);
+    if (version != JOIN_VERSION || !bnd_reader_done(&r) || request.id.len != NODE_JOIN_ID_LEN) {
+        return BND_CORRUPT;
+    }
+    *out = request;
+    return 0;
+}
+
+void node_join_reply_encode(struct bnd_buf *out, const struct node_join_reply *reply) {
+    bnd_buf_u8(out, JOIN_VERSION);
+    bnd_buf_u32(out, (uint32_t)-reply->status);
+    bnd_buf_bytes(out, reply->message);
+    bnd_buf_bytes(out, reply->cluster);
+    bnd_buf_u64(out, reply->node);
+    bnd_buf_bytes(out, reply->node_cert);
+    bnd_buf_bytes(out, reply->ca_cert);
+    bnd_buf_bytes(out, reply->cluster_key);
+}
+
+int node_join_reply_decode(struct bnd_slice bytes, struct node_join_reply *out) {
+    struct bnd_reader r = bnd_reader(bytes);
+    uint8_t version = bnd_read_u8(&r);
+    uint32_t status = bnd_read_u32(&r);
+    struct node_join_reply reply = {.status = status > 1000 ? BND_CORRUPT : -(int)status};
+    reply.message = bnd_read_bytes(&r);
+    reply.cluster = bnd_read_bytes(&r);
+    reply.node = bnd_read_u64(&r);
+    reply.node_cert = bnd_read_bytes(&r);
+    reply.ca_cert = bnd_read_bytes(&r);
+    reply.cluster_key = bnd_read_bytes(&r);
+    bool complete = reply.cluster.len == BND_PKI_CLUSTER_BYTES && reply.node != 0 &&
+                    reply.cluster_key.len == BND_CLUSTER_KEY_LEN;
+    if (version != JOIN_VERSION || !bnd_reader_done(&r) || (reply.status == 0 && !complete)) {
+        return BND_CORRUPT;
+    }
+    *out = reply;
+    return 0;
+}
