@@ -1,0 +1,68 @@
+#include "catalog/issue.h"
+
+#include <openssl/crypto.h>
+
+enum { TOKEN_ID_LEN = 16 };
+
+/* count characters of a 32-letter alphabet, without bias. */
+static void random_letters(struct bnd_env *env, char *out, size_t count) {
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    for (size_t i = 0; i < count; i++) {
+        uint8_t byte = 0;
+        env->ops->random_secret(env, &byte, 1);
+        out[i] = letters[byte & 31];
+    }
+    out[count] = 0;
+}
+
+void bnd_issue_token(struct bnd_env *env, uint32_t permissions, struct bnd_slice label,
+                     struct bnd_buf *record, char out_id[BND_TOKEN_ID_TEXT],
+                     char out_token[BND_TOKEN_TEXT_LEN + 1]) {
+    uint8_t id[TOKEN_ID_LEN];
+    uint8_t hash[BND_SHA256_LEN];
+    env->ops->random_secret(env, id, sizeof id);
+    bnd_hex_encode(id, sizeof id, out_id);
+    bnd_token_make(env, out_token);
+    bnd_sha256(bnd_slice_str(out_token), hash);
+    struct bnd_token_record token = {
+        .id = bnd_slice_str(out_id),
+        .permissions = permissions,
+        .secret_hash = bnd_slice(hash, sizeof hash),
+        .label = label,
+    };
+    bnd_token_encode(record, &token);
+}
+
+int bnd_issue_s3_key(struct bnd_env *env, const uint8_t cluster_key[BND_CLUSTER_KEY_LEN],
+                     const struct bnd_issue_key *options, struct bnd_buf *record,
+                     char out_access_key[BND_ACCESS_KEY_TEXT],
+                     char out_secret[BND_SECRET_KEY_TEXT]) {
+    BND_AUTO_BUF struct bnd_buf sealed = {0};
+    memcpy(out_access_key, "BND", 3);
+    random_letters(env, out_access_key + 3, BND_ACCESS_KEY_TEXT - 4);
+    random_letters(env, out_secret, BND_SECRET_KEY_TEXT - 1);
+    int rv = bnd_seal(env, cluster_key, bnd_slice_str(out_secret), &sealed);
+    if (rv != 0) {
+        OPENSSL_cleanse(out_secret, BND_SECRET_KEY_TEXT);
+        return rv;
+    }
+    struct bnd_key_record key = {
+        .access_key = bnd_slice_str(out_access_key),
+        .permissions = options->permissions,
+        .sealed_secret = bnd_buf_slice(&sealed),
+        .bucket = options->bucket,
+        .label = options->label,
+    };
+    bnd_key_encode(record, &key);
+    return 0;
+}
+
+void bnd_issue_join(struct bnd_slice secret, uint64_t expires_ms, struct bnd_buf *record) {
+    uint8_t hash[BND_SHA256_LEN];
+    bnd_sha256(secret, hash);
+    struct bnd_join_record join = {
+        .secret_hash = bnd_slice(hash, sizeof hash),
+        .expires_ms = expires_ms,
+    };
+    bnd_join_encode(record, &join);
+}
