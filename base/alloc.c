@@ -10,6 +10,20 @@
 static _Thread_local uint64_t asked;
 static _Thread_local uint64_t fail_at;
 static _Thread_local int fail_sticky;
+static _Thread_local const struct bnd_alloc_observer *watching;
+
+const struct bnd_alloc_observer *bnd_alloc_observe(const struct bnd_alloc_observer *observer) {
+    const struct bnd_alloc_observer *before = watching;
+    watching = observer;
+    return before;
+}
+
+static void *made(void *memory) {
+    if (watching != NULL && memory != NULL) {
+        watching->made(watching, memory);
+    }
+    return memory;
+}
 
 uint64_t bnd_alloc_fail_at(uint64_t n, int sticky) {
     uint64_t before = asked;
@@ -25,11 +39,11 @@ static int refused(void) {
 }
 
 void *bnd_alloc(size_t bytes) {
-    return refused() ? NULL : malloc(bytes == 0 ? 1 : bytes);
+    return refused() ? NULL : made(malloc(bytes == 0 ? 1 : bytes));
 }
 
 void *bnd_zalloc(size_t bytes) {
-    return refused() ? NULL : calloc(1, bytes == 0 ? 1 : bytes);
+    return refused() ? NULL : made(calloc(1, bytes == 0 ? 1 : bytes));
 }
 
 void *bnd_calloc(size_t count, size_t bytes) {
@@ -41,7 +55,15 @@ void *bnd_calloc(size_t count, size_t bytes) {
 }
 
 void *bnd_realloc(void *memory, size_t bytes) {
-    return refused() ? NULL : realloc(memory, bytes == 0 ? 1 : bytes);
+    if (refused()) {
+        return NULL;
+    }
+    if (watching != NULL && memory != NULL) {
+        watching->freed(watching, memory);
+    }
+    void *moved = realloc(memory, bytes == 0 ? 1 : bytes);
+    (void)made(moved != NULL ? moved : memory); /* the old block stays when there is no memory */
+    return moved;
 }
 
 void *bnd_alloc_aligned(size_t alignment, size_t bytes) {
@@ -50,7 +72,7 @@ void *bnd_alloc_aligned(size_t alignment, size_t bytes) {
     if (refused() || posix_memalign(&memory, alignment, bytes == 0 ? alignment : bytes) != 0) {
         return NULL;
     }
-    return memory;
+    return made(memory);
 }
 
 void *bnd_memdup(const void *data, size_t bytes) {
@@ -66,5 +88,8 @@ char *bnd_strdup(const char *text) {
 }
 
 void bnd_free(void *memory) {
+    if (watching != NULL && memory != NULL) {
+        watching->freed(watching, memory);
+    }
     free(memory);
 }
