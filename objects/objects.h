@@ -310,13 +310,14 @@ struct bnd_upload_commit {
     struct bnd_object_checksums checksums; /* that the caller has verified, or computed */
 };
 
-/* status 0: it is durable and visible; *object is what it is now (move it to keep it; for a part
- * only meta.version, size, etag_md5, uploaded_ms and checksums are set). Else nothing was stored:
- *  BND_PRECONDITION  conditions not met: *object is what is there now, NULL if nothing is
+/* status 0: it is durable and visible; *object is its meta, without the body (move it to keep it;
+ * for a part only version, size, etag_md5, uploaded_ms and checksums are set). Else object is NULL
+ * and, but for class UNKNOWN, nothing was stored:
+ *  BND_PRECONDITION  conditions not met
  *  BND_LOCKED        the bucket is sealed: being deleted, or deleted (ask group 0 which)
  *  BND_NOTFOUND      a part of an upload that is not there (completed, aborted, never begun)
  *  BND_INVALID       fields above their bounds, or fewer bytes than the size given
- *  BND_EXPIRED       the commit came too late: unknown to be executed only where class UNKNOWN */
+ *  BND_UNAVAILABLE   also: the commit came after the body's deadline */
 typedef void (*bnd_upload_commit_cb)(struct bnd_upload *upload, void *data, int status,
                                      struct bnd_object *object);
 
@@ -471,14 +472,14 @@ int bnd_multipart_create(struct bnd_objects *objects, struct bnd_multipart_creat
                          const struct bnd_multipart_create_options *options);
 
 struct bnd_multipart_complete {
-    /* status 0: *object is the new object. Else it was not made, and the upload is as before:
+    /* status 0: *object is the new object. Else NULL: not made, and the upload is as before:
      *  BND_NOTFOUND      no such upload
      *  BND_INVALID       out_part: the first part that is not there or has another etag, or is out
      *                    of order; 0: the list is empty or too long
      *  BND_TOOBIG        above BND_OBJECT_SIZE_MAX
      *  BND_RANGE         out_part: a part, not the last, below part_min, or (equal_sizes) of
      *                    another size than the first
-     *  BND_PRECONDITION  *object as for bnd_upload_commit
+     *  BND_PRECONDITION  conditions not met
      *  BND_LOCKED */
     void (*cb)(struct bnd_multipart_complete *complete, int status, struct bnd_object *object,
                uint32_t out_part);
