@@ -10,7 +10,8 @@
  *  3. The body's length has one reading: none, one decimal Content-Length, or "chunked" alone (and
  *     then HTTP/1.1 and no Content-Length).
  *  4. Version is 1.0 or 1.1; 1.1 carried Host exactly once and 1.0 at most once.
- *  5. Every slice points into the caller's head, whose bytes are not changed.
+ *  5. Every slice points into the caller's head, whose bytes are not changed (or is a constant: the
+ *     path "/" of an absolute target without one).
  *
  * No allocation, no clock, no state: thread-safe. Sources: RFC 9110, RFC 9112. */
 #ifndef BND_GATEWAY_HTTP_HEAD_H
