@@ -63,6 +63,7 @@ void node_join_reply_encode(struct bnd_buf *out, const struct node_join_reply *r
     bnd_buf_bytes(out, reply->node_cert);
     bnd_buf_bytes(out, reply->ca_cert);
     bnd_buf_bytes(out, reply->cluster_key);
+    bnd_buf_bytes(out, reply->peers);
 }
 
 int node_join_reply_decode(struct bnd_slice bytes, struct node_join_reply *out) {
@@ -76,6 +77,7 @@ int node_join_reply_decode(struct bnd_slice bytes, struct node_join_reply *out) 
     reply.node_cert = bnd_read_bytes(&r);
     reply.ca_cert = bnd_read_bytes(&r);
     reply.cluster_key = bnd_read_bytes(&r);
+    reply.peers = bnd_read_bytes(&r);
     bool complete = reply.cluster.len == BND_PKI_CLUSTER_BYTES && reply.node != 0 &&
                     reply.cluster_key.len == BND_CLUSTER_KEY_LEN;
     if (version != JOIN_VERSION || !bnd_reader_done(&r) || (reply.status == 0 && !complete)) {

@@ -37,6 +37,7 @@ struct node_join_reply {
     struct bnd_slice node_cert;
     struct bnd_slice ca_cert;
     struct bnd_slice cluster_key; /* BND_CLUSTER_KEY_LEN */
+    struct bnd_slice peers;       /* node/peers.h: where the members are */
 };
 
 void node_join_request_encode(struct bnd_buf *out, const struct node_join_request *request);

@@ -1,0 +1,173 @@
+#include "node/admission.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "node/join_message.h"
+#include "node/peers.h"
+
+#include <openssl/crypto.h>
+
+enum { ADMISSIONS_MAX = 16 };
+#define CALL_TIMEOUT_NS (20000 * BND_MS)
+
+struct admission {
+    struct node_admission *owner;
+    struct bnd_join_request *request;
+    struct bnd_catalog_call call;
+    struct bnd_buf csr;
+};
+
+static void answer(struct node_admission *owner, struct bnd_join_request *request,
+                   const struct node_join_reply *reply) {
+    BND_AUTO_BUF struct bnd_buf bytes = {0};
+    node_join_reply_encode(&bytes, reply);
+    bnd_mesh_join_reply(request, bytes.failed ? BND_NOMEM : 0, bnd_buf_slice(&bytes));
+    if (reply->status != 0) {
+        bnd_log(owner->env, BND_LOG_WARN, "join", "refused: %.*s", (int)reply->message.len,
+                (const char *)reply->message.data);
+    }
+}
+
+static void refuse(struct node_admission *owner, struct bnd_join_request *request, int status,
+                   const char *message) {
+    struct node_join_reply reply = {.status = status, .message = bnd_slice_str(message)};
+    answer(owner, request, &reply);
+}
+
+static const char *refusal(int status) {
+    switch (status) {
+    case BND_DENIED:
+        return "the join token is unknown, or was redeemed by another node";
+    case BND_EXPIRED:
+        return "the join token is past its time; `bindery token join` prints a new one";
+    default:
+        return bnd_code_text(status);
+    }
+}
+
+/* Signs the certificate for the id that group 0 issued. */
+static int sign(struct admission *admission, uint64_t node, struct bnd_buf *out_cert,
+                struct bnd_error *err) {
+    const struct bnd_catalog_view *view = bnd_catalog_view(admission->owner->catalog);
+    const struct node_identity *self = admission->owner->identity;
+    BND_AUTO_BUF struct bnd_buf ca_key = {0};
+    struct bnd_pki_identity name = {.node = node};
+    memcpy(name.cluster, self->cluster, sizeof name.cluster);
+    int rv = bnd_unseal(self->cluster_key, view->settings.ca_key, &ca_key);
+    if (rv != 0) {
+        return BND_FAIL(err, CORRUPT, "the CA key cannot be unsealed with this node's cluster key");
+    }
+    struct bnd_pki_ca ca = {view->settings.ca_cert, bnd_buf_slice(&ca_key)};
+    rv = bnd_pki_node_sign(&ca, bnd_buf_slice(&admission->csr), &name,
+                           bnd_wall_ms(admission->owner->env), out_cert, err);
+    OPENSSL_cleanse(ca_key.data, ca_key.cap);
+    return rv;
+}
+
+static void admit(struct admission *admission, const struct bnd_node_record *node) {
+    struct node_admission *owner = admission->owner;
+    BND_AUTO_BUF struct bnd_buf cert = {0};
+    BND_AUTO_BUF struct bnd_buf peers = {0};
+    struct bnd_error err = {0};
+    int rv = sign(admission, node->id, &cert, &err);
+    if (rv != 0) {
+        refuse(owner, admission->request, rv, err.message);
+        return;
+    }
+    const struct bnd_catalog_view *view = bnd_catalog_view(owner->catalog);
+    node_peers_encode(&peers, view->nodes, view->nodes_count);
+    struct node_join_reply reply = {
+        .cluster = bnd_slice(owner->identity->cluster, sizeof owner->identity->cluster),
+        .node = node->id,
+        .node_cert = bnd_buf_slice(&cert),
+        .ca_cert = view->settings.ca_cert,
+        .cluster_key = bnd_slice(owner->identity->cluster_key, sizeof owner->identity->cluster_key),
+        .peers = bnd_buf_slice(&peers),
+    };
+    answer(owner, admission->request, &reply);
+    bnd_log(owner->env, BND_LOG_INFO, "join", "node %llu admitted at %.*s",
+            (unsigned long long)node->id, (int)node->address.len, (const char *)node->address.data);
+}
+
+static void on_decided(struct bnd_catalog_call *call, int status, struct bnd_slice reply) {
+    struct admission *admission = call->data;
+    struct node_admission *owner = admission->owner;
+    struct bnd_node_record node;
+    if (status == 0) {
+        status = bnd_node_decode(reply, &node);
+    }
+    if (status == 0) {
+        admit(admission, &node);
+    } else {
+        refuse(owner, admission->request, status, refusal(status));
+    }
+    owner->open--;
+    bnd_buf_free(&admission->csr);
+    bnd_free(admission);
+}
+
+/* Proposes the join to group 0. On failure nothing was kept. */
+static int propose(struct admission *admission, const struct node_join_request *request) {
+    uint8_t key_hash[BND_PKI_FINGERPRINT_BYTES];
+    uint8_t secret_hash[BND_SHA256_LEN];
+    struct bnd_error err = {0};
+    int rv = bnd_pki_csr_fingerprint(request->csr, key_hash, &err);
+    if (rv != 0) {
+        return rv;
+    }
+    bnd_sha256(request->secret, secret_hash);
+    struct bnd_node_record node = {
+        .state = BND_NODE_ACTIVE,
+        .weight = 100,
+        .address = request->address,
+        .zone = request->zone,
+        .key_hash = bnd_slice(key_hash, sizeof key_hash),
+    };
+    BND_AUTO_BUF struct bnd_buf record = {0};
+    bnd_node_encode(&record, &node);
+    bnd_buf_append_slice(&admission->csr, request->csr);
+    if (record.failed || admission->csr.failed) {
+        return BND_NOMEM;
+    }
+    struct bnd_catalog_command command = {
+        .op = BND_CATALOG_JOIN,
+        .a = request->id,
+        .b = bnd_buf_slice(&record),
+        .c = bnd_slice(secret_hash, sizeof secret_hash),
+    };
+    admission->call.cb = on_decided;
+    admission->call.data = admission;
+    return bnd_catalog_write(admission->owner->catalog, &admission->call, &command,
+                             CALL_TIMEOUT_NS);
+}
+
+void node_admission_on_join(void *owner_data, struct bnd_join_request *request,
+                            struct bnd_slice payload) {
+    struct node_admission *owner = owner_data;
+    struct node_join_request decoded;
+    if (node_join_request_decode(payload, &decoded) != 0 ||
+        decoded.address.len >= BND_ADDRESS_MAX) {
+        refuse(owner, request, BND_INVALID, "the join request is malformed");
+        return;
+    }
+    if (owner->catalog == NULL || bnd_catalog_view(owner->catalog) == NULL ||
+        owner->open >= ADMISSIONS_MAX) {
+        refuse(owner, request, BND_BUSY, "not ready to admit nodes; try again");
+        return;
+    }
+    struct admission *admission = bnd_zalloc(sizeof *admission);
+    if (admission == NULL) {
+        refuse(owner, request, BND_NOMEM, "out of memory");
+        return;
+    }
+    admission->owner = owner;
+    admission->request = request;
+    owner->open++;
+    int rv = propose(admission, &decoded);
+    if (rv != 0) {
+        refuse(owner, request, rv, refusal(rv));
+        owner->open--;
+        bnd_buf_free(&admission->csr);
+        bnd_free(admission);
+    }
+}
