@@ -1,0 +1,62 @@
+/* The gateway of one process: its three client ports and what stands behind them (architecture 2,
+ * 12).
+ *
+ *   REST      /client/v4/... (gateway/cf), /livez /readyz /metrics and /bindery/v1/...
+ * (gateway/admin) bindings  workerd's external services, routed by X-Bindery-Binding: each
+ * binding's issue adds its part S3        gateway/s3
+ *
+ * It holds no state of its own but connections: everything is in the catalog, the objects service
+ * and the groups behind them. One per loop. */
+#ifndef BND_GATEWAY_GATEWAY_H
+#define BND_GATEWAY_GATEWAY_H
+
+#include "base/env.h"
+#include "catalog/catalog.h"
+#include "gateway/http/server.h"
+#include "net/mesh.h"
+#include "objects/objects.h"
+#include "raft/client.h"
+#include "raft/host.h"
+
+struct bnd_gateway;
+
+/* Everything that requests are served with. All borrowed until the gateway's on_closed. Handlers of
+ * every port get this struct as their owner's services. */
+struct bnd_gateway_services {
+    struct bnd_env *env;
+    struct bnd_catalog *catalog;
+    struct bnd_objects *objects;
+    struct bnd_shard_client *client;
+    struct bnd_raft_host *host; /* NULL in a gateway process */
+    struct bnd_mesh *mesh;
+    uint64_t self;
+    uint64_t started_ms; /* wall clock */
+    uint8_t cluster_key[BND_CLUSTER_KEY_LEN];
+    void *owner;
+    /* Appends one "name: ok" or "name: why not" line per check to *out (may be NULL); true if all
+     * are ok. */
+    bool (*ready)(void *owner, struct bnd_buf *out);
+    /* Appends metrics of what only node/ knows (journal, state, process) in Prometheus text. May be
+     * NULL. */
+    void (*metrics)(void *owner, struct bnd_buf *out);
+};
+
+struct bnd_gateway_config {
+    struct bnd_gateway_services services;
+    const char *rest_address; /* "host:port"; NULL: that port is not opened */
+    const char *bindings_address;
+    const char *s3_address;
+    struct bnd_tls_context *tls; /* of all three; NULL: plain */
+    size_t memory_bytes;         /* most bytes of request buffers; 0: 64 MiB */
+};
+
+/* Opens the ports. The error names the address. */
+int bnd_gateway_create(const struct bnd_gateway_config *config, struct bnd_gateway **out,
+                       struct bnd_error *err);
+
+/* Closes the ports: requests under way get grace_ns to finish. on_closed comes last. NULL gateway:
+ * returns at once, no callback. */
+void bnd_gateway_close(struct bnd_gateway *gateway, uint64_t grace_ns,
+                       void (*on_closed)(void *data), void *data);
+
+#endif
