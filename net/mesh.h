@@ -11,7 +11,7 @@
 #include "base/env.h"
 
 #define BND_MESH_MESSAGE_MAX (8u << 20)
-#define BND_MESH_PARTS_MAX 16
+#define BND_MESH_PARTS_MAX 16 /* rpc uses one of them */
 
 /* CONTROL goes first: raft, reads, small calls. BULK has a stream of its own: bodies, state exports. */
 enum bnd_mesh_lane { BND_MESH_CONTROL, BND_MESH_BULK, BND_MESH_LANES };

@@ -47,12 +47,13 @@ typedef void (*bnd_rpc_handler)(void *owner, struct bnd_rpc_request *request);
 /* One per node and mesh. in_flight_max bounds calls and served requests each (0: 65,536). */
 int bnd_rpc_create(struct bnd_env *env, struct bnd_mesh *mesh, size_t in_flight_max, struct bnd_rpc **out);
 /* Answers every call under way with BND_CANCELED (from inside), then frees. Requests being served must have
- * been replied to, or be replied to never. NULL allowed. */
+ * been replied to, or be replied to never. The mesh must say nothing more to it: close the mesh first (this call
+ * does not use it), or in the same pass. NULL allowed. */
 void bnd_rpc_destroy(struct bnd_rpc *rpc);
 
 void bnd_rpc_serve(struct bnd_rpc *rpc, enum bnd_rpc_service service, bnd_rpc_handler handler, void *owner);
 
-/* Sends parts (copied) to a node, self included. BND_CLOSED: no connection; BND_FULL: too many in flight or
+/* Sends parts (copied; fewer than BND_MESH_PARTS_MAX) to a node, self included. BND_CLOSED: no connection; BND_FULL: too many in flight or
  * peer queue full; BND_TOOBIG: in all three nothing was sent and cb is never called. */
 int bnd_rpc_call(struct bnd_rpc *rpc, struct bnd_rpc_call *call, uint64_t to, enum bnd_mesh_lane lane,
                  enum bnd_rpc_service service, const struct bnd_slice *parts, size_t count,
@@ -60,7 +61,10 @@ int bnd_rpc_call(struct bnd_rpc *rpc, struct bnd_rpc_call *call, uint64_t to, en
 /* Forgets a call: its callback will not come. Idempotent. */
 void bnd_rpc_cancel(struct bnd_rpc_call *call);
 
-/* Replies (status: 0 or a code that the caller gets) and frees the request. parts are copied. */
+/* Replies (status: 0 or a code that the caller gets) and frees the request. parts are copied (fewer than
+ * BND_MESH_PARTS_MAX). A reply above the mesh's bound becomes BND_TOOBIG; one that the peer's queue does not take
+ * is lost and the caller's deadline decides. A caller whose node lacks the service gets BND_UNSUPPORTED, one over
+ * in_flight_max BND_FULL: both without execution. */
 void bnd_rpc_reply(struct bnd_rpc_request *request, int status, const struct bnd_slice *parts, size_t count);
 
 #endif
