@@ -93,8 +93,10 @@ int bnd_journal_each_group(struct bnd_journal *journal,
 /* Frees the recovered entries; call once, after the groups were read. */
 void bnd_journal_recovered(struct bnd_journal *journal);
 
-/* Each of these collects one record and sets *out_lsn (may be NULL). They copy their data. Errors: BND_FULL
- * (queue bound; nothing collected), BND_TOOBIG, BND_NOMEM. Order of calls is order on disk. */
+/* Each of these collects one record and sets *out_lsn (may be NULL). They copy their data. Order of calls is order
+ * on disk. Errors, with nothing collected: BND_FULL (queue bound; an entry: 4,194,304 of its group stand above
+ * start), BND_TOOBIG, BND_NOMEM, BND_INVALID (the record may not follow: no such group, a term below the current
+ * one, an index other than said below), BND_IO (the journal has failed). */
 
 /* Makes a group (or makes a destroyed one again: term and vote are kept, and must not be lower). */
 int bnd_journal_create(struct bnd_journal *journal, uint64_t gid, const struct bnd_journal_start *start,
