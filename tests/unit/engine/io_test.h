@@ -1,0 +1,32 @@
+/* What the tests of engine/io share. */
+#ifndef BND_TESTS_UNIT_ENGINE_IO_TEST_H
+#define BND_TESTS_UNIT_ENGINE_IO_TEST_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "engine/io/io.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static inline struct bnd_env *test_env(enum bnd_io_backend backend) {
+    struct bnd_io_options options = {.backend = backend};
+    struct bnd_env *env = NULL;
+    struct bnd_error err = {0};
+    int rv = bnd_io_env_create(&options, &env, &err);
+    if (rv != 0) {
+        print_error("%s\n", err.message);
+    }
+    assert_int_equal(rv, 0);
+    return env;
+}
+
+#endif
