@@ -162,9 +162,9 @@ int bnd_core_transfer(struct bnd_core *core, uint64_t to);
 /* The state for an INSTALL to `node` could not be delivered: it may be asked for again. */
 void bnd_core_install_failed(struct bnd_core *core, uint64_t node);
 
-/* Frees RAM: applied entries are dropped until those left take at most keep_bytes. Takes effect once,
- * when the next entry is applied (on an idle leader: bnd_core_barrier), and is put off while a
- * configuration is uncommitted (G4). The journal is not touched: its compaction follows the
+/* Frees RAM: applied entries are dropped until those left take at most keep_bytes. Takes effect
+ * once, when the next entry is applied (on an idle leader: bnd_core_barrier), and is put off while
+ * a configuration is uncommitted (G4). The journal is not touched: its compaction follows the
  * persisted tuple, not this. */
 void bnd_core_compact(struct bnd_core *core, size_t keep_bytes);
 
@@ -175,7 +175,7 @@ void bnd_core_keep_above(struct bnd_core *core, uint64_t index);
 
 /* An entry in RAM; data is borrowed until the next input. BND_NOTFOUND: compacted, or not there
  * yet. */
-int bnd_core_entry(const struct bnd_core *core, uint64_t index, struct bnd_journal_entry *out);
+int bnd_core_entry(struct bnd_core *core, uint64_t index, struct bnd_journal_entry *out);
 
 struct bnd_core_peer {
     uint64_t match;  /* leader only: stored there and equal to ours; the core's own: stored here */

@@ -52,7 +52,6 @@ struct bnd_guard_state {
     uint64_t commit;
     uint64_t stored;         /* last index durable here, of what the library still has */
     uint64_t last_index;     /* last index in memory */
-    uint64_t first_index;    /* first index whose term is known (start or first entry) */
     uint64_t barrier_index;  /* leader: of this term's barrier; 0: none proposed yet */
     uint64_t last_change;    /* highest index of a configuration entry in memory; 0: none */
     uint64_t verified_term;  /* the term in which ... */

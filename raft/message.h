@@ -83,6 +83,14 @@ size_t bnd_message_bytes(const struct bnd_message *message);
  * entries, overflow). BND_NOMEM. */
 int bnd_message_decode(struct bnd_slice bytes, struct bnd_message *out, struct bnd_error *err);
 
+/* Cuts an APPEND into consecutive ones of at most bytes_max bytes of entries (a larger entry goes
+ * alone; without entries: one message), each with its own prev_index and prev_term and with commit
+ * clamped to its last entry: a follower would commit up to min(commit, what it has stored),
+ * verified or not. Calls each(data, part) in order; part is borrowed. Returns the first code other
+ * than 0 that `each` returned, after all were called. */
+int bnd_message_split(const struct bnd_message *append, size_t bytes_max,
+                      int (*each)(void *data, const struct bnd_message *part), void *data);
+
 /* Frees what decode allocated; idempotent. */
 void bnd_message_release(struct bnd_message *message);
 
