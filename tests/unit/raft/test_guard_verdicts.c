@@ -1,0 +1,270 @@
+/* Each guard as a pure function: where it acts, where it does not, and that its switch switches it
+ * off. */
+#include "base/alloc.h"
+#include "raft/core.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+// cmocka wants the above first
+#include <cmocka.h>
+
+/* Terms of entries 1, 2, ... */
+struct terms {
+    uint64_t term[8];
+};
+
+static uint64_t term_of(const void *log, uint64_t index) {
+    const struct terms *terms = log;
+    return index >= 1 && index <= 8 ? terms->term[index - 1] : 0;
+}
+
+static struct terms five = {{1, 1, 2, 3, 3}};
+
+static struct bnd_guard_state follower(void) {
+    return (struct bnd_guard_state){
+        .guards = UINT32_MAX,
+        .role = BND_CORE_FOLLOWER,
+        .self = 1,
+        .term = 4,
+        .commit = 2,
+        .stored = 5,
+        .last_index = 5,
+        .last_change = 1,
+        .term_of = term_of,
+        .log = &five,
+    };
+}
+
+static struct bnd_guard_state leader(void) {
+    struct bnd_guard_state s = follower();
+    s.role = BND_CORE_LEADER;
+    s.vote = 1;
+    s.barrier_index = 6;
+    s.last_index = 6;
+    return s;
+}
+
+static struct bnd_message message(enum bnd_message_type type, uint64_t term) {
+    return (struct bnd_message){.from = 2, .to = 1, .term = term, .type = type};
+}
+
+static enum bnd_guard_verdict verdict(const struct bnd_guard_state *s,
+                                      const struct bnd_message *m) {
+    uint64_t index = 0;
+    return bnd_guard_incoming(s, m, &index);
+}
+
+static void g1_holds_results_until_the_barrier_is_stored(void **state) {
+    (void)state;
+    struct bnd_guard_state s = leader();
+    struct bnd_message m = message(BND_MESSAGE_APPEND_RESULT, 4);
+    assert_int_equal(verdict(&s, &m), BND_GUARD_HOLD);
+    s.guards &= ~(uint32_t)BND_GUARD_BARRIER;
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DELIVER);
+    s.guards = UINT32_MAX;
+    s.stored = 6;
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DELIVER);
+    s.stored = 5;
+    m.term = 5; /* a higher term must step us down at once */
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DELIVER);
+    s = follower();
+    m.term = 4;
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DELIVER);
+}
+
+static void g2_acknowledges_only_what_was_verified(void **state) {
+    (void)state;
+    struct bnd_guard_state s = follower();
+    struct bnd_message m = message(BND_MESSAGE_APPEND_RESULT, 4);
+    m.append_result.last_index = 5;
+    s.commit = 0;
+    assert_false(bnd_guard_outgoing(&s, 0, &m)); /* nothing verified */
+    s.commit = 2;
+    assert_true(bnd_guard_outgoing(&s, 0, &m));
+    assert_int_equal(m.append_result.last_index, 2);
+    m.append_result.last_index = 5;
+    assert_true(bnd_guard_outgoing(&s, 3, &m)); /* the one being answered */
+    assert_int_equal(m.append_result.last_index, 3);
+    m.append_result.last_index = 5;
+    s.verified_term = 3; /* another leader's word */
+    s.verified_index = 5;
+    assert_true(bnd_guard_outgoing(&s, 0, &m));
+    assert_int_equal(m.append_result.last_index, 2);
+    m.append_result.last_index = 5;
+    s.verified_term = 4;
+    s.verified_index = 4;
+    assert_true(bnd_guard_outgoing(&s, 0, &m));
+    assert_int_equal(m.append_result.last_index, 4);
+    m.append_result.last_index = 3; /* never raised */
+    assert_true(bnd_guard_outgoing(&s, 0, &m));
+    assert_int_equal(m.append_result.last_index, 3);
+    m.append_result = (struct bnd_message_append_result){.rejected = 5, .last_index = 5};
+    assert_true(bnd_guard_outgoing(&s, 0, &m));
+    assert_int_equal(m.append_result.last_index, 5);
+    m.append_result.rejected = 0;
+    s.guards &= ~(uint32_t)BND_GUARD_ACK;
+    s.verified_term = 0;
+    assert_true(bnd_guard_outgoing(&s, 0, &m));
+    assert_int_equal(m.append_result.last_index, 5);
+}
+
+static void g3_no_election_while_writes_are_pending(void **state) {
+    (void)state;
+    struct bnd_guard_state s = follower();
+    struct bnd_message m = message(BND_MESSAGE_TIMEOUT_NOW, 4);
+    assert_true(bnd_guard_may_tick(&s));
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DELIVER);
+    s.ops_pending = 1;
+    assert_false(bnd_guard_may_tick(&s));
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DROP);
+    s.role = BND_CORE_CANDIDATE;
+    assert_false(bnd_guard_may_tick(&s));
+    s.role = BND_CORE_LEADER;
+    assert_true(bnd_guard_may_tick(&s));
+    s.role = BND_CORE_FOLLOWER;
+    s.guards &= ~(uint32_t)BND_GUARD_ELECTION;
+    assert_true(bnd_guard_may_tick(&s));
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DELIVER);
+}
+
+/* An AppendEntries after entry 2 whose entry 3 has term 4 where ours has 2. */
+static struct bnd_message conflicting(struct bnd_journal_entry entries[2]) {
+    entries[0] = (struct bnd_journal_entry){.index = 3, .term = 4, .kind = BND_CORE_BARRIER};
+    entries[1] = (struct bnd_journal_entry){.index = 4, .term = 4, .kind = BND_CORE_BARRIER};
+    struct bnd_message m = message(BND_MESSAGE_APPEND, 4);
+    m.append = (struct bnd_message_append){
+        .prev_index = 2, .prev_term = 1, .entries = entries, .entries_count = 2};
+    return m;
+}
+
+static void g4_no_rollback_and_no_snapshot_of_a_configuration(void **state) {
+    (void)state;
+    struct bnd_guard_state s = follower();
+    struct bnd_journal_entry entries[2];
+    struct bnd_message m = conflicting(entries);
+    uint64_t index = 0;
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DELIVER);
+    assert_true(bnd_guard_may_compact(&s));
+    s.last_change = 4;
+    assert_int_equal(bnd_guard_incoming(&s, &m, &index), BND_GUARD_FATAL_ROLLBACK);
+    assert_int_equal(index, 3);
+    assert_false(bnd_guard_may_compact(&s));
+    s.guards &= ~(uint32_t)BND_GUARD_CONFIGURATION;
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DELIVER);
+    assert_true(bnd_guard_may_compact(&s));
+    s.guards = UINT32_MAX;
+    m.term = 3; /* an old leader's: only answered */
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DELIVER);
+    m.term = 4;
+    m.append.prev_term = 3; /* will be rejected: nothing goes */
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DELIVER);
+}
+
+static void g7_changes_wait_for_the_barrier(void **state) {
+    (void)state;
+    struct bnd_guard_state s = leader();
+    assert_false(bnd_guard_may_change(&s));
+    s.commit = 6;
+    assert_true(bnd_guard_may_change(&s));
+    s.barrier_index = 0;
+    assert_false(bnd_guard_may_change(&s));
+    s.guards &= ~(uint32_t)BND_GUARD_MEMBERSHIP;
+    assert_true(bnd_guard_may_change(&s));
+}
+
+static void g8_a_sole_voter_takes_a_new_term(void **state) {
+    (void)state;
+    struct bnd_guard_state s = follower();
+    struct bnd_message m = message(BND_MESSAGE_TIMEOUT_NOW, 4);
+    assert_false(bnd_guard_must_raise_term(&s));
+    s.sole_voter = true;
+    assert_true(bnd_guard_must_raise_term(&s));
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DROP);
+    s.role = BND_CORE_LEADER;
+    assert_false(bnd_guard_must_raise_term(&s));
+    s.role = BND_CORE_FOLLOWER;
+    s.guards &= ~(uint32_t)BND_GUARD_SOLE_VOTER;
+    assert_false(bnd_guard_must_raise_term(&s));
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DELIVER);
+}
+
+static void b9_a_conflict_waits_for_pending_writes(void **state) {
+    (void)state;
+    struct bnd_guard_state s = follower();
+    struct bnd_journal_entry entries[2];
+    struct bnd_message m = conflicting(entries);
+    assert_int_equal(bnd_guard_conflict(&s, &m), 3);
+    s.ops_pending = 1;
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DELAY);
+    entries[0].term = 2;
+    entries[1].term = 3;
+    assert_int_equal(bnd_guard_conflict(&s, &m), 0);
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DELIVER);
+    struct bnd_message i = message(BND_MESSAGE_INSTALL, 4);
+    assert_int_equal(verdict(&s, &i), BND_GUARD_DELAY);
+    s.guards &= ~(uint32_t)BND_GUARD_CONFLICT;
+    assert_int_equal(verdict(&s, &i), BND_GUARD_DELIVER);
+    entries[0].term = 4;
+    entries[1].term = 4;
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DELIVER);
+}
+
+static void b12_no_second_vote(void **state) {
+    (void)state;
+    struct bnd_guard_state s = follower();
+    struct bnd_message m = message(BND_MESSAGE_VOTE, 4);
+    m.vote.candidate = 2;
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DELIVER);
+    s.vote = 2;
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DELIVER);
+    s.vote = 3;
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DROP);
+    m.vote.pre_vote = true;
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DELIVER);
+    m.vote.pre_vote = false;
+    m.term = 5;
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DELIVER);
+    m.term = 4;
+    s.guards &= ~(uint32_t)BND_GUARD_VOTE;
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DELIVER);
+}
+
+static void b3b_nothing_to_nobody(void **state) {
+    (void)state;
+    struct bnd_guard_state s = follower();
+    struct bnd_message m = message(BND_MESSAGE_VOTE, 4);
+    assert_true(bnd_guard_outgoing(&s, 0, &m));
+    m.to = 0;
+    assert_false(bnd_guard_outgoing(&s, 0, &m));
+    s.guards &= ~(uint32_t)BND_GUARD_ADDRESS;
+    assert_true(bnd_guard_outgoing(&s, 0, &m));
+}
+
+static void two_leaders_in_a_term_are_fatal(void **state) {
+    (void)state;
+    struct bnd_guard_state s = leader();
+    struct bnd_message m = message(BND_MESSAGE_APPEND, 4);
+    assert_int_equal(verdict(&s, &m), BND_GUARD_FATAL_TWO_LEADERS);
+    m.term = 5;
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DELIVER);
+    m.term = 3;
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DELIVER);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(g1_holds_results_until_the_barrier_is_stored),
+        cmocka_unit_test(g2_acknowledges_only_what_was_verified),
+        cmocka_unit_test(g3_no_election_while_writes_are_pending),
+        cmocka_unit_test(g4_no_rollback_and_no_snapshot_of_a_configuration),
+        cmocka_unit_test(g7_changes_wait_for_the_barrier),
+        cmocka_unit_test(g8_a_sole_voter_takes_a_new_term),
+        cmocka_unit_test(b9_a_conflict_waits_for_pending_writes),
+        cmocka_unit_test(b12_no_second_vote),
+        cmocka_unit_test(b3b_nothing_to_nobody),
+        cmocka_unit_test(two_leaders_in_a_term_are_fatal),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
