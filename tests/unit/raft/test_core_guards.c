@@ -1,0 +1,285 @@
+/* Guards at work in a core, on and off, and all of them together under seeded faults. */
+#include "tests/unit/raft/core_world.h"
+
+static struct bnd_journal_entry barrier_entry(uint64_t index, uint64_t term) {
+    return (struct bnd_journal_entry){.index = index, .term = term, .kind = BND_CORE_BARRIER};
+}
+
+static void give_append(struct world *w, uint64_t from, uint64_t to, uint64_t term,
+                        struct bnd_message_append append) {
+    struct bnd_message m = {.gid = 7, .term = term, .type = BND_MESSAGE_APPEND, .append = append};
+    world_give(w, from, to, &m);
+}
+
+/* The last APPEND_RESULT that node 1 sent; false if there is none. */
+static bool last_result(struct world *w, struct bnd_message *out) {
+    struct world_node *n = &w->nodes[1];
+    for (size_t i = n->mail_count; i > 0; i--) {
+        struct bnd_slice bytes = bnd_buf_slice(&n->mail[i - 1].bytes);
+        if (bytes.data[0] == BND_MESSAGE_APPEND_RESULT) {
+            assert_int_equal(bnd_message_decode(bytes, out, NULL), 0);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Node 1 has an entry 2 of term 2 that the leader of term 3 has never seen; a heartbeat after
+ * entry 1. */
+static uint64_t acknowledged_with(uint32_t guards) {
+    struct world *w = world_make(3, 3, guards);
+    w->keep_mail = true;
+    w->nodes[1].disk.term = 2;
+    w->nodes[1].disk.entries[1] = (struct world_entry){.term = 2, .kind = BND_CORE_BARRIER};
+    w->nodes[1].disk.count = 2;
+    world_open(w, 1);
+    give_append(w, 2, 1, 3, (struct bnd_message_append){.prev_index = 1, .prev_term = 1});
+    struct bnd_message result;
+    assert_true(last_result(w, &result));
+    assert_int_equal(result.append_result.rejected, 0);
+    world_free(w);
+    return result.append_result.last_index;
+}
+
+static void g2_stops_false_acknowledgements(void **state) {
+    (void)state;
+    assert_int_equal(acknowledged_with(UINT32_MAX), 1);
+    assert_int_equal(acknowledged_with(~(uint32_t)BND_GUARD_ACK), 2);
+}
+
+/* Node 1 becomes leader of three with an old entry; node 2 acknowledges it before the barrier is
+ * stored. */
+static uint64_t commit_with(uint32_t guards) {
+    struct world *w = world_make(3, 3, guards);
+    w->nodes[1].disk.term = 2;
+    w->nodes[1].disk.entries[1] = (struct world_entry){.term = 2, .kind = BND_CORE_BARRIER};
+    w->nodes[1].disk.count = 2;
+    world_open(w, 1);
+    world_open(w, 2);
+    struct world_node *n = &w->nodes[1];
+    while (world_status(w, 1).role != BND_CORE_LEADER) {
+        w->now_ms += 10;
+        bnd_core_tick(n->core);
+        world_mail_out(w, 1);
+        world_mail_out(w, 2);
+        world_sync(w, 2);
+        if (world_status(w, 1).role != BND_CORE_LEADER) { /* the barrier stays in the air */
+            world_sync(w, 1);
+        }
+    }
+    assert_int_equal(world_status(w, 1).barrier_index, 3);
+    assert_int_equal(world_status(w, 1).stored, 2);
+    struct bnd_message m = {.gid = 7,
+                            .term = world_status(w, 1).term,
+                            .type = BND_MESSAGE_APPEND_RESULT,
+                            .append_result = {.last_index = 2}};
+    world_give(w, 2, 1, &m);
+    struct bnd_core_status status = world_status(w, 1);
+    uint64_t commit = status.commit;
+    world_run(w, 500);
+    assert_true(world_status(w, 1).commit >= 3);
+    assert_int_equal(world_status(w, 1).held, 0);
+    world_free(w);
+    return commit;
+}
+
+static void g1_stops_commits_of_an_old_term_by_counting(void **state) {
+    (void)state;
+    assert_int_equal(commit_with(UINT32_MAX), 1);
+    assert_int_equal(commit_with(~(uint32_t)BND_GUARD_BARRIER), 2); /* of term 2, in term 3 */
+}
+
+static void g3_no_candidate_with_pending_writes(void **state) {
+    (void)state;
+    for (int off = 0; off < 2; off++) {
+        struct world *w = world_make(3, 3, off ? ~(uint32_t)BND_GUARD_ELECTION : UINT32_MAX);
+        w->keep_mail = true;
+        world_open(w, 1);
+        struct bnd_journal_entry entry = barrier_entry(2, 2);
+        give_append(w, 2, 1, 2,
+                    (struct bnd_message_append){
+                        .prev_index = 1, .prev_term = 1, .entries = &entry, .entries_count = 1});
+        w->nodes[1].disk_stuck = true;
+        world_run(w, 2000);
+        assert_int_equal(world_status(w, 1).role, off ? BND_CORE_CANDIDATE : BND_CORE_FOLLOWER);
+        w->nodes[1].disk_stuck = false;
+        world_run(w, 2000);
+        assert_int_equal(world_status(w, 1).role, BND_CORE_CANDIDATE);
+        world_free(w);
+    }
+}
+
+static void g4_rollback_of_a_configuration_is_truncated_and_fatal(void **state) {
+    (void)state;
+    struct world *w = world_make(3, 3, UINT32_MAX);
+    world_open(w, 1);
+    struct world_entry *c = &w->nodes[1].disk.entries[0];
+    struct bnd_journal_entry change = {
+        .index = 2, .term = 2, .kind = BND_CORE_CONFIGURATION, .data = bnd_slice(c->data, c->len)};
+    give_append(w, 2, 1, 2,
+                (struct bnd_message_append){
+                    .prev_index = 1, .prev_term = 1, .entries = &change, .entries_count = 1});
+    world_settle(w);
+    assert_int_equal(world_status(w, 1).configuration_index, 2);
+    assert_false(world_status(w, 1).configuration_committed);
+    struct bnd_journal_entry other = barrier_entry(2, 3);
+    give_append(w, 3, 1, 3,
+                (struct bnd_message_append){
+                    .prev_index = 1, .prev_term = 1, .entries = &other, .entries_count = 1});
+    assert_int_equal(w->nodes[1].fatals, 1);
+    assert_int_equal(w->nodes[1].truncated_at, 2);
+    world_crash(w, 1);
+    world_open(w, 1); /* recovery goes on without the entry */
+    assert_int_equal(world_status(w, 1).configuration_index, 1);
+    assert_int_equal(world_status(w, 1).last_index, 1);
+    world_free(w);
+}
+
+static void b9_a_conflict_waits_and_keeps_its_place(void **state) {
+    (void)state;
+    struct world *w = world_make(3, 3, UINT32_MAX);
+    w->keep_mail = true;
+    world_open(w, 1);
+    struct bnd_journal_entry old = barrier_entry(2, 2);
+    give_append(w, 2, 1, 2,
+                (struct bnd_message_append){
+                    .prev_index = 1, .prev_term = 1, .entries = &old, .entries_count = 1});
+    struct bnd_journal_entry new[] = {barrier_entry(2, 3), barrier_entry(3, 3)};
+    give_append(w, 3, 1, 3,
+                (struct bnd_message_append){
+                    .prev_index = 1, .prev_term = 1, .entries = new, .entries_count = 1});
+    give_append(w, 3, 1, 3,
+                (struct bnd_message_append){
+                    .prev_index = 2, .prev_term = 3, .entries = &new[1], .entries_count = 1});
+    assert_int_equal(world_status(w, 1).delayed, 2);
+    assert_int_equal(w->nodes[1].truncates, 0);
+    world_settle(w);
+    assert_int_equal(world_status(w, 1).delayed, 0);
+    assert_int_equal(w->nodes[1].truncates, 1);
+    assert_int_equal(world_status(w, 1).last_index, 3);
+    assert_int_equal(world_status(w, 1).last_term, 3);
+    world_free(w);
+}
+
+static void g6_and_g8_can_be_switched_off(void **state) {
+    (void)state;
+    struct world *w = world_make(1, 1, ~(uint32_t)(BND_GUARD_SOLE_VOTER | BND_GUARD_STORAGE));
+    world_open(w, 1);
+    assert_int_equal(world_status(w, 1).role, BND_CORE_LEADER);
+    assert_int_equal(world_status(w, 1).term, 1); /* the term it had before */
+    bnd_core_persist_failed(w->nodes[1].core);
+    assert_int_equal(w->nodes[1].fatals, 0);
+    assert_int_equal(world_status(w, 1).last_index, 1); /* the library dropped its barrier */
+    world_free(w);
+}
+
+/* What was applied first at an index is applied there by all. */
+static void check_equal(struct world *w, struct world_entry *ledger, uint64_t *seen) {
+    for (uint64_t id = 1; id <= w->count; id++) {
+        struct world_node *n = &w->nodes[id];
+        for (uint64_t i = 1; i <= n->applied_last; i++) {
+            struct world_entry *e = &n->applied[i];
+            if (e->term == 0) {
+                continue; /* came with an install */
+            }
+            if (i > *seen) {
+                ledger[i] = *e;
+                *seen = i;
+            }
+            assert_int_equal(ledger[i].term, e->term);
+            assert_int_equal(ledger[i].kind, e->kind);
+            assert_int_equal(ledger[i].len, e->len);
+            assert_memory_equal(ledger[i].data, e->data, e->len);
+        }
+    }
+}
+
+static void faults(struct world *w, struct world_disk *durable, uint64_t chance) {
+    uint64_t id = chance / 8 % w->count + 1;
+    struct world_node *n = &w->nodes[id];
+    switch (chance % 8) {
+    case 0:
+        n->cut = true;
+        break;
+    case 1:
+    case 2:
+        n->cut = false;
+        break;
+    case 3:
+        n->disk_stuck = true;
+        break;
+    case 4:
+        n->disk_stuck = false;
+        break;
+    case 5: /* what was not synced is lost */
+        world_crash(w, id);
+        n->disk = durable[id];
+        world_open(w, id);
+        break;
+    default:
+        break;
+    }
+}
+
+static void seeded_faults_never_divide_the_group(void **state) {
+    (void)state;
+    static struct world_disk durable[WORLD_NODES + 1];
+    static struct world_entry ledger[WORLD_LOG];
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct world *w = world_make(3, 3, UINT32_MAX);
+        w->seed = seed;
+        memset(ledger, 0, sizeof ledger);
+        uint64_t seen = 0, proposed = 0;
+        for (uint64_t id = 1; id <= 3; id++) {
+            durable[id] = w->nodes[id].disk;
+            world_open(w, id);
+        }
+        for (int step = 0; step < 300; step++) {
+            faults(w, durable, world_random(&w->env));
+            for (uint64_t id = 1; id <= 3; id++) {
+                char text[WORLD_TEXT];
+                uint64_t index = 0, term = 0;
+                (void)snprintf(text, sizeof text, "%llu/%llu", (unsigned long long)id,
+                               (unsigned long long)proposed++);
+                if (world_status(w, id).last_index < WORLD_LOG - 100) {
+                    (void)bnd_core_propose(w->nodes[id].core, bnd_slice_str(text), &index, &term);
+                }
+            }
+            world_run(w, 30);
+            for (uint64_t id = 1; id <= 3; id++) {
+                struct world_node *n = &w->nodes[id];
+                assert_int_equal(n->fatals, 0);
+                if (n->op_durable == n->op_last) {
+                    durable[id] = n->disk;
+                }
+            }
+            check_equal(w, ledger, &seen);
+        }
+        for (uint64_t id = 1; id <= 3; id++) {
+            w->nodes[id].cut = false;
+            w->nodes[id].disk_stuck = false;
+        }
+        uint64_t leader = world_elect(w);
+        uint64_t last = world_propose(w, leader, "healed");
+        world_run(w, 1000);
+        for (uint64_t id = 1; id <= 3; id++) {
+            world_assert_applied(w, id, last, "healed");
+        }
+        check_equal(w, ledger, &seen);
+        assert_true(seen > 20);
+        world_free(w);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(g1_stops_commits_of_an_old_term_by_counting),
+        cmocka_unit_test(g2_stops_false_acknowledgements),
+        cmocka_unit_test(g3_no_candidate_with_pending_writes),
+        cmocka_unit_test(g4_rollback_of_a_configuration_is_truncated_and_fatal),
+        cmocka_unit_test(b9_a_conflict_waits_and_keeps_its_place),
+        cmocka_unit_test(g6_and_g8_can_be_switched_off),
+        cmocka_unit_test(seeded_faults_never_divide_the_group),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
