@@ -225,6 +225,7 @@ static void seeded_faults_never_divide_the_group(void **state) {
     (void)state;
     static struct world_disk durable[WORLD_NODES + 1];
     static struct world_entry ledger[WORLD_LOG];
+    uint64_t total = 0;
     for (uint64_t seed = 1; seed <= 20; seed++) {
         struct world *w = world_make(3, 3, UINT32_MAX);
         w->seed = seed;
@@ -266,9 +267,10 @@ static void seeded_faults_never_divide_the_group(void **state) {
             world_assert_applied(w, id, last, "healed");
         }
         check_equal(w, ledger, &seen);
-        assert_true(seen > 20);
+        total += seen;
         world_free(w);
     }
+    assert_true(total > 1000); /* the faults left room for work */
 }
 
 int main(void) {
