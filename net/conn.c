@@ -2,18 +2,19 @@
  *
  * Plain: everything but the life cycle is the stream's. TLS:
  *
- *   stream -> [chunk | held] -> tls_end -> on_read      held: what the owner did not want yet; while it is not
- *                                                        empty the stream's reading is off
- *   pending -> tls_end.out -> [flight] -> stream        one stream_write of `flight` at a time; pending writes
- *                                                        are encrypted only while out is below its bound
+ *   stream -> [chunk | held] -> tls_end -> on_read      held: what the owner did not want yet;
+ * while it is not empty the stream's reading is off pending -> tls_end.out -> [flight] -> stream
+ * one stream_write of `flight` at a time; pending writes are encrypted only while out is below its
+ * bound
  *
- * Invariants: (1) no event or write callback comes from inside a public call: they are left to `task`; (2) at most
- * BND_CONN_CIPHER_MAX plus one record is encrypted ahead of the kernel, plus answers to at most one received
- * chunk; (3) a write is answered after the kernel has all bytes encrypted for it, in order; (4) the memory goes
- * only when the stream is gone and the task has run.
+ * Invariants: (1) no event or write callback comes from inside a public call: they are left to
+ * `task`; (2) at most BND_CONN_CIPHER_MAX plus one record is encrypted ahead of the kernel, plus
+ * answers to at most one received chunk; (3) a write is answered after the kernel has all bytes
+ * encrypted for it, in order; (4) the memory goes only when the stream is gone and the task has
+ * run.
  *
- * Failure modes: a fatal error of stream or TLS is kept in end_status, fails every write under way and is told
- * once by on_end. */
+ * Failure modes: a fatal error of stream or TLS is kept in end_status, fails every write under way
+ * and is told once by on_end. */
 #include "net/conn.h"
 
 #include "base/alloc.h"
@@ -27,7 +28,8 @@
 #define WRITE_IOV_MAX 16
 #define ROUNDS_MAX 8
 
-/* How a queued TLS write lives in struct bnd_write's private words: (base, length) pairs, consumed from the front. */
+/* How a queued TLS write lives in struct bnd_write's private words: (base, length) pairs, consumed
+ * from the front. */
 _Static_assert(sizeof(((struct bnd_write *)0)->priv) >= WRITE_IOV_MAX * sizeof(struct bnd_iov),
                "a write's private words hold its vector");
 
@@ -75,7 +77,8 @@ static void wake(struct bnd_conn *conn) {
     }
 }
 
-/* Sets the stream's reading to what the state asks for (invariant 2: answers waiting for the kernel stop it). */
+/* Sets the stream's reading to what the state asks for (invariant 2: answers waiting for the kernel
+ * stop it). */
 static void update_reading(struct bnd_conn *conn) {
     if (conn->closing) {
         return;
@@ -93,7 +96,8 @@ static void update_reading(struct bnd_conn *conn) {
     }
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------ */
+/* ---- the end
+ * ------------------------------------------------------------------------------------------ */
 
 static bool has_failed(const struct bnd_conn *conn) {
     return conn->ended && conn->end_status != 0;
@@ -153,7 +157,8 @@ static void free_if_over(struct bnd_conn *conn) {
     }
 }
 
-/* ---- TLS: out ----------------------------------------------------------------------------------------- */
+/* ---- TLS: out
+ * ----------------------------------------------------------------------------------------- */
 
 static void flight_done(struct bnd_write *write, int status) {
     struct bnd_conn *conn = write->data;
@@ -221,7 +226,8 @@ static long encrypt_front(struct bnd_conn *conn, const struct bnd_iov *iov, unsi
     return tls_end_write(&conn->tls, gathered, used);
 }
 
-/* Advances a vector by `bytes`; returns the index of its first piece that is not empty, or count. */
+/* Advances a vector by `bytes`; returns the index of its first piece that is not empty, or count.
+ */
 static unsigned consume(struct bnd_iov *iov, unsigned count, size_t bytes) {
     unsigned i = 0;
     for (; i < count; i++) {
@@ -296,7 +302,8 @@ static void pump_out(struct bnd_conn *conn) {
     update_reading(conn);
 }
 
-/* ---- TLS: in ------------------------------------------------------------------------------------------ */
+/* ---- TLS: in
+ * ------------------------------------------------------------------------------------------ */
 
 static void handshake_late(struct bnd_timer *timer) {
     struct bnd_conn *conn = timer->data;
@@ -381,7 +388,8 @@ static void pump_in(struct bnd_conn *conn, struct bnd_slice chunk) {
     if (conn->received_end && rest.len == 0 && (conn->read_wanted || !conn->open)) {
         if (conn->received_status == 0) {
             (void)snprintf(conn->tls.failure, sizeof conn->tls.failure, "%s",
-                           conn->open ? "cut without close_notify" : "closed during the TLS handshake");
+                           conn->open ? "cut without close_notify"
+                                      : "closed during the TLS handshake");
         }
         end_with(conn, conn->received_status == 0 ? BND_CLOSED : conn->received_status);
     }
@@ -405,7 +413,8 @@ static void tls_on_end(void *owner, int status) {
 
 static const struct bnd_stream_events tls_events = {.on_read = tls_on_read, .on_end = tls_on_end};
 
-/* ---- plain -------------------------------------------------------------------------------------------- */
+/* ---- plain
+ * -------------------------------------------------------------------------------------------- */
 
 static void plain_on_read(void *owner, const uint8_t *data, size_t len) {
     struct bnd_conn *conn = owner;
@@ -420,9 +429,11 @@ static void plain_on_end(void *owner, int status) {
     tell_end(conn);
 }
 
-static const struct bnd_stream_events plain_events = {.on_read = plain_on_read, .on_end = plain_on_end};
+static const struct bnd_stream_events plain_events = {.on_read = plain_on_read,
+                                                      .on_end = plain_on_end};
 
-/* ---- public ------------------------------------------------------------------------------------------- */
+/* ---- public
+ * ------------------------------------------------------------------------------------------- */
 
 static void open_plain(struct bnd_conn *conn) {
     if (!conn->open && !conn->closing && !conn->ended) {
@@ -531,7 +542,8 @@ long bnd_conn_try_write(struct bnd_conn *conn, const struct bnd_iov *iov, unsign
     return total;
 }
 
-int bnd_conn_write(struct bnd_conn *conn, struct bnd_write *write, const struct bnd_iov *iov, unsigned count) {
+int bnd_conn_write(struct bnd_conn *conn, struct bnd_write *write, const struct bnd_iov *iov,
+                   unsigned count) {
     BND_ASSERT(count <= WRITE_IOV_MAX);
     if (!may_write(conn)) {
         return BND_CLOSED;

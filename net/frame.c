@@ -1,7 +1,8 @@
 /* Hello, frames, join head: the codecs of the peer protocol.
  *
- * Invariants of the joiner: partial holds less than one frame; message holds at most total bytes, and total is at
- * most BND_MESH_MESSAGE_MAX; memory is asked for as bytes arrive, doubling, never on a length's word alone. */
+ * Invariants of the joiner: partial holds less than one frame; message holds at most total bytes,
+ * and total is at most BND_MESH_MESSAGE_MAX; memory is asked for as bytes arrive, doubling, never
+ * on a length's word alone. */
 #include "net/frame.h"
 
 #define HELLO_MAGIC 0x50444e42u /* "BNDP" */
@@ -12,7 +13,8 @@
 #define KEEP_BYTES (1u << 20)
 
 _Static_assert(BND_MESH_MESSAGE_MAX < UINT32_MAX, "a message's length fits its field");
-_Static_assert((unsigned)BND_MESH_KINDS <= (unsigned)BND_FRAME_PING, "kinds of messages and pings do not meet");
+_Static_assert((unsigned)BND_MESH_KINDS <= (unsigned)BND_FRAME_PING,
+               "kinds of messages and pings do not meet");
 
 const char *bnd_hello_text(unsigned status) {
     static const char *const texts[BND_HELLO_STATUSES] = {
@@ -49,14 +51,17 @@ int bnd_hello_decode(const uint8_t in[BND_FRAME_HELLO_BYTES], struct bnd_hello *
     };
     memcpy(hello.cluster, in + 12, sizeof hello.cluster);
     if (bnd_get_u32(in) != HELLO_MAGIC || hello.version == 0 || hello.version_min == 0 ||
-        hello.version < hello.version_min || hello.lane >= BND_MESH_LANES || bnd_get_u16(in + 10) != 0) {
+        hello.version < hello.version_min || hello.lane >= BND_MESH_LANES ||
+        bnd_get_u16(in + 10) != 0) {
         return BND_CORRUPT;
     }
     *out = hello;
     return 0;
 }
 
-/* ---- out ------------------------------------------------------------------------------------------------ */
+/* ---- out
+ * ------------------------------------------------------------------------------------------------
+ */
 
 size_t bnd_frame_wire_bytes(size_t total) {
     if (total <= BND_FRAME_PAYLOAD_MAX) {
@@ -76,8 +81,8 @@ static void append_head(struct bnd_buf *buf, size_t length, uint8_t kind, unsign
 }
 
 /* Moves `bytes` bytes from the front of the parts at *at. */
-static void append_parts(struct bnd_buf *buf, const struct bnd_slice *parts, size_t *at, size_t *offset,
-                         size_t bytes) {
+static void append_parts(struct bnd_buf *buf, const struct bnd_slice *parts, size_t *at,
+                         size_t *offset, size_t bytes) {
     while (bytes > 0) {
         size_t left = parts[*at].len - *offset;
         if (left == 0) {
@@ -92,7 +97,8 @@ static void append_parts(struct bnd_buf *buf, const struct bnd_slice *parts, siz
     }
 }
 
-void bnd_frame_append(struct bnd_buf *buf, uint8_t kind, const struct bnd_slice *parts, size_t count) {
+void bnd_frame_append(struct bnd_buf *buf, uint8_t kind, const struct bnd_slice *parts,
+                      size_t count) {
     size_t total = 0;
     for (size_t i = 0; i < count; i++) {
         total += parts[i].len;
@@ -120,7 +126,9 @@ void bnd_frame_append(struct bnd_buf *buf, uint8_t kind, const struct bnd_slice 
     }
 }
 
-/* ---- in ------------------------------------------------------------------------------------------------- */
+/* ---- in
+ * -------------------------------------------------------------------------------------------------
+ */
 
 void bnd_frame_joiner_free(struct bnd_frame_joiner *joiner) {
     bnd_buf_free(&joiner->partial);
@@ -138,8 +146,8 @@ static long frame_bytes(struct bnd_slice input) {
     uint8_t flags = input.data[5];
     bool ping = kind == BND_FRAME_PING || kind == BND_FRAME_PONG;
     bool bad_ping = ping && (length != BND_FRAME_PING_BYTES || flags != (FLAG_FIRST | FLAG_LAST));
-    if (length > BND_FRAME_PAYLOAD_MAX || kind == 0 || (kind >= BND_FRAME_PING && !ping) || bad_ping ||
-        (flags & ~(FLAG_FIRST | FLAG_LAST)) != 0 || bnd_get_u16(input.data + 6) != 0) {
+    if (length > BND_FRAME_PAYLOAD_MAX || kind == 0 || (kind >= BND_FRAME_PING && !ping) ||
+        bad_ping || (flags & ~(FLAG_FIRST | FLAG_LAST)) != 0 || bnd_get_u16(input.data + 6) != 0) {
         return BND_CORRUPT;
     }
     return (long)(BND_FRAME_HEAD_BYTES + length);
@@ -161,8 +169,8 @@ static int join_first(struct bnd_frame_joiner *joiner, uint8_t kind, struct bnd_
 }
 
 /* Whether the stream goes on: 1, 0 (cb says stop), or a code. */
-static int join_next(struct bnd_frame_joiner *joiner, bool last, struct bnd_slice payload, bnd_frame_cb cb,
-                     void *owner) {
+static int join_next(struct bnd_frame_joiner *joiner, bool last, struct bnd_slice payload,
+                     bnd_frame_cb cb, void *owner) {
     size_t left = joiner->total - joiner->message.len;
     if (payload.len == 0 || payload.len > left || last != (payload.len == left)) {
         return BND_CORRUPT;
@@ -183,7 +191,8 @@ static int join_next(struct bnd_frame_joiner *joiner, bool last, struct bnd_slic
     return more ? 1 : 0;
 }
 
-static int take_frame(struct bnd_frame_joiner *joiner, struct bnd_slice frame, bnd_frame_cb cb, void *owner) {
+static int take_frame(struct bnd_frame_joiner *joiner, struct bnd_slice frame, bnd_frame_cb cb,
+                      void *owner) {
     uint8_t kind = frame.data[4];
     unsigned flags = frame.data[5];
     struct bnd_slice payload =
@@ -191,7 +200,8 @@ static int take_frame(struct bnd_frame_joiner *joiner, struct bnd_slice frame, b
     if (kind >= BND_FRAME_PING) {
         return cb(owner, kind, payload) ? 1 : 0; /* may stand between the frames of a message */
     }
-    if ((joiner->total != 0) == ((flags & FLAG_FIRST) != 0) || (joiner->total != 0 && kind != joiner->kind)) {
+    if ((joiner->total != 0) == ((flags & FLAG_FIRST) != 0) ||
+        (joiner->total != 0 && kind != joiner->kind)) {
         return BND_CORRUPT;
     }
     if (joiner->total != 0) {
@@ -204,7 +214,8 @@ static int take_frame(struct bnd_frame_joiner *joiner, struct bnd_slice frame, b
     return rv == 0 ? 1 : rv;
 }
 
-/* Completes the frame in `partial` from *input; 1: done or none, 0: stop or needs more, or a code. */
+/* Completes the frame in `partial` from *input; 1: done or none, 0: stop or needs more, or a code.
+ */
 static int finish_partial(struct bnd_frame_joiner *joiner, struct bnd_slice *input, bnd_frame_cb cb,
                           void *owner) {
     while (joiner->partial.len > 0) {
@@ -231,7 +242,8 @@ static int finish_partial(struct bnd_frame_joiner *joiner, struct bnd_slice *inp
     return 1;
 }
 
-int bnd_frame_feed(struct bnd_frame_joiner *joiner, struct bnd_slice input, bnd_frame_cb cb, void *owner) {
+int bnd_frame_feed(struct bnd_frame_joiner *joiner, struct bnd_slice input, bnd_frame_cb cb,
+                   void *owner) {
     int rv = finish_partial(joiner, &input, cb, owner);
     while (rv == 1 && input.len > 0) {
         long bytes = frame_bytes(input);
@@ -248,7 +260,9 @@ int bnd_frame_feed(struct bnd_frame_joiner *joiner, struct bnd_slice input, bnd_
     return rv < 0 ? rv : 0;
 }
 
-/* ---- join ----------------------------------------------------------------------------------------------- */
+/* ---- join
+ * -----------------------------------------------------------------------------------------------
+ */
 
 void bnd_join_head_encode(int status, uint32_t length, uint8_t out[BND_FRAME_JOIN_HEAD_BYTES]) {
     bnd_put_u32(out, JOIN_MAGIC);
@@ -258,8 +272,8 @@ void bnd_join_head_encode(int status, uint32_t length, uint8_t out[BND_FRAME_JOI
     bnd_put_u32(out + 12, length);
 }
 
-int bnd_join_head_decode(const uint8_t in[BND_FRAME_JOIN_HEAD_BYTES], uint32_t length_max, int *out_status,
-                         uint32_t *out_length) {
+int bnd_join_head_decode(const uint8_t in[BND_FRAME_JOIN_HEAD_BYTES], uint32_t length_max,
+                         int *out_status, uint32_t *out_length) {
     if (bnd_get_u32(in) != JOIN_MAGIC) {
         return BND_CORRUPT;
     }

@@ -1,18 +1,21 @@
-/* Joining: a stranger's one request over TLS without a client certificate, and the caller's side of it.
+/* Joining: a stranger's one request over TLS without a client certificate, and the caller's side of
+ * it.
  *
- * Invariants: (1) at most MESH_JOINS_MAX strangers are served at once, each for BND_MESH_JOIN_TIMEOUT_NS; (2) one
- * request and one reply per connection, bounded by BND_FRAME_JOIN_*_MAX; (3) link->join and join->link point at
- * each other or are NULL, so that either may go first.
+ * Invariants: (1) at most MESH_JOINS_MAX strangers are served at once, each for
+ * BND_MESH_JOIN_TIMEOUT_NS; (2) one request and one reply per connection, bounded by
+ * BND_FRAME_JOIN_*_MAX; (3) link->join and join->link point at each other or are NULL, so that
+ * either may go first.
  *
- * Failure modes: whatever goes wrong on the serving side ends the connection; the caller sees BND_CLOSED and may
- * ask again (the token belongs to its key). */
+ * Failure modes: whatever goes wrong on the serving side ends the connection; the caller sees
+ * BND_CLOSED and may ask again (the token belongs to its key). */
 #include "net/mesh_private.h"
 
 #include "base/alloc.h"
 
 #include <stdio.h>
 
-/* ---- serving -------------------------------------------------------------------------------------------- */
+/* ---- serving
+ * -------------------------------------------------------------------------------------------- */
 
 struct bnd_join_request {
     struct link *link; /* NULL: the stranger is gone */
@@ -54,7 +57,8 @@ void join_read(struct link *link, struct bnd_slice data) {
     if (link->opening.len < BND_FRAME_JOIN_HEAD_BYTES) {
         return;
     }
-    if (bnd_join_head_decode(link->opening.data, BND_FRAME_JOIN_REQUEST_MAX, &status, &length) != 0 ||
+    if (bnd_join_head_decode(link->opening.data, BND_FRAME_JOIN_REQUEST_MAX, &status, &length) !=
+            0 ||
         link->opening.len > BND_FRAME_JOIN_HEAD_BYTES + (size_t)length) {
         mesh_link_lost(link, "not a join request");
         return;
@@ -78,7 +82,8 @@ static void reply_done(struct bnd_write *write, int status) {
     struct link *link = write->data;
     link->flying = false;
     if (link->state != LINK_DEAD) {
-        bnd_conn_shutdown(link->conn); /* the caller closes; the timer bounds how long it may take */
+        bnd_conn_shutdown(
+            link->conn); /* the caller closes; the timer bounds how long it may take */
         bnd_conn_read(link->conn, true);
     }
 }
@@ -105,7 +110,8 @@ void bnd_mesh_join_reply(struct bnd_join_request *request, int status, struct bn
     }
 }
 
-/* ---- calling -------------------------------------------------------------------------------------------- */
+/* ---- calling
+ * -------------------------------------------------------------------------------------------- */
 
 struct bnd_join_call {
     struct bnd_env *env;
@@ -141,7 +147,8 @@ static void call_end(struct bnd_join_call *call) {
     }
 }
 
-static void call_answer(struct bnd_join_call *call, int status, struct bnd_slice reply, const char *failure) {
+static void call_answer(struct bnd_join_call *call, int status, struct bnd_slice reply,
+                        const char *failure) {
     char text[BND_ERROR_MESSAGE_MAX];
     bnd_mesh_join_done_cb cb = call->cb;
     (void)snprintf(text, sizeof text, "%s", failure);
@@ -183,15 +190,18 @@ static void call_read(void *owner, const uint8_t *data, size_t len) {
     int rv = bnd_join_head_decode(call->reply.data, BND_FRAME_JOIN_REPLY_MAX, &status, &length);
     size_t whole = BND_FRAME_JOIN_HEAD_BYTES + (size_t)length;
     if (rv != 0 || call->reply.len > whole) {
-        call_answer(call, rv == 0 ? BND_CORRUPT : rv, bnd_slice(NULL, 0), "the answer is not one to a join request");
+        call_answer(call, rv == 0 ? BND_CORRUPT : rv, bnd_slice(NULL, 0),
+                    "the answer is not one to a join request");
     } else if (call->reply.len == whole) {
-        call_answer(call, status, bnd_slice(call->reply.data + BND_FRAME_JOIN_HEAD_BYTES, length), "");
+        call_answer(call, status, bnd_slice(call->reply.data + BND_FRAME_JOIN_HEAD_BYTES, length),
+                    "");
     }
 }
 
 static void call_ended(void *owner, int status) {
     struct bnd_join_call *call = owner;
-    call_answer(call, status == 0 ? BND_CLOSED : status, bnd_slice(NULL, 0), bnd_conn_failure(call->conn));
+    call_answer(call, status == 0 ? BND_CLOSED : status, bnd_slice(NULL, 0),
+                bnd_conn_failure(call->conn));
 }
 
 static const struct bnd_conn_events call_events = {

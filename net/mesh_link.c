@@ -4,11 +4,13 @@
  *   accepted:            OPENING (TLS; its hello; our hello) -> UP -> DEAD
  *                        OPENING (TLS, no certificate) -> JOINING -> DEAD
  *
- * Invariants: (1) nothing of a peer is believed but what its certificate says: the hello must agree with it;
- * (2) a link that is not UP after MESH_SETUP_NS is closed; (3) after link_kill it has no peer, no timer and no
- * place in the dirty list, and is freed by its last callback; (4) `flight` is not touched while flying.
+ * Invariants: (1) nothing of a peer is believed but what its certificate says: the hello must agree
+ * with it; (2) a link that is not UP after MESH_SETUP_NS is closed; (3) after link_kill it has no
+ * peer, no timer and no place in the dirty list, and is freed by its last callback; (4) `flight` is
+ * not touched while flying.
  *
- * Failure modes: every end leads to mesh_link_lost (or link_kill, where the mesh ends it) exactly once. */
+ * Failure modes: every end leads to mesh_link_lost (or link_kill, where the mesh ends it) exactly
+ * once. */
 #include "net/mesh_private.h"
 
 #include "base/alloc.h"
@@ -20,11 +22,14 @@ static void link_end(void *owner, int status);
 static const struct bnd_conn_events link_events = {
     .on_open = link_open, .on_read = link_read, .on_end = link_end};
 
-/* ---- life ----------------------------------------------------------------------------------------------- */
+/* ---- life
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static void setup_late(struct bnd_timer *timer) {
     struct link *link = timer->data;
-    mesh_link_lost(link, link->state == LINK_JOINING ? "join request took too long" : "no connection in time");
+    mesh_link_lost(link, link->state == LINK_JOINING ? "join request took too long"
+                                                     : "no connection in time");
 }
 
 static struct link *link_new(struct bnd_mesh_tcp *tcp) {
@@ -81,7 +86,8 @@ void link_kill(struct link *link) {
     bnd_conn_close(link->conn, conn_closed, link);
 }
 
-/* ---- dial and accept ------------------------------------------------------------------------------------ */
+/* ---- dial and accept
+ * ------------------------------------------------------------------------------------ */
 
 /* Makes the connection; on failure the stream is closed and the link has none. */
 static int attach(struct link *link, struct bnd_stream *stream, struct bnd_tls_context *tls) {
@@ -123,15 +129,16 @@ static void connect_done(struct bnd_connect *connect, int status, struct bnd_str
         struct peer_lane *lane = &peer->lanes[link->lane];
         lane->dial = NULL;
         if (lane->attempts < 2) {
-            mesh_say(tcp, BND_LOG_INFO, "node %llu at %s does not answer: %s", (unsigned long long)peer->node,
-                     peer->address, bnd_code_text(rv));
+            mesh_say(tcp, BND_LOG_INFO, "node %llu at %s does not answer: %s",
+                     (unsigned long long)peer->node, peer->address, bnd_code_text(rv));
         }
         mesh_dial_later(lane);
         drop_unconnected(link);
     }
 }
 
-int link_dial(struct peer *peer, enum bnd_mesh_lane lane, struct link **out, struct bnd_error *err) {
+int link_dial(struct peer *peer, enum bnd_mesh_lane lane, struct link **out,
+              struct bnd_error *err) {
     struct bnd_mesh_tcp *tcp = peer->tcp;
     struct link *link = link_new(tcp);
     if (link == NULL) {
@@ -155,7 +162,8 @@ int link_dial(struct peer *peer, enum bnd_mesh_lane lane, struct link **out, str
 void link_accept(struct bnd_mesh_tcp *tcp, struct bnd_stream *stream) {
     struct link *link = tcp->strangers < MESH_STRANGERS_MAX ? link_new(tcp) : NULL;
     if (link == NULL) {
-        mesh_say(tcp, BND_LOG_WARN, "connection refused: %u others are not yet identified", tcp->strangers);
+        mesh_say(tcp, BND_LOG_WARN, "connection refused: %u others are not yet identified",
+                 tcp->strangers);
         tcp->env->ops->stream_close(tcp->env, stream, NULL, NULL);
         return;
     }
@@ -167,7 +175,8 @@ void link_accept(struct bnd_mesh_tcp *tcp, struct bnd_stream *stream) {
     tcp->strangers++;
 }
 
-/* ---- hello ---------------------------------------------------------------------------------------------- */
+/* ---- hello
+ * ---------------------------------------------------------------------------------------------- */
 
 static void send_hello(struct link *link, uint64_t receiver, enum bnd_hello_status status) {
     uint8_t bytes[BND_FRAME_HELLO_BYTES];
@@ -193,8 +202,8 @@ static void refuse(struct link *link, uint64_t sender, enum bnd_hello_status sta
     char address[BND_ADDRESS_MAX];
     bnd_conn_peer(link->conn, address);
     if (status != BND_HELLO_BUSY) {
-        mesh_say(link->tcp, BND_LOG_WARN, "connection from %s refused: it says it is node %llu; %s", address,
-                 (unsigned long long)sender, bnd_hello_text(status));
+        mesh_say(link->tcp, BND_LOG_WARN, "connection from %s refused: it says it is node %llu; %s",
+                 address, (unsigned long long)sender, bnd_hello_text(status));
     }
     send_hello(link, sender, status);
     if (link->state != LINK_DEAD) {
@@ -219,7 +228,8 @@ static enum bnd_hello_status judge(const struct link *link, const struct bnd_hel
     if (peer == NULL) {
         return BND_HELLO_UNKNOWN;
     }
-    /* Two that dial each other at once would each replace the other's connection: the lower id's stays. */
+    /* Two that dial each other at once would each replace the other's connection: the lower id's
+     * stays. */
     struct link *dial = peer->lanes[hello->lane].dial;
     if (dial != NULL && dial->state == LINK_OPENING && tcp->self < hello->sender) {
         return BND_HELLO_BUSY;
@@ -246,8 +256,9 @@ static void hello_answered(struct link *link, const struct bnd_hello *hello) {
         mesh_link_lost(link, bnd_hello_text(hello->status));
         return;
     }
-    if (memcmp(hello->cluster, tcp->cluster, sizeof tcp->cluster) != 0 || hello->sender != link->peer->node ||
-        hello->receiver != tcp->self || hello->lane != link->lane || hello->version != BND_FRAME_VERSION) {
+    if (memcmp(hello->cluster, tcp->cluster, sizeof tcp->cluster) != 0 ||
+        hello->sender != link->peer->node || hello->receiver != tcp->self ||
+        hello->lane != link->lane || hello->version != BND_FRAME_VERSION) {
         mesh_link_lost(link, "its hello does not answer ours");
         return;
     }
@@ -281,7 +292,8 @@ static void read_hello(struct link *link, struct bnd_slice *data) {
     }
 }
 
-/* ---- frames --------------------------------------------------------------------------------------------- */
+/* ---- frames
+ * --------------------------------------------------------------------------------------------- */
 
 static void clock_sample(struct link *link, struct bnd_slice payload) {
     struct peer *peer = link->peer;
@@ -337,7 +349,8 @@ static bool on_frame(void *owner, uint8_t kind, struct bnd_slice payload) {
     return link->state == LINK_UP; /* the receiver may have ended it */
 }
 
-/* ---- events of the connection --------------------------------------------------------------------------- */
+/* ---- events of the connection
+ * --------------------------------------------------------------------------- */
 
 static void link_open(void *owner) {
     struct link *link = owner;
@@ -399,7 +412,8 @@ static void link_end(void *owner, int status) {
     mesh_link_lost(link, why);
 }
 
-/* ---- sending -------------------------------------------------------------------------------------------- */
+/* ---- sending
+ * -------------------------------------------------------------------------------------------- */
 
 size_t link_queued(const struct link *link) {
     return link->fill.len + (link->flying ? bnd_conn_queued(link->conn) : 0);

@@ -128,7 +128,8 @@ void mesh_deliver(struct bnd_mesh_tcp *tcp, uint64_t from, uint8_t kind, struct 
 void mesh_free_if_over(struct bnd_mesh_tcp *tcp);
 /* Makes `link` the peer's connection of its lane; ends an older session first. */
 void mesh_link_up(struct link *link, struct peer *peer);
-/* A connection of the peer is over, or a dial failed: closes what must go with it and plans the next dial. */
+/* A connection of the peer is over, or a dial failed: closes what must go with it and plans the
+ * next dial. */
 void mesh_link_lost(struct link *link, const char *why);
 void mesh_dial_later(struct peer_lane *lane);
 

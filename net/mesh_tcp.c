@@ -1,12 +1,14 @@
 /* The mesh over TCP: peers, sending, time.
  *
- * Invariants: (1) lanes[l].up is a link in state UP whose certificate named this peer; lanes[l].dial one that we
- * dial and that is not up; (2) watchers hear up and down in turn, up exactly while CONTROL has a connection;
- * (3) when one lane's connection ends, the other's does too, so that a caller who is told "down" has every
- * message of that session either delivered or lost; (4) a peer and lane without connection has its redial
- * timer running or a dial under way; (5) the mesh is freed when no link is left.
+ * Invariants: (1) lanes[l].up is a link in state UP whose certificate named this peer;
+ * lanes[l].dial one that we dial and that is not up; (2) watchers hear up and down in turn, up
+ * exactly while CONTROL has a connection; (3) when one lane's connection ends, the other's does
+ * too, so that a caller who is told "down" has every message of that session either delivered or
+ * lost; (4) a peer and lane without connection has its redial timer running or a dial under way;
+ * (5) the mesh is freed when no link is left.
  *
- * Failure modes: see net/mesh_tcp.h. Without memory a message is refused (BND_FULL) and a dial put off. */
+ * Failure modes: see net/mesh_tcp.h. Without memory a message is refused (BND_FULL) and a dial put
+ * off. */
 #include "net/mesh_private.h"
 
 #include "base/alloc.h"
@@ -74,7 +76,8 @@ static void tell_watchers(struct peer *peer, bool up) {
     }
 }
 
-/* ---- dialing -------------------------------------------------------------------------------------------- */
+/* ---- dialing
+ * -------------------------------------------------------------------------------------------- */
 
 /* Half to all of the delay. */
 static uint64_t jittered(struct bnd_mesh_tcp *tcp, uint64_t delay_ns) {
@@ -85,7 +88,8 @@ void mesh_dial_later(struct peer_lane *lane) {
     struct bnd_mesh_tcp *tcp = lane->peer->tcp;
     uint64_t delay = 2 * FALLBACK_NS;
     if (tcp->self < lane->peer->node) {
-        delay = REDIAL_MIN_NS << (lane->attempts < REDIAL_DOUBLINGS_MAX ? lane->attempts : REDIAL_DOUBLINGS_MAX);
+        delay = REDIAL_MIN_NS << (lane->attempts < REDIAL_DOUBLINGS_MAX ? lane->attempts
+                                                                        : REDIAL_DOUBLINGS_MAX);
         delay = delay < REDIAL_MAX_NS ? delay : REDIAL_MAX_NS;
     }
     lane->attempts++;
@@ -105,8 +109,8 @@ static void dial_now(struct peer_lane *lane) {
     }
     int rv = link_dial(peer, (enum bnd_mesh_lane)(lane - peer->lanes), &lane->dial, &err);
     if (rv != 0) {
-        mesh_say(tcp, BND_LOG_WARN, "node %llu at %s cannot be dialed: %s", (unsigned long long)peer->node,
-                 peer->address, err.message);
+        mesh_say(tcp, BND_LOG_WARN, "node %llu at %s cannot be dialed: %s",
+                 (unsigned long long)peer->node, peer->address, err.message);
         mesh_dial_later(lane);
     }
 }
@@ -126,7 +130,8 @@ static void first_dial(struct peer *peer) {
     }
 }
 
-/* ---- sessions ------------------------------------------------------------------------------------------- */
+/* ---- sessions
+ * ------------------------------------------------------------------------------------------- */
 
 /* Ends both lanes' connections and plans new ones. */
 static void end_session(struct peer *peer) {
@@ -161,7 +166,8 @@ void mesh_link_lost(struct link *link, const char *why) {
     struct peer_lane *lane = &peer->lanes[link->lane];
     const char *name = link->lane == BND_MESH_CONTROL ? "control" : "bulk";
     if (lane->up == link) {
-        mesh_say(tcp, BND_LOG_WARN, "node %llu lost (%s): %s", (unsigned long long)peer->node, name, why);
+        mesh_say(tcp, BND_LOG_WARN, "node %llu lost (%s): %s", (unsigned long long)peer->node, name,
+                 why);
         end_session(peer);
         return;
     }
@@ -212,7 +218,9 @@ void mesh_link_up(struct link *link, struct peer *peer) {
     }
 }
 
-/* ---- time ----------------------------------------------------------------------------------------------- */
+/* ---- time
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static void tick_link(struct bnd_mesh_tcp *tcp, struct link *link) {
     link->silent_ticks = link->heard ? 0 : link->silent_ticks + 1;
@@ -251,13 +259,15 @@ static void flush_all(struct bnd_hook *hook) {
     }
 }
 
-/* ---- the interface of net/mesh.h ------------------------------------------------------------------------ */
+/* ---- the interface of net/mesh.h
+ * ------------------------------------------------------------------------ */
 
 static uint64_t mesh_self(struct bnd_mesh *mesh) {
     return tcp_of(mesh)->self;
 }
 
-static void mesh_receive(struct bnd_mesh *mesh, enum bnd_mesh_kind kind, bnd_mesh_recv_cb cb, void *owner) {
+static void mesh_receive(struct bnd_mesh *mesh, enum bnd_mesh_kind kind, bnd_mesh_recv_cb cb,
+                         void *owner) {
     struct bnd_mesh_tcp *tcp = tcp_of(mesh);
     BND_ASSERT(kind > 0 && kind < BND_MESH_KINDS);
     tcp->receivers[kind].cb = cb;
@@ -298,8 +308,8 @@ static void deliver_self(struct bnd_task *task) {
     mesh_free_if_over(tcp);
 }
 
-static int send_self(struct bnd_mesh_tcp *tcp, enum bnd_mesh_kind kind, const struct bnd_slice *parts,
-                     size_t count, size_t total) {
+static int send_self(struct bnd_mesh_tcp *tcp, enum bnd_mesh_kind kind,
+                     const struct bnd_slice *parts, size_t count, size_t total) {
     if (tcp->self_bytes + total > tcp->queue_bytes_max[BND_MESH_CONTROL]) {
         return BND_FULL;
     }
@@ -324,8 +334,8 @@ static int send_self(struct bnd_mesh_tcp *tcp, enum bnd_mesh_kind kind, const st
     return 0;
 }
 
-static int mesh_send(struct bnd_mesh *mesh, uint64_t to, enum bnd_mesh_lane lane, enum bnd_mesh_kind kind,
-                     const struct bnd_slice *parts, size_t count) {
+static int mesh_send(struct bnd_mesh *mesh, uint64_t to, enum bnd_mesh_lane lane,
+                     enum bnd_mesh_kind kind, const struct bnd_slice *parts, size_t count) {
     struct bnd_mesh_tcp *tcp = tcp_of(mesh);
     BND_ASSERT(count <= BND_MESH_PARTS_MAX);
     size_t total = 0;
@@ -347,7 +357,8 @@ static int mesh_send(struct bnd_mesh *mesh, uint64_t to, enum bnd_mesh_lane lane
         return BND_CLOSED;
     }
     size_t wire = bnd_frame_wire_bytes(total);
-    if (link_queued(link) + wire > tcp->queue_bytes_max[lane] || !bnd_buf_reserve(&link->fill, wire)) {
+    if (link_queued(link) + wire > tcp->queue_bytes_max[lane] ||
+        !bnd_buf_reserve(&link->fill, wire)) {
         link->fill.failed = false;
         return BND_FULL;
     }
@@ -383,19 +394,23 @@ static const struct bnd_mesh_ops mesh_ops = {
     .silence_ns = mesh_silence_ns,
 };
 
-/* ---- public --------------------------------------------------------------------------------------------- */
+/* ---- public
+ * --------------------------------------------------------------------------------------------- */
 
 static void on_accept(void *data, struct bnd_stream *stream) {
     link_accept(data, stream);
 }
 
-int bnd_mesh_tcp_renew(struct bnd_mesh_tcp *tcp, const struct bnd_mesh_tcp_tls *tls, struct bnd_error *err) {
+int bnd_mesh_tcp_renew(struct bnd_mesh_tcp *tcp, const struct bnd_mesh_tcp_tls *tls,
+                       struct bnd_error *err) {
     struct bnd_pki_identity identity;
-    int rv = bnd_pki_node_verify(tls->ca_pem, tls->certificate_pem, bnd_wall_ms(tcp->env), &identity, err);
+    int rv = bnd_pki_node_verify(tls->ca_pem, tls->certificate_pem, bnd_wall_ms(tcp->env),
+                                 &identity, err);
     if (rv != 0) {
         return BND_WRAP(err, rv == BND_NOMEM ? rv : BND_INVALID, "the node's own certificate");
     }
-    if (identity.node != tcp->self || memcmp(identity.cluster, tcp->cluster, sizeof tcp->cluster) != 0) {
+    if (identity.node != tcp->self ||
+        memcmp(identity.cluster, tcp->cluster, sizeof tcp->cluster) != 0) {
         return BND_FAIL(err, INVALID, "the certificate is that of node %llu, or of another cluster",
                         (unsigned long long)identity.node);
     }
@@ -442,9 +457,11 @@ static int mesh_init(struct bnd_mesh_tcp *tcp, const struct bnd_mesh_tcp_config 
     tcp->on_join = config->on_join;
     tcp->join_owner = config->join_owner;
     for (unsigned i = 0; i < BND_MESH_LANES; i++) {
-        size_t bytes = config->queue_bytes_max[i] == 0 ? MESH_QUEUE_BYTES : config->queue_bytes_max[i];
+        size_t bytes =
+            config->queue_bytes_max[i] == 0 ? MESH_QUEUE_BYTES : config->queue_bytes_max[i];
         if (bytes < bnd_frame_wire_bytes(BND_MESH_MESSAGE_MAX)) {
-            return BND_FAIL(err, INVALID, "a peer queue of %zu bytes does not hold the largest message", bytes);
+            return BND_FAIL(err, INVALID,
+                            "a peer queue of %zu bytes does not hold the largest message", bytes);
         }
         tcp->queue_bytes_max[i] = bytes;
     }
@@ -467,7 +484,8 @@ int bnd_mesh_tcp_create(const struct bnd_mesh_tcp_config *config, struct bnd_mes
     }
     int rv = mesh_init(tcp, config, err);
     if (rv == 0) {
-        rv = env->ops->listen(env, config->listen_address, 128, on_accept, tcp, &tcp->listener, err);
+        rv =
+            env->ops->listen(env, config->listen_address, 128, on_accept, tcp, &tcp->listener, err);
     }
     if (rv != 0) {
         bnd_tls_context_destroy(tcp->server_tls);
@@ -542,7 +560,8 @@ void bnd_mesh_tcp_remove_peer(struct bnd_mesh_tcp *tcp, uint64_t node) {
 
 bool bnd_mesh_tcp_clock_offset_ms(struct bnd_mesh_tcp *tcp, uint64_t node, int64_t *out_ms) {
     struct peer *peer = mesh_find(tcp, node);
-    if (peer == NULL || !peer->clock_known || bnd_now_ns(tcp->env) - peer->clock_ns > CLOCK_STALE_NS) {
+    if (peer == NULL || !peer->clock_known ||
+        bnd_now_ns(tcp->env) - peer->clock_ns > CLOCK_STALE_NS) {
         return false;
     }
     *out_ms = peer->clock_offset_ms;

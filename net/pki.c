@@ -1,10 +1,11 @@
 /* The cluster's certificates, by OpenSSL.
  *
- * Invariants: (1) what a certificate says comes from the CA holder alone, never from the request; (2) leaf
- * certificates are no CAs, and the CA signs no CAs (path length 0); (3) outputs are written only on success.
+ * Invariants: (1) what a certificate says comes from the CA holder alone, never from the request;
+ * (2) leaf certificates are no CAs, and the CA signs no CAs (path length 0); (3) outputs are
+ * written only on success.
  *
- * Failure modes: OpenSSL without memory looks like any other failure of it; both are told as BND_NOMEM where
- * input was not involved, as BND_INVALID where it was. */
+ * Failure modes: OpenSSL without memory looks like any other failure of it; both are told as
+ * BND_NOMEM where input was not involved, as BND_INVALID where it was. */
 #include "net/pki.h"
 
 #include "base/alloc.h"
@@ -29,14 +30,17 @@ static int fail(struct bnd_error *err, int code, const char *what) {
     unsigned long detail = ERR_get_error();
     const char *reason = detail == 0 ? NULL : ERR_reason_error_string(detail);
     ERR_clear_error();
-    return bnd_error_set(err, code, "%s%s%s", what, reason == NULL ? "" : ": ", reason == NULL ? "" : reason);
+    return bnd_error_set(err, code, "%s%s%s", what, reason == NULL ? "" : ": ",
+                         reason == NULL ? "" : reason);
 }
 
-/* ---- PEM ---------------------------------------------------------------------------------------------- */
+/* ---- PEM
+ * ---------------------------------------------------------------------------------------------- */
 
 static BIO *reader_of(struct bnd_slice pem) {
-    return pem.len > FILE_BYTES_MAX ? NULL : BIO_new_mem_buf(pem.len == 0 ? "" : (const char *)pem.data,
-                                                             (int)pem.len);
+    return pem.len > FILE_BYTES_MAX
+               ? NULL
+               : BIO_new_mem_buf(pem.len == 0 ? "" : (const char *)pem.data, (int)pem.len);
 }
 
 static X509 *read_certificate(struct bnd_slice pem) {
@@ -60,7 +64,8 @@ static X509_REQ *read_csr(struct bnd_slice pem) {
     return csr;
 }
 
-/* Copies what a memory BIO holds into *out and frees the BIO; written: whether the PEM writer succeeded. */
+/* Copies what a memory BIO holds into *out and frees the BIO; written: whether the PEM writer
+ * succeeded. */
 static int take_pem(BIO *bio, bool written, struct bnd_buf *out, struct bnd_error *err) {
     char *text = NULL;
     long len = bio != NULL && written ? BIO_get_mem_data(bio, &text) : 0;
@@ -85,11 +90,13 @@ static int write_certificate(X509 *x509, struct bnd_buf *out, struct bnd_error *
 
 static int write_key(EVP_PKEY *key, struct bnd_buf *out, struct bnd_error *err) {
     BIO *bio = BIO_new(BIO_s_mem());
-    bool written = bio != NULL && PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) == 1;
+    bool written =
+        bio != NULL && PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) == 1;
     return take_pem(bio, written, out, err);
 }
 
-/* ---- building certificates ------------------------------------------------------------------------------ */
+/* ---- building certificates
+ * ------------------------------------------------------------------------------ */
 
 static bool set_serial(X509 *x509) {
     BIGNUM *serial = BN_new();
@@ -118,8 +125,10 @@ static bool add_extension(X509 *x509, X509 *issuer, int nid, const char *value) 
 
 static bool set_subject(X509 *x509, const char *common_name) {
     X509_NAME *name = X509_get_subject_name(x509);
-    return X509_NAME_add_entry_by_txt(name, "O", MBSTRING_ASC, (const uint8_t *)"Bindery", -1, -1, 0) == 1 &&
-           X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const uint8_t *)common_name, -1, -1, 0) == 1;
+    return X509_NAME_add_entry_by_txt(name, "O", MBSTRING_ASC, (const uint8_t *)"Bindery", -1, -1,
+                                      0) == 1 &&
+           X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const uint8_t *)common_name, -1,
+                                      -1, 0) == 1;
 }
 
 struct leaf {
@@ -133,7 +142,8 @@ struct leaf {
 
 static bool build_leaf(X509 *x509, X509 *issuer, EVP_PKEY *subject_key, const struct leaf *leaf) {
     return X509_set_version(x509, X509_VERSION_3) == 1 && set_serial(x509) &&
-           set_validity(x509, leaf->now_ms, BND_PKI_LEAF_DAYS) && set_subject(x509, leaf->common_name) &&
+           set_validity(x509, leaf->now_ms, BND_PKI_LEAF_DAYS) &&
+           set_subject(x509, leaf->common_name) &&
            X509_set_issuer_name(x509, X509_get_subject_name(issuer)) == 1 &&
            X509_set_pubkey(x509, subject_key) == 1 &&
            add_extension(x509, issuer, NID_basic_constraints, "critical,CA:FALSE") &&
@@ -208,12 +218,14 @@ static bool add_host(GENERAL_NAMES *names, const char *host) {
     return true;
 }
 
-/* ---- the calls ------------------------------------------------------------------------------------------ */
+/* ---- the calls
+ * ------------------------------------------------------------------------------------------ */
 
 static bool build_ca(X509 *x509, EVP_PKEY *key, const char *common_name, uint64_t now_ms) {
     return X509_set_version(x509, X509_VERSION_3) == 1 && set_serial(x509) &&
            set_validity(x509, now_ms, BND_PKI_CA_DAYS) && set_subject(x509, common_name) &&
-           X509_set_issuer_name(x509, X509_get_subject_name(x509)) == 1 && X509_set_pubkey(x509, key) == 1 &&
+           X509_set_issuer_name(x509, X509_get_subject_name(x509)) == 1 &&
+           X509_set_pubkey(x509, key) == 1 &&
            add_extension(x509, x509, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") &&
            add_extension(x509, x509, NID_key_usage, "critical,keyCertSign,cRLSign") &&
            add_extension(x509, x509, NID_subject_key_identifier, "hash") &&
@@ -221,7 +233,8 @@ static bool build_ca(X509 *x509, EVP_PKEY *key, const char *common_name, uint64_
 }
 
 int bnd_pki_ca_create(const uint8_t cluster[BND_PKI_CLUSTER_BYTES], uint64_t now_ms,
-                      struct bnd_buf *out_certificate_pem, struct bnd_buf *out_key_pem, struct bnd_error *err) {
+                      struct bnd_buf *out_certificate_pem, struct bnd_buf *out_key_pem,
+                      struct bnd_error *err) {
     char hex[2 * BND_PKI_CLUSTER_BYTES + 1];
     char common_name[64];
     bnd_hex_encode(cluster, BND_PKI_CLUSTER_BYTES, hex);
@@ -249,20 +262,22 @@ int bnd_pki_ca_create(const uint8_t cluster[BND_PKI_CLUSTER_BYTES], uint64_t now
 
 int bnd_pki_key_create(struct bnd_buf *out_key_pem, struct bnd_error *err) {
     EVP_PKEY *key = EVP_EC_gen("P-256");
-    int rv = key == NULL ? fail(err, BND_NOMEM, "key cannot be made") : write_key(key, out_key_pem, err);
+    int rv =
+        key == NULL ? fail(err, BND_NOMEM, "key cannot be made") : write_key(key, out_key_pem, err);
     EVP_PKEY_free(key);
     return rv;
 }
 
-int bnd_pki_csr_create(struct bnd_slice key_pem, struct bnd_buf *out_csr_pem, struct bnd_error *err) {
+int bnd_pki_csr_create(struct bnd_slice key_pem, struct bnd_buf *out_csr_pem,
+                       struct bnd_error *err) {
     EVP_PKEY *key = read_key(key_pem);
     if (key == NULL) {
         return fail(err, BND_INVALID, "private key");
     }
     X509_REQ *csr = X509_REQ_new();
     int rv = 0;
-    if (csr == NULL || X509_REQ_set_version(csr, X509_REQ_VERSION_1) != 1 || X509_REQ_set_pubkey(csr, key) != 1 ||
-        X509_REQ_sign(csr, key, EVP_sha256()) == 0) {
+    if (csr == NULL || X509_REQ_set_version(csr, X509_REQ_VERSION_1) != 1 ||
+        X509_REQ_set_pubkey(csr, key) != 1 || X509_REQ_sign(csr, key, EVP_sha256()) == 0) {
         rv = fail(err, BND_NOMEM, "certificate request cannot be made");
     } else {
         BIO *bio = BIO_new(BIO_s_mem());
@@ -302,8 +317,10 @@ int bnd_pki_node_sign(const struct bnd_pki_ca *ca, struct bnd_slice csr_pem,
     char uri[96];
     char common_name[64];
     bnd_hex_encode(identity->cluster, BND_PKI_CLUSTER_BYTES, hex);
-    (void)snprintf(uri, sizeof uri, URI_PREFIX "%s" URI_NODE "%llu", hex, (unsigned long long)identity->node);
-    (void)snprintf(common_name, sizeof common_name, "node %llu", (unsigned long long)identity->node);
+    (void)snprintf(uri, sizeof uri, URI_PREFIX "%s" URI_NODE "%llu", hex,
+                   (unsigned long long)identity->node);
+    (void)snprintf(common_name, sizeof common_name, "node %llu",
+                   (unsigned long long)identity->node);
     GENERAL_NAMES *names = sk_GENERAL_NAME_new_null();
     int rv = 0;
     if (names == NULL || !add_name(names, GEN_URI, uri)) {
@@ -316,12 +333,12 @@ int bnd_pki_node_sign(const struct bnd_pki_ca *ca, struct bnd_slice csr_pem,
     return rv;
 }
 
-int bnd_pki_server_sign(const struct bnd_pki_ca *ca, struct bnd_slice csr_pem, const char *const *hosts,
-                        size_t host_count, uint64_t now_ms, struct bnd_buf *out_certificate_pem,
-                        struct bnd_error *err) {
+int bnd_pki_server_sign(const struct bnd_pki_ca *ca, struct bnd_slice csr_pem,
+                        const char *const *hosts, size_t host_count, uint64_t now_ms,
+                        struct bnd_buf *out_certificate_pem, struct bnd_error *err) {
     if (host_count == 0 || host_count > HOSTS_MAX) {
-        return BND_FAIL(err, INVALID, "a server certificate needs 1 to %d host names, not %zu", HOSTS_MAX,
-                        host_count);
+        return BND_FAIL(err, INVALID, "a server certificate needs 1 to %d host names, not %zu",
+                        HOSTS_MAX, host_count);
     }
     GENERAL_NAMES *names = sk_GENERAL_NAME_new_null();
     int rv = names == NULL ? fail(err, BND_NOMEM, "certificate names") : 0;
@@ -341,7 +358,8 @@ int bnd_pki_server_sign(const struct bnd_pki_ca *ca, struct bnd_slice csr_pem, c
     return rv;
 }
 
-/* ---- reading certificates -------------------------------------------------------------------------------- */
+/* ---- reading certificates
+ * -------------------------------------------------------------------------------- */
 
 static bool parse_decimal(struct bnd_slice text, uint64_t *out) {
     uint64_t value = 0;
@@ -373,7 +391,8 @@ static bool parse_uri(struct bnd_slice uri, struct bnd_pki_identity *out) {
             return false; /* one name, one spelling */
         }
     }
-    return bnd_hex_decode(hex, out->cluster, BND_PKI_CLUSTER_BYTES) == 0 && parse_decimal(r.rest, &out->node);
+    return bnd_hex_decode(hex, out->cluster, BND_PKI_CLUSTER_BYTES) == 0 &&
+           parse_decimal(r.rest, &out->node);
 }
 
 static int identity_of(X509 *x509, struct bnd_pki_identity *out, struct bnd_error *err) {
@@ -386,7 +405,8 @@ static int identity_of(X509 *x509, struct bnd_pki_identity *out, struct bnd_erro
         ASN1_IA5STRING *value = GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names, i), &type);
         if (type == GEN_URI) {
             uris++;
-            ok = parse_uri(bnd_slice(ASN1_STRING_get0_data(value), (size_t)ASN1_STRING_length(value)), &found);
+            ok = parse_uri(
+                bnd_slice(ASN1_STRING_get0_data(value), (size_t)ASN1_STRING_length(value)), &found);
         }
     }
     sk_GENERAL_NAME_pop_free(names, GENERAL_NAME_free);
@@ -398,7 +418,8 @@ static int identity_of(X509 *x509, struct bnd_pki_identity *out, struct bnd_erro
     return 0;
 }
 
-int bnd_pki_identity_read(struct bnd_slice certificate_der, struct bnd_pki_identity *out, struct bnd_error *err) {
+int bnd_pki_identity_read(struct bnd_slice certificate_der, struct bnd_pki_identity *out,
+                          struct bnd_error *err) {
     const unsigned char *at = certificate_der.data;
     X509 *x509 = certificate_der.len == 0 || certificate_der.len > FILE_BYTES_MAX
                      ? NULL
@@ -427,7 +448,8 @@ static int verify_chain(X509_STORE *store, X509 *x509, uint64_t now_ms, struct b
         X509_STORE_CTX_free(ctx);
         ERR_clear_error();
         if (ok != 1) {
-            return BND_FAIL(err, DENIED, "certificate refused: %s", X509_verify_cert_error_string(reason));
+            return BND_FAIL(err, DENIED, "certificate refused: %s",
+                            X509_verify_cert_error_string(reason));
         }
     }
     return 0;
@@ -472,7 +494,9 @@ int bnd_pki_expiry(struct bnd_slice certificate_pem, uint64_t *out_s, struct bnd
     ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
     int days = 0;
     int seconds = 0;
-    int ok = x509 == NULL || epoch == NULL ? 0 : ASN1_TIME_diff(&days, &seconds, epoch, X509_get0_notAfter(x509));
+    int ok = x509 == NULL || epoch == NULL
+                 ? 0
+                 : ASN1_TIME_diff(&days, &seconds, epoch, X509_get0_notAfter(x509));
     ASN1_TIME_free(epoch);
     X509_free(x509);
     if (ok != 1 || days < 0 || seconds < 0) {
@@ -482,7 +506,8 @@ int bnd_pki_expiry(struct bnd_slice certificate_pem, uint64_t *out_s, struct bnd
     return 0;
 }
 
-int bnd_pki_load(struct bnd_env *env, const char *path, struct bnd_buf *out, struct bnd_error *err) {
+int bnd_pki_load(struct bnd_env *env, const char *path, struct bnd_buf *out,
+                 struct bnd_error *err) {
     struct bnd_file *file = NULL;
     struct bnd_buf read = {0};
     uint64_t size = 0;
@@ -493,7 +518,8 @@ int bnd_pki_load(struct bnd_env *env, const char *path, struct bnd_buf *out, str
     }
     rv = env->ops->file_size(env, file, &size, err);
     if (rv == 0 && size > FILE_BYTES_MAX) {
-        rv = BND_FAIL(err, TOOBIG, "%s has %llu bytes, more than any certificate", path, (unsigned long long)size);
+        rv = BND_FAIL(err, TOOBIG, "%s has %llu bytes, more than any certificate", path,
+                      (unsigned long long)size);
     }
     if (rv == 0 && !bnd_buf_reserve(&read, (size_t)size)) {
         rv = BND_FAIL(err, NOMEM, "%s", path);

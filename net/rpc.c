@@ -1,11 +1,11 @@
 /* Calls over the mesh. Wire: SPEC.md, "Calls".
  *
- * Invariants: (1) a call is in `slots` exactly while it is unanswered, and its id names its slot; ids are not
- * used twice, so that a late reply meets nobody; (2) a reply counts only from the node that was asked; (3) calls
- * and served requests are each bounded by in_flight_max.
+ * Invariants: (1) a call is in `slots` exactly while it is unanswered, and its id names its slot;
+ * ids are not used twice, so that a late reply meets nobody; (2) a reply counts only from the node
+ * that was asked; (3) calls and served requests are each bounded by in_flight_max.
  *
- * Failure modes: a message that does not parse is dropped (its sender sees a timeout). A reply that the mesh does
- * not take is lost: the caller sees a timeout, or BND_CLOSED with the connection. */
+ * Failure modes: a message that does not parse is dropped (its sender sees a timeout). A reply that
+ * the mesh does not take is lost: the caller sees a timeout, or BND_CLOSED with the connection. */
 #include "net/rpc.h"
 
 #include "base/alloc.h"
@@ -70,9 +70,11 @@ static void calls_fail(struct bnd_rpc *rpc, uint64_t node, bool all, int status)
             bnd_list_push(&failed, &call->link);
         }
     }
-    /* A callback may cancel another call of this list, or make a new one: hence first collected, then told. */
+    /* A callback may cancel another call of this list, or make a new one: hence first collected,
+     * then told. */
     while (!bnd_list_empty(&failed)) {
-        call_answer(BND_CONTAINER(failed.next, struct bnd_rpc_call, link), status, bnd_slice(NULL, 0));
+        call_answer(BND_CONTAINER(failed.next, struct bnd_rpc_call, link), status,
+                    bnd_slice(NULL, 0));
     }
 }
 
@@ -111,7 +113,8 @@ static void on_request(struct bnd_rpc *rpc, uint64_t from, struct bnd_reader *r)
         send_reply(&stub, BND_UNSUPPORTED, NULL, 0);
         return;
     }
-    struct bnd_rpc_request *request = rpc->serving < rpc->in_flight_max ? bnd_alloc(sizeof *request) : NULL;
+    struct bnd_rpc_request *request =
+        rpc->serving < rpc->in_flight_max ? bnd_alloc(sizeof *request) : NULL;
     if (request == NULL) {
         send_reply(&stub, BND_FULL, NULL, 0);
         return;
@@ -155,7 +158,8 @@ static void on_message(void *owner, uint64_t from, struct bnd_slice message) {
     }
 }
 
-int bnd_rpc_create(struct bnd_env *env, struct bnd_mesh *mesh, size_t in_flight_max, struct bnd_rpc **out) {
+int bnd_rpc_create(struct bnd_env *env, struct bnd_mesh *mesh, size_t in_flight_max,
+                   struct bnd_rpc **out) {
     struct bnd_rpc *rpc = bnd_zalloc(sizeof *rpc);
     if (rpc == NULL) {
         return BND_NOMEM;
@@ -183,7 +187,8 @@ void bnd_rpc_destroy(struct bnd_rpc *rpc) {
     bnd_free(rpc);
 }
 
-void bnd_rpc_serve(struct bnd_rpc *rpc, enum bnd_rpc_service service, bnd_rpc_handler handler, void *owner) {
+void bnd_rpc_serve(struct bnd_rpc *rpc, enum bnd_rpc_service service, bnd_rpc_handler handler,
+                   void *owner) {
     BND_ASSERT(service > 0 && service < BND_RPC_SERVICES);
     rpc->handlers[service].cb = handler;
     rpc->handlers[service].owner = owner;
@@ -201,7 +206,8 @@ static int slots_grow(struct bnd_rpc *rpc) {
         return BND_FULL;
     }
     for (size_t i = rpc->slot_count; i < count; i++) {
-        slots[i] = (struct rpc_slot){.call = NULL, .next_free = i + 1 < count ? (uint32_t)i + 2 : 0};
+        slots[i] =
+            (struct rpc_slot){.call = NULL, .next_free = i + 1 < count ? (uint32_t)i + 2 : 0};
     }
     rpc->first_free = (uint32_t)rpc->slot_count + 1;
     rpc->slots = slots;
@@ -209,9 +215,9 @@ static int slots_grow(struct bnd_rpc *rpc) {
     return 0;
 }
 
-int bnd_rpc_call(struct bnd_rpc *rpc, struct bnd_rpc_call *call, uint64_t to, enum bnd_mesh_lane lane,
-                 enum bnd_rpc_service service, const struct bnd_slice *parts, size_t count,
-                 uint64_t timeout_ns) {
+int bnd_rpc_call(struct bnd_rpc *rpc, struct bnd_rpc_call *call, uint64_t to,
+                 enum bnd_mesh_lane lane, enum bnd_rpc_service service,
+                 const struct bnd_slice *parts, size_t count, uint64_t timeout_ns) {
     BND_ASSERT(call->rpc == NULL);
     BND_ASSERT(count < BND_MESH_PARTS_MAX);
     int rv = rpc->first_free == 0 ? slots_grow(rpc) : 0;
@@ -221,7 +227,8 @@ int bnd_rpc_call(struct bnd_rpc *rpc, struct bnd_rpc_call *call, uint64_t to, en
     uint32_t index = rpc->first_free - 1;
     uint64_t id = ((uint64_t)rpc->generation << 32) | index;
     struct bnd_slice all[BND_MESH_PARTS_MAX];
-    uint8_t head[REQUEST_HEAD] = {RPC_REQUEST, (uint8_t)(service | (lane == BND_MESH_BULK ? 0x80u : 0u))};
+    uint8_t head[REQUEST_HEAD] = {RPC_REQUEST,
+                                  (uint8_t)(service | (lane == BND_MESH_BULK ? 0x80u : 0u))};
     bnd_put_u64(head + 2, id);
     all[0] = bnd_slice(head, sizeof head);
     for (size_t i = 0; i < count; i++) {
@@ -249,7 +256,8 @@ void bnd_rpc_cancel(struct bnd_rpc_call *call) {
     }
 }
 
-void bnd_rpc_reply(struct bnd_rpc_request *request, int status, const struct bnd_slice *parts, size_t count) {
+void bnd_rpc_reply(struct bnd_rpc_request *request, int status, const struct bnd_slice *parts,
+                   size_t count) {
     BND_ASSERT(count < BND_MESH_PARTS_MAX);
     BND_ASSERT(request->rpc->serving > 0);
     request->rpc->serving--;

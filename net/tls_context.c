@@ -1,7 +1,8 @@
 /* TLS contexts: OpenSSL set up once per certificate and role.
  *
- * Invariants: (1) a context is read-only after creation, so that several loops may use it; (2) it lives until its
- * last connection is gone; (3) no password prompt and no file access ever comes from here. */
+ * Invariants: (1) a context is read-only after creation, so that several loops may use it; (2) it
+ * lives until its last connection is gone; (3) no password prompt and no file access ever comes
+ * from here. */
 #include "net/tls_private.h"
 
 #include "base/alloc.h"
@@ -46,7 +47,8 @@ static int load_certificate(SSL_CTX *ctx, struct bnd_slice pem, struct bnd_error
         if (x509 == NULL) {
             break;
         }
-        long ok = count == 0 ? SSL_CTX_use_certificate(ctx, x509) : SSL_CTX_add1_chain_cert(ctx, x509);
+        long ok =
+            count == 0 ? SSL_CTX_use_certificate(ctx, x509) : SSL_CTX_add1_chain_cert(ctx, x509);
         X509_free(x509);
         if (ok != 1) {
             rv = fail_openssl(err, "TLS certificate is not usable");
@@ -118,8 +120,9 @@ static X509 *find_pinned(const struct bnd_tls_context *context, STACK_OF(X509) *
     return NULL;
 }
 
-/* The joiner's check: it knows its cluster's CA only by the digest in the token. The certificate with that digest,
- * if the server sent it, becomes the only trust anchor of an ordinary verification. */
+/* The joiner's check: it knows its cluster's CA only by the digest in the token. The certificate
+ * with that digest, if the server sent it, becomes the only trust anchor of an ordinary
+ * verification. */
 static int verify_pinned(X509_STORE_CTX *outer, void *data) {
     const struct bnd_tls_context *context = data;
     X509 *ca = find_pinned(context, X509_STORE_CTX_get0_untrusted(outer));
@@ -205,7 +208,8 @@ static int set_verify(struct bnd_tls_context *context, const struct bnd_tls_conf
         SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
         return load_cas(ctx, config->ca_pem, err);
     case BND_TLS_VERIFY_CA:
-        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (server ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), NULL);
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (server ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
+                           NULL);
         return load_cas(ctx, config->ca_pem, err);
     }
     return BND_FAIL(err, INVALID, "unknown kind of verification %d", (int)config->verify);
@@ -224,7 +228,8 @@ static int set_protocol(SSL_CTX *ctx, bool tls13_only, struct bnd_error *err) {
     return 0;
 }
 
-/* ---- the BIO between OpenSSL and struct tls_end ------------------------------------------------------ */
+/* ---- the BIO between OpenSSL and struct tls_end
+ * ------------------------------------------------------ */
 
 static int bio_write(BIO *bio, const char *data, int len) {
     struct tls_end *end = BIO_get_data(bio);
@@ -259,7 +264,8 @@ static BIO_METHOD *bio_method_create(void) {
     return method;
 }
 
-/* ---- public ------------------------------------------------------------------------------------------- */
+/* ---- public
+ * ------------------------------------------------------------------------------------------- */
 
 static int context_init(struct bnd_tls_context *context, const struct bnd_tls_config *config,
                         struct bnd_error *err) {
@@ -304,7 +310,8 @@ struct bnd_tls_context *tls_context_ref(struct bnd_tls_context *context) {
 }
 
 void bnd_tls_context_destroy(struct bnd_tls_context *context) {
-    if (context == NULL || atomic_fetch_sub_explicit(&context->refs, 1, memory_order_acq_rel) != 1) {
+    if (context == NULL ||
+        atomic_fetch_sub_explicit(&context->refs, 1, memory_order_acq_rel) != 1) {
         return;
     }
     SSL_CTX_free(context->ssl_ctx);

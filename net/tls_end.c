@@ -1,15 +1,15 @@
 /* One end of a TLS connection as a transformer of bytes: OpenSSL's state machine without a socket.
  *
- * Failure modes: every fatal error leaves a code and a text in `failure`; an alert for the peer may then be in
- * `out`. After a fatal error nothing but tls_end_close may be called. */
+ * Failure modes: every fatal error leaves a code and a text in `failure`; an alert for the peer may
+ * then be in `out`. After a fatal error nothing but tls_end_close may be called. */
 #include "net/tls_private.h"
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 
-/* X509_VERIFY_PARAM_set1_ip_asc knows what is an address; a name gets SNI as well, an address must not
- * (RFC 6066, 3). */
+/* X509_VERIFY_PARAM_set1_ip_asc knows what is an address; a name gets SNI as well, an address must
+ * not (RFC 6066, 3). */
 static int set_server_name(SSL *ssl, const char *name) {
     X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
     if (X509_VERIFY_PARAM_set1_ip_asc(param, name) == 1) {
@@ -17,7 +17,8 @@ static int set_server_name(SSL *ssl, const char *name) {
     }
     ERR_clear_error();
     X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    if (SSL_set_tlsext_host_name(ssl, name) != 1 || X509_VERIFY_PARAM_set1_host(param, name, 0) != 1) {
+    if (SSL_set_tlsext_host_name(ssl, name) != 1 ||
+        X509_VERIFY_PARAM_set1_host(param, name, 0) != 1) {
         ERR_clear_error();
         return BND_INVALID;
     }
@@ -98,7 +99,8 @@ static int fail_ssl(struct tls_end *end) {
         ERR_clear_error();
         return BND_DENIED;
     }
-    (void)snprintf(end->failure, sizeof end->failure, "TLS: %s", reason == NULL ? "protocol error" : reason);
+    (void)snprintf(end->failure, sizeof end->failure, "TLS: %s",
+                   reason == NULL ? "protocol error" : reason);
     ERR_clear_error();
     bool garbage = code == 0 || reason_is_garbage(ERR_GET_REASON(code)) ||
                    (SSL_is_init_finished(end->ssl) && ERR_GET_REASON(code) < SSL_AD_REASON_OFFSET);
@@ -133,12 +135,14 @@ long tls_end_read(struct tls_end *end, uint8_t *out, size_t len) {
 long tls_end_write(struct tls_end *end, const uint8_t *data, size_t len) {
     BND_ASSERT(len > 0);
     ERR_clear_error();
-    int rv = SSL_write(end->ssl, data, (int)(len < SSL3_RT_MAX_PLAIN_LENGTH ? len : SSL3_RT_MAX_PLAIN_LENGTH));
+    int rv = SSL_write(end->ssl, data,
+                       (int)(len < SSL3_RT_MAX_PLAIN_LENGTH ? len : SSL3_RT_MAX_PLAIN_LENGTH));
     return rv > 0 ? rv : fail_ssl(end);
 }
 
 void tls_end_notify(struct tls_end *end) {
     ERR_clear_error();
-    (void)SSL_shutdown(end->ssl); /* 0 or 1: the alert is in out; an error changes nothing, we are leaving */
+    (void)SSL_shutdown(
+        end->ssl); /* 0 or 1: the alert is in out; an error changes nothing, we are leaving */
     ERR_clear_error();
 }

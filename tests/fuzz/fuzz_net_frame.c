@@ -1,4 +1,5 @@
-/* The peer protocol's decoders: hello, join head, frames. The first byte picks the decoder and how the rest is cut. */
+/* The peer protocol's decoders: hello, join head, frames. The first byte picks the decoder and how
+ * the rest is cut. */
 #include "net/frame.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

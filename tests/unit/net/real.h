@@ -1,4 +1,5 @@
-/* What the tests with real sockets share: a loop that runs until something is true, and a cluster's certificates. */
+/* What the tests with real sockets share: a loop that runs until something is true, and a cluster's
+ * certificates. */
 #ifndef BND_TESTS_UNIT_NET_REAL_H
 #define BND_TESTS_UNIT_NET_REAL_H
 
@@ -23,7 +24,8 @@ struct real {
     bool late;
 };
 
-static inline void real_log(void *data, enum bnd_log_level level, const char *component, const char *line) {
+static inline void real_log(void *data, enum bnd_log_level level, const char *component,
+                            const char *line) {
     struct real *real = data;
     size_t used = strlen(real->log);
     (void)snprintf(real->log + used, sizeof real->log - used, "%s: %s\n", component, line);
@@ -33,7 +35,9 @@ static inline void real_open(struct real *real) {
     struct bnd_io_options options = {.backend = BND_IO_THREADS, .log = real_log, .log_data = real};
     struct bnd_error err;
     memset(real, 0, sizeof *real);
-    (void)signal(SIGPIPE, SIG_IGN); /* these tests write between runs of the loop, which blocks it while it runs */
+    (void)signal(
+        SIGPIPE,
+        SIG_IGN); /* these tests write between runs of the loop, which blocks it while it runs */
     assert_int_equal(bnd_io_env_create(&options, &real->env, &err), 0);
 }
 
@@ -51,7 +55,8 @@ static inline void real_late(struct bnd_timer *timer) {
 }
 
 /* Runs the loop until done(data); false: not within `patience`. */
-static inline bool real_run_for(struct real *real, uint64_t patience_ns, bool (*done)(void *), void *data) {
+static inline bool real_run_for(struct real *real, uint64_t patience_ns, bool (*done)(void *),
+                                void *data) {
     struct bnd_hook hook = {.cb = real_check, .data = real};
     struct bnd_timer timer = {.cb = real_late, .data = real};
     real->done = done;
@@ -97,11 +102,13 @@ static inline void certs_free(struct certs *certs) {
 static inline void certs_ca(struct real *real, uint8_t number, struct certs *certs) {
     uint8_t cluster[16] = {number};
     struct bnd_error err;
-    assert_int_equal(bnd_pki_ca_create(cluster, bnd_wall_ms(real->env), &certs->ca, &certs->ca_key, &err), 0);
+    assert_int_equal(
+        bnd_pki_ca_create(cluster, bnd_wall_ms(real->env), &certs->ca, &certs->ca_key, &err), 0);
 }
 
 /* A node's or (node 0) a server's certificate for 127.0.0.1, replacing the one before. */
-static inline void certs_leaf(struct real *real, uint8_t cluster_number, uint64_t node, struct certs *certs) {
+static inline void certs_leaf(struct real *real, uint8_t cluster_number, uint64_t node,
+                              struct certs *certs) {
     struct bnd_pki_ca ca = {bnd_buf_slice(&certs->ca), bnd_buf_slice(&certs->ca_key)};
     struct bnd_pki_identity identity = {{cluster_number}, node};
     static const char *const hosts[] = {"127.0.0.1", "localhost"};
@@ -111,9 +118,11 @@ static inline void certs_leaf(struct real *real, uint8_t cluster_number, uint64_
     assert_int_equal(bnd_pki_csr_create(bnd_buf_slice(&certs->key), &csr, &err), 0);
     uint64_t now = bnd_wall_ms(real->env);
     if (node == 0) {
-        assert_int_equal(bnd_pki_server_sign(&ca, bnd_buf_slice(&csr), hosts, 2, now, &certs->cert, &err), 0);
+        assert_int_equal(
+            bnd_pki_server_sign(&ca, bnd_buf_slice(&csr), hosts, 2, now, &certs->cert, &err), 0);
     } else {
-        assert_int_equal(bnd_pki_node_sign(&ca, bnd_buf_slice(&csr), &identity, now, &certs->cert, &err), 0);
+        assert_int_equal(
+            bnd_pki_node_sign(&ca, bnd_buf_slice(&csr), &identity, now, &certs->cert, &err), 0);
     }
     bnd_buf_free(&csr);
 }

@@ -126,7 +126,8 @@ static void wire_connect(struct wire *w) {
     struct bnd_error err;
     char address[BND_ADDRESS_MAX];
     struct bnd_env *env = w->real.env;
-    assert_int_equal(env->ops->listen(env, "127.0.0.1:0", 8, wire_accept, w, &w->listener, &err), 0);
+    assert_int_equal(env->ops->listen(env, "127.0.0.1:0", 8, wire_accept, w, &w->listener, &err),
+                     0);
     env->ops->listener_address(env, w->listener, address);
     w->connect = (struct bnd_connect){.cb = wire_connected, .data = w};
     assert_int_equal(env->ops->connect(env, address, &w->connect, &err), 0);
@@ -167,7 +168,8 @@ static void wire_stop(struct wire *w) {
     certs_free(&w->certs);
 }
 
-/* ---- bytes and back-pressure ---------------------------------------------------------------------------- */
+/* ---- bytes and back-pressure
+ * ---------------------------------------------------------------------------- */
 
 struct transfer {
     struct bnd_write write[2];
@@ -226,7 +228,8 @@ static void transfer(bool tls) {
     w.server.pause_at = PAUSE_AT;
     transfer_start(&t, &w.client);
     real_run(&w.real, server_paused, &w);
-    /* The reader stands still: nothing is delivered, and the writer's bytes stay with the writer. */
+    /* The reader stands still: nothing is delivered, and the writer's bytes stay with the writer.
+     */
     uint64_t received = w.server.received;
     assert_false(real_run_for(&w.real, 200 * BND_MS, never, NULL));
     assert_false(w.server.read_while_paused);
@@ -270,7 +273,9 @@ static void test_try_write_leaves_at_once(void **state) {
     wire_stop(&w);
 }
 
-/* ---- ends ----------------------------------------------------------------------------------------------- */
+/* ---- ends
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static bool server_ended(void *data) {
     return ((struct wire *)data)->server.ended;
@@ -285,7 +290,8 @@ static void test_shutdown_follows_the_queued_writes(void **state) {
         transfer_start(&t, &w.client);
         bnd_conn_shutdown(w.client.conn);
         bnd_conn_shutdown(w.client.conn);
-        assert_int_equal(bnd_conn_write(w.client.conn, &write, &(struct bnd_iov){t.data, 1}, 1), BND_CLOSED);
+        assert_int_equal(bnd_conn_write(w.client.conn, &write, &(struct bnd_iov){t.data, 1}, 1),
+                         BND_CLOSED);
         real_run(&w.real, server_ended, &w);
         assert_int_equal(w.server.end_status, 0);
         assert_int_equal(w.server.received, TRANSFER);
@@ -319,7 +325,8 @@ static void test_close_cancels_writes_and_is_clean(void **state) {
     wire_stop(&w);
 }
 
-/* ---- refusals ------------------------------------------------------------------------------------------- */
+/* ---- refusals
+ * ------------------------------------------------------------------------------------------- */
 
 static bool client_ended(void *data) {
     return ((struct wire *)data)->client.ended;
@@ -396,7 +403,8 @@ static void test_bytes_that_are_no_tls(void **state) {
     struct wire w;
     static char text[] = "GET / HTTP/1.1\r\n\r\n";
     raw_start(&w, 0);
-    assert_int_equal(w.real.env->ops->stream_try_write(w.real.env, w.raw, &(struct bnd_iov){text, 18}, 1), 18);
+    assert_int_equal(
+        w.real.env->ops->stream_try_write(w.real.env, w.raw, &(struct bnd_iov){text, 18}, 1), 18);
     real_run(&w.real, server_ended, &w);
     assert_int_equal(w.server.end_status, BND_CORRUPT);
     wire_stop(&w);

@@ -193,8 +193,12 @@ static void test_a_receiver_can_stop(void **state) {
 
 static void test_hello(void **state) {
     uint8_t bytes[BND_FRAME_HELLO_BYTES];
-    struct bnd_hello hello = {
-        .version = 3, .version_min = 2, .lane = 1, .status = 5, .sender = 7, .receiver = UINT64_MAX};
+    struct bnd_hello hello = {.version = 3,
+                              .version_min = 2,
+                              .lane = 1,
+                              .status = 5,
+                              .sender = 7,
+                              .receiver = UINT64_MAX};
     struct bnd_hello read;
     memset(hello.cluster, 0xc1, sizeof hello.cluster);
     bnd_hello_encode(&hello, bytes);

@@ -59,7 +59,8 @@ static void on_peer(void *owner, uint64_t peer, bool up) {
 
 static void on_join(void *owner, struct bnd_join_request *request, struct bnd_slice payload) {
     struct node *node = owner;
-    (void)snprintf(node->join_text, sizeof node->join_text, "%.*s", (int)payload.len, (const char *)payload.data);
+    (void)snprintf(node->join_text, sizeof node->join_text, "%.*s", (int)payload.len,
+                   (const char *)payload.data);
     node->join = request;
 }
 
@@ -72,7 +73,8 @@ static void node_start(struct cluster *c, struct node *node, uint64_t id, const 
         .self = id,
         .cluster = {CLUSTER},
         .listen_address = address,
-        .tls = {bnd_buf_slice(&c->certs.cert), bnd_buf_slice(&c->certs.key), bnd_buf_slice(&c->certs.ca)},
+        .tls = {bnd_buf_slice(&c->certs.cert), bnd_buf_slice(&c->certs.key),
+                bnd_buf_slice(&c->certs.ca)},
         .on_join = on_join,
         .join_owner = node,
     };
@@ -137,7 +139,8 @@ static void cluster_stop(struct cluster *c) {
     certs_free(&c->certs);
 }
 
-/* ---- traffic -------------------------------------------------------------------------------------------- */
+/* ---- traffic
+ * -------------------------------------------------------------------------------------------- */
 
 #define STREAM_MESSAGES 10000
 
@@ -147,7 +150,8 @@ struct traffic {
     bool was_full;
 };
 
-/* Sends numbered messages of 1 to 1,000 bytes on all lanes of all pairs while the queues take them. */
+/* Sends numbered messages of 1 to 1,000 bytes on all lanes of all pairs while the queues take them.
+ */
 static bool pump_traffic(void *data) {
     struct traffic *t = data;
     static uint8_t filler[1000];
@@ -161,8 +165,10 @@ static bool pump_traffic(void *data) {
                     uint8_t head[9];
                     bnd_put_u64(head, *sent);
                     head[8] = (uint8_t)lane;
-                    struct bnd_slice parts[2] = {bnd_slice(head, 9), bnd_slice(filler, *sent * 7 % 1000)};
-                    int rv = mesh->ops->send(mesh, j + 1, (enum bnd_mesh_lane)lane, BND_MESH_RAFT, parts, 2);
+                    struct bnd_slice parts[2] = {bnd_slice(head, 9),
+                                                 bnd_slice(filler, *sent * 7 % 1000)};
+                    int rv = mesh->ops->send(mesh, j + 1, (enum bnd_mesh_lane)lane, BND_MESH_RAFT,
+                                             parts, 2);
                     if (rv == BND_FULL) {
                         t->was_full = true;
                         break;
@@ -175,7 +181,8 @@ static bool pump_traffic(void *data) {
     }
     for (unsigned i = 0; i < t->c->count; i++) {
         for (unsigned lane = 0; lane < BND_MESH_LANES; lane++) {
-            done = done && t->c->nodes[i].received[lane] == (uint64_t)STREAM_MESSAGES * (t->c->count - 1);
+            done = done &&
+                   t->c->nodes[i].received[lane] == (uint64_t)STREAM_MESSAGES * (t->c->count - 1);
         }
     }
     return done;
@@ -191,7 +198,8 @@ static void exchange(unsigned count) {
         assert_false(c.nodes[i].out_of_order);
         assert_int_equal(c.nodes[i].ups, count - 1);
         assert_int_equal(c.nodes[i].downs, 0);
-        assert_true(c.nodes[i].mesh->ops->silence_ns(c.nodes[i].mesh, i == 0 ? 2 : 1) < 10000 * BND_MS);
+        assert_true(c.nodes[i].mesh->ops->silence_ns(c.nodes[i].mesh, i == 0 ? 2 : 1) <
+                    10000 * BND_MS);
         assert_true(c.nodes[i].mesh->ops->silence_ns(c.nodes[i].mesh, 99) == UINT64_MAX);
     }
     cluster_stop(&c);
@@ -222,7 +230,8 @@ static void test_large_messages_and_bounds(void **state) {
     for (unsigned i = 0; i < 4; i++) {
         struct bnd_slice part = bnd_slice(data, sizes[i / 2]);
         c.nodes[1].big = 0;
-        assert_int_equal(mesh->ops->send(mesh, 2, i % 2 ? BND_MESH_BULK : BND_MESH_CONTROL, BND_MESH_READ, &part, 1),
+        assert_int_equal(mesh->ops->send(mesh, 2, i % 2 ? BND_MESH_BULK : BND_MESH_CONTROL,
+                                         BND_MESH_READ, &part, 1),
                          0);
         real_run(&c.real, big_arrived, &c.nodes[1]);
         assert_int_equal(c.nodes[1].big, sizes[i / 2]);
@@ -259,7 +268,8 @@ static void test_messages_to_self_come_later_and_in_order(void **state) {
         uint8_t head[9] = {0};
         bnd_put_u64(head, i);
         struct bnd_slice part = bnd_slice(head, 9);
-        assert_int_equal(node->mesh->ops->send(node->mesh, 1, BND_MESH_CONTROL, BND_MESH_RAFT, &part, 1), 0);
+        assert_int_equal(
+            node->mesh->ops->send(node->mesh, 1, BND_MESH_CONTROL, BND_MESH_RAFT, &part, 1), 0);
         assert_int_equal(node->received[0], 0);
     }
     real_run(&c.real, self_got_three, node);
@@ -267,7 +277,8 @@ static void test_messages_to_self_come_later_and_in_order(void **state) {
     cluster_stop(&c);
 }
 
-/* ---- loss and return ------------------------------------------------------------------------------------ */
+/* ---- loss and return
+ * ------------------------------------------------------------------------------------ */
 
 static bool first_sees_down(void *data) {
     return ((struct cluster *)data)->nodes[0].downs == 1;
@@ -339,7 +350,8 @@ static void test_a_removed_peer_is_refused(void **state) {
     cluster_stop(&c);
 }
 
-/* ---- a peer that does not read -------------------------------------------------------------------------- */
+/* ---- a peer that does not read
+ * -------------------------------------------------------------------------- */
 
 #define SLOW_MESSAGE (64u << 10)
 
@@ -355,7 +367,8 @@ static bool never(void *data) {
 
 static bool a_sees_b(void *data) {
     struct pair *p = data;
-    return p->a.nodes[0].mesh->ops->up(p->a.nodes[0].mesh, 2) && lane_ready(&p->a.nodes[0], 2, BND_MESH_BULK);
+    return p->a.nodes[0].mesh->ops->up(p->a.nodes[0].mesh, 2) &&
+           lane_ready(&p->a.nodes[0], 2, BND_MESH_BULK);
 }
 
 static void run_both_until(struct pair *p, bool (*done)(void *)) {
@@ -423,8 +436,8 @@ static void test_a_peer_that_stands_still(void **state) {
     cluster_stop(&p.b);
 }
 
-/* ---- strangers ------------------------------------------------------------------------------------------ */
-
+/* ---- strangers
+ * ------------------------------------------------------------------------------------------ */
 
 struct reason {
     const char *log;
@@ -492,7 +505,8 @@ static void test_a_node_needs_its_own_certificate(void **state) {
         .self = 4,
         .cluster = {CLUSTER},
         .listen_address = "127.0.0.1:0",
-        .tls = {bnd_buf_slice(&c.certs.cert), bnd_buf_slice(&c.certs.key), bnd_buf_slice(&c.certs.ca)},
+        .tls = {bnd_buf_slice(&c.certs.cert), bnd_buf_slice(&c.certs.key),
+                bnd_buf_slice(&c.certs.ca)},
     };
     assert_int_equal(bnd_mesh_tcp_create(&config, &tcp, &err), BND_INVALID);
     assert_non_null(strstr(err.message, "node 5"));
@@ -524,7 +538,8 @@ static void noise_connected(struct bnd_connect *connect, int status, struct bnd_
     noise->stream = stream;
     noise->env->ops->stream_bind(noise->env, stream, &noise_events, noise);
     noise->env->ops->stream_read(noise->env, stream, true);
-    assert_int_equal(noise->env->ops->stream_try_write(noise->env, stream, &iov, 1), sizeof text - 1);
+    assert_int_equal(noise->env->ops->stream_try_write(noise->env, stream, &iov, 1),
+                     sizeof text - 1);
 }
 
 static bool noise_ended(void *data) {
@@ -537,7 +552,8 @@ static void test_noise_is_closed_and_logged(void **state) {
     cluster_start(&c, 1);
     struct noise noise = {.env = c.real.env};
     noise.connect = (struct bnd_connect){.cb = noise_connected, .data = &noise};
-    assert_int_equal(noise.env->ops->connect(noise.env, c.nodes[0].address, &noise.connect, &err), 0);
+    assert_int_equal(noise.env->ops->connect(noise.env, c.nodes[0].address, &noise.connect, &err),
+                     0);
     real_run(&c.real, noise_ended, &noise);
     assert_non_null(strstr(c.real.log, "connection from 127.0.0.1"));
     bool closed = false;
@@ -546,7 +562,8 @@ static void test_noise_is_closed_and_logged(void **state) {
     cluster_stop(&c);
 }
 
-/* ---- joining -------------------------------------------------------------------------------------------- */
+/* ---- joining
+ * -------------------------------------------------------------------------------------------- */
 
 struct joiner {
     bool done;
@@ -559,7 +576,8 @@ static void joined(void *data, int status, struct bnd_slice reply, const char *f
     struct joiner *joiner = data;
     joiner->done = true;
     joiner->status = status;
-    (void)snprintf(joiner->reply, sizeof joiner->reply, "%.*s", (int)reply.len, (const char *)reply.data);
+    (void)snprintf(joiner->reply, sizeof joiner->reply, "%.*s", (int)reply.len,
+                   (const char *)reply.data);
     (void)snprintf(joiner->failure, sizeof joiner->failure, "%s", failure);
 }
 
@@ -571,7 +589,8 @@ static bool join_asked(void *data) {
     return ((struct node *)data)->join != NULL;
 }
 
-static struct bnd_join_call *join_start(struct cluster *c, const uint8_t *fingerprint, struct joiner *joiner) {
+static struct bnd_join_call *join_start(struct cluster *c, const uint8_t *fingerprint,
+                                        struct joiner *joiner) {
     struct bnd_join_call *call = NULL;
     struct bnd_error err;
     struct bnd_join_call_options options = {.env = c->real.env,

@@ -53,7 +53,8 @@ static int sign_node(struct fixture *f, uint64_t node) {
 }
 
 static int verify_at(struct fixture *f, uint64_t now_ms, struct bnd_pki_identity *out) {
-    return bnd_pki_node_verify(bnd_buf_slice(&f->ca), bnd_buf_slice(&f->cert), now_ms, out, &f->err);
+    return bnd_pki_node_verify(bnd_buf_slice(&f->ca), bnd_buf_slice(&f->cert), now_ms, out,
+                               &f->err);
 }
 
 static void test_node_certificate_names_its_node(void **state) {
@@ -92,12 +93,14 @@ static void test_certificate_of_another_ca_is_refused(void **state) {
     struct bnd_pki_identity read;
     assert_int_equal(bnd_pki_ca_create(CLUSTER, NOW_MS, &other, &other_key, &f->err), 0);
     assert_int_equal(sign_node(f, 3), 0);
-    assert_int_equal(bnd_pki_node_verify(bnd_buf_slice(&other), bnd_buf_slice(&f->cert), NOW_MS, &read, &f->err),
-                     BND_DENIED);
+    assert_int_equal(
+        bnd_pki_node_verify(bnd_buf_slice(&other), bnd_buf_slice(&f->cert), NOW_MS, &read, &f->err),
+        BND_DENIED);
     struct bnd_pki_ca mixed = {bnd_buf_slice(&f->ca), bnd_buf_slice(&other_key)};
     struct bnd_pki_identity identity = {.node = 1};
     assert_int_equal(
-        bnd_pki_node_sign(&mixed, bnd_buf_slice(&f->csr), &identity, NOW_MS, &f->cert, &f->err), BND_INVALID);
+        bnd_pki_node_sign(&mixed, bnd_buf_slice(&f->csr), &identity, NOW_MS, &f->cert, &f->err),
+        BND_INVALID);
     bnd_buf_free(&other);
     bnd_buf_free(&other_key);
 }
@@ -114,8 +117,9 @@ static void test_server_certificate_is_no_node(void **state) {
     assert_int_equal(
         bnd_pki_server_sign(&ca, bnd_buf_slice(&f->csr), posing, 1, NOW_MS, &f->cert, &f->err), 0);
     assert_int_equal(verify_at(f, NOW_MS, &read), BND_DENIED);
-    assert_int_equal(bnd_pki_server_sign(&ca, bnd_buf_slice(&f->csr), hosts, 0, NOW_MS, &f->cert, &f->err),
-                     BND_INVALID);
+    assert_int_equal(
+        bnd_pki_server_sign(&ca, bnd_buf_slice(&f->csr), hosts, 0, NOW_MS, &f->cert, &f->err),
+        BND_INVALID);
 }
 
 static void test_request_must_be_signed_by_its_key(void **state) {
@@ -153,7 +157,8 @@ static void test_garbage_is_refused_and_outputs_stay(void **state) {
     struct fixture *f = *state;
     uint8_t digest[32];
     struct bnd_pki_identity read = {.node = 42};
-    struct bnd_slice garbage = bnd_slice_str("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    struct bnd_slice garbage =
+        bnd_slice_str("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     assert_int_equal(bnd_pki_fingerprint(garbage, digest, &f->err), BND_INVALID);
     assert_int_equal(bnd_pki_fingerprint(bnd_slice(NULL, 0), digest, &f->err), BND_INVALID);
     assert_int_equal(bnd_pki_identity_read(garbage, &read, &f->err), BND_CORRUPT);
@@ -165,7 +170,8 @@ static void test_garbage_is_refused_and_outputs_stay(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_node_certificate_names_its_node, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_certificate_is_valid_for_its_year_and_a_slow_clock, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_certificate_is_valid_for_its_year_and_a_slow_clock,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(test_certificate_of_another_ca_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_server_certificate_is_no_node, setup, teardown),
         cmocka_unit_test_setup_teardown(test_request_must_be_signed_by_its_key, setup, teardown),
