@@ -132,7 +132,8 @@ static int apply_op(struct kv_fsm *kv, const struct bnd_fsm_apply *context,
         return 0;
     case KV_CAS:
         if (!bnd_slice_eq(bnd_buf_slice(&kv->value), expected)) {
-            bnd_buf_append_slice(reply, bnd_buf_slice(&kv->value));
+            size_t shown = kv->value.len < KV_SHOWN_MAX ? kv->value.len : KV_SHOWN_MAX;
+            bnd_buf_append(reply, kv->value.data, shown);
             return BND_PRECONDITION;
         }
         break;

@@ -12,6 +12,7 @@
 #include "raft/fsm.h"
 
 #define KV_VALUE_MAX (64u << 10)
+#define KV_SHOWN_MAX 1024u /* of a value in the reply of a refused CAS */
 
 /* What an applied command did; borrowed until the call returns. */
 struct kv_applied {
@@ -40,7 +41,7 @@ void kv_delete(struct bnd_buf *out, struct bnd_slice key);                      
 void kv_append(struct bnd_buf *out, struct bnd_slice key, struct bnd_slice bytes); /* u64 length */
 void kv_add(struct bnd_buf *out, struct bnd_slice key, uint64_t delta);            /* u64 sum */
 /* Puts value only if the key holds `expected` (empty: only if it is not there). Else
- * BND_PRECONDITION with what the key holds as reply. */
+ * BND_PRECONDITION with (the first KV_SHOWN_MAX bytes of) what the key holds as reply. */
 void kv_cas(struct bnd_buf *out, struct bnd_slice key, struct bnd_slice expected,
             struct bnd_slice value);
 
