@@ -66,7 +66,8 @@ struct bnd_raft_host_config {
     void (*fatal)(void *owner, const struct bnd_error *why);
 };
 
-/* Opens journal and state, recovers every group and starts them. Blocking (start-up). On success
+/* Opens journal and state, recovers every group and starts them. Blocking (start-up); after
+ * bnd_core_library_init. On success
  * *out is owned by the caller. Errors: those of bnd_journal_open; BND_CORRUPT when journal and
  * state do not fit together. */
 int bnd_raft_host_create(const struct bnd_raft_host_config *config, struct bnd_raft_host **out,

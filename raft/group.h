@@ -1,0 +1,121 @@
+/* One group of the host: its core, its state machine, and the queues between them (internal).
+ *
+ * Who fills which part: storage.c ops; transport.c held; propose.c queue and flying; apply.c
+ * backlog, applying and written; readindex.c reads; persist.c persisted. */
+#ifndef BND_RAFT_GROUP_H
+#define BND_RAFT_GROUP_H
+
+#include "raft/core.h"
+#include "raft/host.h"
+#include "raft/tuple.h"
+
+enum group_phase {
+    GROUP_GONE,    /* destroyed here: only term and vote are known */
+    GROUP_MAKING,  /* its record is on the way to the disk */
+    GROUP_RUNNING, /* core and fsm are there */
+};
+
+/* The proposals of one entry, in the order of its operations. */
+struct batch {
+    struct bnd_link link; /* in group.queue, group.flying, or apply's answers */
+    struct group *group;
+    struct bnd_buf bytes; /* the entry */
+    struct bnd_link proposals;
+    uint32_t count;
+    uint64_t index; /* once proposed */
+    uint64_t term;
+    uint64_t since_ns; /* when it was first proposed; 0: never */
+    bool executed;     /* once applied: its own term's entry is at index */
+};
+
+/* A core's log operation and the journal record that makes it durable. */
+struct group_op {
+    uint64_t op;
+    uint64_t lsn;
+};
+
+struct group_ops {
+    struct group_op *items; /* a ring of cap (power of two) */
+    size_t head, count, cap;
+    uint64_t durable;  /* the highest durable op */
+    uint64_t meta_lsn; /* of the newest term and vote */
+};
+
+/* Committed entries not yet applied: { u64 index, u64 term, u8 kind, u32 length, data } each. */
+struct group_backlog {
+    struct bnd_buf bytes;
+    size_t at;
+};
+
+struct group_reads {
+    struct bnd_link waiting; /* for the next round */
+    struct bnd_link asked;   /* in the round under way */
+    struct bnd_link granted; /* until index is written */
+    uint64_t seq;            /* of the round under way; 0: none */
+    uint64_t seq_last;
+    uint64_t term;
+    uint64_t acked[BND_RAFT_MEMBERS_MAX]; /* nodes */
+    size_t acked_count;
+    size_t count; /* in the three lists */
+};
+
+struct group {
+    struct bnd_raft_host *host;
+    uint64_t gid;
+    enum group_phase phase;
+    bool destroying;
+    uint32_t slot;
+    uint64_t gone_term, gone_vote; /* of a destroyed group */
+
+    struct bnd_core *core;
+    struct bnd_fsm fsm;
+    struct bnd_core_status status; /* as of the last group_refresh */
+    struct bnd_link changed_link;  /* in host.changed */
+
+    struct group_ops ops;
+    struct bnd_link ops_link; /* in host.storing while ops are pending */
+    struct bnd_link held;     /* struct held_message, in order */
+    uint64_t last_index;      /* of the log, as journalled */
+
+    struct bnd_link queue;  /* batches not yet proposed */
+    struct bnd_link flying; /* batches proposed, in order of index */
+    size_t flying_count;
+    size_t proposals_bytes;       /* of both */
+    uint64_t stamp_ms;            /* the newest given to an entry here or applied */
+    struct bnd_link propose_link; /* in host.proposing while queue is not empty */
+
+    struct group_backlog backlog;
+    struct bnd_link apply_link;   /* in host.apply.waiting while there is backlog */
+    struct bnd_link touched_link; /* in host.apply.touched while the batch holds some of it */
+    struct tuple applying;        /* with the unwritten batch */
+    struct tuple written;
+    uint64_t persisted_index; /* of the journal's start */
+
+    struct group_reads reads;
+    struct bnd_link reads_link; /* in host.reading while a read waits */
+};
+
+/* Makes the struct, empty and GONE, and puts it into the host's table. BND_NOMEM. */
+int group_add(struct bnd_raft_host *host, uint64_t gid, struct group **out);
+/* The group of a gid in any phase, or NULL. */
+struct group *group_find(const struct bnd_raft_host *host, uint64_t gid);
+/* The group if it is RUNNING, or NULL. */
+struct group *group_running(const struct bnd_raft_host *host, uint64_t gid);
+
+/* Makes fsm and core of a group whose record is durable, from its persisted tuple and the journal's
+ * entries (borrowed). The core is not started. Errors of fsm_make, fsm.open, bnd_core_open;
+ * BND_CORRUPT: journal and state do not fit together. */
+int group_open(struct group *group, const struct bnd_journal_group *recovered,
+               struct bnd_error *err);
+/* Starts the core of an opened group: RUNNING. */
+void group_start(struct group *group);
+
+/* Closes core and fsm and forgets all queues; what still waits for an answer must have had it. */
+void group_stop(struct group *group);
+/* group_stop, and frees the struct (not its place in the table). */
+void group_free(struct group *group);
+
+/* Takes a new picture of the core. */
+void group_refresh(struct group *group);
+
+#endif

@@ -1,0 +1,200 @@
+/* The Raft host inside (internal to raft/): what its modules share. raft/README.md shows the pass.
+ *
+ * Rules:
+ *  1. Everything runs on the host's loop. Callbacks of users come from host_pass only, so that a
+ *     user may call back into the host from them: such calls only queue.
+ *  2. Core inputs are called from the loop's events (mesh, journal, tick) and from the pass, never
+ *     from inside a core's output.
+ *  3. After host_fatal nothing is answered, sent or applied; the journal alone is finished. */
+#ifndef BND_RAFT_HOST_PRIVATE_H
+#define BND_RAFT_HOST_PRIVATE_H
+
+#include "engine/journal/journal.h"
+#include "raft/group.h"
+#include "raft/host.h"
+#include "raft/readindex.h"
+
+/* Committed entries waiting in one group: beyond it AppendEntries are dropped. */
+#define BACKLOG_GROUP_BYTES_MAX (8u << 20)
+/* Entries applied in one pass, over all groups; the rest goes on in the next one. */
+#define APPLY_PASS_BYTES_MAX (4u << 20)
+/* Messages waiting for the disk, over all groups; beyond it they are lost. */
+#define HELD_BYTES_MAX (32u << 20)
+/* Journal records not yet durable beyond which AppendEntries are dropped and proposals refused: the
+ * cores' own records must always find room. */
+#define JOURNAL_BATCH_BYTES_MAX (4u << 20)
+#define JOURNAL_QUEUE_BYTES_MAX (48u << 20)
+#define JOURNAL_QUEUE_BYTES_STOP (24u << 20)
+/* Entries of one group proposed and not yet applied. */
+#define FLYING_ENTRIES_MAX 64u
+/* A proposal without an outcome for so long is answered BND_UNKNOWN. */
+#define FLYING_NS_MAX (UINT64_C(40000) * BND_MS)
+/* Reads waiting in one group. */
+#define READS_GROUP_MAX 65536u
+/* A state write answered BND_BUSY is tried again after this. */
+#define STALL_RETRY_NS (UINT64_C(10) * BND_MS)
+
+_Static_assert(JOURNAL_QUEUE_BYTES_STOP + BND_MESH_MESSAGE_MAX < JOURNAL_QUEUE_BYTES_MAX,
+               "one more message fits behind the stop mark");
+
+/* A group record on its way to the disk (host.making). */
+struct making {
+    struct bnd_link link;
+    struct group *group;
+    uint64_t lsn;
+    uint64_t term, vote;
+    struct bnd_buf entry;                 /* bootstrap: the configuration of entry 1; else empty */
+    void (*done)(void *data, int status); /* may be NULL */
+    void *data;
+};
+
+struct apply {
+    struct bnd_link waiting; /* groups with backlog */
+    struct bnd_link touched; /* groups in the batch */
+    struct bnd_link answers; /* flying batches whose entries are in it */
+    struct bnd_state_batch *batch;
+    struct bnd_buf replies; /* of the answers, by offset */
+    struct bnd_buf scratch;
+    struct bnd_buf reply; /* of the operation under way */
+    bool stalled;         /* the batch waits for the store */
+    bool retry_due;
+    struct bnd_timer retry;
+};
+
+struct persist {
+    struct bnd_state_persist request;
+    bool running;
+    uint64_t journal_bytes; /* the journal's bytes_written when it began */
+    size_t cursor;          /* groups below it are compacted to the last persist */
+    bool compacting;
+};
+
+struct bnd_raft_host {
+    struct bnd_raft_host_config config; /* with the defaults filled in */
+    char *journal_dir;
+    struct bnd_journal *journal;
+    struct group **groups; /* sorted by gid */
+    size_t groups_count, groups_cap;
+    uint32_t slot_next;
+    bool slot_dirty; /* slot_next is not in the state yet */
+
+    struct bnd_hook hook;
+    struct bnd_timer tick;
+    struct bnd_task wake; /* makes another pass come */
+    bool wake_armed;
+    bool tick_due;
+    unsigned ticks;
+    size_t destroying; /* groups */
+
+    struct bnd_link storing;   /* groups with pending ops */
+    struct bnd_link making;    /* struct making */
+    struct bnd_link made;      /* likewise, durable: done is still to be told */
+    struct bnd_link proposing; /* groups with queued batches */
+    struct bnd_link changed;   /* groups */
+    struct bnd_link reading;   /* groups with reads */
+    struct apply apply;
+    struct persist persist;
+    struct readindex readindex;
+
+    struct bnd_buf frame; /* one message on its way out */
+    size_t held_bytes;
+    size_t proposals_bytes;
+    uint64_t lsn_last, lsn_durable;
+    uint64_t stamp_ms; /* newest applied in any group */
+    struct bnd_raft_host_stats stats;
+    uint64_t frames_dropped; /* malformed, unknown or unwanted */
+
+    bool dead; /* host_fatal was called */
+    bool dead_told;
+    struct bnd_error dead_why;
+    bool closing;
+    bool journal_failed;
+    bool close_begun, journal_closing, journal_closed;
+    void (*closed)(void *data);
+    void *closed_data;
+};
+
+/* Stops the host for good, once; `fatal` is told when everything collected in the journal is
+ * durable, or at once if the journal is what failed. */
+void host_fatal(struct bnd_raft_host *host, const struct bnd_error *why);
+/* host_fatal with a code and the group's number in the message. */
+void host_fatal_group(struct group *group, int code, const char *what);
+/* Another pass comes soon. */
+void host_wake(struct bnd_raft_host *host);
+/* True if proposals are refused: the store stalls or the journal's queue is long. */
+bool host_congested(const struct bnd_raft_host *host);
+
+/* slots.c: numbers of state ranges, local to this node and never used twice, so that what a crash
+ * left behind is never taken for a group's state. */
+/* Reads or computes the next slot and drops what lies in slots that no group owns. After all groups
+ * are opened. BND_CORRUPT, BND_IO, BND_NOMEM. */
+int slots_open(struct bnd_raft_host *host, struct bnd_error *err);
+uint32_t slots_new(struct bnd_raft_host *host);
+/* Puts the next slot into apply's batch, so that no slot's data is persisted before its number. */
+void slots_store(struct bnd_raft_host *host);
+/* Drops the state of [from, to) in the background. */
+void slots_drop(struct bnd_raft_host *host, uint32_t from, uint32_t to);
+/* Makes a group; configuration NULL: empty, to be filled by its leader. Its record is collected
+ * now; `done` (may be NULL) comes in a pass once it is durable. BND_EXISTS, BND_FULL, BND_NOMEM. */
+int host_group_make(struct bnd_raft_host *host, uint64_t gid,
+                    const struct bnd_raft_configuration *configuration,
+                    void (*done)(void *data, int status), void *data);
+
+/* storage.c: between the cores and the journal. */
+int storage_open(struct bnd_raft_host *host, struct bnd_error *err);
+extern const struct bnd_core_ops storage_core_ops;
+/* Frees the ring of ops and takes the group out of host.storing. */
+void storage_forget(struct group *group);
+
+/* transport.c: Raft messages over the mesh. */
+void transport_open(struct bnd_raft_host *host);
+/* Output `send` of the cores. */
+int transport_send(struct group *group, const struct bnd_message *message, uint64_t after_op);
+/* Sends what waited for ops that are durable now. */
+void transport_release(struct group *group);
+/* Forgets what waits. */
+void transport_forget(struct group *group);
+
+/* propose.c: proposals until they have an outcome. */
+void propose_pass(struct bnd_raft_host *host);
+/* Leadership or term changed: what is not proposed is answered BND_NOTLEADER. */
+void propose_changed(struct group *group);
+/* Answers overdue proposals. */
+void propose_tick(struct bnd_raft_host *host);
+/* An applied batch that is another term's entry: proposed again, or BND_NOTLEADER. */
+void propose_again(struct batch *batch);
+/* Everything at or below index can no longer be told apart (a snapshot covers it): BND_UNKNOWN. */
+void propose_covered(struct group *group, uint64_t index);
+/* Answers everything of the group: what was never proposed with `queued`, the rest BND_UNKNOWN. */
+void propose_cancel(struct group *group, int queued);
+/* Answers each proposal of a batch with the outcome set in it, and frees the batch. */
+void propose_answer(struct batch *batch);
+/* Sets the outcome of operation `position`; reply is an offset into host.apply.replies. */
+void propose_outcome(struct bnd_raft_propose *propose, int status, size_t reply_at,
+                     size_t reply_len);
+/* True, inside cb, if status and reply are the state machine's and not the host's. */
+bool propose_executed(const struct bnd_raft_propose *propose);
+
+/* apply.c: committed entries into the state, one batch per pass. */
+int apply_open(struct bnd_raft_host *host);
+void apply_close(struct bnd_raft_host *host);
+/* Output `apply` of the cores. */
+void apply_queue(struct group *group, const struct bnd_journal_entry *entry);
+void apply_pass(struct bnd_raft_host *host);
+/* Takes the group out of apply's lists; only while no batch is unwritten. */
+void apply_forget(struct group *group);
+
+/* Frees what was not answered (after host_fatal nothing is). */
+void propose_drop(struct group *group);
+
+/* persist.c: making applied state durable, and the journal shorter. */
+void persist_pass(struct bnd_raft_host *host);
+/* Asks for a persist if a bound is passed. */
+void persist_tick(struct bnd_raft_host *host);
+/* Frees RAM of the cores' logs above log_bytes_node_max. */
+void persist_log_tick(struct bnd_raft_host *host);
+
+/* close.c: the end of a host, in steps. Tells `persisted` came while closing. */
+void close_step(struct bnd_raft_host *host);
+
+#endif
