@@ -240,6 +240,16 @@ static void transfer(bool tls) {
     w.server.paused = false;
     bnd_conn_read(w.server.conn, true);
     assert_true(w.server.received == received);
+    /* Pausing in every read: what else the same chunk holds must wait. */
+    for (unsigned i = 0; i < 100; i++) {
+        w.server.paused = false;
+        w.server.pause_at = 1;
+        bnd_conn_read(w.server.conn, true);
+        real_run(&w.real, server_paused, &w);
+    }
+    assert_false(w.server.read_while_paused);
+    w.server.paused = false;
+    bnd_conn_read(w.server.conn, true);
     real_run(&w.real, server_has_all, &w);
     assert_false(w.server.wrong);
     assert_int_equal(bnd_conn_queued(w.client.conn), 0);

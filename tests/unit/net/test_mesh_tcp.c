@@ -1,7 +1,9 @@
 /* The mesh over real sockets: several nodes in one process. */
 #include "base/alloc.h"
+#include "net/conn.h"
 #include "net/frame.h"
 #include "net/mesh_tcp.h"
+#include "net/tls.h"
 #include "tests/unit/net/real.h"
 
 #define NODES_MAX 3
@@ -513,6 +515,140 @@ static void test_a_node_needs_its_own_certificate(void **state) {
     cluster_stop(&c);
 }
 
+/* A peer made by hand: TLS with node 2's certificate, then a hello and more as the test says. */
+struct hand {
+    struct cluster *c;
+    struct bnd_tls_context *tls;
+    struct bnd_connect connect;
+    struct bnd_conn *conn;
+    struct bnd_buf says;
+    struct bnd_buf heard;
+    bool ended;
+    bool closed;
+};
+
+static void hand_open(void *owner) {
+    struct hand *hand = owner;
+    struct bnd_iov iov = {hand->says.data, hand->says.len};
+    assert_int_equal(bnd_conn_try_write(hand->conn, &iov, 1), hand->says.len);
+}
+
+static void hand_read(void *owner, const uint8_t *data, size_t len) {
+    bnd_buf_append(&((struct hand *)owner)->heard, data, len);
+}
+
+static void hand_end(void *owner, int status) {
+    ((struct hand *)owner)->ended = true;
+}
+
+static const struct bnd_conn_events hand_events = {
+    .on_open = hand_open, .on_read = hand_read, .on_end = hand_end};
+
+static void hand_connected(struct bnd_connect *connect, int status, struct bnd_stream *stream) {
+    struct hand *hand = connect->data;
+    assert_int_equal(status, 0);
+    struct bnd_conn_options options = {
+        .env = hand->c->real.env, .stream = stream, .tls = hand->tls};
+    assert_int_equal(bnd_conn_create(&options, &hand->conn), 0);
+    bnd_conn_bind(hand->conn, &hand_events, hand);
+    bnd_conn_read(hand->conn, true);
+}
+
+static bool hand_answered(void *data) {
+    struct hand *hand = data;
+    return hand->ended || hand->heard.len >= BND_FRAME_HELLO_BYTES;
+}
+
+static bool hand_ended(void *data) {
+    return ((struct hand *)data)->ended;
+}
+
+static void hand_start(struct hand *hand, struct cluster *c) {
+    struct bnd_error err;
+    memset(hand, 0, sizeof *hand);
+    hand->c = c;
+    certs_leaf(&c->real, CLUSTER, 2, &c->certs);
+    struct bnd_tls_config config = {.role = BND_TLS_CLIENT,
+                                    .verify = BND_TLS_VERIFY_CA,
+                                    .certificate_pem = bnd_buf_slice(&c->certs.cert),
+                                    .key_pem = bnd_buf_slice(&c->certs.key),
+                                    .ca_pem = bnd_buf_slice(&c->certs.ca)};
+    assert_int_equal(bnd_tls_context_create(&config, &hand->tls, &err), 0);
+    hand->connect = (struct bnd_connect){.cb = hand_connected, .data = hand};
+    struct bnd_env *env = c->real.env;
+    assert_int_equal(env->ops->connect(env, c->nodes[0].address, &hand->connect, &err), 0);
+}
+
+static void hand_stop(struct hand *hand) {
+    bnd_conn_close(hand->conn, real_set, &hand->closed);
+    real_run(&hand->c->real, real_is_set, &hand->closed);
+    bnd_tls_context_destroy(hand->tls);
+    bnd_buf_free(&hand->says);
+    bnd_buf_free(&hand->heard);
+}
+
+static void say_hello(struct hand *hand, const struct bnd_hello *hello) {
+    uint8_t bytes[BND_FRAME_HELLO_BYTES];
+    bnd_hello_encode(hello, bytes);
+    bnd_buf_append(&hand->says, bytes, sizeof bytes);
+}
+
+static void test_a_hello_must_agree_with_the_certificate(void **state) {
+    static const struct {
+        struct bnd_hello hello;
+        bool member;
+        unsigned status;
+    } cases[] = {
+        {{1, 1, 0, 0, {CLUSTER}, 2, 1}, true, BND_HELLO_OK},
+        {{9, 1, 1, 0, {CLUSTER}, 2, 1}, true, BND_HELLO_OK},
+        {{1, 1, 0, 0, {CLUSTER + 1}, 2, 1}, true, BND_HELLO_CLUSTER},
+        {{1, 1, 0, 0, {CLUSTER}, 3, 1}, true, BND_HELLO_IDENTITY}, /* a member, but not this one */
+        {{1, 1, 0, 0, {CLUSTER}, 2, 5}, true, BND_HELLO_IDENTITY},
+        {{1, 1, 0, 0, {CLUSTER}, 2, 1}, false, BND_HELLO_UNKNOWN},
+        {{3, 2, 0, 0, {CLUSTER}, 2, 1}, true, BND_HELLO_VERSION},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct cluster c;
+        struct hand hand;
+        struct bnd_hello answer;
+        cluster_start(&c, 1);
+        if (cases[i].member) {
+            assert_int_equal(bnd_mesh_tcp_set_peer(c.nodes[0].tcp, 2, "127.0.0.1:1"), 0);
+            assert_int_equal(bnd_mesh_tcp_set_peer(c.nodes[0].tcp, 3, "127.0.0.1:1"), 0);
+        }
+        hand_start(&hand, &c);
+        say_hello(&hand, &cases[i].hello);
+        real_run(&c.real, hand_answered, &hand);
+        assert_true(hand.heard.len >= BND_FRAME_HELLO_BYTES);
+        assert_int_equal(bnd_hello_decode(hand.heard.data, &answer), 0);
+        assert_int_equal(answer.status, cases[i].status);
+        assert_int_equal(answer.sender, 1);
+        assert_int_equal(answer.version, 1);
+        if (answer.status != BND_HELLO_OK) {
+            real_run(&c.real, hand_ended, &hand);
+        }
+        hand_stop(&hand);
+        cluster_stop(&c);
+    }
+}
+
+static void test_a_peer_that_sends_garbage_is_closed(void **state) {
+    struct cluster c;
+    struct hand hand;
+    struct bnd_hello hello = {1, 1, BND_MESH_CONTROL, 0, {CLUSTER}, 2, 1};
+    cluster_start(&c, 1);
+    assert_int_equal(bnd_mesh_tcp_set_peer(c.nodes[0].tcp, 2, "127.0.0.1:1"), 0);
+    hand_start(&hand, &c);
+    say_hello(&hand, &hello);
+    bnd_buf_append_str(&hand.says, "\xff\xff\xff\x7fgarbage");
+    real_run(&c.real, hand_ended, &hand);
+    assert_int_equal(c.nodes[0].ups, 1);
+    assert_int_equal(c.nodes[0].downs, 1);
+    assert_non_null(strstr(c.real.log, "no frame"));
+    hand_stop(&hand);
+    cluster_stop(&c);
+}
+
 /* A client that connects and sends bytes which are no TLS. */
 struct noise {
     struct bnd_env *env;
@@ -680,6 +816,8 @@ int main(void) {
         cmocka_unit_test(test_a_foreign_ca_is_refused),
         cmocka_unit_test(test_another_cluster_is_refused),
         cmocka_unit_test(test_a_node_needs_its_own_certificate),
+        cmocka_unit_test(test_a_hello_must_agree_with_the_certificate),
+        cmocka_unit_test(test_a_peer_that_sends_garbage_is_closed),
         cmocka_unit_test(test_noise_is_closed_and_logged),
         cmocka_unit_test(test_a_stranger_may_ask_to_join),
         cmocka_unit_test(test_a_joiner_believes_only_its_token),

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#define NODES 2
+#define NODES 3
 #define IN_FLIGHT 100
 #define S_NS (1000 * BND_MS)
 
@@ -76,7 +76,8 @@ static void node_start(struct fixture *f, unsigned i) {
 
 static bool linked(void *data) {
     struct fixture *f = data;
-    return f->nodes[0].mesh->ops->up(f->nodes[0].mesh, 2) &&
+    return f->nodes[2].mesh->ops->up(f->nodes[2].mesh, 1) &&
+           f->nodes[0].mesh->ops->up(f->nodes[0].mesh, 2) &&
            f->nodes[1].mesh->ops->up(f->nodes[1].mesh, 1);
 }
 
@@ -257,13 +258,16 @@ static void test_destroy_cancels(void **state) {
     expect(f, 0, BND_CANCELED);
 }
 
-static void raw(struct fixture *f, const void *data, size_t len) {
+static void raw_from(struct fixture *f, unsigned sender, const void *data, size_t len) {
+    struct bnd_mesh *mesh = f->nodes[sender].mesh;
     struct bnd_slice part = bnd_slice(data, len);
-    bnd_sim_env_enter(f->nodes[1].env);
-    assert_int_equal(
-        f->nodes[1].mesh->ops->send(f->nodes[1].mesh, 1, BND_MESH_CONTROL, BND_MESH_RPC, &part, 1),
-        0);
-    bnd_sim_env_leave(f->nodes[1].env);
+    bnd_sim_env_enter(f->nodes[sender].env);
+    assert_int_equal(mesh->ops->send(mesh, 1, BND_MESH_CONTROL, BND_MESH_RPC, &part, 1), 0);
+    bnd_sim_env_leave(f->nodes[sender].env);
+}
+
+static void raw(struct fixture *f, const void *data, size_t len) {
+    raw_from(f, 1, data, len);
 }
 
 static void test_malformed_messages_are_dropped(void **state) {
@@ -287,6 +291,8 @@ static void test_malformed_messages_are_dropped(void **state) {
     bnd_put_u64(reply + 2,
                 f->calls[0].call.id ^ (UINT64_C(1) << 32)); /* the slot, another generation */
     raw(f, reply, sizeof reply);
+    bnd_put_u64(reply + 2, f->calls[0].call.id); /* of a node that was not asked */
+    raw_from(f, 2, reply, sizeof reply);
     bnd_sim_run_for(f->world, 1 * S_NS);
     assert_int_equal(f->calls[0].answers, 0);
     assert_int_equal(f->nodes[0].served, 0);
