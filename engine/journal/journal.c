@@ -177,7 +177,8 @@ static int parent_sync(struct bnd_env *env, const char *dir, struct bnd_error *e
     return env->ops->dir_sync(env, parent, err);
 }
 
-/* Zeroes the block at `offset` of a segment, durably, if it is not zero (SPEC recovery 4). */
+/* Zeroes the block at `offset` of a segment if it is not zero (SPEC recovery 4), and makes the whole file
+ * durable: if a process was killed and not the machine, its last write may have been read from a cache. */
 static int block_kill(struct bnd_journal *journal, const struct journal_segment *segment,
                       uint64_t offset, struct bnd_error *err) {
     static const uint8_t zero[JOURNAL_BLOCK];
@@ -186,9 +187,6 @@ static int block_kill(struct bnd_journal *journal, const struct journal_segment 
     char path[JOURNAL_PATH_MAX];
     struct bnd_file *file = NULL;
     size_t len = 0;
-    if (offset >= segment->bytes) {
-        return 0;
-    }
     journal_path(journal->config.dir, segment->place.generation, JOURNAL_FILE_SEGMENT, path);
     int rv = env->ops->file_open(env, path, BND_OPEN_READ | BND_OPEN_WRITE, &file, err);
     if (rv != 0) {
@@ -197,8 +195,8 @@ static int block_kill(struct bnd_journal *journal, const struct journal_segment 
     rv = env->ops->file_pread(env, file, block, sizeof block, offset, &len, err);
     if (rv == 0 && memcmp(block, zero, sizeof block) != 0) {
         rv = env->ops->file_pwrite(env, file, zero, sizeof zero, offset, err);
-        rv = rv == 0 ? env->ops->file_sync(env, file, err) : rv;
     }
+    rv = rv == 0 ? env->ops->file_sync(env, file, err) : rv;
     env->ops->file_close(env, file);
     return rv;
 }
@@ -271,7 +269,11 @@ static int first_segment(struct bnd_journal *journal, struct bnd_error *err) {
 static int begin(struct bnd_journal *journal, const struct journal_scan *scan,
                  struct bnd_error *err) {
     bool fresh = bnd_list_empty(&journal->segments);
-    int rv = fresh ? 0 : files_open(journal, err);
+    /* Names too may have been read before they were durable. */
+    int rv = fresh ? 0 : journal->env->ops->dir_sync(journal->env, journal->config.dir, err);
+    if (rv == 0 && !fresh) {
+        rv = files_open(journal, err);
+    }
     if (rv == 0) {
         rv = files_tidy(journal, scan, err);
     }

@@ -54,6 +54,7 @@ struct crash_env {
     uint64_t ops;    /* changes of the disk so far */
     uint64_t cut_at; /* 0: never */
     unsigned keep;   /* see crash_keeps */
+    bool kill;       /* not the power but the process ends: what was written stays readable, un-synced */
     bool dead;
     bool hold_writes;   /* asynchronous writes are not answered */
     int write_status;   /* the next asynchronous writes fail with this */
@@ -99,6 +100,9 @@ static inline struct crash_env *crash_of(struct bnd_env *env) {
 
 static inline void crash_cut(struct crash_env *w) {
     w->dead = true;
+    if (w->kill) {
+        return;
+    }
     for (int f = 0; f < CRASH_FILES; f++) {
         struct crash_inode *inode = &w->inodes[f];
         size_t n = 0, i = 0;
@@ -441,8 +445,17 @@ static inline void crash_advance(struct crash_env *w, uint64_t ns) {
     w->now = until > w->now ? until : w->now;
 }
 
-/* Power is back: what is durable is what there is. Without a cut before: a cut now, with nothing kept. */
+/* Power is back: what is durable is what there is. Without a cut before: a cut now, with nothing kept. After a
+ * kill the disk is as the process left it. */
 static inline void crash_reboot(struct crash_env *w) {
+    bool killed = w->dead && w->kill;
+    w->kill = false;
+    if (killed) {
+        w->dead = false;
+        w->cut_at = 0;
+        w->ops = 0;
+        return;
+    }
     if (!w->dead) {
         w->keep = 0;
         crash_cut(w);

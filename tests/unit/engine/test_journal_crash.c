@@ -77,6 +77,33 @@ static void crash_after_crash(void **state) {
     }
 }
 
+/* A killed process leaves a write that is readable and not durable: what open then serves must survive a loss of
+ * power, entries and names of files alike. */
+static void every_write_killed(void **state) {
+    uint64_t ops = run(2, DRIVE, 0, 0);
+    for (uint64_t cut = 1; cut <= ops; cut++) {
+        for (unsigned keep = 0; keep < CRASH_KEEPS; keep += 3) {
+            for (uint64_t again = 0; again < 8; again++) {
+                struct fixture f;
+                struct bnd_error err;
+                fixture_init(&f, 2);
+                f.world->cut_at = cut;
+                f.world->kill = true;
+                if (fixture_open(&f, &err) == 0) {
+                    fixture_drive(&f, DRIVE);
+                }
+                reopen(&f);
+                f.world->cut_at = again;
+                f.world->keep = keep;
+                fixture_drive(&f, again > 0 ? 40 : 0);
+                reopen(&f);
+                fixture_close(&f);
+                fixture_free(&f);
+            }
+        }
+    }
+}
+
 /* Segments are recycled and relocated in these runs: else the two tests above show less than they say. */
 static void runs_do_enough(void **state) {
     struct fixture f;
@@ -96,6 +123,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_do_enough),
         cmocka_unit_test(every_write_cut),
+        cmocka_unit_test(every_write_killed),
         cmocka_unit_test(crash_after_crash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
