@@ -234,8 +234,10 @@ void journal_group_drop_to(struct journal_group *group, uint64_t index, uint64_t
         }
         gone++;
     }
-    group->runs_count -= gone;
-    memmove(group->runs, group->runs + gone, group->runs_count * sizeof(struct journal_run));
+    if (gone > 0) {
+        group->runs_count -= gone;
+        memmove(group->runs, group->runs + gone, group->runs_count * sizeof(struct journal_run));
+    }
 }
 
 /* ---- records ----------------------------------------------------------------------------------------- */

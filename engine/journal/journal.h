@@ -10,7 +10,7 @@
  *     before a valid later batch is BND_CORRUPT with file and offset; old bytes of a recycled segment never
  *     look valid (the segment's generation seeds every checksum).
  *  3. Any write error is final: `failed` is called once, nothing is answered after it, and the process stops.
- *  4. Recycling forgets nothing: each segment opens with a checkpoint of every group's term, vote, start and
+ *  4. Recycling forgets nothing: segments open with a checkpoint of every group's term, vote, start and
  *     configuration; live entries of a segment to be recycled are rewritten first. A rewrite never implies
  *     truncation.
  *  5. A destroyed group's term and vote stay known, so that a group made again cannot vote twice in a term.

@@ -133,6 +133,8 @@ struct bnd_journal {
     struct bnd_io write_io;
     bool submitted; /* the open batch is to be written */
     bool checkpointing;
+    uint64_t checkpoint_bytes; /* of the groups in the last checkpoint: what a rollover costs */
+    uint64_t since_checkpoint; /* bytes of other records collected since */
 
     uint64_t batch_next;
     uint64_t batch_durable;

@@ -97,6 +97,7 @@ static bool group_equals(const struct journal_group *group, const struct journal
 static int apply_checkpoint_group(struct reading *at, const struct journal_record *record) {
     struct bnd_journal *journal = at->journal;
     at->scan->checkpoint_groups++;
+    journal->checkpoint_bytes += journal_record_bytes(record);
     struct journal_group *group = journal_group_find(journal, record->gid);
     if (group == NULL && at->scan->restoring) {
         uint8_t *config = NULL;
@@ -138,6 +139,8 @@ static int apply_checkpoint(struct reading *at, const struct journal_record *rec
         scan->anchored = true;
         scan->incomplete = true;
         scan->checkpoint_groups = 0;
+        at->journal->checkpoint_bytes = 0;
+        at->journal->since_checkpoint = 0;
         scan->checkpoint_count = record->count;
         return 0;
     }
@@ -167,6 +170,7 @@ static int apply(struct reading *at, const struct journal_record *record, bool o
     if (record->kind >= JOURNAL_CHECKPOINT_BEGIN) {
         return apply_checkpoint(at, record, opens);
     }
+    at->journal->since_checkpoint += journal_record_bytes(record);
     if (at->scan->incomplete) {
         return CORRUPT_AT(at->segment, at->spot.at, at->err, "record inside a checkpoint");
     }

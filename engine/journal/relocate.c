@@ -1,7 +1,9 @@
 /* Rewriting live entries of the oldest segment to the log's end, so that it can be recycled.
  *
- * When: less than half of what the old segments hold is needed. Files then take at most about twice the live
- * bytes (and a few segments), and each byte freed costs at most one byte rewritten.
+ * When: less than half of what the old segments hold is needed, two checkpoints taken as needed. Files then take
+ * at most about twice the live bytes (and a few segments), and each byte freed costs at most one byte rewritten.
+ * Without the checkpoints in the sum, a journal whose checkpoint is longer than a segment would never rest: each
+ * rewrite can roll over, and each rollover leaves more old segments than the rewrite freed.
  * How: a piece of the segment is read, each batch in it verified, each record that is still the live one
  * collected as REWRITE; the next piece waits until those are durable, which bounds the memory.
  * Failure: a batch that does not verify is damage in the middle of the log: final, BND_CORRUPT. */
@@ -29,7 +31,7 @@ static bool worth_it(const struct bnd_journal *journal) {
         bytes += segment->bytes;
         live += segment->live_bytes;
     }
-    return count >= JOURNAL_CLOSED_MIN && live < bytes / 2;
+    return count >= JOURNAL_CLOSED_MIN && live + 2 * journal->checkpoint_bytes < bytes / 2;
 }
 
 static void finish(struct bnd_journal *journal) {

@@ -81,13 +81,14 @@ void journal_segment_free(struct bnd_journal *journal, struct journal_segment *s
 
 static int fill_zero(struct bnd_env *env, struct bnd_file *file, uint64_t bytes,
                      struct bnd_error *err) {
-    BND_AUTO uint8_t *zero = bnd_zalloc(ZERO_CHUNK);
+    size_t chunk = bytes < ZERO_CHUNK ? (size_t)bytes : ZERO_CHUNK;
+    BND_AUTO uint8_t *zero = bnd_zalloc(chunk);
     if (zero == NULL) {
         return BND_FAIL(err, NOMEM, "no memory to zero a segment");
     }
     int rv = 0;
-    for (uint64_t at = 0; rv == 0 && at < bytes; at += ZERO_CHUNK) {
-        size_t len = bytes - at < ZERO_CHUNK ? (size_t)(bytes - at) : ZERO_CHUNK;
+    for (uint64_t at = 0; rv == 0 && at < bytes; at += chunk) {
+        size_t len = bytes - at < chunk ? (size_t)(bytes - at) : chunk;
         rv = env->ops->file_pwrite(env, file, zero, len, at, err);
     }
     return rv;

@@ -106,7 +106,9 @@ static int roll(struct bnd_journal *journal) {
     if (journal->open != NULL) {
         batch_settle(journal, journal->open);
     }
-    if (journal->checkpointing) {
+    /* A checkpoint only after as many bytes of other records: one that just fills its segment would otherwise be
+     * followed by the next for ever. */
+    if (journal->checkpointing || journal->since_checkpoint <= journal->checkpoint_bytes) {
         return 0;
     }
     int rv = journal_checkpoint(journal, next);
@@ -165,6 +167,9 @@ int journal_collect(struct bnd_journal *journal, const struct journal_record *re
     journal_record_encode(record, batch->data + batch->length);
     batch->length += bytes;
     batch->records++;
+    if (record->kind < JOURNAL_CHECKPOINT_BEGIN) {
+        journal->since_checkpoint += bytes;
+    }
     if (client) {
         batch->lsn_last = ++journal->lsn_last;
         batch->queued += bytes;
@@ -187,6 +192,7 @@ static int checkpoint_groups(struct bnd_journal *journal, struct journal_group *
                                         .last = groups[i]->last,
                                         .start = groups[i]->start};
         rv = journal_collect(journal, &record, spot);
+        journal->checkpoint_bytes += journal_record_bytes(&record);
     }
     if (rv != 0) {
         return rv;
@@ -203,6 +209,8 @@ int journal_checkpoint(struct bnd_journal *journal, struct journal_segment *segm
     }
     struct journal_spot spot = {0};
     journal->checkpointing = true;
+    journal->checkpoint_bytes = 0;
+    journal->since_checkpoint = 0;
     int rv = checkpoint_groups(journal, groups, &spot);
     journal->checkpointing = false;
     bnd_free(groups);
