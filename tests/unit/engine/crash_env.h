@@ -60,6 +60,7 @@ struct crash_env {
     int write_status;   /* the next asynchronous writes fail with this */
     bool work_full;     /* the pool refuses work */
     struct bnd_io *held;
+    size_t held_bytes;
     uint64_t writes, syncs;
 };
 
@@ -281,12 +282,29 @@ static inline int crash_sync(struct bnd_env *env, struct bnd_file *file, struct 
 static inline int crash_dir_make(struct bnd_env *env, const char *path, struct bnd_error *err) {
     return 0;
 }
+/* Frees the files that no name leads to any more, readable or durable. */
+static inline void crash_reclaim(struct crash_env *w) {
+    for (int f = 0; f < CRASH_FILES; f++) {
+        struct crash_inode *inode = &w->inodes[f];
+        bool named = false;
+        for (int i = 0; i < CRASH_FILES; i++) {
+            named = named || w->names[i].inode == f || w->durable_names[i].inode == f;
+        }
+        if (!named && inode->cap != 0) {
+            free(inode->now);
+            free(inode->durable);
+            free(inode->dirty);
+            *inode = (struct crash_inode){0};
+        }
+    }
+}
 static inline int crash_dir_sync(struct bnd_env *env, const char *path, struct bnd_error *err) {
     struct crash_env *w = crash_of(env);
     if (w->dead || crash_op(w)) {
         return crash_dead(err);
     }
     memcpy(w->durable_names, w->names, sizeof w->names);
+    crash_reclaim(w);
     w->syncs++;
     return 0;
 }
@@ -327,7 +345,7 @@ static inline int crash_unlink(struct bnd_env *env, const char *path, struct bnd
     if (w->dead || at < 0) {
         return w->dead ? crash_dead(err) : BND_FAIL(err, NOTFOUND, "unlink %s", path);
     }
-    w->names[at].inode = -1; /* the inode itself is reclaimed at reboot, if no name is left */
+    w->names[at].inode = -1; /* the inode goes once no durable name is left */
     return crash_op(w) ? crash_dead(err) : 0;
 }
 static inline int crash_read(struct bnd_env *env, struct bnd_file *file, struct bnd_io *io,
@@ -357,6 +375,7 @@ static inline int crash_write(struct bnd_env *env, struct bnd_file *file, struct
     }
     if (w->hold_writes) {
         w->held = io;
+        w->held_bytes = iov.len;
         return 0;
     }
     crash_event(w, e);
@@ -461,17 +480,10 @@ static inline void crash_reboot(struct crash_env *w) {
         crash_cut(w);
     }
     memcpy(w->names, w->durable_names, sizeof w->names);
+    crash_reclaim(w);
     for (int f = 0; f < CRASH_FILES; f++) {
         struct crash_inode *inode = &w->inodes[f];
-        bool named = false;
-        for (int i = 0; i < CRASH_FILES; i++) {
-            named = named || w->names[i].inode == f;
-        }
-        if (!named) {
-            free(inode->now);
-            free(inode->durable);
-            free(inode->dirty);
-            *inode = (struct crash_inode){0};
+        if (inode->cap == 0) {
             continue;
         }
         memcpy(inode->now, inode->durable, inode->cap);
