@@ -78,32 +78,30 @@ void apply_forget(struct group *group) {
 
 /* ---- one entry --------------------------------------------------------------------------------*/
 
-/* One operation: its outcome, new or remembered, with the reply in apply.replies from *out_at on.
- */
+/* One operation: its outcome, new or remembered, with the reply in apply.replies. */
 static int apply_operation(struct group *group, struct dedupe *dedupe,
                            const struct bnd_fsm_apply *context,
-                           const struct entry_operation *operation, int *out_status) {
+                           const struct entry_operation *operation, struct outcome *out) {
     struct bnd_buf *replies = &group->host->apply.replies;
     enum dedupe_verdict verdict = DEDUPE_REFUSED;
-    int rv = dedupe_check(dedupe, operation, &verdict, out_status, replies);
+    *out = (struct outcome){.reply_at = replies->len};
+    int rv = dedupe_check(dedupe, operation, &verdict, &out->status, replies);
+    out->executed = verdict != DEDUPE_REFUSED;
+    out->reply_len = replies->len - out->reply_at;
     if (rv != 0 || verdict != DEDUPE_EXECUTE) {
         return rv == 0 && replies->failed ? BND_NOMEM : rv;
     }
-    size_t at = replies->len;
     /* An own buffer: the state machine must find it empty on entry. */
     struct bnd_buf *reply = &group->host->apply.reply;
     bnd_buf_reset(reply);
-    *out_status = group->fsm.ops->apply(group->fsm.self, context, operation->command, reply);
-    if (reply->failed) {
-        return BND_NOMEM;
-    }
+    out->status = group->fsm.ops->apply(group->fsm.self, context, operation->command, reply);
     BND_ASSERT(reply->len <= BND_RAFT_REPLY_MAX);
     bnd_buf_append_slice(replies, bnd_buf_slice(reply));
-    if (replies->failed) {
+    if (reply->failed || replies->failed) {
         return BND_NOMEM;
     }
-    return dedupe_store(dedupe, operation, *out_status,
-                        bnd_slice(replies->data + at, replies->len - at));
+    out->reply_len = reply->len;
+    return dedupe_store(dedupe, operation, out->status, bnd_buf_slice(reply));
 }
 
 static int apply_command(struct group *group, const struct bnd_journal_entry *entry,
@@ -142,12 +140,10 @@ static int apply_command(struct group *group, const struct bnd_journal_entry *en
         struct entry_operation operation;
         entry_next(&decoded, &operation);
         context.position = i;
-        size_t at = host->apply.replies.len;
-        int status = 0;
-        rv = apply_operation(group, &dedupe, &context, &operation, &status);
+        struct outcome outcome;
+        rv = apply_operation(group, &dedupe, &context, &operation, &outcome);
         if (rv == 0 && asker != NULL) {
-            propose_outcome(BND_CONTAINER(asker, struct bnd_raft_propose, link), status, at,
-                            host->apply.replies.len - at);
+            propose_outcome(BND_CONTAINER(asker, struct bnd_raft_propose, link), &outcome);
             asker = asker->next;
         }
     }
@@ -244,9 +240,7 @@ static int fill_batch(struct bnd_raft_host *host, struct bnd_error *err) {
             return BND_FAIL(err, NOMEM, "no memory for an applied tuple");
         }
     }
-    if (host->slot_dirty) {
-        slots_store(host);
-    }
+    slots_store(host);
     return 0;
 }
 
@@ -266,7 +260,7 @@ static void finish_batch(struct bnd_raft_host *host) {
             group->fsm.ops->written(group->fsm.self, group->written.index);
         }
     }
-    host->slot_dirty = false;
+    host->slot_stored = host->slot_storing;
     host->config.state->ops->batch_clear(host->apply.batch);
     while ((link = bnd_list_pop(&host->apply.answers)) != NULL) {
         struct batch *batch = BND_CONTAINER(link, struct batch, link);

@@ -76,7 +76,8 @@ struct bnd_raft_host {
     struct group **groups; /* sorted by gid */
     size_t groups_count, groups_cap;
     uint32_t slot_next;
-    bool slot_dirty; /* slot_next is not in the state yet */
+    uint32_t slot_stored;  /* slot_next as the state has it; 0: it has none */
+    uint32_t slot_storing; /* as the unwritten batch has it */
 
     struct bnd_hook hook;
     struct bnd_timer tick;
@@ -124,8 +125,8 @@ void host_wake(struct bnd_raft_host *host);
 /* True if proposals are refused: the store stalls or the journal's queue is long. */
 bool host_congested(const struct bnd_raft_host *host);
 
-/* slots.c: numbers of state ranges, local to this node and never used twice, so that what a crash
- * left behind is never taken for a group's state. */
+/* slots.c: numbers of state ranges, local to this node. A number is used again only after a crash
+ * that left nothing of its range, so that old bytes are never taken for a group's state. */
 /* Reads or computes the next slot and drops what lies in slots that no group owns. After all groups
  * are opened. BND_CORRUPT, BND_IO, BND_NOMEM. */
 int slots_open(struct bnd_raft_host *host, struct bnd_error *err);
@@ -169,9 +170,13 @@ void propose_covered(struct group *group, uint64_t index);
 void propose_cancel(struct group *group, int queued);
 /* Answers each proposal of a batch with the outcome set in it, and frees the batch. */
 void propose_answer(struct batch *batch);
-/* Sets the outcome of operation `position`; reply is an offset into host.apply.replies. */
-void propose_outcome(struct bnd_raft_propose *propose, int status, size_t reply_at,
-                     size_t reply_len);
+/* An outcome of an operation; its reply is a place in host.apply.replies. */
+struct outcome {
+    bool executed; /* by the state machine, now or when the id first came; else refused */
+    int status;
+    size_t reply_at, reply_len;
+};
+void propose_outcome(struct bnd_raft_propose *propose, const struct outcome *outcome);
 /* True, inside cb, if status and reply are the state machine's and not the host's. */
 bool propose_executed(const struct bnd_raft_propose *propose);
 

@@ -15,9 +15,7 @@
 
 struct proposal {
     size_t bytes;
-    size_t reply_at, reply_len;
-    int status;
-    bool executed;
+    struct outcome outcome;
 };
 _Static_assert(sizeof(struct proposal) <= sizeof((struct bnd_raft_propose){0}.priv),
                "what the host keeps with a proposal fits into it");
@@ -54,17 +52,12 @@ static void batch_free(struct batch *batch) {
     bnd_free(batch);
 }
 
-void propose_outcome(struct bnd_raft_propose *propose, int status, size_t reply_at,
-                     size_t reply_len) {
-    struct proposal *proposal = proposal_of(propose);
-    proposal->status = status;
-    proposal->reply_at = reply_at;
-    proposal->reply_len = reply_len;
-    proposal->executed = true;
+void propose_outcome(struct bnd_raft_propose *propose, const struct outcome *outcome) {
+    proposal_of(propose)->outcome = *outcome;
 }
 
 bool propose_executed(const struct bnd_raft_propose *propose) {
-    return ((const struct proposal *)(const void *)propose->priv)->executed;
+    return ((const struct proposal *)(const void *)propose->priv)->outcome.executed;
 }
 
 void propose_answer(struct batch *batch) {
@@ -77,10 +70,11 @@ void propose_answer(struct batch *batch) {
         group->proposals_bytes -= proposal->bytes;
         host->proposals_bytes -= proposal->bytes;
         struct bnd_slice reply = bnd_slice(NULL, 0);
-        if (proposal->reply_len > 0) {
-            reply = bnd_slice(host->apply.replies.data + proposal->reply_at, proposal->reply_len);
+        const struct outcome *outcome = &proposal->outcome;
+        if (outcome->reply_len > 0) {
+            reply = bnd_slice(host->apply.replies.data + outcome->reply_at, outcome->reply_len);
         }
-        propose->cb(propose, proposal->status, reply);
+        propose->cb(propose, outcome->status, reply);
     }
     batch_free(batch);
 }
@@ -88,10 +82,8 @@ void propose_answer(struct batch *batch) {
 static void answer_all(struct batch *batch, int status) {
     for (struct bnd_link *link = batch->proposals.next; link != &batch->proposals;
          link = link->next) {
-        struct proposal *proposal = proposal_of(propose_at(link));
-        proposal->status = status;
-        proposal->reply_len = 0;
-        proposal->executed = false;
+        const struct outcome refused = {.status = status};
+        propose_outcome(propose_at(link), &refused);
     }
     propose_answer(batch);
 }

@@ -28,7 +28,7 @@ static int load_next(struct bnd_raft_host *host, struct bnd_error *err) {
         }
     }
     host->slot_next = next == 0 ? 1 : next;
-    host->slot_dirty = true;
+    host->slot_stored = rv == 0 ? bnd_get_u32(value.data) : 0;
     return 0;
 }
 
@@ -82,13 +82,16 @@ int slots_open(struct bnd_raft_host *host, struct bnd_error *err) {
 
 uint32_t slots_new(struct bnd_raft_host *host) {
     BND_ASSERT(host->slot_next != 0 && host->slot_next != UINT32_MAX);
-    host->slot_dirty = true;
     return host->slot_next++;
 }
 
 void slots_store(struct bnd_raft_host *host) {
     uint8_t bytes[TUPLE_KEY_BYTES_MAX];
     uint8_t next[4];
+    host->slot_storing = host->slot_next;
+    if (host->slot_storing == host->slot_stored) {
+        return;
+    }
     bnd_put_u32(next, host->slot_next);
     host->config.state->ops->batch_put(host->apply.batch, BND_CF_RAFT,
                                        tuple_key(bytes, 0, TUPLE_KEY_SLOT_NEXT, NULL, 0),

@@ -5,6 +5,7 @@
 #define BND_TESTS_UNIT_RAFT_HOST_CLUSTER_H
 
 #include "net/rpc.h"
+#include "raft/client.h"
 #include "raft/core.h"
 #include "raft/host.h"
 #include "tests/sim/disk.h"
@@ -40,6 +41,7 @@ struct node {
     struct bnd_rpc *rpc;
     struct bnd_state *state;
     struct bnd_raft_host *host;
+    struct bnd_shard_client *client;
     struct kv_observer observer;
     uint64_t applied_commands; /* over all lives */
     bool wants_groups;
@@ -115,6 +117,11 @@ static int node_try_start(struct node *node, struct bnd_error *err) {
     node->fatal = 0;
     node->host = NULL;
     int rv = bnd_raft_host_create(&config, &node->host, err);
+    if (rv == 0) {
+        const struct bnd_shard_client_config client = {
+            .env = env, .rpc = node->rpc, .host = node->host};
+        assert_int_equal(bnd_shard_client_create(&client, &node->client), 0);
+    }
     bnd_sim_env_leave(node->env);
     return rv;
 }
@@ -145,6 +152,8 @@ static bool node_is_closed(void *data) {
 static void node_stop(struct node *node) {
     bnd_sim_env_enter(node->env);
     node->closed = false;
+    bnd_shard_client_destroy(node->client);
+    node->client = NULL;
     bnd_raft_host_close(node->host, node_closed, node);
     bnd_sim_env_leave(node->env);
     assert_true(bnd_sim_run_until_true(node->cluster->world, node_is_closed, node, 30 * SECOND));

@@ -233,6 +233,307 @@ static void a_cut_off_leader_serves_no_read(void **state) {
     cluster_close(c);
 }
 
+static void put_big(struct node *node, uint64_t gid, const char *key, size_t bytes) {
+    static uint8_t value[60u << 10];
+    memset(value, 'v', sizeof value);
+    BND_AUTO_BUF struct bnd_buf command = {0};
+    kv_put(&command, bnd_slice_str(key), bnd_slice(value, bytes));
+    attempt = (struct attempt){0};
+    assert_int_equal(propose_wait(node, gid, &attempt, bnd_buf_slice(&command)), 0);
+}
+
+static bool is_compacted(void *data) {
+    return node_status(data, GID).persisted > 0;
+}
+
+static void compaction_bounds_log_and_journal(void **state) {
+    (void)state;
+    cluster.config = (struct bnd_raft_host_config){
+        .log_bytes_group_max = 256u << 10,
+        .unpersisted_bytes_max = 1u << 20,
+    };
+    struct cluster *c = &cluster;
+    cluster_open(c, 11);
+    struct node *node = &c->nodes[0];
+    node_start(node);
+    cluster_bootstrap(c, GID, 1);
+    (void)cluster_leader(c, GID);
+    for (int i = 0; i < 600; i++) { /* 30 MiB through a log of 256 KiB and segments of 4 MiB */
+        put_big(node, GID, i % 2 == 0 ? "x" : "y", 50u << 10);
+        assert_true(node_status(node, GID).log_bytes < 512u << 10);
+    }
+    assert_int_equal(add_one(node, GID, "a"), 1);
+    assert_true(bnd_sim_run_until_true(c->world, is_compacted, node, 30 * SECOND));
+    assert_true(bnd_sim_disk_used(node->disk) < 6 * (4u << 20));
+    uint64_t before = node->applied_commands;
+    node_crash(node, BND_SIM_POWER);
+    node_start(node);
+    (void)cluster_leader(c, GID);
+    /* Only what was not persisted is applied again. */
+    assert_true(node->applied_commands - before < 100);
+    assert_int_equal(read_counter(node, GID, "a"), 1);
+    assert_int_equal(add_one(node, GID, "a"), 2);
+    cluster_close(c);
+}
+
+static void a_stalled_store_stops_admission_and_recovers(void **state) {
+    (void)state;
+    struct cluster *c = three(12);
+    struct node *leader = cluster_leader(c, GID);
+    assert_int_equal(add_one(leader, GID, "a"), 1);
+    bnd_sim_store_stall(leader->store, 3 * SECOND);
+    BND_AUTO_BUF struct bnd_buf command = {0};
+    kv_add(&command, bnd_slice_str("a"), 1);
+    static struct attempt first;
+    first = (struct attempt){0};
+    assert_int_equal(propose_start(leader, GID, &first, bnd_buf_slice(&command)), 0);
+    bnd_sim_run_for(c->world, SECOND);
+    assert_false(first.waiting.done); /* committed, but not written: no answer */
+    attempt = (struct attempt){0};
+    assert_int_equal(propose_start(leader, GID, &attempt, bnd_buf_slice(&command)), BND_BUSY);
+    assert_true(bnd_sim_run_until_true(c->world, is_done, &first.waiting, 10 * SECOND));
+    assert_int_equal(first.waiting.status, 0);
+    assert_int_equal(bnd_get_u64(first.waiting.reply), 2);
+    assert_int_equal(add_one(cluster_leader(c, GID), GID, "a"), 3);
+    cluster_close(c);
+}
+
+static void a_failing_store_stops_the_node(void **state) {
+    (void)state;
+    struct cluster *c = fresh(13);
+    struct node *node = &c->nodes[0];
+    node_start(node);
+    cluster_bootstrap(c, GID, 1);
+    (void)cluster_leader(c, GID);
+    bnd_sim_store_fail(node->store, BND_IO);
+    BND_AUTO_BUF struct bnd_buf command = {0};
+    kv_add(&command, bnd_slice_str("a"), 1);
+    attempt = (struct attempt){0};
+    assert_int_equal(propose_start(node, GID, &attempt, bnd_buf_slice(&command)), 0);
+    bnd_sim_run_for(c->world, 2 * SECOND);
+    assert_int_equal(node->fatal, BND_IO);
+    assert_false(attempt.waiting.done);
+    bnd_sim_store_fail(node->store, 0);
+    node_crash(node, BND_SIM_KILL);
+    node_start(node);
+    (void)cluster_leader(c, GID);
+    assert_int_equal(read_counter(node, GID, "a"), 1); /* it was committed */
+    cluster_close(c);
+}
+
+static void state_behind_the_journal_is_refused(void **state) {
+    (void)state;
+    cluster.config = (struct bnd_raft_host_config){.unpersisted_bytes_max = 64u << 10};
+    struct cluster *c = &cluster;
+    cluster_open(c, 14);
+    struct node *node = &c->nodes[0];
+    node_start(node);
+    cluster_bootstrap(c, GID, 1);
+    (void)cluster_leader(c, GID);
+    for (int i = 0; i < 10; i++) {
+        put_big(node, GID, "x", 50u << 10);
+    }
+    assert_true(bnd_sim_run_until_true(c->world, is_compacted, node, 30 * SECOND));
+    bnd_sim_run_for(c->world, SECOND); /* the compaction reaches the disk */
+    node_crash(node, BND_SIM_KILL);
+    bnd_sim_store_wipe(node->store);
+    struct bnd_error err = {0};
+    assert_int_equal(node_try_start(node, &err), BND_CORRUPT);
+    node_crash(node, BND_SIM_KILL);
+    cluster_close(c);
+}
+
+static void many_groups_share_a_node(void **state) {
+    (void)state;
+    struct cluster *c = fresh(15);
+    for (size_t i = 0; i < NODES; i++) {
+        node_start(&c->nodes[i]);
+    }
+    for (uint64_t gid = 1; gid <= 12; gid++) {
+        cluster_bootstrap(c, gid, NODES);
+    }
+    for (uint64_t gid = 1; gid <= 12; gid++) {
+        for (uint64_t n = 1; n <= gid; n++) {
+            assert_int_equal(add_one(cluster_leader(c, gid), gid, "a"), n);
+        }
+    }
+    for (size_t i = 0; i < NODES; i++) {
+        node_crash(&c->nodes[i], BND_SIM_POWER);
+    }
+    for (size_t i = 0; i < NODES; i++) {
+        node_start(&c->nodes[i]);
+    }
+    for (uint64_t gid = 1; gid <= 12; gid++) {
+        assert_int_equal(read_counter(cluster_leader(c, gid), gid, "a"), gid);
+    }
+    cluster_close(c);
+}
+
+/* A call over the shard client, awaited. */
+struct call {
+    struct bnd_shard_call call;
+    struct waiting waiting;
+};
+
+static void on_called(struct bnd_shard_call *shard_call, int status, struct bnd_slice reply) {
+    struct call *call = shard_call->data;
+    call->waiting.done = true;
+    call->waiting.status = status;
+    call->waiting.reply_len = reply.len;
+    if (reply.len > 0) {
+        memcpy(call->waiting.reply, reply.data, reply.len);
+    }
+}
+
+static void call_start(struct bnd_sim_env *env, struct bnd_shard_client *client, struct call *call,
+                       enum bnd_shard_call_kind kind, struct bnd_slice body) {
+    call->call = (struct bnd_shard_call){.cb = on_called, .data = call};
+    call->waiting.done = false;
+    bnd_sim_env_enter(env);
+    assert_int_equal(bnd_shard_call(client, &call->call, kind, GID, &body, 1, 0), 0);
+    bnd_sim_env_leave(env);
+    assert_false(call->waiting.done);
+}
+
+static struct call shard_call;
+
+/* ADD 1 through the client: the sum, or a negative code. */
+static int64_t client_add(struct cluster *c, struct bnd_sim_env *env,
+                          struct bnd_shard_client *client) {
+    BND_AUTO_BUF struct bnd_buf command = {0};
+    kv_add(&command, bnd_slice_str("a"), 1);
+    call_start(env, client, &shard_call, BND_SHARD_WRITE, bnd_buf_slice(&command));
+    assert_true(bnd_sim_run_until_true(c->world, is_done, &shard_call.waiting, 60 * SECOND));
+    return shard_call.waiting.status == 0 ? (int64_t)bnd_get_u64(shard_call.waiting.reply)
+                                          : shard_call.waiting.status;
+}
+
+static int64_t client_get(struct cluster *c, struct bnd_sim_env *env,
+                          struct bnd_shard_client *client) {
+    BND_AUTO_BUF struct bnd_buf query = {0};
+    kv_get(&query, bnd_slice_str("a"));
+    call_start(env, client, &shard_call, BND_SHARD_READ, bnd_buf_slice(&query));
+    assert_true(bnd_sim_run_until_true(c->world, is_done, &shard_call.waiting, 60 * SECOND));
+    return shard_call.waiting.status == 0 ? (int64_t)bnd_get_u64(shard_call.waiting.reply)
+                                          : shard_call.waiting.status;
+}
+
+static void know_members(struct bnd_sim_env *env, struct bnd_shard_client *client) {
+    static const uint64_t nodes[NODES] = {1, 2, 3};
+    bnd_sim_env_enter(env);
+    bnd_shard_client_members(client, GID, nodes, NODES);
+    bnd_sim_env_leave(env);
+}
+
+static void any_node_takes_calls_and_hides_a_leader_crash(void **state) {
+    (void)state;
+    struct cluster *c = three(18);
+    for (size_t i = 0; i < NODES; i++) {
+        know_members(c->nodes[i].env, c->nodes[i].client);
+    }
+    int64_t sum = 0;
+    for (size_t i = 0; i < NODES; i++) {
+        assert_int_equal(client_add(c, c->nodes[i].env, c->nodes[i].client), ++sum);
+        assert_int_equal(client_get(c, c->nodes[i].env, c->nodes[i].client), sum);
+    }
+    struct node *leader = cluster_leader(c, GID);
+    struct node *other = other_than(c, leader);
+    node_crash(leader, BND_SIM_POWER);
+    assert_int_equal(client_add(c, other->env, other->client), ++sum);
+    assert_int_equal(client_get(c, other->env, other->client), sum);
+    cluster_close(c);
+}
+
+/* A process without storage, with a clock of its own that is wrong by a day. */
+static void a_gateway_needs_no_clock(void **state) {
+    (void)state;
+    struct cluster *c = three(19);
+    struct bnd_sim_disk *disk = bnd_sim_disk_create(c->world, 9, 0);
+    const struct bnd_sim_clock clock = {.offset_ms = -86400 * 1000};
+    struct bnd_sim_env *env = bnd_sim_env_create(c->world, disk, &clock, 9);
+    bnd_sim_env_enter(env);
+    struct bnd_mesh *mesh = bnd_sim_net_attach(c->net, env);
+    struct bnd_rpc *rpc = NULL;
+    assert_int_equal(bnd_rpc_create(bnd_sim_env(env), mesh, 0, &rpc), 0);
+    const struct bnd_shard_client_config config = {.env = bnd_sim_env(env), .rpc = rpc};
+    struct bnd_shard_client *client = NULL;
+    assert_int_equal(bnd_shard_client_create(&config, &client), 0);
+    bnd_sim_env_leave(env);
+    know_members(env, client);
+    for (int64_t i = 1; i <= 5; i++) {
+        assert_int_equal(client_add(c, env, client), i);
+    }
+    node_crash(cluster_leader(c, GID), BND_SIM_POWER);
+    assert_int_equal(client_add(c, env, client), 6);
+    assert_int_equal(client_get(c, env, client), 6);
+    bnd_sim_env_enter(env);
+    bnd_shard_client_destroy(client);
+    bnd_rpc_destroy(rpc);
+    bnd_sim_net_detach(mesh);
+    bnd_sim_env_leave(env);
+    bnd_sim_env_stop(env);
+    bnd_sim_disk_destroy(disk);
+    cluster_close(c);
+}
+
+static void without_a_majority_a_call_says_so(void **state) {
+    (void)state;
+    struct cluster *c = three(20);
+    struct node *leader = cluster_leader(c, GID);
+    know_members(leader->env, leader->client);
+    for (size_t i = 0; i < NODES; i++) {
+        if (&c->nodes[i] != leader) {
+            node_crash(&c->nodes[i], BND_SIM_POWER);
+        }
+    }
+    assert_int_equal(client_add(c, leader->env, leader->client), BND_UNKNOWN); /* it was proposed */
+    assert_int_equal(client_add(c, leader->env, leader->client), BND_UNAVAILABLE);
+    assert_int_equal(client_get(c, leader->env, leader->client), BND_UNAVAILABLE);
+    cluster_close(c);
+}
+
+static void a_destroyed_group_is_gone_and_can_be_made_again(void **state) {
+    (void)state;
+    struct cluster *c = fresh(16);
+    struct node *node = &c->nodes[0];
+    node_start(node);
+    cluster_bootstrap(c, GID, 1);
+    (void)cluster_leader(c, GID);
+    assert_int_equal(add_one(node, GID, "a"), 1);
+    bnd_sim_env_enter(node->env);
+    assert_int_equal(bnd_raft_group_destroy(node->host, GID), 0);
+    bnd_sim_env_leave(node->env);
+    bnd_sim_run_for(c->world, SECOND);
+    assert_int_equal(read_counter(node, GID, "a"), BND_NOTFOUND);
+    node_crash(node, BND_SIM_POWER);
+    node_start(node);
+    assert_int_equal(read_counter(node, GID, "a"), BND_NOTFOUND);
+    cluster_bootstrap(c, GID, 1);
+    (void)cluster_leader(c, GID);
+    assert_int_equal(add_one(node, GID, "a"), 1);
+    cluster_close(c);
+}
+
+/* Entries stamped far ahead of a follower's clock do not move its group's time. */
+static void a_fast_leader_is_not_followed(void **state) {
+    (void)state;
+    struct cluster *c = three(17);
+    struct node *leader = cluster_leader(c, GID);
+    assert_int_equal(add_one(leader, GID, "a"), 1);
+    leader->clock.offset_ms = 3600 * 1000;
+    BND_AUTO_BUF struct bnd_buf command = {0};
+    kv_add(&command, bnd_slice_str("a"), 1);
+    attempt = (struct attempt){0};
+    attempt.propose.deadline_ms = deadline(other_than(c, leader), 30000);
+    assert_int_equal(propose_start(leader, GID, &attempt, bnd_buf_slice(&command)), 0);
+    bnd_sim_run_for(c->world, 10 * SECOND);
+    struct node *next = cluster_leader(c, GID);
+    assert_ptr_not_equal(next, leader);
+    assert_int_equal(add_one(next, GID, "a"), 2);
+    assert_true(node_status(next, GID).stamp_ms < deadline(next, 2000));
+    cluster_close(c);
+}
+
 int main(void) {
     struct bnd_error err;
     if (bnd_core_library_init(&err) != 0) {
@@ -250,6 +551,16 @@ int main(void) {
         cmocka_unit_test(one_entry_executes_an_id_once),
         cmocka_unit_test(a_deposed_leader_tells_the_truth),
         cmocka_unit_test(a_cut_off_leader_serves_no_read),
+        cmocka_unit_test(compaction_bounds_log_and_journal),
+        cmocka_unit_test(a_stalled_store_stops_admission_and_recovers),
+        cmocka_unit_test(a_failing_store_stops_the_node),
+        cmocka_unit_test(state_behind_the_journal_is_refused),
+        cmocka_unit_test(many_groups_share_a_node),
+        cmocka_unit_test(a_destroyed_group_is_gone_and_can_be_made_again),
+        cmocka_unit_test(a_fast_leader_is_not_followed),
+        cmocka_unit_test(any_node_takes_calls_and_hides_a_leader_crash),
+        cmocka_unit_test(a_gateway_needs_no_clock),
+        cmocka_unit_test(without_a_majority_a_call_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
