@@ -2,7 +2,7 @@
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv)
 pkg_check_modules(URING REQUIRED IMPORTED_TARGET liburing)
-pkg_check_modules(RAFT REQUIRED IMPORTED_TARGET raft)
+pkg_check_modules(RAFT REQUIRED IMPORTED_TARGET raft=0.15.0)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(OPENSSL REQUIRED IMPORTED_TARGET openssl)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)

@@ -1,0 +1,384 @@
+/* Group 0's state machine: what it decides, over a real ordered map, as the cluster would see it.
+ */
+#include "catalog/command.h"
+#include "catalog/fsm.h"
+#include "catalog/issue.h"
+#include "catalog/seal.h"
+#include "tests/sim/env.h"
+#include "tests/sim/state.h"
+#include "tests/sim/world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { SLOT = 7 };
+
+struct machine {
+    struct bnd_sim_world *world;
+    struct bnd_sim_store *store;
+    struct bnd_sim_disk *disk;
+    struct bnd_sim_env *env;
+    struct bnd_state *state;
+    struct bnd_fsm fsm;
+    struct bnd_buf reply;
+    uint64_t index;
+    uint64_t stamp_ms;
+};
+
+static int setup(void **state) {
+    static struct machine machine;
+    memset(&machine, 0, sizeof machine);
+    machine.world = bnd_sim_world_create(1);
+    machine.store = bnd_sim_store_create(machine.world, 1);
+    machine.disk = bnd_sim_disk_create(machine.world, 1, 0);
+    machine.env = bnd_sim_env_create(machine.world, machine.disk, NULL, 1);
+    bnd_sim_env_enter(machine.env);
+    machine.state = bnd_sim_store_open(machine.store, machine.env);
+    machine.stamp_ms = 1000000;
+    bnd_catalog_fsm_make(&machine.fsm);
+    *state = &machine;
+    return 0;
+}
+
+static int teardown(void **state) {
+    struct machine *m = *state;
+    bnd_buf_free(&m->reply);
+    m->state->ops->close(m->state);
+    bnd_sim_env_leave(m->env);
+    bnd_sim_env_stop(m->env);
+    bnd_sim_store_destroy(m->store);
+    bnd_sim_disk_destroy(m->disk);
+    bnd_sim_world_destroy(m->world);
+    return 0;
+}
+
+static int apply(struct machine *m, const struct bnd_catalog_command *command) {
+    struct bnd_buf bytes = {0};
+    struct bnd_state_batch *batch = m->state->ops->batch_create(m->state);
+    struct bnd_fsm_apply context = {.index = ++m->index,
+                                    .stamp_ms = m->stamp_ms,
+                                    .slot = SLOT,
+                                    .state = m->state,
+                                    .batch = batch};
+    bnd_catalog_command_encode(&bytes, command);
+    bnd_buf_reset(&m->reply);
+    int status = m->fsm.ops->apply(m->fsm.self, &context, bnd_buf_slice(&bytes), &m->reply);
+    assert_int_equal(m->state->ops->write(m->state, batch), 0);
+    m->state->ops->batch_destroy(batch);
+    bnd_buf_free(&bytes);
+    return status;
+}
+
+static int query(struct machine *m, const struct bnd_catalog_query *q) {
+    struct bnd_buf bytes = {0};
+    struct bnd_fsm_read context = {.applied = m->index, .slot = SLOT, .state = m->state};
+    bnd_catalog_query_encode(&bytes, q);
+    bnd_buf_reset(&m->reply);
+    int status = m->fsm.ops->read(m->fsm.self, &context, bnd_buf_slice(&bytes), &m->reply);
+    bnd_buf_free(&bytes);
+    return status;
+}
+
+/* ---- the cluster and its nodes
+ * -------------------------------------------------------------------------- */
+
+static const uint8_t key_a[BND_SECRET_HASH_LEN] = {1};
+static const uint8_t key_b[BND_SECRET_HASH_LEN] = {2};
+
+static void encode_node(struct bnd_buf *out, const uint8_t *key, const char *address) {
+    struct bnd_node_record node = {.state = BND_NODE_ACTIVE,
+                                   .weight = 100,
+                                   .address = bnd_slice_str(address),
+                                   .key_hash = bnd_slice(key, BND_SECRET_HASH_LEN)};
+    bnd_node_encode(out, &node);
+}
+
+static void init_cluster(struct machine *m) {
+    struct bnd_buf settings = {0};
+    struct bnd_buf node = {0};
+    struct bnd_settings s = {.cluster_id = 9, .shards = 64, .hash_version = 1, .replicas = 3};
+    struct bnd_node_record n = {.id = 1, .state = BND_NODE_ACTIVE, .weight = 100};
+    bnd_settings_encode(&settings, &s);
+    bnd_node_encode(&node, &n);
+    struct bnd_catalog_command command = {
+        .op = BND_CATALOG_INIT, .a = bnd_buf_slice(&settings), .b = bnd_buf_slice(&node)};
+    assert_int_equal(apply(m, &command), 0);
+    assert_int_equal(apply(m, &command), BND_EXISTS);
+    bnd_buf_free(&settings);
+    bnd_buf_free(&node);
+}
+
+static void put_join_token(struct machine *m, const char *id, const char *secret,
+                           uint64_t expires_ms) {
+    struct bnd_buf record = {0};
+    bnd_issue_join(bnd_slice_str(secret), expires_ms, &record);
+    struct bnd_catalog_command command = {
+        .op = BND_CATALOG_JOIN_TOKEN, .a = bnd_slice_str(id), .b = bnd_buf_slice(&record)};
+    assert_int_equal(apply(m, &command), 0);
+    bnd_buf_free(&record);
+}
+
+/* Redeems; on 0 returns the node id that was issued, else the (negative) code. */
+static long redeem(struct machine *m, const char *id, const char *secret, const uint8_t *key) {
+    struct bnd_buf node = {0};
+    uint8_t hash[BND_SHA256_LEN];
+    bnd_sha256(bnd_slice_str(secret), hash);
+    encode_node(&node, key, "127.0.0.9:7703");
+    struct bnd_catalog_command command = {.op = BND_CATALOG_JOIN,
+                                          .a = bnd_slice_str(id),
+                                          .b = bnd_buf_slice(&node),
+                                          .c = bnd_slice(hash, sizeof hash)};
+    int status = apply(m, &command);
+    bnd_buf_free(&node);
+    if (status != 0) {
+        return status;
+    }
+    struct bnd_node_record record;
+    assert_int_equal(bnd_node_decode(bnd_buf_slice(&m->reply), &record), 0);
+    return (long)record.id;
+}
+
+static void a_join_token_belongs_to_the_first_key_that_redeems_it(void **state) {
+    struct machine *m = *state;
+    init_cluster(m);
+    put_join_token(m, "t1", "hush", m->stamp_ms + 1000);
+    put_join_token(m, "t2", "hush", m->stamp_ms + 1000);
+    assert_int_equal(redeem(m, "t1", "guess", key_a), BND_DENIED);
+    assert_int_equal(redeem(m, "none", "hush", key_a), BND_DENIED);
+    assert_int_equal(redeem(m, "t1", "hush", key_a), 2);
+    m->stamp_ms += 5000;
+    assert_int_equal(redeem(m, "t1", "hush", key_a),
+                     2); /* a retry after a crash, even past the token's time */
+    assert_int_equal(redeem(m, "t1", "hush", key_b), BND_DENIED);
+    assert_int_equal(redeem(m, "t2", "hush", key_b), BND_EXPIRED);
+    put_join_token(m, "t3", "hush", m->stamp_ms + 1000);
+    assert_int_equal(redeem(m, "t3", "hush", key_b), 3);
+}
+
+static void a_decommissioned_node_never_comes_back(void **state) {
+    struct machine *m = *state;
+    struct bnd_buf bytes = {0};
+    init_cluster(m);
+    struct bnd_node_record node = {.id = 1, .state = BND_NODE_GONE};
+    bnd_node_encode(&bytes, &node);
+    struct bnd_catalog_command command = {.op = BND_CATALOG_NODE_SET, .a = bnd_buf_slice(&bytes)};
+    assert_int_equal(apply(m, &command), 0);
+    bnd_buf_reset(&bytes);
+    node.state = BND_NODE_ACTIVE;
+    bnd_node_encode(&bytes, &node);
+    command.a = bnd_buf_slice(&bytes);
+    assert_int_equal(apply(m, &command), BND_DENIED);
+    bnd_buf_reset(&bytes);
+    node.id = 5;
+    bnd_node_encode(&bytes, &node);
+    command.a = bnd_buf_slice(&bytes);
+    assert_int_equal(apply(m, &command), BND_NOTFOUND);
+    bnd_buf_free(&bytes);
+}
+
+/* ---- buckets
+ * -------------------------------------------------------------------------------------------- */
+
+static struct bnd_bucket_record bucket_command(struct machine *m, enum bnd_catalog_op op,
+                                               const char *name, uint64_t id, uint64_t number,
+                                               int expected) {
+    struct bnd_bucket_record record = {0};
+    struct bnd_catalog_command command = {
+        .op = op, .a = bnd_slice_str(name), .id = id, .number = number};
+    assert_int_equal(apply(m, &command), expected);
+    if (m->reply.len > 0) {
+        assert_int_equal(bnd_bucket_decode(bnd_buf_slice(&m->reply), &record), 0);
+    }
+    return record;
+}
+
+static void bucket_ids_are_never_reused(void **state) {
+    struct machine *m = *state;
+    struct bnd_bucket_record first =
+        bucket_command(m, BND_CATALOG_BUCKET_CREATE, "photos", 0, 5, 0);
+    assert_int_equal(first.segments, 5);
+    struct bnd_bucket_record again =
+        bucket_command(m, BND_CATALOG_BUCKET_CREATE, "photos", 0, 0, BND_EXISTS);
+    assert_int_equal(again.id, first.id);
+    assert_int_equal(again.segments, 5);
+    struct bnd_bucket_record sealed = bucket_command(m, BND_CATALOG_BUCKET_SEAL, "photos", 0, 0, 0);
+    bucket_command(m, BND_CATALOG_BUCKET_REMOVE, "photos", first.id, sealed.attempt, 0);
+    struct bnd_bucket_record second =
+        bucket_command(m, BND_CATALOG_BUCKET_CREATE, "photos", 0, 0, 0);
+    assert_true(second.id > first.id);
+    bucket_command(m, BND_CATALOG_BUCKET_REMOVE, "photos", first.id, sealed.attempt, BND_NOTFOUND);
+}
+
+static void only_the_newest_deletion_attempt_decides(void **state) {
+    struct machine *m = *state;
+    uint64_t id = bucket_command(m, BND_CATALOG_BUCKET_CREATE, "photos", 0, 0, 0).id;
+    bucket_command(m, BND_CATALOG_BUCKET_REMOVE, "photos", id, 0,
+                   BND_EPOCH); /* no attempt was begun */
+    uint64_t one = bucket_command(m, BND_CATALOG_BUCKET_SEAL, "photos", 0, 0, 0).attempt;
+    uint64_t two = bucket_command(m, BND_CATALOG_BUCKET_SEAL, "photos", 0, 0, 0).attempt;
+    assert_true(two > one);
+    bucket_command(m, BND_CATALOG_BUCKET_REMOVE, "photos", id, one, BND_EPOCH);
+    bucket_command(m, BND_CATALOG_BUCKET_UNSEAL, "photos", id, one, BND_EPOCH);
+    struct bnd_bucket_record after =
+        bucket_command(m, BND_CATALOG_BUCKET_UNSEAL, "photos", id, two, 0);
+    assert_int_equal(after.state, BND_BUCKET_ACTIVE);
+    bucket_command(m, BND_CATALOG_BUCKET_REMOVE, "photos", id, two,
+                   BND_EPOCH); /* rolled back already */
+    bucket_command(m, BND_CATALOG_BUCKET_SEAL, "nothing", 0, 0, BND_NOTFOUND);
+}
+
+static void bucket_names_are_checked(void **state) {
+    struct machine *m = *state;
+    static const char *const bad[] = {
+        "ab",  "-abc", "abc-",
+        "Abc", "a.b",  "a_b",
+        "a b", "",     "a234567890123456789012345678901234567890123456789012345678901234"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        bucket_command(m, BND_CATALOG_BUCKET_CREATE, bad[i], 0, 0, BND_INVALID);
+    }
+    bucket_command(m, BND_CATALOG_BUCKET_CREATE, "abc", 0, 256, BND_INVALID);
+    bucket_command(m, BND_CATALOG_BUCKET_CREATE,
+                   "a23456789012345678901234567890123456789012345678901234567890123", 0, 0, 0);
+}
+
+/* Lists with a limit; returns how many came and whether more are there, and the last name. */
+static uint32_t list(struct machine *m, const char *prefix, const char *after, uint64_t limit,
+                     bool *more, char last[64]) {
+    struct bnd_catalog_query q = {.kind = BND_CATALOG_QUERY_BUCKETS,
+                                  .number = limit,
+                                  .a = bnd_slice_str(prefix),
+                                  .b = bnd_slice_str(after)};
+    assert_int_equal(query(m, &q), 0);
+    struct bnd_reader r = bnd_reader(bnd_buf_slice(&m->reply));
+    *more = bnd_read_u8(&r) != 0;
+    uint32_t count = bnd_read_u32(&r);
+    for (uint32_t i = 0; i < count; i++) {
+        struct bnd_bucket_record record;
+        assert_int_equal(bnd_bucket_decode(bnd_read_bytes(&r), &record), 0);
+        memcpy(last, record.name.data, record.name.len);
+        last[record.name.len] = 0;
+    }
+    assert_true(bnd_reader_done(&r));
+    return count;
+}
+
+static void buckets_are_listed_in_pages(void **state) {
+    struct machine *m = *state;
+    char last[64];
+    bool more = false;
+    static const char *const names[] = {"aaa", "logs-1", "logs-2", "logs-3", "zzz"};
+    for (size_t i = 0; i < 5; i++) {
+        bucket_command(m, BND_CATALOG_BUCKET_CREATE, names[i], 0, 0, 0);
+    }
+    assert_int_equal(list(m, "logs-", "", 2, &more, last), 2);
+    assert_true(more);
+    assert_string_equal(last, "logs-2");
+    assert_int_equal(list(m, "logs-", "logs-2", 2, &more, last), 1);
+    assert_false(more);
+    assert_int_equal(list(m, "", "", 1000, &more, last), 5);
+    assert_false(more);
+    struct bnd_catalog_query zero = {.kind = BND_CATALOG_QUERY_BUCKETS};
+    assert_int_equal(query(m, &zero), BND_INVALID);
+}
+
+/* ---- the view
+ * ------------------------------------------------------------------------------------------- */
+
+static uint64_t revision(struct machine *m, uint64_t known, bool *whole) {
+    struct bnd_catalog_query q = {.kind = BND_CATALOG_QUERY_VIEW, .number = known};
+    assert_int_equal(query(m, &q), 0);
+    struct bnd_reader r = bnd_reader(bnd_buf_slice(&m->reply));
+    uint64_t number = bnd_read_u64(&r);
+    *whole = !bnd_reader_done(&r);
+    return number;
+}
+
+static void a_revoked_token_moves_the_revision(void **state) {
+    struct machine *m = *state;
+    struct bnd_buf record = {0};
+    char id[BND_TOKEN_ID_TEXT];
+    char token[BND_TOKEN_TEXT_LEN + 1];
+    bool whole = false;
+    struct bnd_catalog_query q = {.kind = BND_CATALOG_QUERY_VIEW};
+    assert_int_equal(query(m, &q), BND_NOTFOUND); /* before the cluster is set up */
+    init_cluster(m);
+    uint64_t before = revision(m, 0, &whole);
+    assert_true(whole);
+    assert_int_equal(revision(m, before, &whole), before);
+    assert_false(whole);
+    bnd_issue_token(bnd_sim_env(m->env), BND_PERM_ALL, bnd_slice_str("ci"), &record, id, token);
+    struct bnd_catalog_command put = {.op = BND_CATALOG_TOKEN_PUT, .a = bnd_buf_slice(&record)};
+    assert_int_equal(apply(m, &put), 0);
+    assert_int_equal(apply(m, &put), BND_EXISTS);
+    uint64_t with = revision(m, before, &whole);
+    assert_true(with > before && whole);
+    struct bnd_catalog_command drop = {.op = BND_CATALOG_TOKEN_DELETE, .a = bnd_slice_str(id)};
+    assert_int_equal(apply(m, &drop), 0);
+    assert_int_equal(apply(m, &drop), BND_NOTFOUND);
+    assert_true(revision(m, with, &whole) > with);
+    bnd_buf_free(&record);
+}
+
+static void bytes_that_are_no_command_change_nothing(void **state) {
+    struct machine *m = *state;
+    struct bnd_state_batch *batch = m->state->ops->batch_create(m->state);
+    struct bnd_fsm_apply context = {.index = 1, .slot = SLOT, .state = m->state, .batch = batch};
+    static const uint8_t bad[] = {0, 255, 3};
+    for (size_t i = 0; i < sizeof bad; i++) {
+        assert_int_equal(m->fsm.ops->apply(NULL, &context, bnd_slice(&bad[i], 1), &m->reply),
+                         BND_INVALID);
+    }
+    for (int op = BND_CATALOG_INIT; op < BND_CATALOG_OPS; op++) {
+        struct bnd_buf bytes = {0};
+        struct bnd_catalog_command command = {.op = (enum bnd_catalog_op)op};
+        bnd_catalog_command_encode(&bytes, &command);
+        assert_int_not_equal(m->fsm.ops->apply(NULL, &context, bnd_buf_slice(&bytes), &m->reply),
+                             0);
+        bnd_buf_free(&bytes);
+    }
+    m->state->ops->batch_destroy(batch);
+}
+
+/* ---- secrets
+ * -------------------------------------------------------------------------------------------- */
+
+static void a_sealed_secret_opens_only_unchanged_and_with_its_key(void **state) {
+    struct machine *m = *state;
+    struct bnd_buf sealed = {0};
+    struct bnd_buf plain = {0};
+    uint8_t key[BND_CLUSTER_KEY_LEN] = {42};
+    uint8_t other[BND_CLUSTER_KEY_LEN] = {43};
+    assert_int_equal(bnd_seal(bnd_sim_env(m->env), key, bnd_slice_str("secret"), &sealed), 0);
+    assert_int_equal(bnd_unseal(key, bnd_buf_slice(&sealed), &plain), 0);
+    assert_memory_equal(plain.data, "secret", 6);
+    assert_int_equal(bnd_unseal(other, bnd_buf_slice(&sealed), &plain), BND_CORRUPT);
+    for (size_t i = 0; i < sealed.len; i++) {
+        sealed.data[i] ^= 1;
+        assert_int_equal(bnd_unseal(key, bnd_buf_slice(&sealed), &plain), BND_CORRUPT);
+        sealed.data[i] ^= 1;
+    }
+    assert_int_equal(bnd_unseal(key, bnd_slice(sealed.data, 28), &plain), BND_CORRUPT);
+    bnd_buf_free(&sealed);
+    bnd_buf_free(&plain);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(a_join_token_belongs_to_the_first_key_that_redeems_it),
+        TEST(a_decommissioned_node_never_comes_back),
+        TEST(bucket_ids_are_never_reused),
+        TEST(only_the_newest_deletion_attempt_decides),
+        TEST(bucket_names_are_checked),
+        TEST(buckets_are_listed_in_pages),
+        TEST(a_revoked_token_moves_the_revision),
+        TEST(bytes_that_are_no_command_change_nothing),
+        TEST(a_sealed_secret_opens_only_unchanged_and_with_its_key),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
