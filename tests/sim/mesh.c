@@ -69,7 +69,8 @@ struct bnd_sim_net {
     struct endpoint *endpoints[BND_SIM_NET_NODES]; /* NULL: not attached */
     struct link links[BND_SIM_NET_NODES][BND_SIM_NET_NODES];
     struct connection connections[BND_SIM_NET_NODES][BND_SIM_NET_NODES];
-    bool (*passes)(void *data, uint64_t from, uint64_t to, struct bnd_slice message);
+    bool (*passes)(void *data, uint64_t from, uint64_t to,
+                                       enum bnd_mesh_kind kind, struct bnd_slice message);
     void *passes_data;
 };
 
@@ -222,7 +223,7 @@ static int op_send(struct bnd_mesh *mesh, uint64_t to_id, enum bnd_mesh_lane lan
     net->stats.sent++;
     bool lost = bnd_sim_rng_chance(&net->rng, net->config.loss_per_mille) || link->cut ||
                 net->endpoints[to] == NULL ||
-                (net->passes != NULL && !net->passes(net->passes_data, net->ids[from->place], to_id,
+                (net->passes != NULL && !net->passes(net->passes_data, net->ids[from->place], to_id, kind,
                                                      bnd_slice(message->data, message->len)));
     if (lost) {
         drop_message(&message->event);
@@ -517,7 +518,8 @@ void bnd_sim_net_heal(struct bnd_sim_net *net) {
 }
 
 void bnd_sim_net_filter(struct bnd_sim_net *net,
-                        bool (*passes)(void *data, uint64_t from, uint64_t to, struct bnd_slice message),
+                        bool (*passes)(void *data, uint64_t from, uint64_t to,
+                                       enum bnd_mesh_kind kind, struct bnd_slice message),
                         void *data) {
     net->passes = passes;
     net->passes_data = data;

@@ -49,7 +49,8 @@ void bnd_sim_net_heal(struct bnd_sim_net *net); /* all cuts */
 
 /* Sees every message at its sending and may drop it: for tests that aim. NULL: none. */
 void bnd_sim_net_filter(struct bnd_sim_net *net,
-                        bool (*passes)(void *data, uint64_t from, uint64_t to, struct bnd_slice message),
+                        bool (*passes)(void *data, uint64_t from, uint64_t to,
+                                       enum bnd_mesh_kind kind, struct bnd_slice message),
                         void *data);
 
 struct bnd_sim_net_stats {

@@ -1,0 +1,326 @@
+/* Invariants: (1) a node has an env, and what hangs on it, exactly while its life is not DOWN; (2) a life that ends
+ * other than by a clean close is ended between events of the world, never from inside its own callbacks. */
+#include "tests/sim/cluster.h"
+
+#include "base/assert.h"
+#include "tests/sim/memory.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define JOURNAL_DIR "/journal"
+#define SECOND (1000 * BND_MS)
+
+/* ---- what hosts ask and tell ------------------------------------------------------------------------ */
+
+static void on_applied(void *owner, const struct kv_applied *applied) {
+    struct bnd_sim_replica *replica = owner;
+    struct bnd_sim_cluster *cluster = replica->node->cluster;
+    struct bnd_sim_applied told = {.index = applied->index,
+                                   .position = applied->position,
+                                   .term = applied->term,
+                                   .command = applied->command,
+                                   .status = applied->status,
+                                   .hash = applied->hash};
+    bnd_sim_trace(cluster->world, "appl", replica->node->id << 32 | replica->gid, applied->index,
+                  applied->command);
+    bnd_sim_ledger_applied(&cluster->groups[replica->gid - 1].ledger, replica->node->id, &told);
+}
+
+static int on_fsm_make(void *owner, uint64_t gid, struct bnd_fsm *out, struct bnd_error *err) {
+    struct bnd_sim_node *node = owner;
+    struct bnd_sim_replica *replica = &node->replicas[gid - 1];
+    if (kv_fsm_make(&replica->observer, out) != 0) {
+        return BND_FAIL(err, NOMEM, "no memory for a state machine");
+    }
+    replica->fsm = *out;
+    return 0;
+}
+
+static bool wanted_in(const struct bnd_sim_group *group, uint64_t node) {
+    for (size_t i = 0; i < group->want_count; i++) {
+        if (group->want[i].node == node) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool on_group_wanted(void *owner, uint64_t gid, uint64_t from) {
+    struct bnd_sim_node *node = owner;
+    return gid >= 1 && gid <= node->cluster->groups_count &&
+           wanted_in(&node->cluster->groups[gid - 1], node->id);
+}
+
+static void on_group_changed(void *owner, uint64_t gid) {
+    struct bnd_sim_node *node = owner;
+    bnd_sim_trace(node->cluster->world, "chan", node->id, gid, (struct bnd_slice){0});
+}
+
+static void on_fatal(void *owner, const struct bnd_error *why) {
+    struct bnd_sim_node *node = owner;
+    struct bnd_sim_cluster *cluster = node->cluster;
+    node->fatal = true;
+    node->fatal_why = *why;
+    bnd_sim_env_halt(node->env);
+    bnd_sim_world_at(cluster->world, &node->reaper, BND_MS);
+    cluster->counts.fatals++;
+    if (cluster->verbose) {
+        (void)fprintf(stderr, "node %" PRIu64 " stops itself: %s\n", node->id, why->message);
+    }
+    /* Rolling a configuration back is not handled in memory (B9, G4): a stop is the answer to it. */
+    if (!node->disk_failed && why->code != BND_UNSUPPORTED) {
+        bnd_sim_violation(&cluster->check, "node %" PRIu64 " stops itself: %s", node->id, why->message);
+    }
+}
+
+static void on_pass(struct bnd_hook *hook) {
+    bnd_sim_watch_pass(hook->data);
+}
+
+/* ---- lives ------------------------------------------------------------------------------------------ */
+
+static void forget_life(struct bnd_sim_node *node) {
+    struct bnd_sim_cluster *cluster = node->cluster;
+    bnd_sim_world_cancel(cluster->world, &node->reaper);
+    node->life = BND_SIM_DOWN;
+    node->host = NULL;
+    node->env = NULL;
+    node->acks_count = 0;
+    node->disk_failed = false;
+    node->fatal = false;
+    bnd_sim_disk_heal(node->disk);
+    for (size_t g = 0; g < BND_SIM_GROUPS_MAX; g++) {
+        node->replicas[g].seen.valid = false;
+    }
+    if (cluster->died != NULL) {
+        cluster->died(cluster->died_data, node);
+    }
+}
+
+void bnd_sim_node_crash(struct bnd_sim_node *node, enum bnd_sim_crash kind) {
+    if (node->life == BND_SIM_DOWN) {
+        return;
+    }
+    node->cluster->counts.crashes++;
+    bnd_sim_env_crash(node->env, kind);
+    forget_life(node);
+}
+
+static void on_closed(void *data) {
+    struct bnd_sim_node *node = data;
+    node->life = BND_SIM_CLOSED;
+    bnd_sim_world_at(node->cluster->world, &node->reaper, 0);
+}
+
+void bnd_sim_node_stop(struct bnd_sim_node *node) {
+    if (node->life != BND_SIM_UP || node->fatal) {
+        return;
+    }
+    node->life = BND_SIM_CLOSING;
+    bnd_sim_env_enter(node->env);
+    bnd_raft_host_close(node->host, on_closed, node);
+    bnd_sim_env_leave(node->env);
+}
+
+static void on_reap(struct bnd_timer *timer) {
+    struct bnd_sim_node *node = timer->data;
+    if (node->fatal) {
+        bnd_sim_node_crash(node, BND_SIM_KILL);
+    } else if (node->life == BND_SIM_CLOSED) {
+        bnd_sim_env_enter(node->env);
+        bnd_sim_env(node->env)->ops->hook_remove(bnd_sim_env(node->env), &node->hook);
+        bnd_rpc_destroy(node->rpc);
+        bnd_sim_net_detach(node->mesh);
+        node->state->ops->close(node->state);
+        bnd_sim_env_leave(node->env);
+        bnd_sim_env_stop(node->env);
+        forget_life(node);
+    }
+}
+
+void bnd_sim_node_start(struct bnd_sim_node *node) {
+    struct bnd_sim_cluster *cluster = node->cluster;
+    BND_ASSERT(node->life == BND_SIM_DOWN);
+    node->lives++;
+    node->env = bnd_sim_env_create(cluster->world, node->disk, &node->clock, node->id);
+    bnd_sim_env_log(node->env, cluster->verbose ? BND_LOG_DEBUG : BND_LOG_ERROR + 1);
+    bnd_sim_env_enter(node->env);
+    struct bnd_env *env = bnd_sim_env(node->env);
+    node->mesh = bnd_sim_net_attach(cluster->net, node->env);
+    BND_ASSERT(bnd_rpc_create(env, node->mesh, 0, &node->rpc) == 0);
+    node->state = bnd_sim_store_open(node->store, node->env);
+    struct bnd_raft_host_config config = cluster->config;
+    config.env = env;
+    config.mesh = node->mesh;
+    config.rpc = node->rpc;
+    config.state = node->state;
+    config.journal_dir = JOURNAL_DIR;
+    config.cluster_id = 1;
+    config.node_id = node->id;
+    config.guards = cluster->guards;
+    config.owner = node;
+    config.fsm_make = on_fsm_make;
+    config.group_wanted = on_group_wanted;
+    config.group_changed = on_group_changed;
+    config.fatal = on_fatal;
+    struct bnd_error err = {0};
+    int rv = bnd_raft_host_create(&config, &node->host, &err);
+    node->life = BND_SIM_UP;
+    if (rv == 0) {
+        node->hook = (struct bnd_hook){.cb = on_pass, .data = node};
+        env->ops->hook_add(env, &node->hook);
+    }
+    bnd_sim_env_leave(node->env);
+    if (rv != 0) {
+        bnd_sim_violation(&cluster->check, "node %" PRIu64 " does not start: %s", node->id, err.message);
+        bnd_sim_node_crash(node, BND_SIM_KILL);
+    }
+}
+
+/* ---- groups ----------------------------------------------------------------------------------------- */
+
+static bool has_exactly(const struct bnd_sim_group *group, const struct bnd_raft_group_status *status) {
+    for (size_t i = 0; i < status->members_count; i++) {
+        if (status->members[i].role != BND_RAFT_VOTER || !wanted_in(group, status->members[i].node)) {
+            return false;
+        }
+    }
+    return status->members_count == group->want_count;
+}
+
+bool bnd_sim_cluster_settled(struct bnd_sim_cluster *cluster, size_t g) {
+    const struct bnd_sim_group *group = &cluster->groups[g];
+    struct bnd_raft_group_status first = {0};
+    bool ready = false;
+    for (size_t i = 0; i < group->want_count; i++) {
+        const struct bnd_sim_node *node = &cluster->nodes[group->want[i].node - 1];
+        struct bnd_raft_group_status status;
+        if (node->life != BND_SIM_UP || node->fatal ||
+            bnd_raft_group_status(node->host, group->gid, &status) != 0) {
+            return false;
+        }
+        if (i == 0) {
+            first = status;
+        }
+        if (!has_exactly(group, &status) || status.term != first.term ||
+            status.last_index != first.last_index || status.applied != status.last_index) {
+            return false;
+        }
+        ready = ready || status.ready;
+    }
+    return ready;
+}
+
+void bnd_sim_cluster_compare(struct bnd_sim_cluster *cluster, size_t g) {
+    const struct bnd_sim_group *group = &cluster->groups[g];
+    uint64_t first = 0;
+    for (size_t i = 0; i < group->want_count; i++) {
+        const struct bnd_sim_node *node = &cluster->nodes[group->want[i].node - 1];
+        struct bnd_raft_group_status status;
+        BND_ASSERT(bnd_raft_group_status(node->host, group->gid, &status) == 0);
+        uint8_t from[4];
+        uint8_t to[4];
+        bnd_put_be32(from, status.slot);
+        bnd_put_be32(to, status.slot + 1);
+        uint64_t hash = bnd_sim_store_hash(node->store, false, bnd_slice(from, 4), bnd_slice(to, 4), 4);
+        if (i == 0) {
+            first = hash;
+        } else if (hash != first) {
+            bnd_sim_violation(&cluster->check,
+                              "group %" PRIu64 ": the settled states of nodes %" PRIu64 " and %" PRIu64
+                              " differ",
+                              group->gid, group->want[0].node, node->id);
+        }
+    }
+}
+
+static void on_bootstrapped(void *data, int status) {
+    BND_ASSERT(status == 0);
+    (*(size_t *)data)--;
+}
+
+static bool none_left(void *data) {
+    return *(const size_t *)data == 0;
+}
+
+static void bootstrap(struct bnd_sim_cluster *cluster, size_t nodes) {
+    size_t left = nodes * cluster->groups_count;
+    for (size_t g = 0; g < cluster->groups_count; g++) {
+        struct bnd_sim_group *group = &cluster->groups[g];
+        for (size_t n = 0; n < nodes; n++) {
+            group->want[n] = (struct bnd_raft_member){.node = n + 1, .role = BND_RAFT_VOTER};
+        }
+        group->want_count = nodes;
+        for (size_t n = 0; n < nodes; n++) {
+            struct bnd_sim_node *node = &cluster->nodes[n];
+            bnd_sim_env_enter(node->env);
+            BND_ASSERT(bnd_raft_group_bootstrap(node->host, group->gid, group->want, nodes,
+                                                on_bootstrapped, &left) == 0);
+            bnd_sim_env_leave(node->env);
+        }
+    }
+    BND_ASSERT(bnd_sim_run_until_true(cluster->world, none_left, &left, 60 * SECOND));
+}
+
+/* ---- the whole -------------------------------------------------------------------------------------- */
+
+static void node_make(struct bnd_sim_cluster *cluster, size_t n) {
+    struct bnd_sim_node *node = &cluster->nodes[n];
+    node->cluster = cluster;
+    node->id = n + 1;
+    node->disk = bnd_sim_disk_create(cluster->world, node->id, 0);
+    node->store = bnd_sim_store_create(cluster->world, node->id);
+    node->reaper = (struct bnd_timer){.cb = on_reap, .data = node};
+    for (size_t g = 0; g < BND_SIM_GROUPS_MAX; g++) {
+        struct bnd_sim_replica *replica = &node->replicas[g];
+        replica->node = node;
+        replica->gid = g + 1;
+        replica->observer = (struct kv_observer){.owner = replica, .applied = on_applied};
+    }
+}
+
+struct bnd_sim_cluster *bnd_sim_cluster_create(const struct bnd_sim_cluster_config *config) {
+    BND_ASSERT(config->nodes <= BND_SIM_NODES_MAX && config->groups <= BND_SIM_GROUPS_MAX);
+    struct bnd_sim_cluster *cluster = bnd_sim_zalloc(sizeof *cluster);
+    cluster->world = bnd_sim_world_create(config->seed);
+    cluster->net = bnd_sim_net_create(cluster->world, NULL);
+    cluster->config = config->host;
+    cluster->guards = config->guards;
+    cluster->verbose = config->verbose;
+    cluster->groups_count = config->groups;
+    bnd_sim_rng_init(&cluster->rng, config->seed, "faults", 0);
+    bnd_sim_net_filter(cluster->net, bnd_sim_watch_message, cluster);
+    for (size_t g = 0; g < config->groups; g++) {
+        cluster->groups[g].gid = g + 1;
+        bnd_sim_ledger_init(&cluster->groups[g].ledger, g + 1, &cluster->check);
+    }
+    for (size_t n = 0; n < BND_SIM_NODES_MAX; n++) {
+        node_make(cluster, n);
+    }
+    for (size_t n = 0; n < config->nodes; n++) {
+        cluster->nodes[n].exists = true;
+        bnd_sim_node_start(&cluster->nodes[n]);
+    }
+    bootstrap(cluster, config->nodes);
+    return cluster;
+}
+
+void bnd_sim_cluster_destroy(struct bnd_sim_cluster *cluster) {
+    if (cluster == NULL) {
+        return;
+    }
+    for (size_t n = 0; n < BND_SIM_NODES_MAX; n++) {
+        bnd_sim_node_crash(&cluster->nodes[n], BND_SIM_KILL);
+        bnd_sim_store_destroy(cluster->nodes[n].store);
+        bnd_sim_disk_destroy(cluster->nodes[n].disk);
+    }
+    for (size_t g = 0; g < cluster->groups_count; g++) {
+        bnd_sim_ledger_free(&cluster->groups[g].ledger);
+        bnd_sim_history_free(&cluster->groups[g].history);
+        bnd_sim_free(cluster->groups[g].votes);
+    }
+    bnd_sim_net_destroy(cluster->net);
+    bnd_sim_world_destroy(cluster->world);
+    bnd_sim_free(cluster);
+}

@@ -1,0 +1,172 @@
+#include "tests/sim/faults.h"
+
+#include "tests/sim/memory.h"
+
+#include <stdio.h>
+
+#define INTERVAL_NS_MIN (50 * BND_MS)
+#define INTERVAL_NS_MAX (1200 * BND_MS)
+#define HEAL_CHECK_NS (200 * BND_MS)
+
+struct bnd_sim_faults {
+    struct bnd_sim_cluster *cluster;
+    struct bnd_timer timer;
+    bool healed;
+};
+
+static struct bnd_sim_node *draw_node(struct bnd_sim_cluster *cluster) {
+    struct bnd_sim_node *node = NULL;
+    do {
+        node = &cluster->nodes[bnd_sim_rng_below(&cluster->rng, BND_SIM_NODES_MAX)];
+    } while (!node->exists);
+    return node;
+}
+
+static void restart_some(struct bnd_sim_cluster *cluster, unsigned per_mille) {
+    for (size_t n = 0; n < BND_SIM_NODES_MAX; n++) {
+        struct bnd_sim_node *node = &cluster->nodes[n];
+        if (node->exists && node->life == BND_SIM_DOWN && bnd_sim_rng_chance(&cluster->rng, per_mille)) {
+            bnd_sim_node_start(node);
+        }
+    }
+}
+
+static void cut_links(struct bnd_sim_cluster *cluster) {
+    struct bnd_sim_rng *rng = &cluster->rng;
+    bool noticed = bnd_sim_rng_chance(rng, 500);
+    bnd_sim_net_heal(cluster->net);
+    uint64_t a = draw_node(cluster)->id;
+    uint64_t b = draw_node(cluster)->id;
+    if (bnd_sim_rng_chance(rng, 600)) {
+        bnd_sim_net_isolate(cluster->net, a, noticed);
+    } else if (a != b) {
+        bnd_sim_net_cut(cluster->net, a, b, true, noticed);
+        if (bnd_sim_rng_chance(rng, 500)) {
+            bnd_sim_net_cut(cluster->net, b, a, true, noticed);
+        }
+    }
+}
+
+static void crash_some(struct bnd_sim_cluster *cluster) {
+    struct bnd_sim_rng *rng = &cluster->rng;
+    enum bnd_sim_crash kind = bnd_sim_rng_chance(rng, 600) ? BND_SIM_POWER : BND_SIM_KILL;
+    if (bnd_sim_rng_chance(rng, 100)) { /* the whole site */
+        for (size_t n = 0; n < BND_SIM_NODES_MAX; n++) {
+            bnd_sim_node_crash(&cluster->nodes[n], BND_SIM_POWER);
+        }
+        return;
+    }
+    struct bnd_sim_node *node = draw_node(cluster);
+    if (bnd_sim_rng_chance(rng, 150)) {
+        bnd_sim_node_stop(node);
+    } else {
+        bnd_sim_node_crash(node, kind);
+    }
+}
+
+static void jump_clock(struct bnd_sim_cluster *cluster) {
+    struct bnd_sim_rng *rng = &cluster->rng;
+    struct bnd_sim_node *node = draw_node(cluster);
+    uint64_t most_ms = bnd_sim_rng_chance(rng, 200) ? 5000 : 700;
+    node->clock.offset_ms = (int64_t)bnd_sim_rng_below(rng, 2 * most_ms) - (int64_t)most_ms;
+    node->clock.drift_ppm = (int64_t)bnd_sim_rng_below(rng, 400) - 200;
+}
+
+static void hurt_disk(struct bnd_sim_cluster *cluster) {
+    struct bnd_sim_rng *rng = &cluster->rng;
+    struct bnd_sim_node *node = draw_node(cluster);
+    switch (bnd_sim_rng_below(rng, 5)) {
+    case 0:
+        node->disk_failed = node->life == BND_SIM_UP;
+        if (node->disk_failed) {
+            bnd_sim_disk_fail(node->disk, 1 + bnd_sim_rng_below(rng, 20), BND_IO, true);
+        }
+        break;
+    case 1: /* longer than a hung journal write may take: the node stops itself */
+        node->disk_failed = node->life == BND_SIM_UP;
+        bnd_sim_disk_stall(node->disk, node->disk_failed ? 4000 * BND_MS : 0);
+        break;
+    case 2:
+        bnd_sim_store_stall(node->store, bnd_sim_rng_below(rng, 500 * BND_MS));
+        break;
+    default:
+        bnd_sim_disk_stall(node->disk, bnd_sim_rng_below(rng, 800 * BND_MS));
+        break;
+    }
+}
+
+static void fault(struct bnd_sim_cluster *cluster) {
+    struct bnd_sim_rng *rng = &cluster->rng;
+    struct bnd_sim_node *node = draw_node(cluster);
+    switch (bnd_sim_rng_below(rng, 12)) {
+    case 0:
+    case 1:
+    case 2:
+        bnd_sim_net_heal(cluster->net);
+        break;
+    case 3:
+    case 4:
+    case 5:
+        cut_links(cluster);
+        break;
+    case 6:
+    case 7:
+    case 8:
+        crash_some(cluster);
+        break;
+    case 9:
+        jump_clock(cluster);
+        break;
+    case 10:
+        hurt_disk(cluster);
+        break;
+    default:
+        if (node->life == BND_SIM_UP) {
+            bnd_sim_env_pause(node->env, bnd_sim_rng_below(rng, 2000 * BND_MS));
+        }
+        break;
+    }
+}
+
+static void on_timer(struct bnd_timer *timer) {
+    struct bnd_sim_faults *faults = timer->data;
+    struct bnd_sim_cluster *cluster = faults->cluster;
+    if (faults->healed) {
+        restart_some(cluster, 1000); /* a stop under way may end only now */
+        bnd_sim_world_at(cluster->world, timer, HEAL_CHECK_NS);
+        return;
+    }
+    fault(cluster);
+    restart_some(cluster, 500);
+    bnd_sim_world_at(cluster->world, timer,
+                     bnd_sim_rng_range(&cluster->rng, INTERVAL_NS_MIN, INTERVAL_NS_MAX));
+}
+
+struct bnd_sim_faults *bnd_sim_faults_start(struct bnd_sim_cluster *cluster) {
+    struct bnd_sim_faults *faults = bnd_sim_zalloc(sizeof *faults);
+    faults->cluster = cluster;
+    faults->timer = (struct bnd_timer){.cb = on_timer, .data = faults};
+    bnd_sim_world_at(cluster->world, &faults->timer, INTERVAL_NS_MAX);
+    return faults;
+}
+
+void bnd_sim_faults_heal(struct bnd_sim_faults *faults) {
+    struct bnd_sim_cluster *cluster = faults->cluster;
+    faults->healed = true;
+    bnd_sim_net_heal(cluster->net);
+    for (size_t n = 0; n < BND_SIM_NODES_MAX; n++) {
+        struct bnd_sim_node *node = &cluster->nodes[n];
+        node->clock = (struct bnd_sim_clock){0};
+        bnd_sim_disk_heal(node->disk);
+        bnd_sim_store_stall(node->store, 0);
+    }
+    restart_some(cluster, 1000);
+    bnd_sim_world_at(cluster->world, &faults->timer, HEAL_CHECK_NS);
+}
+
+void bnd_sim_faults_destroy(struct bnd_sim_faults *faults) {
+    if (faults != NULL) {
+        bnd_sim_world_cancel(faults->cluster->world, &faults->timer);
+        bnd_sim_free(faults);
+    }
+}

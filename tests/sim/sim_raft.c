@@ -1,0 +1,308 @@
+/* Whole clusters of real Raft hosts under faults, one seed after the other (tests/sim/README.md).
+ *
+ *   sim_raft --seed A --count N [--guards-off G1,G2,...] [--check-determinism] [--verbose]
+ *
+ * Each seed runs in a process of its own, so that one that aborts is a failing seed and not the end. Exit 1 on any
+ * violation, or if the batch did too little to count. */
+#include "raft/core.h"
+#include "tests/sim/clients.h"
+#include "tests/sim/faults.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SECOND (1000 * BND_MS)
+#define FAULTS_NS (15 * SECOND)
+#define SETTLE_NS (60 * SECOND)
+
+/* A seed counts only with so much done. */
+#define COMMITS_MIN 40
+#define ELECTIONS_MIN 2
+
+struct options {
+    uint64_t seed;
+    uint64_t count;
+    uint32_t guards;
+    const char *guards_off;
+    bool verbose;
+    bool determinism;
+};
+
+struct result {
+    struct bnd_sim_check check;
+    struct bnd_sim_counts counts;
+    uint64_t commits;
+    uint64_t answered;
+    uint64_t events;
+    uint64_t trace;
+    bool thin; /* did too little to count */
+};
+
+struct totals {
+    struct bnd_sim_counts counts;
+    uint64_t commits, answered, events, failed, thin;
+};
+
+/* ---- one seed --------------------------------------------------------------------------------------- */
+
+static void draw_config(const struct options *options, uint64_t seed, struct bnd_sim_cluster_config *out) {
+    struct bnd_sim_rng rng;
+    bnd_sim_rng_init(&rng, seed, "config", 0);
+    *out = (struct bnd_sim_cluster_config){
+        .seed = seed, .guards = options->guards, .verbose = options->verbose};
+    out->nodes = bnd_sim_rng_chance(&rng, 800) ? 3 : (bnd_sim_rng_chance(&rng, 700) ? 5 : 1);
+    out->groups = 1 + bnd_sim_rng_below(&rng, BND_SIM_GROUPS_MAX);
+    out->host.heartbeat_ms = 50;
+    out->host.election_ms = 300;
+    out->host.journal_segment_bytes = 256u << 10;
+    out->host.entry_bytes_max = bnd_sim_rng_chance(&rng, 500) ? 256 : 4096;
+    out->host.dedupe_entries_max = 1024;
+}
+
+struct settling {
+    struct bnd_sim_cluster *cluster;
+    size_t group;
+};
+
+static bool is_settled(void *data) {
+    const struct settling *settling = data;
+    return bnd_sim_cluster_settled(settling->cluster, settling->group);
+}
+
+struct progress {
+    struct bnd_sim_clients *clients;
+    size_t group;
+};
+
+static bool has_answered(void *data) {
+    const struct progress *progress = data;
+    return bnd_sim_clients_answered(progress->clients, progress->group) > 0;
+}
+
+/* After healing each group serves clients again; and once they stop, all replicas become equal. */
+static void check_end(struct bnd_sim_cluster *cluster, struct bnd_sim_clients *clients,
+                      struct result *result) {
+    for (size_t g = 0; g < cluster->groups_count; g++) {
+        struct progress progress = {.clients = clients, .group = g};
+        result->answered += bnd_sim_clients_answered(clients, g);
+        if (!bnd_sim_run_until_true(cluster->world, has_answered, &progress, SETTLE_NS)) {
+            bnd_sim_violation(&cluster->check, "group %zu: no progress after healing", g + 1);
+        }
+    }
+    bnd_sim_clients_stop(clients);
+    bnd_sim_run_for(cluster->world, 8 * SECOND); /* operations under way end */
+    for (size_t g = 0; g < cluster->groups_count; g++) {
+        struct settling settling = {.cluster = cluster, .group = g};
+        if (bnd_sim_run_until_true(cluster->world, is_settled, &settling, SETTLE_NS)) {
+            bnd_sim_cluster_compare(cluster, g);
+        } else {
+            bnd_sim_violation(&cluster->check, "group %zu: its replicas do not settle", g + 1);
+        }
+        bnd_sim_history_check(&cluster->groups[g].history, &cluster->groups[g].ledger, &cluster->check);
+        result->commits += cluster->groups[g].ledger.count;
+    }
+}
+
+static void run_seed(const struct options *options, uint64_t seed, struct result *result) {
+    struct bnd_sim_cluster_config config;
+    draw_config(options, seed, &config);
+    *result = (struct result){0};
+    struct bnd_sim_cluster *cluster = bnd_sim_cluster_create(&config);
+    struct bnd_sim_clients *clients = bnd_sim_clients_create(cluster, 4, 60 * BND_MS);
+    struct bnd_sim_faults *faults = bnd_sim_faults_start(cluster);
+    bnd_sim_run_for(cluster->world, FAULTS_NS);
+    bnd_sim_faults_heal(faults);
+    check_end(cluster, clients, result);
+    result->events = bnd_sim_world_events(cluster->world);
+    result->trace = bnd_sim_trace_hash(cluster->world);
+    result->check = cluster->check;
+    result->counts = cluster->counts;
+    result->thin = result->commits < COMMITS_MIN || result->counts.elections < ELECTIONS_MIN;
+    bnd_sim_faults_destroy(faults);
+    for (size_t n = 0; n < BND_SIM_NODES_MAX; n++) {
+        bnd_sim_node_crash(&cluster->nodes[n], BND_SIM_KILL);
+    }
+    bnd_sim_clients_destroy(clients);
+    bnd_sim_cluster_destroy(cluster);
+}
+
+/* ---- many seeds ------------------------------------------------------------------------------------- */
+
+static void child(const struct options *options, uint64_t seed, int out) {
+    struct result result;
+    struct bnd_error err = {0};
+    if (bnd_core_library_init(&err) != 0) {
+        (void)fprintf(stderr, "%s\n", err.message);
+        _exit(2);
+    }
+    run_seed(options, seed, &result);
+    if (options->determinism) {
+        struct result again;
+        run_seed(options, seed, &again);
+        if (again.trace != result.trace) {
+            bnd_sim_violation(&result.check, "the same seed gives two traces: %016" PRIx64 " and %016" PRIx64,
+                              result.trace, again.trace);
+        }
+    }
+    ssize_t wrote = write(out, &result, sizeof result);
+    _exit(wrote == (ssize_t)sizeof result ? 0 : 2);
+}
+
+static void fork_seed(const struct options *options, uint64_t seed, struct result *result) {
+    int ends[2];
+    if (pipe(ends) != 0) {
+        perror("pipe");
+        exit(2);
+    }
+    (void)fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)close(ends[0]);
+        child(options, seed, ends[1]);
+    }
+    (void)close(ends[1]);
+    *result = (struct result){0};
+    ssize_t got = read(ends[0], result, sizeof *result);
+    (void)close(ends[0]);
+    int status = 0;
+    (void)waitpid(pid, &status, 0);
+    if (got != (ssize_t)sizeof *result) {
+        *result = (struct result){0};
+        bnd_sim_violation(&result->check, "the process died (%s %d)",
+                          WIFSIGNALED(status) ? "signal" : "status",
+                          WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    }
+}
+
+static void report(const struct options *options, uint64_t seed, const struct result *result) {
+    if (result->check.violations > 0) {
+        (void)printf("seed %" PRIu64 ": %u violations: %s\n    replay: sim_raft --seed %" PRIu64
+                     " --count 1%s%s --verbose\n",
+                     seed, result->check.violations, result->check.first, seed,
+                     options->guards_off == NULL ? "" : " --guards-off ",
+                     options->guards_off == NULL ? "" : options->guards_off);
+    }
+}
+
+static void add_up(struct totals *totals, const struct result *result) {
+    totals->commits += result->commits;
+    totals->answered += result->answered;
+    totals->events += result->events;
+    totals->failed += result->check.violations > 0 ? 1u : 0u;
+    totals->thin += result->thin ? 1u : 0u;
+    totals->counts.elections += result->counts.elections;
+    totals->counts.truncations += result->counts.truncations;
+    totals->counts.installs += result->counts.installs;
+    totals->counts.joins += result->counts.joins;
+    totals->counts.removals += result->counts.removals;
+    totals->counts.crashes += result->counts.crashes;
+    totals->counts.fatals += result->counts.fatals;
+}
+
+static uint64_t children_cpu_us(void) {
+    struct rusage usage;
+    (void)getrusage(RUSAGE_CHILDREN, &usage);
+    return (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000u +
+           (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
+
+static int run_batch(const struct options *options) {
+    struct totals totals = {0};
+    for (uint64_t seed = options->seed; seed < options->seed + options->count; seed++) {
+        struct result result;
+        fork_seed(options, seed, &result);
+        report(options, seed, &result);
+        add_up(&totals, &result);
+    }
+    (void)printf("seeds %" PRIu64 "..%" PRIu64 ": failed %" PRIu64 ", thin %" PRIu64 "; commits %" PRIu64
+                 " elections %" PRIu64 " truncations %" PRIu64 " crashes %" PRIu64 " stops %" PRIu64
+                 " events %" PRIu64 "; %" PRIu64 " CPU-ms per seed\n",
+                 options->seed, options->seed + options->count - 1, totals.failed, totals.thin,
+                 totals.commits, totals.counts.elections, totals.counts.truncations,
+                 totals.counts.crashes, totals.counts.fatals, totals.events,
+                 children_cpu_us() / 1000 / options->count);
+    bool enough = options->count < 20 || totals.counts.truncations >= options->count / 4;
+    if (!enough) {
+        (void)printf("the batch did too little: truncations\n");
+    }
+    return totals.failed > 0 || !enough || totals.thin > options->count / 20 ? 1 : 0;
+}
+
+/* ---- arguments -------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    enum bnd_guard guard;
+} guard_names[] = {
+    {"G1", BND_GUARD_BARRIER},     {"G2", BND_GUARD_ACK},        {"G3", BND_GUARD_ELECTION},
+    {"G4", BND_GUARD_CONFIGURATION}, {"G5", BND_GUARD_SEND},     {"G6", BND_GUARD_STORAGE},
+    {"G7", BND_GUARD_MEMBERSHIP},  {"G8", BND_GUARD_SOLE_VOTER}, {"B9", BND_GUARD_CONFLICT},
+    {"B12", BND_GUARD_VOTE},       {"B3b", BND_GUARD_ADDRESS},
+};
+
+static bool switch_off(struct options *options, const char *list) {
+    size_t len = 0;
+    for (const char *at = list; *at != 0; at += len + (at[len] == ',' ? 1 : 0)) {
+        len = strcspn(at, ",");
+        bool found = false;
+        for (size_t i = 0; i < sizeof guard_names / sizeof guard_names[0]; i++) {
+            if (strlen(guard_names[i].name) == len && strncmp(guard_names[i].name, at, len) == 0) {
+                options->guards &= ~(uint32_t)guard_names[i].guard;
+                found = true;
+            }
+        }
+        if (strncmp(at, "all", len) == 0 && len == 3) {
+            options->guards = 0;
+            found = true;
+        }
+        if (!found) {
+            return false;
+        }
+    }
+    options->guards_off = list;
+    return true;
+}
+
+static bool parse_number(const char *text, uint64_t *out) {
+    char *end = NULL;
+    errno = 0;
+    *out = strtoull(text, &end, 10);
+    return errno == 0 && *text != 0 && *end == 0;
+}
+
+static bool parse(int argc, char **argv, struct options *options) {
+    *options = (struct options){.seed = 1, .count = 100, .guards = BND_RAFT_GUARDS_ALL};
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
+        if (strcmp(argv[i], "--verbose") == 0) {
+            options->verbose = true;
+        } else if (strcmp(argv[i], "--check-determinism") == 0) {
+            options->determinism = true;
+        } else if (strcmp(argv[i], "--seed") == 0 && parse_number(value, &options->seed)) {
+            i++;
+        } else if (strcmp(argv[i], "--count") == 0 && parse_number(value, &options->count)) {
+            i++;
+        } else if (strcmp(argv[i], "--guards-off") == 0 && switch_off(options, value)) {
+            i++;
+        } else {
+            return false;
+        }
+    }
+    return options->count > 0;
+}
+
+int main(int argc, char **argv) {
+    struct options options;
+    if (!parse(argc, argv, &options)) {
+        (void)fprintf(stderr, "usage: sim_raft [--seed A] [--count N] [--guards-off G1,G2,...|all] "
+                              "[--check-determinism] [--verbose]\n");
+        return 2;
+    }
+    return run_batch(&options);
+}
