@@ -134,12 +134,11 @@ struct bnd_http_write {
     /* 0: the kernel (or a buffer of at most 64 KiB) has it. BND_CLOSED: the connection is gone. */
     void (*cb)(struct bnd_http_write *write, int status);
     void *data;
-    struct bnd_slice priv_bytes; /* private from here on */
-    struct bnd_link priv_link;
+    struct bnd_link priv_link; /* private from here on */
+    struct bnd_slice priv_bytes;
     size_t priv_sent;
-    uint32_t priv_frame_len;
-    bool priv_last;
-    char priv_frame[24];
+    uint8_t priv_frame_len;
+    char priv_frame[23];
 };
 
 /* Sends a piece of a begun response; bytes and struct are borrowed until the callback, which comes
