@@ -2,7 +2,7 @@
  *
  * Invariants: (1) only the last chunk of a request has room, and chunks are as large as what is
  * still expected, up to BND_HTTP_CHUNK_BYTES; (2) window_used counts the memory of all chunks, lent
- * ones included; when it reaches the window and the last chunk is full, the connection is not read.
+ * ones included; when it reaches the window and a whole chunk waits, the connection is not read.
  *
  * Failure modes: bad framing, a client that stalls or ends early and a lack of memory cut the
  * connection; the read under way is answered with the reason. */
@@ -24,9 +24,15 @@ static size_t window_of(const struct http_request *r) {
                : server->limits.body_window_bytes;
 }
 
+/* True if the reader's next piece is still growing: one that waits for bytes_min must get them, even
+ * if what it holds fills the window. */
+static bool only_one_growing(const struct http_request *r) {
+    return last_has_room(r) && r->chunks.next == r->chunks.prev;
+}
+
 bool http_body_wants(const struct http_conn *conn) {
     const struct http_request *r = conn->rx_request;
-    return r == NULL || r->window_used < window_of(r) || last_has_room(r);
+    return r == NULL || r->window_used < window_of(r) || only_one_growing(r);
 }
 
 static struct http_chunk *chunk_create(struct http_request *r, uint64_t expected) {
