@@ -25,7 +25,7 @@
  *  BND_UNAVAILABLE  no leader, or overload, for as long as the call may wait: not executed
  *  BND_UNKNOWN      a write whose outcome could not be learnt in time
  *  BND_FULL         a bound of a group or a node was met: not executed
- *  BND_CANCELED     bnd_objects_destroy: reads not executed (writes get BND_UNKNOWN)
+ *  BND_CANCELED     bnd_objects_close: reads not executed (writes get BND_UNKNOWN)
  *  BND_NOMEM, BND_CORRUPT (a reply or stored bytes that no good replica could replace) */
 #ifndef BND_OBJECTS_OBJECTS_H
 #define BND_OBJECTS_OBJECTS_H
@@ -68,7 +68,7 @@ struct bnd_object_replicas {
 };
 
 struct bnd_objects_config {
-    struct bnd_env *env; /* all borrowed until bnd_objects_destroy */
+    struct bnd_env *env; /* all borrowed until closed */
     struct bnd_rpc *rpc;
     struct bnd_mesh *mesh;
     uint32_t shards;        /* of the cluster: a power of two */
@@ -97,12 +97,14 @@ struct bnd_objects_config {
 int bnd_objects_create(const struct bnd_objects_config *config, struct bnd_objects **out,
                        struct bnd_error *err);
 /* Gives it the shard client (which needs the Raft host, which needs the state machines made by
- * bnd_objects_fsm_make). Once, before any operation; the client is borrowed until destroy. */
+ * bnd_objects_fsm_make). Once, before any operation; the client is borrowed until closed. */
 void bnd_objects_start(struct bnd_objects *objects, struct bnd_shard_client *client);
-/* Answers every request under way from inside, ends uploads and readers (their handles become
- * invalid: destroy none afterwards), then waits, blocking, for the pool's work on bodies to end.
- * Call after the Raft host has closed its state machines. NULL allowed. */
-void bnd_objects_destroy(struct bnd_objects *objects);
+/* Answers every request under way from inside (reads and uploads with BND_CANCELED, commits and
+ * other writes with BND_UNKNOWN), ends uploads and readers (their handles are gone: destroy none
+ * afterwards), lets the pool finish its work on bodies, frees, and then calls closed (NULL
+ * allowed), later, last. Before the rpc, the shard client and the env go, and after the Raft host
+ * has closed its state machines. */
+void bnd_objects_close(struct bnd_objects *objects, void (*closed)(void *data), void *data);
 
 /* The state machine of an object group: for bnd_raft_host_config.fsm_make. BND_INVALID if gid is
  * not of BND_GROUP_OBJECTS; BND_NOMEM. */
