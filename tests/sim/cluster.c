@@ -173,6 +173,9 @@ void bnd_sim_node_start(struct bnd_sim_node *node) {
     }
     bnd_sim_env_leave(node->env);
     if (rv != 0) {
+        if (cluster->verbose) {
+            (void)fprintf(stderr, "node %" PRIu64 " does not start: %s\n", node->id, err.message);
+        }
         bnd_sim_violation(&cluster->check, "node %" PRIu64 " does not start: %s", node->id, err.message);
         bnd_sim_node_crash(node, BND_SIM_KILL);
     }

@@ -132,7 +132,9 @@ void bnd_sim_ledger_leader(struct bnd_sim_ledger *ledger, uint64_t node, uint64_
                               "group %" PRIu64 " term %" PRIu64 ": nodes %" PRIu64 " and %" PRIu64
                               " both lead",
                               ledger->gid, term, ledger->leaders[i].node, node);
-        } else if (ledger->leaders[i].life != life) {
+        } else if (ledger->leaders[i].life == 0) {
+            ledger->leaders[i].life = life;
+        } else if (life != 0 && ledger->leaders[i].life != life) {
             bnd_sim_violation(ledger->check,
                               "group %" PRIu64 " term %" PRIu64 ": node %" PRIu64
                               " leads again after a restart",

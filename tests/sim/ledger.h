@@ -47,7 +47,8 @@ void bnd_sim_ledger_free(struct bnd_sim_ledger *ledger);
 /* A replica applied a command. Replicas that restart may tell the same again. */
 void bnd_sim_ledger_applied(struct bnd_sim_ledger *ledger, uint64_t node,
                             const struct bnd_sim_applied *applied);
-/* A node is leader in a term; `life` counts its incarnations. */
+/* A node is leader in a term. `life` counts its incarnations, from 1 on; 0 while the leadership is not durable:
+ * a crash then leaves nothing of it, and the next life may well take the same term again. */
 void bnd_sim_ledger_leader(struct bnd_sim_ledger *ledger, uint64_t node, uint64_t life, uint64_t term);
 /* The leader of a term that was told of; 0 if none. */
 uint64_t bnd_sim_ledger_leader_of(const struct bnd_sim_ledger *ledger, uint64_t term);

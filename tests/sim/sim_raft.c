@@ -1,8 +1,8 @@
 /* Whole clusters of real Raft hosts under faults, one seed after the other (tests/sim/README.md).
  *
- *   sim_raft --seed A --count N [--guards-off G1,G2,...] [--check-determinism] [--verbose]
+ *   sim_raft --seed A --count N [--guards-off G1,G2,...] [--check-determinism] [--verbose] [--trace]
  *
- * Each seed runs in a process of its own, so that one that aborts is a failing seed and not the end. Exit 1 on any
+ * --verbose prints the nodes' log lines, --trace everything that goes into the trace hash. Each seed runs in a process of its own, so that one that aborts is a failing seed and not the end. Exit 1 on any
  * violation, or if the batch did too little to count. */
 #include "raft/core.h"
 #include "tests/sim/clients.h"
@@ -31,6 +31,7 @@ struct options {
     uint32_t guards;
     const char *guards_off;
     bool verbose;
+    bool trace;
     bool determinism;
 };
 
@@ -56,7 +57,7 @@ static void draw_config(const struct options *options, uint64_t seed, struct bnd
     bnd_sim_rng_init(&rng, seed, "config", 0);
     *out = (struct bnd_sim_cluster_config){
         .seed = seed, .guards = options->guards, .verbose = options->verbose};
-    out->nodes = bnd_sim_rng_chance(&rng, 800) ? 3 : (bnd_sim_rng_chance(&rng, 700) ? 5 : 1);
+    out->nodes = bnd_sim_rng_chance(&rng, 800) ? 3 : (bnd_sim_rng_chance(&rng, 600) ? 5 : 1);
     out->groups = 1 + bnd_sim_rng_below(&rng, BND_SIM_GROUPS_MAX);
     out->host.heartbeat_ms = 50;
     out->host.election_ms = 300;
@@ -114,6 +115,7 @@ static void run_seed(const struct options *options, uint64_t seed, struct result
     draw_config(options, seed, &config);
     *result = (struct result){0};
     struct bnd_sim_cluster *cluster = bnd_sim_cluster_create(&config);
+    bnd_sim_trace_print(cluster->world, options->trace);
     struct bnd_sim_clients *clients = bnd_sim_clients_create(cluster, 4, 60 * BND_MS);
     struct bnd_sim_faults *faults = bnd_sim_faults_start(cluster);
     bnd_sim_run_for(cluster->world, FAULTS_NS);
@@ -282,6 +284,8 @@ static bool parse(int argc, char **argv, struct options *options) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(argv[i], "--verbose") == 0) {
             options->verbose = true;
+        } else if (strcmp(argv[i], "--trace") == 0) {
+            options->trace = true;
         } else if (strcmp(argv[i], "--check-determinism") == 0) {
             options->determinism = true;
         } else if (strcmp(argv[i], "--seed") == 0 && parse_number(value, &options->seed)) {
@@ -301,7 +305,7 @@ int main(int argc, char **argv) {
     struct options options;
     if (!parse(argc, argv, &options)) {
         (void)fprintf(stderr, "usage: sim_raft [--seed A] [--count N] [--guards-off G1,G2,...|all] "
-                              "[--check-determinism] [--verbose]\n");
+                              "[--check-determinism] [--verbose] [--trace]\n");
         return 2;
     }
     return run_batch(&options);

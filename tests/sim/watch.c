@@ -36,7 +36,8 @@ static void watch_leader(struct bnd_sim_replica *replica, struct bnd_core *core,
     struct bnd_sim_node *node = replica->node;
     struct bnd_sim_cluster *cluster = node->cluster;
     const struct bnd_sim_seen *seen = &replica->seen;
-    bnd_sim_ledger_leader(&cluster->groups[replica->gid - 1].ledger, node->id, node->lives, status->term);
+    bnd_sim_ledger_leader(&cluster->groups[replica->gid - 1].ledger, node->id,
+                          status->ready ? node->lives : 0, status->term);
     if (!seen->valid || !seen->leader || seen->term != status->term) {
         cluster->counts.elections++;
         return;

@@ -218,8 +218,10 @@ static void test_leaders(void **state) {
     bnd_sim_ledger_leader(&rig.ledger, 1, 1, 5);
     bnd_sim_ledger_leader(&rig.ledger, 1, 1, 5);
     bnd_sim_ledger_leader(&rig.ledger, 2, 1, 6);
+    bnd_sim_ledger_leader(&rig.ledger, 3, 0, 7); /* lost in a crash before it was durable */
+    bnd_sim_ledger_leader(&rig.ledger, 3, 2, 7);
     assert_int_equal(bnd_sim_ledger_leader_of(&rig.ledger, 6), 2);
-    assert_int_equal(bnd_sim_ledger_leader_of(&rig.ledger, 7), 0);
+    assert_int_equal(bnd_sim_ledger_leader_of(&rig.ledger, 8), 0);
     rig_close(&rig, false, "");
     rig_open(&rig);
     bnd_sim_ledger_leader(&rig.ledger, 1, 1, 5);
