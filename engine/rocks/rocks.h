@@ -1,0 +1,34 @@
+/* Applied state (engine/state.h) over RocksDB 7.8: write-ahead log off, column families flushed
+ * together.
+ *
+ * What engine/state.h promises holds; in addition:
+ *  - write never waits: where RocksDB would stall it, it is BND_BUSY.
+ *  - persist is proved, not assumed: it answers 0 only after reading its own mark back from the
+ * files (docs/design/0011-persist-through-an-atomic-flush.md).
+ *  - reads (get, iter, get_persisted) may come from any thread; batches belong to one thread at a
+ * time; write, persist, drop_range, unpersisted_bytes and close belong to the thread of `env`.
+ *  - an error of RocksDB is final for writes until the next open; its text goes to the env's log.
+ */
+#ifndef BND_ENGINE_ROCKS_ROCKS_H
+#define BND_ENGINE_ROCKS_ROCKS_H
+
+#include "engine/state.h"
+
+#define BND_ROCKS_MEMORY_BYTES_MIN (UINT64_C(16) << 20)
+
+struct bnd_rocks_config {
+    struct bnd_env *env;   /* borrowed; its pool runs persist. Outlives the state. */
+    const char *dir;       /* made if it is not there; borrowed during open */
+    uint64_t memory_bytes; /* 3/4 block cache, 1/4 memtables; at least BND_ROCKS_MEMORY_BYTES_MIN */
+    int background_jobs;   /* RocksDB's own threads; 0: 2 */
+};
+
+/* Opens or makes the store: SPEC.md, "State". Blocks; for start. Returns owned state in *out.
+ * Errors: BND_INVALID (memory_bytes too small; a directory that holds files but is none of ours),
+ * BND_VERSION (a newer format), BND_CORRUPT, BND_LOCKED (another process), BND_NOSPACE, BND_NOMEM,
+ * BND_IO. A directory refused with INVALID or VERSION is untouched. state->ops->close persists what
+ * is left and blocks for it; no persist may be under way, and no batch or iterator may be left. */
+int bnd_rocks_open(const struct bnd_rocks_config *config, struct bnd_state **out,
+                   struct bnd_error *err);
+
+#endif
