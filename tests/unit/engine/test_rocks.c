@@ -490,7 +490,7 @@ static void expect_entries(struct world *world, const char *want) {
 static void a_newer_format_is_refused_untouched(void **state) {
     struct world *world = *state;
     assert_int_equal(mkdir(world->path, 0700), 0);
-    put_file(world, "FORMAT", "BNDYSTAT\x02\0\0\0 and what the future holds", 40);
+    put_file(world, "FORMAT", "BNDYSTAT\x02\0\0\0 and what the future holds", 38);
     struct bnd_error err = {0};
     assert_int_equal(open_refused(world, &err), BND_VERSION);
     assert_non_null(strstr(err.message, "format 2, this program knows up to 1"));
