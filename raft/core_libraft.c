@@ -71,8 +71,11 @@ static void park(struct bnd_core *core, struct bnd_parked *parked,
 }
 
 /* Asks the guards, and does as they say. Returns the verdict. */
-static enum bnd_guard_verdict judge(struct bnd_core *core, const struct bnd_message *message) {
+static enum bnd_guard_verdict judge(struct bnd_core *core, const struct bnd_message *original) {
     struct bnd_guard_state state = core_picture(core);
+    struct bnd_message cut = *original;
+    const struct bnd_message *message = &cut;
+    bnd_guard_cut_prefix(&state, &cut);
     uint64_t index = 0;
     enum bnd_guard_verdict verdict = bnd_guard_incoming(&state, message, &index);
     switch (verdict) {

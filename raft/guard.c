@@ -53,6 +53,27 @@ static enum bnd_guard_verdict judge_vote(const struct bnd_guard_state *state,
     return second && on(state, BND_GUARD_VOTE) ? BND_GUARD_DROP : BND_GUARD_DELIVER;
 }
 
+void bnd_guard_cut_prefix(const struct bnd_guard_state *state, struct bnd_message *message) {
+    struct bnd_message_append *append = &message->append;
+    if (!on(state, BND_GUARD_PREFIX) || message->type != BND_MESSAGE_APPEND ||
+        message->term < state->term || append->prev_index >= state->commit) {
+        return;
+    }
+    uint64_t known = state->term_of(state->log, state->commit);
+    uint64_t cut = state->commit - append->prev_index;
+    if (known == 0 || known > message->term ||
+        (cut <= append->entries_count && append->entries[cut - 1].term != known)) {
+        return;
+    }
+    cut = cut < append->entries_count ? cut : append->entries_count;
+    append->entries += cut;
+    append->entries_count -= cut;
+    append->prev_index = state->commit;
+    append->prev_term = known;
+    uint64_t end = append->prev_index + append->entries_count;
+    append->commit = append->commit < end ? append->commit : end;
+}
+
 enum bnd_guard_verdict bnd_guard_incoming(const struct bnd_guard_state *state,
                                           const struct bnd_message *message, uint64_t *out_index) {
     bool from_leader = message->type == BND_MESSAGE_APPEND || message->type == BND_MESSAGE_INSTALL;

@@ -34,6 +34,10 @@ enum bnd_guard {
     BND_GUARD_VOTE = 1u << 9,
     /* B3b: nothing is sent to nobody. */
     BND_GUARD_ADDRESS = 1u << 10,
+    /* An AppendEntries that begins below our commit index is cut to what lies above: of entries it
+     * has compacted the library knows no terms, takes the first of them for new, and appends it
+     * behind its last one, under another index. */
+    BND_GUARD_PREFIX = 1u << 11,
 };
 
 enum bnd_core_role {
@@ -78,6 +82,12 @@ enum bnd_guard_verdict {
 /* Judges an incoming message. *out_index is set for FATAL_ROLLBACK only. */
 enum bnd_guard_verdict bnd_guard_incoming(const struct bnd_guard_state *state,
                                           const struct bnd_message *message, uint64_t *out_index);
+
+/* PREFIX: cuts an AppendEntries in place (its entries stay borrowed) so that it begins at our
+ * commit index or above. Everything up to there is in the log of every leader of our term or a
+ * later one (leader completeness), so nothing is left to compare; what contradicts that stays as it
+ * is. */
+void bnd_guard_cut_prefix(const struct bnd_guard_state *state, struct bnd_message *message);
 
 /* The first index at which an AppendEntries conflicts with our log (an entry there has another
  * term), or 0. */
