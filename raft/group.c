@@ -156,7 +156,8 @@ int group_open(struct group *group, const struct bnd_journal_group *recovered,
     }
     group->applying = group->written;
     group->stamp_ms = group->written.stamp_ms;
-    group->persisted_index = recovered->start.index;
+    group->settled = group->written;
+    group->journal_start = recovered->start.index;
     return 0;
 }
 

@@ -89,7 +89,8 @@ struct group {
     struct bnd_link touched_link; /* in host.apply.touched while the batch holds some of it */
     struct tuple applying;        /* with the unwritten batch */
     struct tuple written;
-    uint64_t persisted_index; /* of the journal's start */
+    struct tuple settled;   /* as the last persist left it */
+    uint64_t journal_start; /* index; never above settled */
 
     struct group_reads reads;
     struct bnd_link reads_link; /* in host.reading while a read waits */

@@ -2,8 +2,10 @@
  *
  * The journal keeps every record above the *persisted* tuple of its group. When the state holds too
  * much that a crash would lose, or the journal has grown by as much, the state is asked to persist;
- * then each group's tuple is read back as a crash would leave it, and the journal compacted to it.
- * That is the only thing that moves the journal's start; freeing the cores' RAM is their own.
+ * then each group's tuple is read back as a crash would leave it, and the journal compacted to the
+ * tuple of the persist before: the entries between stay for followers that are a little behind when
+ * this node restarts and leads. That is the only thing that moves the journal's start; freeing the
+ * cores' RAM is their own.
  *
  * Failure modes: a persist that fails, or a tuple that cannot be read back, stops the node. */
 #include "raft/host_private.h"
@@ -55,33 +57,43 @@ void persist_tick(struct bnd_raft_host *host) {
     } /* else it is asked again at the next tick */
 }
 
-static int compact(struct group *group, struct bnd_error *err) {
+static int compact_to(struct group *group, const struct tuple *tuple, struct bnd_error *err) {
     struct bnd_raft_host *host = group->host;
-    struct tuple tuple;
-    int rv = tuple_load(host->config.state, group->slot, true, &tuple, err);
-    if (rv != 0 || tuple.index <= group->persisted_index) {
-        return rv;
-    }
-    BND_ASSERT(tuple.index <= group->written.index);
     BND_AUTO_BUF struct bnd_buf configuration = {0};
-    bnd_raft_configuration_encode(&tuple.configuration, &configuration);
+    bnd_raft_configuration_encode(&tuple->configuration, &configuration);
     if (configuration.failed) {
         return BND_FAIL(err, NOMEM, "no memory for a configuration");
     }
     const struct bnd_journal_start start = {
-        .index = tuple.index,
-        .term = tuple.term,
+        .index = tuple->index,
+        .term = tuple->term,
         .slot = group->slot,
         .config = bnd_buf_slice(&configuration),
-        .config_index = tuple.configuration_index,
+        .config_index = tuple->configuration_index,
     };
-    rv = bnd_journal_compact(host->journal, group->gid, &start, &host->lsn_last);
+    int rv = bnd_journal_compact(host->journal, group->gid, &start, &host->lsn_last);
     if (rv != 0) {
         return bnd_error_set(err, rv, "group %llu: its log could not be compacted",
                              (unsigned long long)group->gid);
     }
-    group->persisted_index = tuple.index;
+    group->journal_start = tuple->index;
     return 0;
+}
+
+static int compact(struct group *group, struct bnd_error *err) {
+    struct tuple tuple;
+    int rv = tuple_load(group->host->config.state, group->slot, true, &tuple, err);
+    if (rv != 0) {
+        return rv;
+    }
+    BND_ASSERT(tuple.index >= group->settled.index && tuple.index <= group->written.index);
+    if (group->settled.index > group->journal_start) {
+        rv = compact_to(group, &group->settled, err);
+    }
+    if (rv == 0) {
+        group->settled = tuple;
+    }
+    return rv;
 }
 
 void persist_pass(struct bnd_raft_host *host) {
@@ -94,7 +106,7 @@ void persist_pass(struct bnd_raft_host *host) {
         struct group *group = host->groups[persist->cursor];
         struct bnd_error why;
         int rv = 0;
-        if (group->phase == GROUP_RUNNING && group->written.index > group->persisted_index) {
+        if (group->phase == GROUP_RUNNING && group->written.index > group->journal_start) {
             rv = compact(group, &why);
         }
         if (rv == BND_FULL) {
