@@ -101,6 +101,18 @@ static int check_format(struct bnd_env *env, const char *dir, struct bnd_error *
     return rv;
 }
 
+/* The entry of the directory itself must last, too. */
+static int sync_parent(struct bnd_env *env, const char *dir, struct bnd_error *err) {
+    char parent[BODY_PATH_MAX] = ".";
+    const char *slash = strrchr(dir, '/');
+    if (slash != NULL) {
+        size_t len = slash == dir ? 1 : (size_t)(slash - dir);
+        memcpy(parent, dir, len);
+        parent[len] = 0;
+    }
+    return env->ops->dir_sync(env, parent, err);
+}
+
 int body_dir_open(struct bnd_env *env, const char *dir, struct bnd_error *err) {
     char path[BODY_PATH_MAX];
     struct cleaning cleaning = {.env = env, .dir = dir};
@@ -116,6 +128,7 @@ int body_dir_open(struct bnd_env *env, const char *dir, struct bnd_error *err) {
     (void)tmp_path(dir, "", path);
     rv = rv == 0 ? env->ops->dir_make(env, path, err) : rv;
     rv = rv == 0 ? env->ops->dir_sync(env, dir, err) : rv;
+    rv = rv == 0 ? sync_parent(env, dir, err) : rv;
     return rv == 0 ? env->ops->dir_list(env, path, delete_tmp, &cleaning, err) : rv;
 }
 

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 
 #define STEP_NS (10 * BND_MS)
+#define TICK_GAP_NS (100 * BND_MS)
 enum { FANS = 256, SUSPECTS_MAX = 512, NAMES_MAX = 65536 };
 
 struct suspect {
@@ -42,6 +43,7 @@ struct body_sweep {
     uint64_t tick_gid; /* a group that needs its stamp moved; 0: none */
     struct bnd_shard_call tick;
     bool ticking;
+    uint64_t ticked_ns;
     bool closing;
 };
 
@@ -129,9 +131,11 @@ static void tick(struct body_sweep *sweep) {
     struct objects_command command = {.kind = OBJECTS_TICK};
     uint64_t gid = sweep->tick_gid;
     sweep->tick_gid = 0;
-    if (gid == 0 || sweep->ticking || sweep->closing) {
+    uint64_t now = bnd_now_ns(env_of(sweep));
+    if (gid == 0 || sweep->ticking || sweep->closing || now - sweep->ticked_ns < TICK_GAP_NS) {
         return;
     }
+    sweep->ticked_ns = now;
     objects_command_encode(&bytes, &command);
     struct bnd_slice part = bnd_buf_slice(&bytes);
     sweep->tick = (struct bnd_shard_call){.cb = on_ticked, .data = sweep};
@@ -252,6 +256,26 @@ static void find_due(struct body_sweep *sweep, const struct objects_fsm *fsm) {
     ops->iter_destroy(iter);
 }
 
+/* Every group's records of this directory; and of one group in turn, whether any is due. */
+static void find_in_groups(struct body_sweep *sweep) {
+    const struct bnd_link *head = &sweep->bodies->groups;
+    unsigned count = 0;
+    unsigned place = 0;
+    for (struct bnd_link *link = head->next; link != head; link = link->next) {
+        count++;
+    }
+    for (struct bnd_link *link = head->next; link != head; link = link->next, place++) {
+        const struct objects_fsm *fsm = BND_CONTAINER(link, struct objects_fsm, link);
+        if (fsm->state == NULL) {
+            continue;
+        }
+        find_missing(sweep, fsm);
+        if (sweep->fan % count == place) {
+            find_due(sweep, fsm);
+        }
+    }
+}
+
 static void list_done(struct bnd_work *work, int status) {
     struct body_sweep *sweep = work->data;
     struct bnd_bodies *bodies = sweep->bodies;
@@ -267,14 +291,7 @@ static void list_done(struct bnd_work *work, int status) {
     sweep->suspects_count = 0;
     sweep->young = false;
     sweep->freed = 0;
-    struct bnd_link *head = &bodies->groups;
-    for (struct bnd_link *link = head->next; link != head; link = link->next) {
-        const struct objects_fsm *fsm = BND_CONTAINER(link, struct objects_fsm, link);
-        if (fsm->state != NULL) {
-            find_missing(sweep, fsm);
-            find_due(sweep, fsm);
-        }
-    }
+    find_in_groups(sweep);
     find_suspects(sweep);
     sweep->work.run = run_look;
     sweep->work.done = look_done;

@@ -110,7 +110,13 @@ static inline int cluster_apply(struct cluster *cluster, uint64_t gid, struct bn
                                 uint8_t *out, size_t *out_len) {
     assert_true(cluster->log_len < LOG_MAX);
     struct logged *entry = &cluster->log[cluster->log_len++];
-    uint64_t now = bnd_sim_world_now_ns(cluster->world) / BND_MS + cluster->stamp_skip_ms;
+    uint64_t now = cluster->stamp_skip_ms;
+    for (size_t i = 0; i < NODES; i++) {
+        if (cluster->nodes[i].up) {
+            now += bnd_wall_ms(bnd_sim_env(cluster->nodes[i].sim));
+            break;
+        }
+    }
     cluster->stamp_ms = now > cluster->stamp_ms ? now : cluster->stamp_ms;
     *entry = (struct logged){.gid = gid, .stamp_ms = cluster->stamp_ms, .len = bytes.len};
     entry->bytes = malloc(bytes.len);
@@ -261,6 +267,8 @@ static inline void node_start(struct node *node) {
     node->sim = bnd_sim_env_create(cluster->world, node->disk, NULL, node->id);
     bnd_sim_env_enter(node->sim);
     struct bnd_env *env = bnd_sim_env(node->sim);
+    assert_int_equal(env->ops->dir_make(env, "data", NULL), 0);
+    assert_int_equal(env->ops->dir_sync(env, "", NULL), 0); /* the root */
     node->mesh = bnd_sim_net_attach(cluster->net, node->sim);
     assert_int_equal(bnd_rpc_create(env, node->mesh, 0, &node->rpc), 0);
     node->state = bnd_sim_store_open(node->store, node->sim);
@@ -269,7 +277,7 @@ static inline void node_start(struct node *node) {
                                         .mesh = node->mesh,
                                         .shards = SHARDS,
                                         .self = node->id,
-                                        .bodies_dir = "bodies",
+                                        .bodies_dir = "data/bodies",
                                         .owner = node,
                                         .replicas = replicas,
                                         .stamp_ms = stamp_ms,
