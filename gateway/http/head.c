@@ -367,6 +367,12 @@ static unsigned judge_together(struct bnd_http_head *out, const struct seen *see
     return 0;
 }
 
+/* A tab around their values is legal, but llhttp 8.1 reads "chunked\t" as another coding and so
+ * finds no body: two readings. */
+static bool is_framing(struct bnd_slice name) {
+    return bnd_http_text_is(name, "content-length") || bnd_http_text_is(name, "transfer-encoding");
+}
+
 static unsigned parse_fields(struct bnd_slice rest, size_t headers_max, struct bnd_http_head *out,
                              const char **why) {
     struct seen seen = {0};
@@ -385,6 +391,9 @@ static unsigned parse_fields(struct bnd_slice rest, size_t headers_max, struct b
         }
         struct bnd_http_header *field = &out->headers[out->header_count];
         unsigned status = parse_field(line, field, why);
+        if (status == 0 && is_framing(field->name) && memchr(line.data, '\t', line.len) != NULL) {
+            status = refuse(why, 400, "a tab stands in a header that frames the body");
+        }
         if (status == 0) {
             status = parse_known(field, out, &seen, why);
         }

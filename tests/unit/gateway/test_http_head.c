@@ -31,7 +31,7 @@ static void assert_slice(struct bnd_slice got, const char *expected) {
 static void test_extracts(void **state) {
     (void)state;
     assert_int_equal(parse("PUT /a%2Fb/c?x=1&y HTTP/1.1\r\nHost: h.example:7702\r\n"
-                           "Content-Length:  5 \t\r\nX-Meta:\r\nExpect: 100-Continue\r\n\r\n"),
+                           "Content-Length:  5 \r\nX-Meta:\t\r\nExpect: 100-Continue\r\n\r\n"),
                      0);
     assert_int_equal(head.method, BND_HTTP_PUT);
     assert_slice(head.target, "/a%2Fb/c?x=1&y");
@@ -131,6 +131,8 @@ static const struct {
     {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding : chunked\r\n\r\n", 400},
     {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding\t: chunked\r\n\r\n", 400},
     {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding\r\n : chunked\r\n\r\n", 400},
+    {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\t\r\n\r\n", 400},
+    {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length:\t5\r\n\r\n", 400},
     {"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
     /* lines */
     {"GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n c\r\n\r\n", 400},
