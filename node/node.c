@@ -1,0 +1,627 @@
+/* A node's life. Order of making, and in reverse of unmaking:
+ *
+ *   lock, identity, state, mesh, rpc, objects, Raft host, shard client, catalog, gateway
+ *
+ * Invariants: 1. the client ports open only when the node knows its cluster (first view) and has a
+ * certificate to show;
+ * 2. after a fatal stop nothing is taken down: the process exits, and recovery starts from what is
+ * durable. */
+#include "node/node.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "engine/rocks/rocks.h"
+#include "gateway/gateway.h"
+#include "net/mesh_tcp.h"
+#include "node/admission.h"
+#include "node/client_tls.h"
+#include "node/files.h"
+#include "node/identity.h"
+#include "node/peers.h"
+#include "node/shard_map.h"
+#include "raft/client.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define GRACE_NS (5000 * BND_MS)
+#define ADDRESS_CALL_NS (10000 * BND_MS)
+
+struct bnd_node {
+    struct bnd_env *env;
+    struct bnd_config config;
+    struct bnd_node_callbacks callbacks;
+    struct bnd_node_addresses addresses;
+    struct node_identity identity;
+    int lock;
+    struct bnd_state *state;
+    struct bnd_mesh_tcp *mesh;
+    struct bnd_rpc *rpc;
+    struct bnd_objects *objects;
+    struct bnd_raft_host *host;
+    struct bnd_shard_client *client;
+    struct bnd_catalog *catalog;
+    struct bnd_gateway *gateway;
+    struct bnd_tls_context *tls;
+    struct node_admission admission;
+    struct node_shard_map map;
+    struct node_genesis genesis;
+    struct bnd_buf ca_key; /* of a genesis under way */
+    size_t bootstrapping;  /* groups being made */
+    bool bootstrap_begun;
+    bool in_genesis;
+    bool stopping;
+    bool started_ready;
+    bool address_told;
+    struct bnd_catalog_call address_call;
+    uint64_t started_ms;
+};
+
+/* ---- addresses
+ * ------------------------------------------------------------------------------------------ */
+
+static int format_address(const char *host, uint64_t port, char out[BND_ADDRESS_MAX],
+                          struct bnd_error *err) {
+    bool bare_v6 = strchr(host, ':') != NULL && host[0] != '[';
+    int len = snprintf(out, BND_ADDRESS_MAX, bare_v6 ? "[%s]:%llu" : "%s:%llu", host,
+                       (unsigned long long)port);
+    if (len < 0 || len >= BND_ADDRESS_MAX) {
+        return BND_FAIL(err, INVALID, "address too long: %.80s", host);
+    }
+    return 0;
+}
+
+int bnd_node_addresses(const struct bnd_config *config, struct bnd_node_addresses *out,
+                       struct bnd_error *err) {
+    struct bnd_node_addresses addresses;
+    const char *advertise = config->advertise[0] != 0 ? config->advertise : config->listen;
+    int rv = format_address(config->listen, config->base_port, addresses.rest, err);
+    rv = rv != 0 ? rv
+                 : format_address(config->listen, config->base_port + 1, addresses.bindings, err);
+    rv = rv != 0 ? rv : format_address(config->listen, config->base_port + 2, addresses.s3, err);
+    rv = rv != 0 ? rv : format_address(config->listen, config->base_port + 3, addresses.peers, err);
+    rv = rv != 0 ? rv : format_address(advertise, config->base_port + 3, addresses.advertise, err);
+    if (rv == 0) {
+        *out = addresses;
+    }
+    return rv;
+}
+
+bool bnd_node_is_member(struct bnd_env *env, const char *data) {
+    BND_AUTO_BUF struct bnd_buf text = {0};
+    return node_file_read(env, data, "node.toml", &text, NULL) != BND_NOTFOUND;
+}
+
+/* ---- the client ports
+ * ----------------------------------------------------------------------------------- */
+
+static void check_line(struct bnd_buf *out, const char *name, bool ok, const char *why) {
+    if (out != NULL) {
+        bnd_buf_printf(out, "%s: %s\n", name, ok ? "ok" : why);
+    }
+}
+
+struct group_check {
+    struct bnd_node *node;
+    size_t leaderless;
+};
+
+static void check_group(void *data, uint64_t gid) {
+    struct group_check *check = data;
+    struct bnd_raft_group_status status;
+    if (bnd_raft_group_status(check->node->host, gid, &status) == 0 && status.leader == 0) {
+        check->leaderless++;
+    }
+}
+
+static bool node_ready(void *owner, struct bnd_buf *out) {
+    struct bnd_node *node = owner;
+    struct group_check check = {.node = node};
+    bool fresh = bnd_catalog_age_ms(node->catalog) < BND_CATALOG_STALE_MS;
+    bnd_raft_each_group(node->host, check_group, &check);
+    check_line(out, "catalog", fresh, "group 0 has not answered for 5 s");
+    check_line(out, "groups", check.leaderless == 0, "some groups have no leader");
+    check_line(out, "genesis", !node->in_genesis, "the cluster is being set up");
+    check_line(out, "running", !node->stopping, "the node is stopping");
+    return fresh && check.leaderless == 0 && !node->in_genesis && !node->stopping;
+}
+
+static void node_metrics(void *owner, struct bnd_buf *out) {
+    struct bnd_node *node = owner;
+    struct bnd_raft_host_stats raft;
+    bnd_raft_host_stats(node->host, &raft);
+    bnd_buf_printf(
+        out, "# TYPE bindery_state_unpersisted_bytes gauge\nbindery_state_unpersisted_bytes %zu\n",
+        node->state->ops->unpersisted_bytes(node->state));
+    bnd_buf_printf(out,
+                   "# TYPE bindery_journal_written_bytes_total "
+                   "counter\nbindery_journal_written_bytes_total %llu\n",
+                   (unsigned long long)raft.journal_bytes);
+}
+
+static void open_gateway(struct bnd_node *node) {
+    struct bnd_error err = {0};
+    if (node->gateway != NULL || node->stopping || node->in_genesis) {
+        return;
+    }
+    int rv = node_client_tls(node->env, &node->config, &node->identity,
+                             bnd_catalog_view(node->catalog), &node->tls, &err);
+    if (rv == BND_BUSY) {
+        return; /* the first view comes back here */
+    }
+    struct bnd_gateway_config config = {
+        .services = {.env = node->env,
+                     .catalog = node->catalog,
+                     .objects = node->objects,
+                     .client = node->client,
+                     .host = node->host,
+                     .mesh = bnd_mesh_tcp_mesh(node->mesh),
+                     .self = node->identity.node,
+                     .started_ms = node->started_ms,
+                     .owner = node,
+                     .ready = node_ready,
+                     .metrics = node_metrics},
+        .rest_address = node->addresses.rest,
+        .bindings_address = node->addresses.bindings,
+        .s3_address = node->addresses.s3,
+        .tls = node->tls,
+        .memory_bytes = (size_t)node->config.memory / 4,
+    };
+    memcpy(config.services.cluster_key, node->identity.cluster_key, BND_CLUSTER_KEY_LEN);
+    rv = rv != 0 ? rv : bnd_gateway_create(&config, &node->gateway, &err);
+    if (rv != 0) {
+        node->callbacks.stopped(node->callbacks.data, 1, &err);
+        return;
+    }
+    bnd_log(node->env, BND_LOG_INFO, "node",
+            "node %llu serves: REST %s, bindings %s, S3 %s, peers %s",
+            (unsigned long long)node->identity.node, node->addresses.rest, node->addresses.bindings,
+            node->addresses.s3, node->addresses.peers);
+}
+
+static void tell_ready(struct bnd_node *node, const struct node_genesis_secrets *secrets) {
+    if (!node->started_ready && node->gateway != NULL) {
+        node->started_ready = true;
+        node->callbacks.ready(node->callbacks.data, secrets);
+    }
+}
+
+/* ---- the view
+ * ------------------------------------------------------------------------------------------- */
+
+static const struct bnd_node_record *own_record(const struct bnd_node *node,
+                                                const struct bnd_catalog_view *view) {
+    for (size_t i = 0; i < view->nodes_count; i++) {
+        if (view->nodes[i].id == node->identity.node) {
+            return &view->nodes[i];
+        }
+    }
+    return NULL;
+}
+
+static void on_address_told(struct bnd_catalog_call *call, int status, struct bnd_slice reply) {
+    struct bnd_node *node = call->data;
+    node->address_told = status == 0;
+}
+
+/* A node may come back under another address: group 0 is told once per start. */
+static void tell_address(struct bnd_node *node, const struct bnd_catalog_view *view) {
+    const struct bnd_node_record *own = own_record(node, view);
+    BND_AUTO_BUF struct bnd_buf bytes = {0};
+    if (own == NULL || node->address_told ||
+        bnd_slice_eq(own->address, bnd_slice_str(node->addresses.advertise))) {
+        return;
+    }
+    struct bnd_node_record changed = *own;
+    changed.address = bnd_slice_str(node->addresses.advertise);
+    bnd_node_encode(&bytes, &changed);
+    struct bnd_catalog_command command = {.op = BND_CATALOG_NODE_SET, .a = bnd_buf_slice(&bytes)};
+    node->address_call.cb = on_address_told;
+    node->address_call.data = node;
+    node->address_told = !bytes.failed && bnd_catalog_write(node->catalog, &node->address_call,
+                                                            &command, ADDRESS_CALL_NS) == 0;
+}
+
+static void set_peers(struct bnd_node *node, const struct bnd_catalog_view *view) {
+    for (size_t i = 0; i < view->nodes_count; i++) {
+        const struct bnd_node_record *record = &view->nodes[i];
+        char address[BND_ADDRESS_MAX];
+        if (record->id == node->identity.node || record->address.len >= sizeof address) {
+            continue;
+        }
+        if (record->state == BND_NODE_GONE) {
+            bnd_mesh_tcp_remove_peer(node->mesh, record->id);
+            continue;
+        }
+        memcpy(address, record->address.data, record->address.len);
+        address[record->address.len] = 0;
+        int rv = bnd_mesh_tcp_set_peer(node->mesh, record->id, address);
+        if (rv != 0) {
+            bnd_log(node->env, BND_LOG_WARN, "node", "peer %llu at %s: %s",
+                    (unsigned long long)record->id, address, bnd_code_text(rv));
+        }
+    }
+}
+
+static void remember_peers(struct bnd_node *node, const struct bnd_catalog_view *view) {
+    BND_AUTO_BUF struct bnd_buf bytes = {0};
+    struct bnd_error err = {0};
+    node_peers_encode(&bytes, view->nodes, view->nodes_count);
+    if (!bytes.failed &&
+        node_file_write(node->env, node->config.data, "peers", bnd_buf_slice(&bytes), &err) != 0) {
+        bnd_log(node->env, BND_LOG_WARN, "node", "peers are not remembered: %s", err.message);
+    }
+}
+
+static void on_view(void *owner, const struct bnd_catalog_view *view) {
+    struct bnd_node *node = owner;
+    if (node_shard_map_update(&node->map, view) != 0) {
+        bnd_log(node->env, BND_LOG_ERROR, "node", "no memory for the shard map of revision %llu",
+                (unsigned long long)view->revision);
+        return;
+    }
+    set_peers(node, view);
+    remember_peers(node, view);
+    node_shard_map_publish(&node->map, node->client, node->host);
+    tell_address(node, view);
+    open_gateway(node);
+    if (!node->in_genesis) {
+        tell_ready(node, NULL);
+    }
+}
+
+/* ---- genesis
+ * -------------------------------------------------------------------------------------------- */
+
+static void on_genesis_done(struct node_genesis *genesis, int status, const char *step) {
+    struct bnd_node *node = genesis->data;
+    struct bnd_error err = {0};
+    if (status != 0) {
+        (void)bnd_error_set(&err, status, "setting up the cluster: %s: %s", step,
+                            bnd_code_text(status));
+        node->callbacks.stopped(node->callbacks.data, 1, &err);
+        return;
+    }
+    node->in_genesis = false;
+    open_gateway(node);
+    tell_ready(node, &genesis->secrets);
+    memset(&genesis->secrets, 0, sizeof genesis->secrets);
+    status = node_genesis_finish(node->env, node->config.data, &err);
+    if (status != 0) {
+        bnd_log(node->env, BND_LOG_ERROR, "node", "certs/ca.key could not be removed: %s",
+                err.message);
+    }
+}
+
+static void on_group_made(void *data, int status) {
+    struct bnd_node *node = data;
+    BND_ASSERT(node->bootstrapping > 0);
+    node->bootstrapping--;
+    if (status != 0) {
+        struct bnd_error err = {0};
+        (void)bnd_error_set(&err, status, "making the groups of a new cluster: %s",
+                            bnd_code_text(status));
+        node->callbacks.stopped(node->callbacks.data, 1, &err);
+    } else if (node->bootstrapping == 0 && node->bootstrap_begun) {
+        node_genesis_run(&node->genesis);
+    }
+}
+
+static int make_group(struct bnd_node *node, uint64_t gid) {
+    struct bnd_raft_member self = {.node = node->identity.node, .role = BND_RAFT_VOTER};
+    int rv = bnd_raft_group_bootstrap(node->host, gid, &self, 1, on_group_made, node);
+    if (rv == 0) {
+        node->bootstrapping++;
+    }
+    return rv == BND_EXISTS ? 0 : rv;
+}
+
+static int begin_genesis(struct bnd_node *node, struct bnd_error *err) {
+    node->in_genesis = true;
+    node->genesis = (struct node_genesis){
+        .env = node->env,
+        .catalog = node->catalog,
+        .config = &node->config,
+        .identity = &node->identity,
+        .peer_address = node->addresses.advertise,
+        .ca_key = bnd_buf_slice(&node->ca_key),
+        .done = on_genesis_done,
+        .data = node,
+    };
+    int rv = make_group(node, BND_GID_SYSTEM);
+    for (uint32_t shard = 0; rv == 0 && shard < node->config.shards; shard++) {
+        rv = make_group(node, bnd_gid(BND_GROUP_OBJECTS, shard));
+    }
+    if (rv != 0) {
+        return bnd_error_set(err, rv, "making the groups of a new cluster: %s", bnd_code_text(rv));
+    }
+    node->bootstrap_begun = true;
+    if (node->bootstrapping == 0) {
+        node_genesis_run(&node->genesis);
+    }
+    return 0;
+}
+
+/* ---- Raft's calls
+ * --------------------------------------------------------------------------------------- */
+
+static int make_fsm(void *owner, uint64_t gid, struct bnd_fsm *out, struct bnd_error *err) {
+    struct bnd_node *node = owner;
+    switch (bnd_gid_kind(gid)) {
+    case BND_GROUP_SYSTEM:
+        bnd_catalog_fsm_make(out);
+        return 0;
+    case BND_GROUP_OBJECTS:
+        return bnd_objects_fsm_make(node->objects, gid, out, err);
+    }
+    return BND_FAIL(err, VERSION, "group %llu is of a kind this version does not know",
+                    (unsigned long long)gid);
+}
+
+static bool group_wanted(void *owner, uint64_t gid, uint64_t from) {
+    struct bnd_node *node = owner;
+    uint64_t nodes[BND_REPLICAS_MAX];
+    size_t count = node->map.revision == 0 ? 0 : node_shard_map_group(&node->map, gid, nodes);
+    for (size_t i = 0; i < count; i++) {
+        if (nodes[i] == node->identity.node) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void on_fatal(void *owner, const struct bnd_error *why) {
+    struct bnd_node *node = owner;
+    node->callbacks.stopped(node->callbacks.data, BND_NODE_EXIT_STOP, why);
+}
+
+static int replicas_of(void *owner, uint32_t shard, struct bnd_object_replicas *out) {
+    struct bnd_node *node = owner;
+    return node_shard_map_replicas(&node->map, node->host, shard, out);
+}
+
+static uint64_t newest_stamp(void *owner) {
+    struct bnd_node *node = owner;
+    return node->host == NULL ? 0 : bnd_raft_stamp_ms(node->host);
+}
+
+/* ---- making
+ * --------------------------------------------------------------------------------------------- */
+
+static int add_known_peer(void *data, uint64_t id, const char *address) {
+    struct bnd_node *node = data;
+    if (id == node->identity.node) {
+        return 0;
+    }
+    return bnd_mesh_tcp_set_peer(node->mesh, id, address);
+}
+
+struct id_list {
+    uint64_t ids[64];
+    size_t count;
+};
+
+static int collect_id(void *data, uint64_t id, const char *address) {
+    struct id_list *list = data;
+    if (list->count < sizeof list->ids / sizeof list->ids[0]) {
+        list->ids[list->count++] = id;
+    }
+    return 0;
+}
+
+/* Before the first view, group 0 is asked of the peers that were known last. */
+static int use_known_peers(struct bnd_node *node, struct bnd_error *err) {
+    BND_AUTO_BUF struct bnd_buf bytes = {0};
+    struct id_list list = {0};
+    int rv = node_file_read(node->env, node->config.data, "peers", &bytes, err);
+    if (rv == BND_NOTFOUND) {
+        bnd_shard_client_members(node->client, BND_GID_SYSTEM, &node->identity.node, 1);
+        return 0;
+    }
+    rv = rv != 0 ? rv : node_peers_each(bnd_buf_slice(&bytes), add_known_peer, node);
+    rv = rv != 0 ? rv : node_peers_each(bnd_buf_slice(&bytes), collect_id, &list);
+    if (rv != 0) {
+        return bnd_error_set(err, rv, "%s/peers: %s", node->config.data, bnd_code_text(rv));
+    }
+    bnd_shard_client_members(node->client, BND_GID_SYSTEM, list.ids, list.count);
+    return 0;
+}
+
+static int load_identity(struct bnd_node *node, struct bnd_error *err) {
+    const char *data = node->config.data;
+    int rv = node_identity_load(node->env, data, &node->identity, err);
+    if (rv == BND_NOTFOUND) {
+        rv = node_genesis_identity(node->env, data, &node->identity, err);
+    }
+    if (rv != 0) {
+        return rv;
+    }
+    rv = node_genesis_pending(node->env, data, &node->ca_key, err);
+    return rv == BND_NOTFOUND ? 0 : rv;
+}
+
+static int open_state(struct bnd_node *node, struct bnd_error *err) {
+    char dir[NODE_PATH_MAX];
+    int rv = node_path(node->config.data, "state", dir, err);
+    struct bnd_rocks_config config = {
+        .env = node->env,
+        .dir = dir,
+        .memory_bytes = (size_t)node->config.memory / 2,
+    };
+    rv = rv != 0 ? rv : bnd_rocks_open(&config, &node->state, err);
+    return rv == 0 ? 0 : BND_WRAP(err, rv, "state");
+}
+
+static int open_mesh(struct bnd_node *node, struct bnd_error *err) {
+    struct bnd_mesh_tcp_config config = {
+        .env = node->env,
+        .self = node->identity.node,
+        .listen_address = node->addresses.peers,
+        .tls = {bnd_buf_slice(&node->identity.node_cert), bnd_buf_slice(&node->identity.node_key),
+                bnd_buf_slice(&node->identity.ca_cert)},
+        .on_join = node_admission_on_join,
+        .join_owner = &node->admission,
+    };
+    memcpy(config.cluster, node->identity.cluster, sizeof config.cluster);
+    node->admission = (struct node_admission){.env = node->env, .identity = &node->identity};
+    int rv = bnd_mesh_tcp_create(&config, &node->mesh, err);
+    if (rv != 0) {
+        return BND_WRAP(err, rv, "peers");
+    }
+    rv = bnd_rpc_create(node->env, bnd_mesh_tcp_mesh(node->mesh), 0, &node->rpc);
+    return rv == 0 ? 0 : bnd_error_set(err, rv, "rpc: %s", bnd_code_text(rv));
+}
+
+static int open_objects(struct bnd_node *node, struct bnd_error *err) {
+    char dir[NODE_PATH_MAX];
+    int rv = node_path(node->config.data, "bodies", dir, err);
+    struct bnd_objects_config config = {
+        .env = node->env,
+        .rpc = node->rpc,
+        .mesh = bnd_mesh_tcp_mesh(node->mesh),
+        .shards = (uint32_t)node->config.shards,
+        .self = node->identity.node,
+        .bodies_dir = dir,
+        .owner = node,
+        .replicas = replicas_of,
+        .stamp_ms = newest_stamp,
+    };
+    rv = rv != 0 ? rv : bnd_objects_create(&config, &node->objects, err);
+    return rv == 0 ? 0 : BND_WRAP(err, rv, "bodies");
+}
+
+static int open_host(struct bnd_node *node, struct bnd_error *err) {
+    char dir[NODE_PATH_MAX];
+    int rv = node_path(node->config.data, "journal", dir, err);
+    struct bnd_raft_host_config config = {
+        .env = node->env,
+        .mesh = bnd_mesh_tcp_mesh(node->mesh),
+        .rpc = node->rpc,
+        .state = node->state,
+        .journal_dir = dir,
+        .cluster_id = node_cluster_number(node->identity.cluster),
+        .node_id = node->identity.node,
+        .heartbeat_ms = (uint32_t)node->config.heartbeat_ms,
+        .election_ms = (uint32_t)node->config.election_ms,
+        .guards = BND_RAFT_GUARDS_ALL,
+        .owner = node,
+        .fsm_make = make_fsm,
+        .group_wanted = group_wanted,
+        .fatal = on_fatal,
+    };
+    rv = rv != 0 ? rv : bnd_raft_host_create(&config, &node->host, err);
+    return rv == 0 ? 0 : BND_WRAP(err, rv, "raft");
+}
+
+static int open_clients(struct bnd_node *node, struct bnd_error *err) {
+    struct bnd_shard_client_config client = {
+        .env = node->env, .rpc = node->rpc, .host = node->host};
+    int rv = bnd_shard_client_create(&client, &node->client);
+    if (rv != 0) {
+        return bnd_error_set(err, rv, "shard client: %s", bnd_code_text(rv));
+    }
+    bnd_objects_start(node->objects, node->client);
+    rv = use_known_peers(node, err);
+    if (rv != 0) {
+        return rv;
+    }
+    struct bnd_catalog_config catalog = {
+        .env = node->env, .client = node->client, .owner = node, .changed = on_view};
+    memcpy(catalog.cluster_key, node->identity.cluster_key, BND_CLUSTER_KEY_LEN);
+    rv = bnd_catalog_create(&catalog, &node->catalog);
+    if (rv != 0) {
+        return bnd_error_set(err, rv, "catalog: %s", bnd_code_text(rv));
+    }
+    node->admission.catalog = node->catalog;
+    return 0;
+}
+
+/* The data directory itself, and its lock, before anything in it is touched. */
+static int open_directory(struct bnd_node *node, struct bnd_error *err) {
+    if (node->config.data[0] == 0) {
+        return BND_FAIL(err, INVALID, "data: the data directory must be given (--data DIR)");
+    }
+    int rv = node->env->ops->dir_make(node->env, node->config.data, err);
+    return rv != 0 ? rv : node_lock(node->config.data, &node->lock, err);
+}
+
+int bnd_node_start(struct bnd_env *env, const struct bnd_config *config,
+                   const struct bnd_node_callbacks *callbacks, struct bnd_node **out,
+                   struct bnd_error *err) {
+    struct bnd_node *node = bnd_zalloc(sizeof *node);
+    if (node == NULL) {
+        return BND_FAIL(err, NOMEM, "no memory for a node");
+    }
+    node->env = env;
+    node->config = *config;
+    node->callbacks = *callbacks;
+    node->lock = -1;
+    node->started_ms = bnd_wall_ms(env);
+    int rv = bnd_node_addresses(config, &node->addresses, err);
+    rv = rv != 0 ? rv : open_directory(node, err);
+    rv = rv != 0 ? rv : load_identity(node, err);
+    rv = rv != 0 ? rv : open_state(node, err);
+    rv = rv != 0 ? rv : open_mesh(node, err);
+    rv = rv != 0 ? rv : open_objects(node, err);
+    rv = rv != 0 ? rv : open_host(node, err);
+    rv = rv != 0 ? rv : open_clients(node, err);
+    if (rv == 0 && node->ca_key.len > 0) {
+        rv = begin_genesis(node, err);
+    }
+    if (rv != 0) {
+        return rv; /* the process ends: what was opened is closed by its end, and nothing is half
+                      written */
+    }
+    *out = node;
+    return 0;
+}
+
+/* ---- unmaking
+ * ------------------------------------------------------------------------------------------- */
+
+static void on_mesh_closed(void *data) {
+    struct bnd_node *node = data;
+    struct bnd_node_callbacks callbacks = node->callbacks;
+    node->state->ops->close(node->state);
+    bnd_tls_context_destroy(node->tls);
+    node_shard_map_free(&node->map);
+    node_identity_free(&node->identity);
+    bnd_buf_free(&node->ca_key);
+    node_unlock(node->lock);
+    bnd_free(node);
+    callbacks.stopped(callbacks.data, 0, NULL);
+}
+
+static void on_host_closed(void *data) {
+    struct bnd_node *node = data;
+    bnd_objects_destroy(node->objects);
+    bnd_rpc_destroy(node->rpc);
+    bnd_mesh_tcp_close(node->mesh, on_mesh_closed, node);
+}
+
+static void close_groups(void *data) {
+    struct bnd_node *node = data;
+    if (node->in_genesis) {
+        node_genesis_cancel(&node->genesis);
+    }
+    bnd_catalog_cancel(&node->address_call);
+    node->admission.catalog = NULL;
+    bnd_catalog_destroy(node->catalog);
+    bnd_shard_client_destroy(node->client);
+    bnd_raft_host_close(node->host, on_host_closed, node);
+}
+
+void bnd_node_stop(struct bnd_node *node) {
+    if (node->stopping) {
+        return;
+    }
+    node->stopping = true;
+    bnd_log(node->env, BND_LOG_INFO, "node", "stopping");
+    bnd_raft_step_down_all(node->host);
+    if (node->gateway == NULL) {
+        close_groups(node);
+    } else {
+        bnd_gateway_close(node->gateway, GRACE_NS, close_groups, node);
+    }
+}
