@@ -79,6 +79,7 @@ static void admit(struct admission *admission, const struct bnd_node_record *nod
     struct node_join_reply reply = {
         .cluster = bnd_slice(owner->identity->cluster, sizeof owner->identity->cluster),
         .node = node->id,
+        .shards = view->settings.shards,
         .node_cert = bnd_buf_slice(&cert),
         .ca_cert = view->settings.ca_cert,
         .cluster_key = bnd_slice(owner->identity->cluster_key, sizeof owner->identity->cluster_key),

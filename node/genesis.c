@@ -11,9 +11,10 @@
 #define CALL_TIMEOUT_NS (30000 * BND_MS)
 #define RETRY_NS (500 * BND_MS)
 
-int node_genesis_identity(struct bnd_env *env, const char *dir, struct node_identity *out,
-                          struct bnd_error *err) {
-    struct node_identity identity = {.node = 1};
+int node_genesis_identity(struct bnd_env *env, const struct bnd_config *config,
+                          struct node_identity *out, struct bnd_error *err) {
+    struct node_identity identity = {.node = 1, .shards = (uint32_t)config->shards};
+    const char *dir = config->data;
     BND_AUTO_BUF struct bnd_buf ca_key = {0};
     BND_AUTO_BUF struct bnd_buf csr = {0};
     char certs[NODE_PATH_MAX];
@@ -81,7 +82,7 @@ static int encode_init(struct node_genesis *genesis, struct bnd_buf *settings_by
     }
     struct bnd_settings settings = {
         .cluster_id = node_cluster_number(identity->cluster),
-        .shards = (uint32_t)genesis->config->shards,
+        .shards = identity->shards,
         .hash_version = BND_SHARD_HASH_VERSION,
         .replicas = (uint32_t)genesis->config->replicas,
         .account = bnd_slice_str(account),

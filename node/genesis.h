@@ -16,8 +16,8 @@
 
 /* Makes the identity of node 1 of a new cluster and saves it in dir, the CA's key first. Blocking.
  */
-int node_genesis_identity(struct bnd_env *env, const char *dir, struct node_identity *out,
-                          struct bnd_error *err);
+int node_genesis_identity(struct bnd_env *env, const struct bnd_config *config,
+                          struct node_identity *out, struct bnd_error *err);
 
 /* Reads the CA key of a genesis under way into *out. BND_NOTFOUND: there is none (the cluster is
  * set up). */

@@ -2,6 +2,7 @@
 
 #include "node/files.h"
 #include "node/toml_file.h"
+#include "placement/shard.h"
 
 #include <openssl/crypto.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@ uint64_t node_cluster_number(const uint8_t cluster[BND_PKI_CLUSTER_BYTES]) {
 struct identity_fields {
     uint64_t format;
     uint64_t node;
+    uint64_t shards;
     char cluster[2 * BND_PKI_CLUSTER_BYTES + 1];
 };
 
@@ -26,6 +28,8 @@ static int take_field(void *data, const char *key, const char *value) {
         fields->format = strtoull(value, NULL, 10);
     } else if (strcmp(key, "node") == 0) {
         fields->node = strtoull(value, NULL, 10);
+    } else if (strcmp(key, "shards") == 0) {
+        fields->shards = strtoull(value, NULL, 10);
     } else if (strcmp(key, "cluster") == 0 && strlen(value) < sizeof fields->cluster) {
         memcpy(fields->cluster, value, strlen(value) + 1);
     }
@@ -44,12 +48,14 @@ static int parse(const char *dir, const struct bnd_buf *text, struct node_identi
         return BND_FAIL(err, VERSION, "%s/node.toml: format %llu, this program knows up to %d", dir,
                         (unsigned long long)fields.format, IDENTITY_FORMAT);
     }
-    if (fields.format == 0 || fields.node == 0 ||
+    if (fields.format == 0 || fields.node == 0 || fields.shards == 0 ||
+        fields.shards > BND_SHARDS_MAX ||
         bnd_hex_decode(bnd_slice_str(fields.cluster), out->cluster, sizeof out->cluster) != 0) {
-        return BND_FAIL(err, CORRUPT, "%s/node.toml: format, node or cluster is missing or damaged",
-                        dir);
+        return BND_FAIL(err, CORRUPT,
+                        "%s/node.toml: format, node, shards or cluster is missing or damaged", dir);
     }
     out->node = fields.node;
+    out->shards = (uint32_t)fields.shards;
     return 0;
 }
 
@@ -114,8 +120,8 @@ int node_identity_save(struct bnd_env *env, const char *dir, const struct node_i
     bnd_hex_encode(identity->cluster, sizeof identity->cluster, cluster);
     (void)snprintf(text, sizeof text,
                    "# Written by bindery; do not edit or copy to another node.\nformat = %d\n"
-                   "cluster = \"%s\"\nnode = %llu\n",
-                   IDENTITY_FORMAT, cluster, (unsigned long long)identity->node);
+                   "cluster = \"%s\"\nnode = %llu\nshards = %u\n",
+                   IDENTITY_FORMAT, cluster, (unsigned long long)identity->node, identity->shards);
     int rv = node_path(dir, "certs", certs, err);
     rv = rv != 0 ? rv : env->ops->dir_make(env, certs, err);
     rv = rv != 0 ? rv

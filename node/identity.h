@@ -14,6 +14,7 @@
 struct node_identity {
     uint8_t cluster[BND_PKI_CLUSTER_BYTES];
     uint64_t node;
+    uint32_t shards; /* of the cluster, fixed at its first start */
     uint8_t cluster_key[BND_CLUSTER_KEY_LEN];
     struct bnd_buf ca_cert; /* PEM, as all below */
     struct bnd_buf node_cert;

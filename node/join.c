@@ -72,6 +72,7 @@ static int accept_reply(struct node_join *join, const struct node_join_reply *re
     memcpy(identity->cluster, reply->cluster.data, sizeof identity->cluster);
     memcpy(identity->cluster_key, reply->cluster_key.data, sizeof identity->cluster_key);
     identity->node = reply->node;
+    identity->shards = reply->shards;
     bnd_buf_append_slice(&identity->ca_cert, reply->ca_cert);
     bnd_buf_append_slice(&identity->node_cert, reply->node_cert);
     if (identity->ca_cert.failed || identity->node_cert.failed) {

@@ -60,6 +60,7 @@ void node_join_reply_encode(struct bnd_buf *out, const struct node_join_reply *r
     bnd_buf_bytes(out, reply->message);
     bnd_buf_bytes(out, reply->cluster);
     bnd_buf_u64(out, reply->node);
+    bnd_buf_u32(out, reply->shards);
     bnd_buf_bytes(out, reply->node_cert);
     bnd_buf_bytes(out, reply->ca_cert);
     bnd_buf_bytes(out, reply->cluster_key);
@@ -74,12 +75,13 @@ int node_join_reply_decode(struct bnd_slice bytes, struct node_join_reply *out) 
     reply.message = bnd_read_bytes(&r);
     reply.cluster = bnd_read_bytes(&r);
     reply.node = bnd_read_u64(&r);
+    reply.shards = bnd_read_u32(&r);
     reply.node_cert = bnd_read_bytes(&r);
     reply.ca_cert = bnd_read_bytes(&r);
     reply.cluster_key = bnd_read_bytes(&r);
     reply.peers = bnd_read_bytes(&r);
     bool complete = reply.cluster.len == BND_PKI_CLUSTER_BYTES && reply.node != 0 &&
-                    reply.cluster_key.len == BND_CLUSTER_KEY_LEN;
+                    reply.shards != 0 && reply.cluster_key.len == BND_CLUSTER_KEY_LEN;
     if (version != JOIN_VERSION || !bnd_reader_done(&r) || (reply.status == 0 && !complete)) {
         return BND_CORRUPT;
     }

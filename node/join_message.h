@@ -34,6 +34,7 @@ struct node_join_reply {
     struct bnd_slice message;
     struct bnd_slice cluster; /* BND_PKI_CLUSTER_BYTES */
     uint64_t node;
+    uint32_t shards;
     struct bnd_slice node_cert;
     struct bnd_slice ca_cert;
     struct bnd_slice cluster_key; /* BND_CLUSTER_KEY_LEN */

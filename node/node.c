@@ -330,7 +330,7 @@ static int begin_genesis(struct bnd_node *node, struct bnd_error *err) {
         .data = node,
     };
     int rv = make_group(node, BND_GID_SYSTEM);
-    for (uint32_t shard = 0; rv == 0 && shard < node->config.shards; shard++) {
+    for (uint32_t shard = 0; rv == 0 && shard < node->identity.shards; shard++) {
         rv = make_group(node, bnd_gid(BND_GROUP_OBJECTS, shard));
     }
     if (rv != 0) {
@@ -432,7 +432,7 @@ static int load_identity(struct bnd_node *node, struct bnd_error *err) {
     const char *data = node->config.data;
     int rv = node_identity_load(node->env, data, &node->identity, err);
     if (rv == BND_NOTFOUND) {
-        rv = node_genesis_identity(node->env, data, &node->identity, err);
+        rv = node_genesis_identity(node->env, &node->config, &node->identity, err);
     }
     if (rv != 0) {
         return rv;
@@ -480,7 +480,7 @@ static int open_objects(struct bnd_node *node, struct bnd_error *err) {
         .env = node->env,
         .rpc = node->rpc,
         .mesh = bnd_mesh_tcp_mesh(node->mesh),
-        .shards = (uint32_t)node->config.shards,
+        .shards = node->identity.shards,
         .self = node->identity.node,
         .bodies_dir = dir,
         .owner = node,
