@@ -1,0 +1,14 @@
+/* bindery version */
+#include "tools/command.h"
+#include "tools/commands.h"
+#include "tools/version.h"
+
+#include <stdio.h>
+
+int tools_cmd_version(int argc, const char **argv) {
+    if (argc > 1) {
+        return tools_usage("version", "unexpected argument %s", argv[1]);
+    }
+    (void)printf("bindery %s\n", BND_VERSION);
+    return TOOLS_OK;
+}

@@ -1,0 +1,41 @@
+#include "tools/command.h"
+
+#include "node/config.h"
+#include "tools/commands.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+const struct tools_command *tools_commands(void) {
+    static const struct tools_command commands[] = {
+        {"start", "run a node: makes a cluster, joins one, or goes on", tools_cmd_start},
+        {"config", "check the settings and print them", tools_cmd_config},
+        {"version", "print the version", tools_cmd_version},
+        {0},
+    };
+    return commands;
+}
+
+int tools_fail(const struct bnd_error *err) {
+    (void)fprintf(stderr, "bindery: %s\n", err->message);
+    return TOOLS_FAILED;
+}
+
+int tools_usage(const char *command, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    (void)fprintf(stderr, "bindery %s: ", command);
+    (void)vfprintf(stderr, fmt, args);
+    (void)fprintf(stderr, "; see `bindery %s --help`\n", command);
+    va_end(args);
+    return TOOLS_USAGE;
+}
+
+int tools_unknown(const char *command, const char *what, const char *word,
+                  const char *const *known) {
+    const char *nearest = bnd_nearest_name(word, known);
+    if (nearest == NULL) {
+        return tools_usage(command, "unknown %s %s", what, word);
+    }
+    return tools_usage(command, "unknown %s %s, did you mean %s?", what, word, nearest);
+}

@@ -1,0 +1,9 @@
+/* The run functions of the commands: tools/command.h says what they are given and return. */
+#ifndef BND_TOOLS_COMMANDS_H
+#define BND_TOOLS_COMMANDS_H
+
+int tools_cmd_start(int argc, const char **argv);
+int tools_cmd_config(int argc, const char **argv);
+int tools_cmd_version(int argc, const char **argv);
+
+#endif
