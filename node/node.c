@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "catalog/fsm.h"
 #include "engine/rocks/rocks.h"
 #include "gateway/gateway.h"
 #include "net/mesh_tcp.h"
@@ -371,6 +372,16 @@ static bool group_wanted(void *owner, uint64_t gid, uint64_t from) {
     return false;
 }
 
+static void on_group_changed(void *owner, uint64_t gid) {
+    struct bnd_node *node = owner;
+    struct bnd_raft_group_status status;
+    if (bnd_raft_group_status(node->host, gid, &status) == 0) {
+        bnd_log(node->env, BND_LOG_DEBUG, "raft", "group %llx: term %llu, leader %llu, %zu members",
+                (unsigned long long)gid, (unsigned long long)status.term,
+                (unsigned long long)status.leader, status.members_count);
+    }
+}
+
 static void on_fatal(void *owner, const struct bnd_error *why) {
     struct bnd_node *node = owner;
     node->callbacks.stopped(node->callbacks.data, BND_NODE_EXIT_STOP, why);
@@ -508,6 +519,7 @@ static int open_host(struct bnd_node *node, struct bnd_error *err) {
         .owner = node,
         .fsm_make = make_fsm,
         .group_wanted = group_wanted,
+        .group_changed = on_group_changed,
         .fatal = on_fatal,
     };
     rv = rv != 0 ? rv : bnd_raft_host_create(&config, &node->host, err);
@@ -593,11 +605,16 @@ static void on_mesh_closed(void *data) {
     callbacks.stopped(callbacks.data, 0, NULL);
 }
 
+static void on_objects_closed(void *data) {
+    struct bnd_node *node = data;
+    bnd_shard_client_destroy(node->client);
+    bnd_mesh_tcp_close(node->mesh, on_mesh_closed, node);
+    bnd_rpc_destroy(node->rpc);
+}
+
 static void on_host_closed(void *data) {
     struct bnd_node *node = data;
-    bnd_objects_destroy(node->objects);
-    bnd_rpc_destroy(node->rpc);
-    bnd_mesh_tcp_close(node->mesh, on_mesh_closed, node);
+    bnd_objects_close(node->objects, on_objects_closed, node);
 }
 
 static void close_groups(void *data) {
@@ -608,7 +625,6 @@ static void close_groups(void *data) {
     bnd_catalog_cancel(&node->address_call);
     node->admission.catalog = NULL;
     bnd_catalog_destroy(node->catalog);
-    bnd_shard_client_destroy(node->client);
     bnd_raft_host_close(node->host, on_host_closed, node);
 }
 

@@ -2,6 +2,7 @@
 #include "engine/io/io.h"
 #include "node/join.h"
 #include "node/node.h"
+#include "raft/core.h"
 #include "tools/command.h"
 #include "tools/commands.h"
 #include "tools/settings_options.h"
@@ -122,7 +123,8 @@ static int run(struct start *start) {
                                      .signal_data = start,
                                      .log_level = log_level(start->config.log_level)};
     struct bnd_node_callbacks callbacks = {.data = start, .ready = on_ready, .stopped = on_stopped};
-    int rv = bnd_io_env_create(&options, &start->env, &err);
+    int rv = bnd_core_library_init(&err);
+    rv = rv != 0 ? rv : bnd_io_env_create(&options, &start->env, &err);
     rv = rv != 0 ? rv : bnd_node_addresses(&start->config, &start->addresses, &err);
     rv = rv != 0 ? rv : join_if_new(start, &err);
     if (rv == 0 && !start->signaled) {

@@ -24,9 +24,10 @@ int tools_fail(const struct bnd_error *err) {
 int tools_usage(const char *command, const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);
-    (void)fprintf(stderr, "bindery %s: ", command);
+    const char *space = command[0] == 0 ? "" : " ";
+    (void)fprintf(stderr, "bindery%s%s: ", space, command);
     (void)vfprintf(stderr, fmt, args);
-    (void)fprintf(stderr, "; see `bindery %s --help`\n", command);
+    (void)fprintf(stderr, "; see `bindery%s%s --help`\n", space, command);
     va_end(args);
     return TOOLS_USAGE;
 }

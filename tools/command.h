@@ -21,7 +21,8 @@ const struct tools_command *tools_commands(void);
 
 /* "bindery: <message>" on stderr; returns TOOLS_FAILED. */
 int tools_fail(const struct bnd_error *err);
-/* "bindery <command>: <text>" and where to find help, on stderr; returns TOOLS_USAGE. */
+/* "bindery <command>: <text>" and where to find help, on stderr; returns TOOLS_USAGE. command "":
+ * the program. */
 int tools_usage(const char *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* As tools_usage for a word that is none of `known` (ended by NULL), with the nearest one. */
 int tools_unknown(const char *command, const char *what, const char *word,
