@@ -287,7 +287,10 @@ struct bnd_sim_cluster *bnd_sim_cluster_create(const struct bnd_sim_cluster_conf
     BND_ASSERT(config->nodes <= BND_SIM_NODES_MAX && config->groups <= BND_SIM_GROUPS_MAX);
     struct bnd_sim_cluster *cluster = bnd_sim_zalloc(sizeof *cluster);
     cluster->world = bnd_sim_world_create(config->seed);
-    cluster->net = bnd_sim_net_create(cluster->world, NULL);
+    struct bnd_sim_net_config net;
+    bnd_sim_net_config_default(&net);
+    net.full_per_mille = 2;
+    cluster->net = bnd_sim_net_create(cluster->world, &net);
     cluster->config = config->host;
     cluster->guards = config->guards;
     cluster->verbose = config->verbose;

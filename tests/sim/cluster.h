@@ -32,6 +32,7 @@ struct bnd_sim_seen {
     uint64_t last_index;
     uint64_t last_term;
     uint64_t configuration_index;
+    uint64_t ops_last;
 };
 
 /* A positive answer to AppendEntries that left in this pass. */

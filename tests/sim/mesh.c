@@ -196,6 +196,7 @@ static int op_send(struct bnd_mesh *mesh, uint64_t to_id, enum bnd_mesh_lane lan
     struct endpoint *from = endpoint_of(mesh);
     struct bnd_sim_net *net = from->net;
     BND_ASSERT(count <= BND_MESH_PARTS_MAX);
+    BND_ASSERT(to_id != 0); /* nobody */
     BND_ASSERT(kind > 0 && kind < BND_MESH_KINDS && lane < BND_MESH_LANES);
     size_t len = joined_len(parts, count);
     if (len > BND_MESH_MESSAGE_MAX) {
@@ -212,7 +213,8 @@ static int op_send(struct bnd_mesh *mesh, uint64_t to_id, enum bnd_mesh_lane lan
         return BND_CLOSED;
     }
     struct link *link = &net->links[from->place][to];
-    if (link->queued[lane] + len > BND_SIM_NET_QUEUE_BYTES) {
+    if (link->queued[lane] + len > BND_SIM_NET_QUEUE_BYTES ||
+        bnd_sim_rng_chance(&net->rng, net->config.full_per_mille)) {
         return BND_FULL;
     }
     struct message *message = message_make(from, to, parts, count);

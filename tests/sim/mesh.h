@@ -16,13 +16,14 @@
 struct bnd_sim_net;
 
 /* Delays are drawn from [min, max], `slow_per_mille` of them from [min, slow]. The default is 0.1 to 5 ms, 20
- * per mille up to 200 ms, loss 5 per mille. */
+ * per mille up to 200 ms, loss 5 per mille, never full. */
 struct bnd_sim_net_config {
     uint64_t delay_ns_min;
     uint64_t delay_ns_max;
     uint64_t delay_ns_slow;
     unsigned slow_per_mille;
     unsigned loss_per_mille;
+    unsigned full_per_mille; /* sends that are answered BND_FULL */
     uint64_t connect_ns_max; /* a connection is made within so long */
     uint64_t notice_ns_max;  /* a broken one is noticed within so long */
 };

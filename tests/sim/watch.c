@@ -7,8 +7,10 @@
  *   G4  a configuration entry is taken back in memory
  *   G7  a leader has a configuration of its own term before its barrier was committed
  *   G8  one term led in two lives of a node (tests/sim/ledger.h)
+ *   B9  entries are cut off while log writes of an earlier pass are not durable
  *   B12 two votes in one term
- *   B3b a message to nobody */
+ *   B3b a message to nobody (tests/sim/mesh.c aborts)
+ *   G5  the library is told that a send failed, and frees twice: the process dies */
 #include "raft/group.h"
 #include "tests/sim/cluster.h"
 #include "tests/sim/memory.h"
@@ -73,6 +75,12 @@ static void watch_log(struct bnd_sim_replica *replica, struct bnd_core *core,
                           " takes the configuration of index %" PRIu64 " back",
                           replica->gid, replica->node->id, seen->configuration_index);
     }
+    if (cut && status->ops_durable < seen->ops_last) {
+        bnd_sim_violation(&cluster->check,
+                          "B9: group %" PRIu64 ": node %" PRIu64
+                          " cuts its log with log writes under way",
+                          replica->gid, replica->node->id);
+    }
     if (status->commit < seen->commit) {
         bnd_sim_violation(&cluster->check,
                           "group %" PRIu64 ": the commit index of node %" PRIu64 " falls", replica->gid,
@@ -99,7 +107,8 @@ static void watch_replica(struct bnd_sim_replica *replica, struct bnd_core *core
                                           .commit = status.commit,
                                           .last_index = status.last_index,
                                           .last_term = status.last_term,
-                                          .configuration_index = status.configuration_index};
+                                          .configuration_index = status.configuration_index,
+                                          .ops_last = status.ops_last};
 }
 
 static void watch_ack(struct bnd_sim_node *node, const struct bnd_sim_ack *ack) {
