@@ -95,6 +95,9 @@ static int apply_operation(struct group *group, struct dedupe *dedupe,
     struct bnd_buf *reply = &group->host->apply.reply;
     bnd_buf_reset(reply);
     out->status = group->fsm.ops->apply(group->fsm.self, context, operation->command, reply);
+    if (out->status == BND_NOMEM || out->status == BND_CORRUPT || out->status == BND_IO) {
+        return out->status; /* this node's trouble: stored as an outcome it would tell replicas apart */
+    }
     BND_ASSERT(reply->len <= BND_RAFT_REPLY_MAX);
     bnd_buf_append_slice(replies, bnd_buf_slice(reply));
     if (reply->failed || replies->failed) {

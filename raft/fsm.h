@@ -41,7 +41,9 @@ struct bnd_fsm_ops {
     /* Decides and applies one command; appends the answer to *reply (empty on entry). Returns the
      * command's outcome: 0 or a code, which is stored with the reply under the request id and given
      * to whoever asked, now or by a retry. After a non-zero return the batch must be as it was on
-     * entry. A command that cannot be decoded is BND_INVALID, on every replica alike. */
+     * entry. A command that cannot be decoded is BND_INVALID, on every replica alike. BND_NOMEM,
+     * BND_CORRUPT and BND_IO are no outcome but this node's trouble: the host stops through
+     * `fatal`. A reply has at most 4,096 bytes. */
     int (*apply)(void *fsm, const struct bnd_fsm_apply *context, struct bnd_slice command,
                  struct bnd_buf *reply);
 
