@@ -143,11 +143,10 @@ static int emit(struct walk *walk) {
 
 static int walk_page(struct walk *walk) {
     const struct bnd_state_ops *ops = walk->context->state->ops;
-    size_t start = walk->reply->len;
     int rv = 0;
     for (uint32_t count = 0; rv == 0 && ops->iter_valid(walk->iter); count++) {
-        if (count == walk->query->limit || walk->reply->len - start > PAGE_BYTES_MAX) {
-            walk->reply->data[start] = 1; /* truncated */
+        if (count == walk->query->limit || walk->reply->len > PAGE_BYTES_MAX) {
+            walk->reply->data[0] = 1; /* truncated */
             break;
         }
         rv = emit(walk);

@@ -223,7 +223,8 @@ static int upload_end(const struct objects_change *change, const struct join *jo
     return rv;
 }
 
-/* The new object's manifest and segments, to the state and (without segments) to the reply. */
+/* The new object's manifest and segments. The reply is kept under the request id, so it is small:
+ * when, and how large. */
 static int store_joined(const struct objects_change *change, const struct join *join,
                         struct bnd_object_meta *meta, const struct bnd_object_fields *fields) {
     BND_AUTO_BUF struct bnd_buf manifest = {0};
@@ -234,7 +235,8 @@ static int store_joined(const struct objects_change *change, const struct join *
     meta->uploaded_ms = change->context->stamp_ms;
     meta->fields = *fields;
     objects_manifest_encode(&manifest, meta, bnd_slice(NULL, 0), OBJECTS_WHOLE);
-    bnd_buf_append_slice(change->reply, bnd_buf_slice(&manifest));
+    bnd_buf_u64(change->reply, meta->uploaded_ms);
+    bnd_buf_u64(change->reply, meta->size);
     if (manifest.failed) {
         return BND_NOMEM;
     }

@@ -26,8 +26,9 @@ static void multipart_answered(struct objects_op *op, size_t call, int status,
     struct multipart_op *multipart = (struct multipart_op *)op;
     (void)call; /* there is one */
     if (status == 0 && multipart->complete != NULL) {
-        status =
-            objects_object_decode(reply, bnd_slice(NULL, 0), multipart->gid, &multipart->object);
+        status = reply.len == 16 ? 0 : BND_CORRUPT;
+        multipart->object.meta.uploaded_ms = status == 0 ? bnd_get_u64(reply.data) : 0;
+        multipart->object.meta.size = status == 0 ? bnd_get_u64(reply.data + 8) : 0;
     } else if (status == 0 && multipart->parts != NULL) {
         bnd_buf_append_slice(&multipart->page, reply);
         status = multipart->page.failed ? BND_NOMEM : 0;
@@ -172,6 +173,7 @@ int bnd_multipart_complete(struct bnd_objects *objects, struct bnd_multipart_com
     }
     op->complete = complete;
     objects_mint_id(objects, meta.version);
+    op->object.meta = meta;
     objects_manifest_encode(&manifest, &meta, bnd_slice(NULL, 0), OBJECTS_WHOLE);
     if (manifest.failed) {
         objects_op_drop(&op->op);

@@ -474,7 +474,9 @@ int bnd_multipart_create(struct bnd_objects *objects, struct bnd_multipart_creat
                          const struct bnd_multipart_create_options *options);
 
 struct bnd_multipart_complete {
-    /* status 0: *object is the new object. Else NULL: not made, and the upload is as before:
+    /* status 0: *object is the meta of the new object, but for its fields (those given to create:
+     * a head tells them), and cannot be read from. Else NULL, and but for class UNKNOWN the upload
+     * is as before:
      *  BND_NOTFOUND      no such upload
      *  BND_INVALID       out_part: the first part that is not there or has another etag, or is out
      *                    of order; 0: the list is empty or too long

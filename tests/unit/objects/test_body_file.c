@@ -134,7 +134,8 @@ static void test_a_body_under_another_name_is_refused(void **state) {
     setup(&f);
     assert_int_equal(write_body(&f, 1000, 77), 0);
     other.version[15] = 9;
-    assert_true(body_path("data/bodies", &id, path) && body_path("data/bodies", &other, other_path));
+    assert_true(body_path("data/bodies", &id, path) &&
+                body_path("data/bodies", &other, other_path));
     assert_int_equal(f.env->ops->rename(f.env, path, other_path, NULL), 0);
     assert_int_equal(body_read(f.env, other_path, &other, &range, &out, NULL), BND_CORRUPT);
     range.size = 999; /* and one of another size */
@@ -162,7 +163,8 @@ static void test_directory_of_a_newer_format(void **state) {
     struct bnd_file *file = NULL;
     (void)state;
     setup(&f);
-    assert_int_equal(f.env->ops->file_open(f.env, "data/bodies/format", BND_OPEN_WRITE, &file, NULL), 0);
+    assert_int_equal(
+        f.env->ops->file_open(f.env, "data/bodies/format", BND_OPEN_WRITE, &file, NULL), 0);
     assert_int_equal(f.env->ops->file_pwrite(f.env, file, "\2", 1, 8, NULL), 0);
     f.env->ops->file_close(f.env, file);
     assert_int_equal(body_dir_open(f.env, "data/bodies", NULL), BND_VERSION);
