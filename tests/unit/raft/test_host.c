@@ -493,6 +493,91 @@ static void without_a_majority_a_call_says_so(void **state) {
     cluster_close(c);
 }
 
+static bool follows(void *data) {
+    struct node *node = data;
+    struct bnd_raft_group_status status;
+    return bnd_raft_group_status(node->host, GID, &status) == 0 && status.applied >= 4;
+}
+
+/* Two of three members make the group; the third makes it, empty, when its leader speaks to it. */
+static void a_member_without_the_group_is_filled_by_its_leader(void **state) {
+    (void)state;
+    struct cluster *c = fresh(21);
+    struct bnd_raft_member members[NODES] = {
+        {1, BND_RAFT_VOTER}, {2, BND_RAFT_VOTER}, {3, BND_RAFT_VOTER}};
+    static struct waiting made[2];
+    for (size_t i = 0; i < NODES; i++) {
+        node_start(&c->nodes[i]);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        made[i].done = false;
+        bnd_sim_env_enter(c->nodes[i].env);
+        assert_int_equal(bnd_raft_group_bootstrap(c->nodes[i].host, GID, members, NODES,
+                                                  on_bootstrapped, &made[i]),
+                         0);
+        bnd_sim_env_leave(c->nodes[i].env);
+    }
+    struct node *leader = cluster_leader(c, GID);
+    assert_int_equal(add_one(leader, GID, "a"), 1);
+    assert_int_equal(add_one(leader, GID, "a"), 2);
+    assert_int_equal(read_counter(&c->nodes[2], GID, "a"), BND_NOTFOUND);
+    c->nodes[2].wants_groups = true;
+    assert_true(bnd_sim_run_until_true(c->world, follows, &c->nodes[2], 30 * SECOND));
+    node_crash(leader, BND_SIM_POWER);
+    leader = cluster_leader(c, GID);
+    assert_int_equal(read_counter(leader, GID, "a"), 2);
+    bnd_sim_env_enter(leader->env);
+    assert_int_equal(bnd_raft_group_bootstrap(leader->host, GID, members, NODES, NULL, NULL),
+                     BND_EXISTS);
+    bnd_sim_env_leave(leader->env);
+    cluster_close(c);
+}
+
+/* Every entry of a burst is cut near entry_bytes_max, and what exceeds the node's bound is refused
+ * at once and not executed. */
+static void a_burst_is_coalesced_and_bounded(void **state) {
+    (void)state;
+    cluster.config = (struct bnd_raft_host_config){
+        .entry_bytes_max = 4096,
+        .proposals_bytes_max = 64u << 10,
+    };
+    struct cluster *c = &cluster;
+    cluster_open(c, 22);
+    node_start(&c->nodes[0]);
+    cluster_bootstrap(c, GID, 1);
+    struct node *node = cluster_leader(c, GID);
+    enum { BURST = 2000 };
+    static struct bnd_raft_propose proposals[BURST];
+    static struct waiting answers[1];
+    BND_AUTO_BUF struct bnd_buf command = {0};
+    kv_add(&command, bnd_slice_str("a"), 1);
+    uint64_t last = node_status(node, GID).last_index;
+    int64_t taken = 0;
+    bnd_sim_env_enter(node->env);
+    for (size_t i = 0; i < BURST; i++) {
+        proposals[i] = (struct bnd_raft_propose){
+            .id = {.minter = 7, .seq = i + 1},
+            .low_seq = 1,
+            .deadline_ms = bnd_wall_ms(bnd_sim_env(node->env)) + 30000,
+            .command = bnd_buf_slice(&command),
+            .cb = on_proposed,
+            .data = &answers[0],
+        };
+        int rv = bnd_raft_propose(node->host, GID, &proposals[i]);
+        assert_true(rv == 0 || rv == BND_FULL);
+        taken += rv == 0;
+    }
+    bnd_sim_env_leave(node->env);
+    assert_true(taken > 500 && taken < BURST);
+    assert_int_equal(read_counter(node, GID, "a"), BND_NOTFOUND); /* none was answered yet */
+    bnd_sim_run_for(c->world, SECOND);
+    assert_int_equal(read_counter(node, GID, "a"), taken);
+    uint64_t entries = node_status(node, GID).last_index - last;
+    assert_true(entries >= 15 && entries <= 20); /* 64 KiB in pieces of 4 KiB */
+    assert_int_equal(add_one(node, GID, "a"), taken + 1);
+    cluster_close(c);
+}
+
 static void a_destroyed_group_is_gone_and_can_be_made_again(void **state) {
     (void)state;
     struct cluster *c = fresh(16);
@@ -559,6 +644,8 @@ int main(void) {
         cmocka_unit_test(many_groups_share_a_node),
         cmocka_unit_test(a_destroyed_group_is_gone_and_can_be_made_again),
         cmocka_unit_test(a_fast_leader_is_not_followed),
+        cmocka_unit_test(a_burst_is_coalesced_and_bounded),
+        cmocka_unit_test(a_member_without_the_group_is_filled_by_its_leader),
         cmocka_unit_test(any_node_takes_calls_and_hides_a_leader_crash),
         cmocka_unit_test(a_gateway_needs_no_clock),
         cmocka_unit_test(without_a_majority_a_call_says_so),
