@@ -311,9 +311,7 @@ void readindex_pass(struct bnd_raft_host *host) {
     while (link != &host->reading) {
         struct group *group = BND_CONTAINER(link, struct group, reads_link);
         link = link->next;
-        if (!host->apply.stalled) {
-            run_granted(group);
-        }
+        run_granted(group);
         unlink_idle(group);
     }
 }

@@ -1,4 +1,6 @@
 /* The Raft host, on one node and on three. */
+#include "raft/message.h"
+#include "raft/readindex.h"
 #include "tests/unit/raft/host_cluster.h"
 
 static struct cluster cluster;
@@ -291,6 +293,13 @@ static void a_stalled_store_stops_admission_and_recovers(void **state) {
     assert_false(first.waiting.done); /* committed, but not written: no answer */
     attempt = (struct attempt){0};
     assert_int_equal(propose_start(leader, GID, &attempt, bnd_buf_slice(&command)), BND_BUSY);
+    static struct reading reading; /* sees what was committed before it, or waits for it */
+    assert_int_equal(read_start(leader, GID, &reading, "a"), 0);
+    bnd_sim_run_for(c->world, SECOND);
+    assert_false(reading.waiting.done);
+    assert_true(bnd_sim_run_until_true(c->world, is_done, &reading.waiting, 10 * SECOND));
+    assert_int_equal(reading.waiting.status, 0);
+    assert_int_equal(bnd_get_u64(reading.waiting.reply), 2);
     assert_true(bnd_sim_run_until_true(c->world, is_done, &first.waiting, 10 * SECOND));
     assert_int_equal(first.waiting.status, 0);
     assert_int_equal(bnd_get_u64(first.waiting.reply), 2);
@@ -578,6 +587,142 @@ static void a_burst_is_coalesced_and_bounded(void **state) {
     cluster_close(c);
 }
 
+struct vote_watch {
+    uint64_t node;
+    uint64_t votes; /* promises of the node: votes given and candidacies */
+};
+
+static bool watch_votes(void *data, uint64_t from, uint64_t to, enum bnd_mesh_kind kind,
+                        struct bnd_slice bytes) {
+    struct vote_watch *watch = data;
+    struct bnd_message message;
+    (void)to;
+    if (from != watch->node || kind != BND_MESH_RAFT ||
+        bnd_message_decode(bytes, &message, NULL) != 0) {
+        return true;
+    }
+    watch->votes += (message.type == BND_MESSAGE_VOTE && !message.vote.pre_vote) ||
+                    (message.type == BND_MESSAGE_VOTE_RESULT && message.vote_result.granted &&
+                     !message.vote_result.pre_vote);
+    bnd_message_release(&message);
+    return true;
+}
+
+/* A vote that a crash could take back would let a node vote twice. */
+static void no_vote_leaves_before_it_is_on_disk(void **state) {
+    (void)state;
+    struct cluster *c = three(23);
+    struct node *leader = cluster_leader(c, GID);
+    struct node *slow = other_than(c, leader);
+    struct vote_watch watch = {.node = slow->id};
+    bnd_sim_run_for(c->world, SECOND);
+    bnd_sim_disk_stall(slow->disk, 2500 * BND_MS); /* below what the journal takes for a hang */
+    bnd_sim_net_filter(c->net, watch_votes, &watch);
+    node_crash(leader, BND_SIM_POWER);
+    bnd_sim_run_for(c->world, 2450 * BND_MS);
+    assert_int_equal(watch.votes, 0);
+    (void)cluster_leader(c, GID);
+    assert_int_not_equal(watch.votes, 0);
+    bnd_sim_net_filter(c->net, NULL, NULL);
+    cluster_close(c);
+}
+
+struct read_watch {
+    uint64_t from, to;
+    uint64_t answers, yes;
+};
+
+static bool watch_reads(void *data, uint64_t from, uint64_t to, enum bnd_mesh_kind kind,
+                        struct bnd_slice bytes) {
+    struct read_watch *watch = data;
+    struct read_frame frame;
+    if (from != watch->from || to != watch->to || kind != BND_MESH_READ ||
+        read_frame_decode(bytes, &frame, NULL) != 0 || frame.kind != READ_FRAME_ANSWER) {
+        return true;
+    }
+    for (uint32_t i = 0; i < frame.count; i++) {
+        struct read_item item;
+        read_frame_next(&frame, &item);
+        watch->answers++;
+        watch->yes += item.ok;
+    }
+    return true;
+}
+
+static void ask_term(struct node *leader, uint64_t to, uint64_t gid, uint64_t term) {
+    BND_AUTO_BUF struct bnd_buf bytes = {0};
+    const struct read_item item = {.gid = gid, .term = term};
+    read_frame_begin(&bytes, READ_FRAME_ASK, 1u << 20);
+    read_frame_item(&bytes, READ_FRAME_ASK, &item);
+    read_frame_end(&bytes, 1);
+    struct bnd_slice part = bnd_buf_slice(&bytes);
+    bnd_sim_env_enter(leader->env);
+    for (int i = 0; i < 8; i++) { /* some may be lost */
+        assert_int_equal(
+            leader->mesh->ops->send(leader->mesh, to, BND_MESH_CONTROL, BND_MESH_READ, &part, 1),
+            0);
+    }
+    bnd_sim_env_leave(leader->env);
+    bnd_sim_run_for(leader->cluster->world, 500 * BND_MS);
+}
+
+static void a_voter_confirms_only_its_own_term_and_leader(void **state) {
+    (void)state;
+    struct cluster *c = three(24);
+    struct node *leader = cluster_leader(c, GID);
+    struct node *voter = other_than(c, leader);
+    bnd_sim_run_for(c->world, SECOND);
+    uint64_t term = node_status(leader, GID).term;
+    struct read_watch watch = {.from = voter->id, .to = leader->id};
+    bnd_sim_net_filter(c->net, watch_reads, &watch);
+    ask_term(leader, voter->id, GID, term - 1);
+    ask_term(leader, voter->id, GID, term + 1);
+    ask_term(leader, voter->id, GID + 1, term);
+    assert_true(watch.answers > 0);
+    assert_int_equal(watch.yes, 0);
+    ask_term(leader, voter->id, GID, term);
+    assert_true(watch.yes > 0);
+    watch = (struct read_watch){.from = leader->id, .to = voter->id};
+    ask_term(voter, leader->id, GID, term); /* a leader is nobody's follower */
+    assert_true(watch.answers > 0);
+    assert_int_equal(watch.yes, 0);
+    bnd_sim_net_filter(c->net, NULL, NULL);
+    cluster_close(c);
+}
+
+static bool drop_rpc_to(void *data, uint64_t from, uint64_t to, enum bnd_mesh_kind kind,
+                        struct bnd_slice bytes) {
+    (void)from;
+    (void)bytes;
+    return kind != BND_MESH_RPC || to != ((struct node *)data)->id;
+}
+
+/* A write was executed, its answer lost, and nobody is left to ask: it must not be called "not
+ * executed". */
+static void a_lost_answer_stays_unknown(void **state) {
+    (void)state;
+    struct cluster *c = three(25);
+    struct node *leader = cluster_leader(c, GID);
+    struct node *asker = other_than(c, leader);
+    know_members(asker->env, asker->client);
+    assert_int_equal(client_add(c, asker->env, asker->client), 1);
+    bnd_sim_net_filter(c->net, drop_rpc_to, asker);
+    BND_AUTO_BUF struct bnd_buf command = {0};
+    kv_add(&command, bnd_slice_str("a"), 1);
+    call_start(asker->env, asker->client, &shard_call, BND_SHARD_WRITE, bnd_buf_slice(&command));
+    bnd_sim_run_for(c->world, SECOND);
+    assert_int_equal(read_counter(leader, GID, "a"), 2);
+    for (size_t i = 0; i < NODES; i++) {
+        if (&c->nodes[i] != asker) {
+            node_crash(&c->nodes[i], BND_SIM_KILL);
+        }
+    }
+    assert_true(bnd_sim_run_until_true(c->world, is_done, &shard_call.waiting, 60 * SECOND));
+    assert_int_equal(shard_call.waiting.status, BND_UNKNOWN);
+    bnd_sim_net_filter(c->net, NULL, NULL);
+    cluster_close(c);
+}
+
 static void a_destroyed_group_is_gone_and_can_be_made_again(void **state) {
     (void)state;
     struct cluster *c = fresh(16);
@@ -644,6 +789,9 @@ int main(void) {
         cmocka_unit_test(many_groups_share_a_node),
         cmocka_unit_test(a_destroyed_group_is_gone_and_can_be_made_again),
         cmocka_unit_test(a_fast_leader_is_not_followed),
+        cmocka_unit_test(a_lost_answer_stays_unknown),
+        cmocka_unit_test(a_voter_confirms_only_its_own_term_and_leader),
+        cmocka_unit_test(no_vote_leaves_before_it_is_on_disk),
         cmocka_unit_test(a_burst_is_coalesced_and_bounded),
         cmocka_unit_test(a_member_without_the_group_is_filled_by_its_leader),
         cmocka_unit_test(any_node_takes_calls_and_hides_a_leader_crash),
