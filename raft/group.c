@@ -197,6 +197,8 @@ void group_stop(struct group *group) {
     group->status = (struct bnd_core_status){0};
     group->phase = GROUP_GONE;
     group->destroying = false;
+    group->host->yielding -= group->yield_until_ns != 0;
+    group->yield_until_ns = 0;
 }
 
 void group_free(struct group *group) {

@@ -80,8 +80,10 @@ struct group {
     struct bnd_link queue;  /* batches not yet proposed */
     struct bnd_link flying; /* batches proposed, in order of index */
     size_t flying_count;
-    size_t proposals_bytes;       /* of both */
-    uint64_t stamp_ms;            /* the newest given to an entry here or applied */
+    size_t proposals_bytes;  /* of both */
+    uint64_t stamp_ms;       /* the newest given to an entry here or applied */
+    uint64_t yield_until_ns; /* the leadership is being handed over: nothing is proposed; 0: no */
+    bool yield_asked;        /* and another voter was told to stand */
     struct bnd_link propose_link; /* in host.proposing while queue is not empty */
 
     struct group_backlog backlog;

@@ -126,6 +126,55 @@ static void pass_destroy(struct bnd_raft_host *host) {
     }
 }
 
+/* ---- handing over -----------------------------------------------------------------------------*/
+
+/* The other voter that has most of the log and was heard from; 0: none. */
+static uint64_t successor(const struct group *group) {
+    const struct bnd_core_status *status = &group->status;
+    uint64_t best = 0;
+    uint64_t best_match = 0;
+    for (size_t i = 0; i < status->configuration.count; i++) {
+        const struct bnd_raft_member *member = &status->configuration.members[i];
+        if (member->role == BND_RAFT_VOTER && member->node != group->host->config.node_id &&
+            status->peers[i].recent && status->peers[i].match >= best_match) {
+            best = member->node;
+            best_match = status->peers[i].match;
+        }
+    }
+    return best;
+}
+
+/* Proposals wait until another leads (they are then answered BND_NOTLEADER), for one election
+ * timeout at most; the successor is told to stand once it has the whole log. */
+static void yield_begin(struct group *group) {
+    struct bnd_raft_host *host = group->host;
+    if (group->yield_until_ns == 0) {
+        group->yield_until_ns = bnd_now_ns(host->config.env) + host->config.election_ms * BND_MS;
+        group->yield_asked = false;
+        host->yielding++;
+        host_wake(host);
+    }
+}
+
+static void yield_pass(struct bnd_raft_host *host) {
+    uint64_t now = bnd_now_ns(host->config.env);
+    for (size_t i = 0; host->yielding > 0 && i < host->groups_count; i++) {
+        struct group *group = host->groups[i];
+        if (group->yield_until_ns == 0) {
+            continue;
+        }
+        group_refresh(group);
+        if (group->status.role != BND_CORE_LEADER || now >= group->yield_until_ns) {
+            group->yield_until_ns = 0;
+            host->yielding--;
+            host_wake(host);
+        } else if (!group->yield_asked) {
+            uint64_t next = successor(group);
+            group->yield_asked = next != 0 && bnd_core_transfer(group->core, next) == 0;
+        }
+    }
+}
+
 /* What is done once per tick and may call users. */
 static void pass_tick(struct bnd_raft_host *host) {
     if (!host->tick_due) {
@@ -146,6 +195,7 @@ static void pass(struct bnd_hook *hook) {
         pass_made(host);
         pass_changed(host);
         pass_tick(host);
+        yield_pass(host);
         propose_pass(host);
     }
     bnd_journal_submit(host->journal);
@@ -371,24 +421,9 @@ int bnd_raft_group_destroy(struct bnd_raft_host *host, uint64_t gid) {
 void bnd_raft_step_down_all(struct bnd_raft_host *host) {
     for (size_t i = 0; i < host->groups_count && !host->dead && !host->closing; i++) {
         struct group *group = host->groups[i];
-        if (group->phase != GROUP_RUNNING || group->destroying) {
-            continue;
-        }
-        group_refresh(group);
-        const struct bnd_core_status *status = &group->status;
-        uint64_t best = 0;
-        uint64_t best_match = 0;
-        for (size_t m = 0; status->role == BND_CORE_LEADER && m < status->configuration.count;
-             m++) {
-            const struct bnd_raft_member *member = &status->configuration.members[m];
-            if (member->role == BND_RAFT_VOTER && member->node != host->config.node_id &&
-                status->peers[m].recent && status->peers[m].match >= best_match) {
-                best = member->node;
-                best_match = status->peers[m].match;
-            }
-        }
-        if (best != 0) {
-            (void)bnd_core_transfer(group->core, best); /* best effort: else an election follows */
+        if (group->phase == GROUP_RUNNING && !group->destroying &&
+            group->status.role == BND_CORE_LEADER) {
+            yield_begin(group);
         }
     }
 }

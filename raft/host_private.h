@@ -86,6 +86,7 @@ struct bnd_raft_host {
     bool tick_due;
     unsigned ticks;
     size_t destroying; /* groups */
+    size_t yielding;   /* groups */
 
     struct bnd_link storing;   /* groups with pending ops */
     struct bnd_link making;    /* struct making */

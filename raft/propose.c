@@ -215,7 +215,8 @@ static int launch(struct group *group, struct batch *batch) {
 
 static void propose_group(struct group *group) {
     struct batch *batch = NULL;
-    while (group->status.ready && group->flying_count < FLYING_ENTRIES_MAX && !group->host->dead &&
+    while (group->status.ready && group->yield_until_ns == 0 &&
+           group->flying_count < FLYING_ENTRIES_MAX && !group->host->dead &&
            (batch = first_batch(&group->queue)) != NULL) {
         if (launch(group, batch) != 0) {
             break; /* no longer the leader: `changed` follows and answers; or fatal */

@@ -723,6 +723,39 @@ static void a_lost_answer_stays_unknown(void **state) {
     cluster_close(c);
 }
 
+struct change_wait {
+    struct cluster *cluster;
+    struct node *old;
+};
+
+static bool another_leads(void *data) {
+    struct change_wait *wait = data;
+    struct leader_wait leader = {.cluster = wait->cluster, .gid = GID};
+    return has_leader(&leader) && leader.leader != wait->old;
+}
+
+/* A clean stop does not cost an election timeout. */
+static void a_leader_hands_over(void **state) {
+    (void)state;
+    struct cluster *c = three(26);
+    struct node *old = cluster_leader(c, GID);
+    assert_int_equal(add_one(old, GID, "a"), 1);
+    BND_AUTO_BUF struct bnd_buf command = {0};
+    kv_add(&command, bnd_slice_str("a"), 1);
+    attempt = (struct attempt){0};
+    assert_int_equal(propose_start(old, GID, &attempt, bnd_buf_slice(&command)), 0);
+    bnd_sim_env_enter(old->env);
+    bnd_raft_step_down_all(old->host);
+    bnd_sim_env_leave(old->env);
+    struct change_wait wait = {.cluster = c, .old = old};
+    assert_true(bnd_sim_run_until_true(c->world, another_leads, &wait, 800 * BND_MS));
+    assert_true(bnd_sim_run_until_true(c->world, is_done, &attempt.waiting, 10 * SECOND));
+    assert_true(attempt.waiting.status == 0 || attempt.waiting.status == BND_NOTLEADER);
+    struct node *next = cluster_leader(c, GID);
+    assert_int_equal(add_one(next, GID, "a"), attempt.waiting.status == 0 ? 3 : 2);
+    cluster_close(c);
+}
+
 static void a_destroyed_group_is_gone_and_can_be_made_again(void **state) {
     (void)state;
     struct cluster *c = fresh(16);
@@ -789,6 +822,7 @@ int main(void) {
         cmocka_unit_test(many_groups_share_a_node),
         cmocka_unit_test(a_destroyed_group_is_gone_and_can_be_made_again),
         cmocka_unit_test(a_fast_leader_is_not_followed),
+        cmocka_unit_test(a_leader_hands_over),
         cmocka_unit_test(a_lost_answer_stays_unknown),
         cmocka_unit_test(a_voter_confirms_only_its_own_term_and_leader),
         cmocka_unit_test(no_vote_leaves_before_it_is_on_disk),
