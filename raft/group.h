@@ -1,7 +1,7 @@
 /* One group of the host: its core, its state machine, and the queues between them (internal).
  *
  * Who fills which part: storage.c ops; transport.c held; propose.c queue and flying; apply.c
- * backlog, applying and written; readindex.c reads; persist.c persisted. */
+ * backlog, applying and written; readindex.c reads; persist.c persisted; member.c want. */
 #ifndef BND_RAFT_GROUP_H
 #define BND_RAFT_GROUP_H
 
@@ -59,6 +59,14 @@ struct group_reads {
     size_t count; /* in the three lists */
 };
 
+/* Who should be in the group; kept while its struct lives, in whatever phase. */
+struct group_want {
+    uint64_t nodes[BND_RAFT_MEMBERS_MAX];
+    size_t count;            /* 0: no wish */
+    uint64_t even_since_ns;  /* that many voters; 0: odd */
+    uint64_t yield_after_ns; /* no handing over before */
+};
+
 struct group {
     struct bnd_raft_host *host;
     uint64_t gid;
@@ -93,6 +101,8 @@ struct group {
     struct tuple written;
     struct tuple settled;   /* as the last persist left it */
     uint64_t journal_start; /* index; never above settled */
+
+    struct group_want want;
 
     struct group_reads reads;
     struct bnd_link reads_link; /* in host.reading while a read waits */

@@ -65,6 +65,7 @@ static void pass_changed(struct bnd_raft_host *host) {
         host->stats.elections += role != BND_CORE_LEADER && group->status.role == BND_CORE_LEADER;
         propose_changed(group);
         readindex_changed(group);
+        member_step(group);
         host->config.group_changed(host->config.owner, group->gid);
     }
 }
@@ -128,25 +129,29 @@ static void pass_destroy(struct bnd_raft_host *host) {
 
 /* ---- handing over -----------------------------------------------------------------------------*/
 
-/* The other voter that has most of the log and was heard from; 0: none. */
+/* The other voter that has most of the log and was heard from, a wanted one before others; 0: none.
+ */
 static uint64_t successor(const struct group *group) {
     const struct bnd_core_status *status = &group->status;
     uint64_t best = 0;
     uint64_t best_match = 0;
+    bool best_wanted = false;
     for (size_t i = 0; i < status->configuration.count; i++) {
         const struct bnd_raft_member *member = &status->configuration.members[i];
+        bool wanted = member_wants(group, member->node);
         if (member->role == BND_RAFT_VOTER && member->node != group->host->config.node_id &&
-            status->peers[i].recent && status->peers[i].match >= best_match) {
+            status->peers[i].recent &&
+            (wanted > best_wanted ||
+             (wanted == best_wanted && status->peers[i].match >= best_match))) {
             best = member->node;
             best_match = status->peers[i].match;
+            best_wanted = wanted;
         }
     }
     return best;
 }
 
-/* Proposals wait until another leads (they are then answered BND_NOTLEADER), for one election
- * timeout at most; the successor is told to stand once it has the whole log. */
-static void yield_begin(struct group *group) {
+void host_yield(struct group *group) {
     struct bnd_raft_host *host = group->host;
     if (group->yield_until_ns == 0) {
         group->yield_until_ns = bnd_now_ns(host->config.env) + host->config.election_ms * BND_MS;
@@ -184,6 +189,7 @@ static void pass_tick(struct bnd_raft_host *host) {
     propose_tick(host);
     readindex_tick(host);
     persist_tick(host);
+    member_tick(host);
     if (++host->ticks % 8 == 0) {
         persist_log_tick(host);
     }
@@ -423,7 +429,7 @@ void bnd_raft_step_down_all(struct bnd_raft_host *host) {
         struct group *group = host->groups[i];
         if (group->phase == GROUP_RUNNING && !group->destroying &&
             group->status.role == BND_CORE_LEADER) {
-            yield_begin(group);
+            host_yield(group);
         }
     }
 }

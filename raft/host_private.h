@@ -123,6 +123,10 @@ void host_fatal(struct bnd_raft_host *host, const struct bnd_error *why);
 void host_fatal_group(struct group *group, int code, const char *what);
 /* Another pass comes soon. */
 void host_wake(struct bnd_raft_host *host);
+/* Hands the leadership over: proposals wait until another leads (they are then answered
+ * BND_NOTLEADER), for one election timeout at most; the successor is told to stand once it has the
+ * whole log. */
+void host_yield(struct group *group);
 /* True if proposals are refused: the store stalls or the journal's queue is long. */
 bool host_congested(const struct bnd_raft_host *host);
 
@@ -199,6 +203,14 @@ void persist_pass(struct bnd_raft_host *host);
 void persist_tick(struct bnd_raft_host *host);
 /* Frees RAM of the cores' logs above log_bytes_node_max. */
 void persist_log_tick(struct bnd_raft_host *host);
+
+/* member.c: towards the wanted members. */
+/* Makes the next change, if this node leads the group and one is due. */
+void member_step(struct group *group);
+/* member_step for every group. */
+void member_tick(struct bnd_raft_host *host);
+/* Is the node among the wanted members? */
+bool member_wants(const struct group *group, uint64_t node);
 
 /* close.c: the end of a host, in steps. Tells `persisted` came while closing. */
 void close_step(struct bnd_raft_host *host);

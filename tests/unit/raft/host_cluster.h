@@ -26,7 +26,9 @@
 
 #pragma GCC diagnostic ignored "-Wunused-function"
 
+#ifndef NODES
 #define NODES 3
+#endif
 #define GID 7u
 #define SECOND (1000 * BND_MS)
 
