@@ -16,7 +16,6 @@ struct caller {
     uint64_t asked_at; /* node life */
 };
 
-static struct cluster cluster;
 static struct caller callers[CLIENTS];
 static uint64_t lives[NODES];
 static uint64_t acknowledged[GROUPS + 1];

@@ -1,0 +1,174 @@
+/* The shard client: calls from nodes and from a process without storage, over crashes and losses.
+ */
+#include "tests/unit/raft/host_cluster.h"
+
+/* A call over the shard client, awaited. */
+struct call {
+    struct bnd_shard_call call;
+    struct waiting waiting;
+};
+
+static void on_called(struct bnd_shard_call *shard_call, int status, struct bnd_slice reply) {
+    struct call *call = shard_call->data;
+    call->waiting.done = true;
+    call->waiting.status = status;
+    call->waiting.reply_len = reply.len;
+    if (reply.len > 0) {
+        memcpy(call->waiting.reply, reply.data, reply.len);
+    }
+}
+
+static void call_start(struct bnd_sim_env *env, struct bnd_shard_client *client, struct call *call,
+                       enum bnd_shard_call_kind kind, struct bnd_slice body) {
+    call->call = (struct bnd_shard_call){.cb = on_called, .data = call};
+    call->waiting.done = false;
+    bnd_sim_env_enter(env);
+    assert_int_equal(bnd_shard_call(client, &call->call, kind, GID, &body, 1, 0), 0);
+    bnd_sim_env_leave(env);
+    assert_false(call->waiting.done);
+}
+
+static struct call shard_call;
+
+/* ADD 1 through the client: the sum, or a negative code. */
+static int64_t client_add(struct cluster *c, struct bnd_sim_env *env,
+                          struct bnd_shard_client *client) {
+    BND_AUTO_BUF struct bnd_buf command = {0};
+    kv_add(&command, bnd_slice_str("a"), 1);
+    call_start(env, client, &shard_call, BND_SHARD_WRITE, bnd_buf_slice(&command));
+    assert_true(bnd_sim_run_until_true(c->world, is_done, &shard_call.waiting, 60 * SECOND));
+    return shard_call.waiting.status == 0 ? (int64_t)bnd_get_u64(shard_call.waiting.reply)
+                                          : shard_call.waiting.status;
+}
+
+static int64_t client_get(struct cluster *c, struct bnd_sim_env *env,
+                          struct bnd_shard_client *client) {
+    BND_AUTO_BUF struct bnd_buf query = {0};
+    kv_get(&query, bnd_slice_str("a"));
+    call_start(env, client, &shard_call, BND_SHARD_READ, bnd_buf_slice(&query));
+    assert_true(bnd_sim_run_until_true(c->world, is_done, &shard_call.waiting, 60 * SECOND));
+    return shard_call.waiting.status == 0 ? (int64_t)bnd_get_u64(shard_call.waiting.reply)
+                                          : shard_call.waiting.status;
+}
+
+static void know_members(struct bnd_sim_env *env, struct bnd_shard_client *client) {
+    static const uint64_t nodes[NODES] = {1, 2, 3};
+    bnd_sim_env_enter(env);
+    bnd_shard_client_members(client, GID, nodes, NODES);
+    bnd_sim_env_leave(env);
+}
+
+static void any_node_takes_calls_and_hides_a_leader_crash(void **state) {
+    (void)state;
+    struct cluster *c = three(18);
+    for (size_t i = 0; i < NODES; i++) {
+        know_members(c->nodes[i].env, c->nodes[i].client);
+    }
+    int64_t sum = 0;
+    for (size_t i = 0; i < NODES; i++) {
+        assert_int_equal(client_add(c, c->nodes[i].env, c->nodes[i].client), ++sum);
+        assert_int_equal(client_get(c, c->nodes[i].env, c->nodes[i].client), sum);
+    }
+    struct node *leader = cluster_leader(c, GID);
+    struct node *other = other_than(c, leader);
+    node_crash(leader, BND_SIM_POWER);
+    assert_int_equal(client_add(c, other->env, other->client), ++sum);
+    assert_int_equal(client_get(c, other->env, other->client), sum);
+    cluster_close(c);
+}
+
+/* A process without storage, with a clock of its own that is wrong by a day. */
+static void a_gateway_needs_no_clock(void **state) {
+    (void)state;
+    struct cluster *c = three(19);
+    struct bnd_sim_disk *disk = bnd_sim_disk_create(c->world, 9, 0);
+    const struct bnd_sim_clock clock = {.offset_ms = -86400 * 1000};
+    struct bnd_sim_env *env = bnd_sim_env_create(c->world, disk, &clock, 9);
+    bnd_sim_env_enter(env);
+    struct bnd_mesh *mesh = bnd_sim_net_attach(c->net, env);
+    struct bnd_rpc *rpc = NULL;
+    assert_int_equal(bnd_rpc_create(bnd_sim_env(env), mesh, 0, &rpc), 0);
+    const struct bnd_shard_client_config config = {.env = bnd_sim_env(env), .rpc = rpc};
+    struct bnd_shard_client *client = NULL;
+    assert_int_equal(bnd_shard_client_create(&config, &client), 0);
+    bnd_sim_env_leave(env);
+    know_members(env, client);
+    for (int64_t i = 1; i <= 5; i++) {
+        assert_int_equal(client_add(c, env, client), i);
+    }
+    node_crash(cluster_leader(c, GID), BND_SIM_POWER);
+    assert_int_equal(client_add(c, env, client), 6);
+    assert_int_equal(client_get(c, env, client), 6);
+    bnd_sim_env_enter(env);
+    bnd_shard_client_destroy(client);
+    bnd_rpc_destroy(rpc);
+    bnd_sim_net_detach(mesh);
+    bnd_sim_env_leave(env);
+    bnd_sim_env_stop(env);
+    bnd_sim_disk_destroy(disk);
+    cluster_close(c);
+}
+
+static void without_a_majority_a_call_says_so(void **state) {
+    (void)state;
+    struct cluster *c = three(20);
+    struct node *leader = cluster_leader(c, GID);
+    know_members(leader->env, leader->client);
+    for (size_t i = 0; i < NODES; i++) {
+        if (&c->nodes[i] != leader) {
+            node_crash(&c->nodes[i], BND_SIM_POWER);
+        }
+    }
+    assert_int_equal(client_add(c, leader->env, leader->client), BND_UNKNOWN); /* it was proposed */
+    assert_int_equal(client_add(c, leader->env, leader->client), BND_UNAVAILABLE);
+    assert_int_equal(client_get(c, leader->env, leader->client), BND_UNAVAILABLE);
+    cluster_close(c);
+}
+
+static bool drop_rpc_to(void *data, uint64_t from, uint64_t to, enum bnd_mesh_kind kind,
+                        struct bnd_slice bytes) {
+    (void)from;
+    (void)bytes;
+    return kind != BND_MESH_RPC || to != ((struct node *)data)->id;
+}
+
+/* A write was executed, its answer lost, and nobody is left to ask: it must not be called "not
+ * executed". */
+static void a_lost_answer_stays_unknown(void **state) {
+    (void)state;
+    struct cluster *c = three(25);
+    struct node *leader = cluster_leader(c, GID);
+    struct node *asker = other_than(c, leader);
+    know_members(asker->env, asker->client);
+    assert_int_equal(client_add(c, asker->env, asker->client), 1);
+    bnd_sim_net_filter(c->net, drop_rpc_to, asker);
+    BND_AUTO_BUF struct bnd_buf command = {0};
+    kv_add(&command, bnd_slice_str("a"), 1);
+    call_start(asker->env, asker->client, &shard_call, BND_SHARD_WRITE, bnd_buf_slice(&command));
+    bnd_sim_run_for(c->world, SECOND);
+    assert_int_equal(read_counter(leader, GID, "a"), 2);
+    for (size_t i = 0; i < NODES; i++) {
+        if (&c->nodes[i] != asker) {
+            node_crash(&c->nodes[i], BND_SIM_KILL);
+        }
+    }
+    assert_true(bnd_sim_run_until_true(c->world, is_done, &shard_call.waiting, 60 * SECOND));
+    assert_int_equal(shard_call.waiting.status, BND_UNKNOWN);
+    bnd_sim_net_filter(c->net, NULL, NULL);
+    cluster_close(c);
+}
+
+int main(void) {
+    struct bnd_error err;
+    if (bnd_core_library_init(&err) != 0) {
+        fprintf(stderr, "%s\n", err.message);
+        return 1;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(any_node_takes_calls_and_hides_a_leader_crash),
+        cmocka_unit_test(a_gateway_needs_no_clock),
+        cmocka_unit_test(without_a_majority_a_call_says_so),
+        cmocka_unit_test(a_lost_answer_stays_unknown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
