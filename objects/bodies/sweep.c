@@ -161,6 +161,9 @@ static int compare_ids(const void *a, const void *b) {
 static bool has_file(const struct body_sweep *sweep, uint64_t gid, const uint8_t *version) {
     struct body_id id = {.gid = gid};
     memcpy(id.version, version, sizeof id.version);
+    if (sweep->names_count == 0) {
+        return false; /* there may be no array */
+    }
     const struct body_id *found =
         bsearch(&id, sweep->names, sweep->names_count, sizeof id, compare_ids);
     return found != NULL && found->gid == gid;
@@ -284,7 +287,7 @@ static void list_done(struct bnd_work *work, int status) {
         next_step(sweep);
         return;
     }
-    /* By version alone: the directory's order is by group. Without a file a pointer is NULL. */
+    /* By version alone: the directory's order is by group. */
     if (sweep->names_count > 1) {
         qsort(sweep->names, sweep->names_count, sizeof *sweep->names, compare_ids);
     }
