@@ -396,28 +396,4 @@ static int64_t read_counter(struct node *node, uint64_t gid, const char *key) {
                                        : reading.waiting.status;
 }
 
-/* ---- the one cluster of a test
- * ------------------------------------------------------------------*/
-
-static struct cluster cluster;
-
-static struct cluster *fresh(uint64_t seed) {
-    cluster.config = (struct bnd_raft_host_config){0};
-    cluster_open(&cluster, seed);
-    return &cluster;
-}
-
-static struct cluster *three(uint64_t seed) {
-    struct cluster *c = fresh(seed);
-    for (size_t i = 0; i < NODES; i++) {
-        node_start(&c->nodes[i]);
-    }
-    cluster_bootstrap(c, GID, NODES);
-    return c;
-}
-
-static struct node *other_than(struct cluster *c, const struct node *node) {
-    return node == &c->nodes[0] ? &c->nodes[1] : &c->nodes[0];
-}
-
 #endif

@@ -1,6 +1,6 @@
 /* The shard client: calls from nodes and from a process without storage, over crashes and losses.
  */
-#include "tests/unit/raft/host_cluster.h"
+#include "tests/unit/raft/host_fixture.h"
 
 /* A call over the shard client, awaited. */
 struct call {

@@ -1,7 +1,7 @@
 /* The Raft host, on one node and on three. */
 #include "raft/message.h"
 #include "raft/readindex.h"
-#include "tests/unit/raft/host_cluster.h"
+#include "tests/unit/raft/host_fixture.h"
 
 static void one_node_serves_and_keeps_what_it_acknowledged(void **state) {
     (void)state;

@@ -2,7 +2,7 @@
  * each acknowledged command is executed exactly once, each refused one never, and replicas agree.
  * (tests/sim has the long runs and the checkers; this one keeps the host honest in the unit suite.)
  */
-#include "tests/unit/raft/host_cluster.h"
+#include "tests/unit/raft/host_fixture.h"
 
 #define GROUPS 3u
 #define CLIENTS 6u
