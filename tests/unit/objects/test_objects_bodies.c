@@ -127,6 +127,20 @@ static void test_no_majority_no_body(void **state) {
     cluster_stop(&cluster);
 }
 
+static void test_a_put_waits_for_a_majority(void **state) {
+    struct cluster cluster;
+    struct answer answer;
+    (void)state;
+    cluster_start(&cluster, 9);
+    /* Two of three hear everything and are never heard: one copy is not enough. */
+    bnd_sim_net_cut(cluster.net, 2, 1, true, false);
+    bnd_sim_net_cut(cluster.net, 3, 1, true, false);
+    struct put put = put_of(BUCKET, "majority");
+    assert_int_equal(node_put(&cluster.nodes[0], &put, 3, BIG, &answer), BND_UNAVAILABLE);
+    assert_int_equal(node_head(&cluster.nodes[0], &put.name, &answer), BND_NOTFOUND);
+    cluster_stop(&cluster);
+}
+
 static void test_a_reader_goes_on_from_another_replica(void **state) {
     struct cluster cluster;
     struct answer answer;
@@ -282,6 +296,7 @@ int main(void) {
         cmocka_unit_test(test_damage_is_served_around_and_replaced),
         cmocka_unit_test(test_a_node_that_was_down_gets_what_it_missed),
         cmocka_unit_test(test_no_majority_no_body),
+        cmocka_unit_test(test_a_put_waits_for_a_majority),
         cmocka_unit_test(test_a_reader_goes_on_from_another_replica),
         cmocka_unit_test(test_replaced_bodies_live_ten_minutes),
         cmocka_unit_test(test_what_was_not_committed_is_freed),
