@@ -67,13 +67,17 @@ static void backlog_trim(struct group *group) {
     backlog->at = 0;
 }
 
-void apply_forget(struct group *group) {
-    BND_ASSERT(!bnd_link_linked(&group->touched_link));
+void apply_drop_backlog(struct group *group) {
     if (bnd_link_linked(&group->apply_link)) {
         bnd_link_remove(&group->apply_link);
     }
     bnd_buf_free(&group->backlog.bytes);
     group->backlog = (struct group_backlog){0};
+}
+
+void apply_forget(struct group *group) {
+    BND_ASSERT(!bnd_link_linked(&group->touched_link));
+    apply_drop_backlog(group);
 }
 
 /* ---- one entry --------------------------------------------------------------------------------*/
@@ -243,7 +247,7 @@ static int fill_batch(struct bnd_raft_host *host, struct bnd_error *err) {
             return BND_FAIL(err, NOMEM, "no memory for an applied tuple");
         }
     }
-    slots_store(host);
+    slots_store(host, host->apply.batch);
     return 0;
 }
 
@@ -263,7 +267,7 @@ static void finish_batch(struct bnd_raft_host *host) {
             group->fsm.ops->written(group->fsm.self, group->written.index);
         }
     }
-    host->slot_stored = host->slot_storing;
+    slots_stored(host);
     host->config.state->ops->batch_clear(host->apply.batch);
     while ((link = bnd_list_pop(&host->apply.answers)) != NULL) {
         struct batch *batch = BND_CONTAINER(link, struct batch, link);

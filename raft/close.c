@@ -56,6 +56,7 @@ static void begin(struct bnd_raft_host *host) {
     env->ops->hook_remove(env, &host->hook);
     mesh->ops->receive(mesh, BND_MESH_RAFT, NULL, NULL);
     readindex_close(host);
+    export_close(host);
     drop_apply(host);
     for (size_t i = 0; i < host->groups_count; i++) {
         struct group *group = host->groups[i];
@@ -79,8 +80,8 @@ void close_step(struct bnd_raft_host *host) {
         host->close_begun = true;
         begin(host);
     }
-    if (host->persist.running) {
-        return; /* its callback comes back here */
+    if (host->persist.running || host->imports.persisting > 0) {
+        return; /* their callbacks come back here */
     }
     if (!host->journal_closing) {
         host->journal_closing = true;

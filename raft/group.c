@@ -176,6 +176,8 @@ static void unlink_if(struct bnd_link *link) {
 void group_stop(struct group *group) {
     BND_ASSERT(bnd_list_empty(&group->queue) && bnd_list_empty(&group->flying));
     BND_ASSERT(!bnd_link_linked(&group->reads_link));
+    export_forget(group);
+    import_forget(group);
     if (group->core != NULL) {
         bnd_core_status(group->core, &group->status);
         group->gone_term = group->status.term;

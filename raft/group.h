@@ -59,6 +59,8 @@ struct group_reads {
     size_t count; /* in the three lists */
 };
 
+struct import;
+
 /* Who should be in the group; kept while its struct lives, in whatever phase. */
 struct group_want {
     uint64_t nodes[BND_RAFT_MEMBERS_MAX];
@@ -103,6 +105,9 @@ struct group {
     uint64_t journal_start; /* index; never above settled */
 
     struct group_want want;
+    size_t exports;         /* of its state, under way (export.c) */
+    struct import *import;  /* of another replica's state, under way (import.c); or NULL */
+    uint64_t covered_index; /* installed, and proposals up to it not yet answered; 0: none */
 
     struct group_reads reads;
     struct bnd_link reads_link; /* in host.reading while a read waits */

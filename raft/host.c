@@ -193,6 +193,7 @@ static void pass_tick(struct bnd_raft_host *host) {
     if (++host->ticks % 8 == 0) {
         persist_log_tick(host);
     }
+    export_tick(host);
 }
 
 static void pass(struct bnd_hook *hook) {
@@ -202,6 +203,7 @@ static void pass(struct bnd_hook *hook) {
         pass_changed(host);
         pass_tick(host);
         yield_pass(host);
+        import_covered(host);
         propose_pass(host);
     }
     bnd_journal_submit(host->journal);
@@ -210,6 +212,8 @@ static void pass(struct bnd_hook *hook) {
     }
     if (!host->dead && !host->closing) {
         pass_destroy(host);
+        export_pass(host);
+        import_pass(host);
         readindex_pass(host);
         persist_pass(host);
     }
@@ -259,6 +263,8 @@ static struct bnd_raft_host *host_new(const struct bnd_raft_host_config *config)
     bnd_list_init(&host->proposing);
     bnd_list_init(&host->changed);
     bnd_list_init(&host->reading);
+    bnd_list_init(&host->exports.list);
+    bnd_list_init(&host->imports.list);
     host->hook = (struct bnd_hook){.cb = pass, .data = host};
     host->tick = (struct bnd_timer){.cb = on_tick, .data = host};
     host->wake = (struct bnd_task){.cb = on_wake, .data = host};
@@ -303,6 +309,7 @@ int bnd_raft_host_create(const struct bnd_raft_host_config *config, struct bnd_r
     }
     transport_open(host);
     readindex_open(host);
+    export_open(host);
     host->config.env->ops->hook_add(host->config.env, &host->hook);
     for (size_t i = 0; i < host->groups_count; i++) {
         struct group *group = host->groups[i];
@@ -457,7 +464,7 @@ int bnd_raft_group_status(const struct bnd_raft_host *host, uint64_t gid,
     bnd_core_status(group->core, &status);
     *out = (struct bnd_raft_group_status){
         .gid = gid,
-        .state = public_state(status.role),
+        .state = group->import != NULL ? BND_RAFT_INSTALLING : public_state(status.role),
         .term = status.term,
         .leader = status.leader,
         .ready = status.ready && group->written.index >= status.barrier_index,

@@ -10,6 +10,7 @@
 #define BND_RAFT_HOST_PRIVATE_H
 
 #include "engine/journal/journal.h"
+#include "raft/catchup.h"
 #include "raft/group.h"
 #include "raft/host.h"
 #include "raft/readindex.h"
@@ -97,6 +98,8 @@ struct bnd_raft_host {
     struct apply apply;
     struct persist persist;
     struct readindex readindex;
+    struct exports exports;
+    struct imports imports;
 
     struct bnd_buf frame; /* one message on its way out */
     size_t held_bytes;
@@ -136,8 +139,10 @@ bool host_congested(const struct bnd_raft_host *host);
  * are opened. BND_CORRUPT, BND_IO, BND_NOMEM. */
 int slots_open(struct bnd_raft_host *host, struct bnd_error *err);
 uint32_t slots_new(struct bnd_raft_host *host);
-/* Puts the next slot into apply's batch, so that no slot's data is persisted before its number. */
-void slots_store(struct bnd_raft_host *host);
+/* Puts the next slot into a batch, of which at most one is unwritten at a time, so that no slot's data is persisted before its number. */
+void slots_store(struct bnd_raft_host *host, struct bnd_state_batch *batch);
+/* That batch is written. */
+void slots_stored(struct bnd_raft_host *host);
 /* Drops the state of [from, to) in the background. */
 void slots_drop(struct bnd_raft_host *host, uint32_t from, uint32_t to);
 /* Makes a group; configuration NULL: empty, to be filled by its leader. Its record is collected
@@ -158,6 +163,8 @@ void transport_open(struct bnd_raft_host *host);
 int transport_send(struct group *group, const struct bnd_message *message, uint64_t after_op);
 /* Sends what waited for ops that are durable now. */
 void transport_release(struct group *group);
+/* True if the group can take more entries now. */
+bool transport_has_room(const struct group *group);
 /* Forgets what waits. */
 void transport_forget(struct group *group);
 
@@ -191,6 +198,8 @@ void apply_close(struct bnd_raft_host *host);
 /* Output `apply` of the cores. */
 void apply_queue(struct group *group, const struct bnd_journal_entry *entry);
 void apply_pass(struct bnd_raft_host *host);
+/* Forgets what waits to be applied in the group. */
+void apply_drop_backlog(struct group *group);
 /* Takes the group out of apply's lists; only while no batch is unwritten. */
 void apply_forget(struct group *group);
 

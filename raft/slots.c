@@ -85,7 +85,7 @@ uint32_t slots_new(struct bnd_raft_host *host) {
     return host->slot_next++;
 }
 
-void slots_store(struct bnd_raft_host *host) {
+void slots_store(struct bnd_raft_host *host, struct bnd_state_batch *batch) {
     uint8_t bytes[TUPLE_KEY_BYTES_MAX];
     uint8_t next[4];
     host->slot_storing = host->slot_next;
@@ -93,7 +93,11 @@ void slots_store(struct bnd_raft_host *host) {
         return;
     }
     bnd_put_u32(next, host->slot_next);
-    host->config.state->ops->batch_put(host->apply.batch, BND_CF_RAFT,
+    host->config.state->ops->batch_put(batch, BND_CF_RAFT,
                                        tuple_key(bytes, 0, TUPLE_KEY_SLOT_NEXT, NULL, 0),
                                        bnd_slice(next, sizeof next));
+}
+
+void slots_stored(struct bnd_raft_host *host) {
+    host->slot_stored = host->slot_storing;
 }

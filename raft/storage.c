@@ -86,11 +86,12 @@ static void core_truncate(void *owner, uint64_t op, uint64_t index) {
 
 static void core_install(void *owner, uint64_t op, const struct bnd_journal_start *start,
                          uint64_t export_id) {
-    (void)op;
-    (void)start;
-    (void)export_id;
-    /* transport.c gives a core no INSTALL whose state is not fetched. */
-    host_fatal_group(owner, BND_UNSUPPORTED, "an install without a fetched state");
+    struct group *group = owner;
+    struct bnd_journal_start installed = *start;
+    uint64_t lsn = 0;
+    installed.slot = import_slot(group, op, start, export_id);
+    int rv = bnd_journal_install(group->host->journal, group->gid, &installed, &lsn);
+    record(group, op, rv, lsn);
 }
 
 static int core_send(void *owner, const struct bnd_message *message, uint64_t after_op) {
@@ -98,6 +99,7 @@ static int core_send(void *owner, const struct bnd_message *message, uint64_t af
 }
 
 static void core_apply(void *owner, const struct bnd_journal_entry *entry) {
+    export_entry(owner, entry);
     apply_queue(owner, entry);
 }
 
@@ -168,6 +170,7 @@ static void on_durable(void *owner, uint64_t lsn) {
             uint64_t op = durable_prefix(group, lsn);
             if (op != 0) {
                 group->ops.durable = op;
+                import_durable(group, op);
                 bnd_core_persisted(group->core, op);
                 transport_release(group);
             }

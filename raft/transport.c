@@ -54,9 +54,6 @@ int transport_send(struct group *group, const struct bnd_message *message, uint6
     if (host->dead) {
         return BND_CLOSED;
     }
-    if (message->type == BND_MESSAGE_INSTALL) {
-        return BND_UNSUPPORTED; /* a follower behind the log waits for an export of the state */
-    }
     struct bnd_message stamped = *message;
     if (stamped.type == BND_MESSAGE_APPEND) {
         stamped.append.stamp_ms = bnd_wall_ms(host->config.env);
@@ -99,12 +96,14 @@ void transport_forget(struct group *group) {
 
 /* ---- in ---------------------------------------------------------------------------------------*/
 
+bool transport_has_room(const struct group *group) {
+    return group->backlog.bytes.len - group->backlog.at < BACKLOG_GROUP_BYTES_MAX &&
+           !host_congested(group->host);
+}
+
 /* May this message reach the core now? */
 static bool wanted(const struct group *group, const struct bnd_message *message) {
     struct bnd_raft_host *host = group->host;
-    if (message->type == BND_MESSAGE_INSTALL) {
-        return false; /* its state is not fetched */
-    }
     if (message->type != BND_MESSAGE_APPEND) {
         return true;
     }
@@ -114,8 +113,7 @@ static bool wanted(const struct group *group, const struct bnd_message *message)
     if (message->append.entries_count == 0) {
         return true; /* a heartbeat keeps the election timer quiet and adds nothing to the log */
     }
-    return group->backlog.bytes.len - group->backlog.at < BACKLOG_GROUP_BYTES_MAX &&
-           !host_congested(host);
+    return transport_has_room(group);
 }
 
 /* A leader speaks to a group we do not have: make it, empty. */
@@ -144,7 +142,11 @@ static void on_message(void *owner, uint64_t from, struct bnd_slice bytes) {
     struct group *group = group_find(host, message.gid);
     if (group == NULL || group->phase == GROUP_GONE) {
         unknown_group(host, &message);
-    } else if (group->phase == GROUP_RUNNING && !group->destroying && wanted(group, &message)) {
+    } else if (group->phase != GROUP_RUNNING || group->destroying) {
+        host->frames_dropped++;
+    } else if (message.type == BND_MESSAGE_INSTALL) {
+        import_invited(group, &message); /* the core gets it with the state */
+    } else if (wanted(group, &message)) {
         bnd_core_recv(group->core, &message);
     } else {
         host->frames_dropped++;

@@ -23,6 +23,7 @@ struct tuple {
 enum tuple_key {
     TUPLE_KEY_APPLIED = 'a', /* the tuple */
     TUPLE_KEY_OUTCOME = 'd', /* minter, seq -> outcome */
+    TUPLE_KEY_STAGED = 'e', /* in a staging slot of an import only: index -> entry */
     TUPLE_KEY_MINTER = 'm',  /* minter -> lowest seq that may still be executed */
     TUPLE_KEY_EXPIRY = 'x',  /* deadline, minter, seq -> nothing: what to sweep, in order of time */
     TUPLE_KEY_SLOT_NEXT = 'n', /* slot 0 only: u32, the next slot never used */
