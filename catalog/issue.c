@@ -1,6 +1,11 @@
 #include "catalog/issue.h"
 
+#include "base/assert.h"
+#include "net/pki.h"
+
 #include <openssl/crypto.h>
+#include <stdio.h>
+#include <string.h>
 
 enum { TOKEN_ID_LEN = 16 };
 
@@ -65,4 +70,44 @@ void bnd_issue_join(struct bnd_slice secret, uint64_t expires_ms, struct bnd_buf
         .expires_ms = expires_ms,
     };
     bnd_join_encode(record, &join);
+}
+
+/* ---- join tokens ---------------------------------------------------------------------------- */
+
+_Static_assert(BND_JOIN_FINGERPRINT_LEN == BND_PKI_FINGERPRINT_BYTES, "a token pins a CA");
+
+int bnd_join_token_make(struct bnd_env *env, struct bnd_slice ca_cert, struct bnd_join_token *out) {
+    struct bnd_join_token token;
+    int rv = bnd_pki_fingerprint(ca_cert, token.ca_fingerprint, NULL);
+    if (rv != 0) {
+        return rv;
+    }
+    env->ops->random_secret(env, token.id, sizeof token.id);
+    bnd_token_make(env, token.secret);
+    *out = token;
+    return 0;
+}
+
+void bnd_join_token_text(const struct bnd_join_token *token, char out[BND_JOIN_TOKEN_TEXT]) {
+    char fingerprint[2 * BND_JOIN_FINGERPRINT_LEN + 1];
+    char id[2 * BND_JOIN_ID_LEN + 1];
+    bnd_hex_encode(token->ca_fingerprint, sizeof token->ca_fingerprint, fingerprint);
+    bnd_hex_encode(token->id, sizeof token->id, id);
+    (void)snprintf(out, BND_JOIN_TOKEN_TEXT, "%s.%s.%s", fingerprint, id, token->secret); /* fits */
+}
+
+int bnd_join_token_parse(const char *text, struct bnd_join_token *out) {
+    const char *id = strchr(text, '.');
+    const char *secret = id == NULL ? NULL : strchr(id + 1, '.');
+    struct bnd_join_token token;
+    if (secret == NULL || strlen(secret + 1) != BND_TOKEN_TEXT_LEN ||
+        bnd_hex_decode(bnd_slice(text, (size_t)(id - text)), token.ca_fingerprint,
+                       sizeof token.ca_fingerprint) != 0 ||
+        bnd_hex_decode(bnd_slice(id + 1, (size_t)(secret - id - 1)), token.id, sizeof token.id) !=
+            0) {
+        return BND_INVALID;
+    }
+    memcpy(token.secret, secret + 1, sizeof token.secret);
+    *out = token;
+    return 0;
 }

@@ -34,4 +34,24 @@ int bnd_issue_s3_key(struct bnd_env *env, const uint8_t cluster_key[BND_CLUSTER_
  */
 void bnd_issue_join(struct bnd_slice secret, uint64_t expires_ms, struct bnd_buf *record);
 
+/* ---- join tokens: "<SHA-256 of the CA certificate, hex>.<id, hex>.<secret>" (SPEC.md, "Join")
+ * ---- */
+
+#define BND_JOIN_ID_LEN 16
+#define BND_JOIN_FINGERPRINT_LEN 32
+#define BND_JOIN_TOKEN_TEXT                                                                        \
+    (2 * BND_JOIN_FINGERPRINT_LEN + 1 + 2 * BND_JOIN_ID_LEN + 1 + BND_TOKEN_TEXT_LEN + 1)
+
+struct bnd_join_token {
+    uint8_t ca_fingerprint[BND_JOIN_FINGERPRINT_LEN];
+    uint8_t id[BND_JOIN_ID_LEN];
+    char secret[BND_TOKEN_TEXT_LEN + 1];
+};
+
+/* A new random token for the cluster of this CA (PEM). BND_INVALID: that is no certificate. */
+int bnd_join_token_make(struct bnd_env *env, struct bnd_slice ca_cert, struct bnd_join_token *out);
+void bnd_join_token_text(const struct bnd_join_token *token, char out[BND_JOIN_TOKEN_TEXT]);
+/* BND_INVALID. */
+int bnd_join_token_parse(const char *text, struct bnd_join_token *out);
+
 #endif

@@ -286,6 +286,9 @@ static int load_environment(struct bnd_config *config, char *const *environment,
             name[j] = (char)tolower((unsigned char)environment[i][ENV_PREFIX_LEN + j]);
         }
         name[len] = 0;
+        if (strcmp(name, "url") == 0 || strcmp(name, "api_token") == 0) {
+            continue; /* the client commands': where the cluster is, and who asks */
+        }
         const struct bnd_setting *setting = find(name);
         int rv = setting == NULL ? unknown("environment", name, err)
                                  : set(config, "environment", setting, equals + 1, err);

@@ -102,15 +102,14 @@ static int encode_init(struct node_genesis *genesis, struct bnd_buf *settings_by
     return settings_bytes->failed || node_bytes->failed ? BND_NOMEM : 0;
 }
 
-static int encode_join(struct node_genesis *genesis, struct node_join_token *token,
+static int encode_join(struct node_genesis *genesis, struct bnd_join_token *token,
                        struct bnd_buf *record) {
-    genesis->env->ops->random_secret(genesis->env, token->id, sizeof token->id);
-    bnd_token_make(genesis->env, token->secret);
-    int rv = bnd_pki_fingerprint(bnd_buf_slice(&genesis->identity->ca_cert), token->ca_fingerprint,
-                                 NULL);
-    bnd_issue_join(bnd_slice_str(token->secret), bnd_wall_ms(genesis->env) + JOIN_TOKEN_LIFE_MS,
-                   record);
-    node_join_token_text(token, genesis->secrets.join);
+    int rv = bnd_join_token_make(genesis->env, bnd_buf_slice(&genesis->identity->ca_cert), token);
+    if (rv == 0) {
+        bnd_issue_join(bnd_slice_str(token->secret), bnd_wall_ms(genesis->env) + JOIN_TOKEN_LIFE_MS,
+                       record);
+        bnd_join_token_text(token, genesis->secrets.join);
+    }
     return rv;
 }
 
@@ -118,7 +117,7 @@ static int encode_join(struct node_genesis *genesis, struct node_join_token *tok
 static int send_step(struct node_genesis *genesis) {
     BND_AUTO_BUF struct bnd_buf a = {0};
     BND_AUTO_BUF struct bnd_buf b = {0};
-    struct node_join_token join;
+    struct bnd_join_token join;
     struct bnd_catalog_command command = {0};
     struct node_genesis_secrets *secrets = &genesis->secrets;
     char token_id[BND_TOKEN_ID_TEXT];

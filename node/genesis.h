@@ -29,7 +29,7 @@ struct node_genesis_secrets {
     char token[BND_TOKEN_TEXT_LEN + 1];
     char access_key[BND_ACCESS_KEY_TEXT];
     char secret_key[BND_SECRET_KEY_TEXT];
-    char join[NODE_JOIN_TOKEN_TEXT_MAX];
+    char join[BND_JOIN_TOKEN_TEXT];
 };
 
 struct node_genesis {

@@ -13,7 +13,7 @@ enum { ATTEMPTS_MAX = 60 };
 
 struct node_join {
     struct node_join_options options;
-    struct node_join_token token;
+    struct bnd_join_token token;
     struct node_identity identity;
     struct bnd_buf request;
     struct bnd_join_call *call;
@@ -183,7 +183,7 @@ int node_join_start(const struct node_join_options *options, struct node_join **
     join->next = options->config->join;
     join->retry.cb = on_retry;
     join->retry.data = join;
-    int rv = node_join_token_parse(options->config->token, &join->token);
+    int rv = bnd_join_token_parse(options->config->token, &join->token);
     rv = rv != 0 ? BND_FAIL(err, INVALID,
                             "token: this is no join token; `bindery token join` prints one")
                  : 0;

@@ -1,34 +1,6 @@
 #include "node/join_message.h"
 
-#include <stdio.h>
-#include <string.h>
-
 enum { JOIN_VERSION = 1 };
-
-void node_join_token_text(const struct node_join_token *token, char out[NODE_JOIN_TOKEN_TEXT_MAX]) {
-    char fingerprint[2 * BND_PKI_FINGERPRINT_BYTES + 1];
-    char id[2 * NODE_JOIN_ID_LEN + 1];
-    bnd_hex_encode(token->ca_fingerprint, sizeof token->ca_fingerprint, fingerprint);
-    bnd_hex_encode(token->id, sizeof token->id, id);
-    (void)snprintf(out, NODE_JOIN_TOKEN_TEXT_MAX, "%s.%s.%s", fingerprint, id,
-                   token->secret); /* fits */
-}
-
-int node_join_token_parse(const char *text, struct node_join_token *out) {
-    const char *id = strchr(text, '.');
-    const char *secret = id == NULL ? NULL : strchr(id + 1, '.');
-    struct node_join_token token;
-    if (secret == NULL || strlen(secret + 1) != BND_TOKEN_TEXT_LEN ||
-        bnd_hex_decode(bnd_slice(text, (size_t)(id - text)), token.ca_fingerprint,
-                       sizeof token.ca_fingerprint) != 0 ||
-        bnd_hex_decode(bnd_slice(id + 1, (size_t)(secret - id - 1)), token.id, sizeof token.id) !=
-            0) {
-        return BND_INVALID;
-    }
-    memcpy(token.secret, secret + 1, sizeof token.secret);
-    *out = token;
-    return 0;
-}
 
 void node_join_request_encode(struct bnd_buf *out, const struct node_join_request *request) {
     bnd_buf_u8(out, JOIN_VERSION);
@@ -47,7 +19,7 @@ int node_join_request_decode(struct bnd_slice bytes, struct node_join_request *o
     request.csr = bnd_read_bytes(&r);
     request.address = bnd_read_bytes(&r);
     request.zone = bnd_read_bytes(&r);
-    if (version != JOIN_VERSION || !bnd_reader_done(&r) || request.id.len != NODE_JOIN_ID_LEN) {
+    if (version != JOIN_VERSION || !bnd_reader_done(&r) || request.id.len != BND_JOIN_ID_LEN) {
         return BND_CORRUPT;
     }
     *out = request;

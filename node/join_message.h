@@ -1,28 +1,13 @@
-/* Joining: the token, and the request and reply between a new node and a member (SPEC.md, "Join").
+/* Joining: the request and reply between a new node and a member (SPEC.md, "Join").
  * Decoded forms borrow. */
 #ifndef BND_NODE_JOIN_MESSAGE_H
 #define BND_NODE_JOIN_MESSAGE_H
 
-#include "catalog/seal.h"
+#include "catalog/issue.h"
 #include "net/pki.h"
 
-#define NODE_JOIN_ID_LEN 16
-#define NODE_JOIN_TOKEN_TEXT_MAX                                                                   \
-    (2 * BND_PKI_FINGERPRINT_BYTES + 1 + 2 * NODE_JOIN_ID_LEN + 1 + BND_TOKEN_TEXT_LEN + 1)
-
-/* "<CA fingerprint, hex>.<id, hex>.<secret>" */
-struct node_join_token {
-    uint8_t ca_fingerprint[BND_PKI_FINGERPRINT_BYTES];
-    uint8_t id[NODE_JOIN_ID_LEN];
-    char secret[BND_TOKEN_TEXT_LEN + 1];
-};
-
-void node_join_token_text(const struct node_join_token *token, char out[NODE_JOIN_TOKEN_TEXT_MAX]);
-/* BND_INVALID. */
-int node_join_token_parse(const char *text, struct node_join_token *out);
-
 struct node_join_request {
-    struct bnd_slice id;     /* NODE_JOIN_ID_LEN */
+    struct bnd_slice id;     /* BND_JOIN_ID_LEN */
     struct bnd_slice secret; /* text */
     struct bnd_slice csr;    /* PEM; its public key is who joins. A gateway: likewise */
     struct bnd_slice address;

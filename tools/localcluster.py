@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BINARY = os.environ.get("BINDERY_BINARY", os.path.join(ROOT, "build", "release", "bin", "bindery"))
+BINARY = os.environ.get("BND_BINARY", os.path.join(ROOT, "build", "release", "bin", "bindery"))
 GID_BASE = 40000
 EXIT_STOP = 75
 

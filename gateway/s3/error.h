@@ -29,9 +29,11 @@
     X(InvalidBucketName, 400, "The specified bucket is not valid.")                                \
     X(InvalidDigest, 400, "The Content-MD5 or checksum value that you specified is not valid.")    \
     X(InvalidPart, 400, "One or more of the specified parts could not be found.")                  \
+    X(InvalidPartNumber, 416, "The requested partnumber is not satisfiable")                       \
     X(InvalidPartOrder, 400, "The list of parts was not in ascending order.")                      \
     X(InvalidRange, 416, "The requested range is not satisfiable.")                                \
     X(InvalidRequest, 400, "The request is not valid.")                                            \
+    X(InvalidStorageClass, 400, "The storage class you specified is not valid.")                   \
     X(InvalidURI, 400, "Couldn't parse the specified URI.")                                        \
     X(KeyTooLongError, 400, "Your key is too long.")                                               \
     X(MalformedXML, 400, "The XML that you provided was not well formed or did not validate.")     \

@@ -365,7 +365,7 @@ static void hmac(struct bnd_slice key, struct bnd_slice data, uint8_t out[32]) {
 
 void s3_signing_key_derive(struct bnd_slice secret, struct bnd_slice date, struct bnd_slice region,
                            struct s3_signing_key *out) {
-    uint8_t first[4 + 256];
+    uint8_t first[4 + S3_SECRET_MAX];
     uint8_t a[32];
     uint8_t b[32];
     BND_ASSERT(secret.len <= sizeof first - 4);

@@ -13,6 +13,7 @@
 #define S3_SKEW_MAX_MS UINT64_C(900000)   /* 15 minutes */
 #define S3_PRESIGN_MAX_S UINT64_C(604800) /* 7 days */
 #define S3_SIGNATURE_LEN 64               /* hex */
+#define S3_SECRET_MAX 256u                /* bytes of a secret key */
 
 /* How the body is signed. */
 enum s3_payload {
@@ -54,6 +55,7 @@ enum s3_error s3_signature_parse(const struct bnd_http_head *head, uint64_t now_
 struct s3_signing_key {
     uint8_t bytes[32];
 };
+/* secret: at most S3_SECRET_MAX bytes (asserted). */
 void s3_signing_key_derive(struct bnd_slice secret, struct bnd_slice date, struct bnd_slice region,
                            struct s3_signing_key *out);
 

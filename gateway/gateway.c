@@ -1,0 +1,129 @@
+/* The three client ports of a process. */
+#include "gateway/gateway.h"
+
+#include "base/alloc.h"
+#include "gateway/rest.h"
+#include "gateway/s3/s3.h"
+
+#define PORTS 3
+#define MEMORY_DEFAULT (64u << 20)
+
+struct bnd_gateway {
+    struct bnd_gateway_services services;
+    struct bnd_http_server *servers[PORTS];
+    size_t open; /* servers that are not closed yet */
+    struct s3_service *s3;
+    struct bnd_rest *rest;
+    void (*on_closed)(void *data);
+    void *data;
+};
+
+/* ---- the bindings port: what is there so far
+ * ------------------------------------------------------------- */
+
+static void refuse_binding(void *owner, struct bnd_http_request *request) {
+    struct bnd_http_response response = {
+        .status = 501,
+        .body = bnd_slice_str("No binding of this kind is served by this version.\n"),
+    };
+    if (bnd_http_respond(request, &response) != 0) {
+        bnd_http_abort(request);
+    }
+}
+
+static const struct bnd_http_handler *bindings_handler(void) {
+    static const struct bnd_http_handler handler = {.on_request = refuse_binding};
+    return &handler;
+}
+
+/* ---- life
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static int open_port(struct bnd_gateway *gateway, const struct bnd_gateway_config *config,
+                     const char *address, const struct bnd_http_handler *handler, void *owner,
+                     struct bnd_error *err) {
+    if (address == NULL) {
+        return 0;
+    }
+    size_t memory = config->memory_bytes == 0 ? MEMORY_DEFAULT : config->memory_bytes;
+    struct bnd_http_options options = {
+        .env = gateway->services.env,
+        .address = address,
+        .tls = config->tls,
+        .limits = {.buffer_bytes_max = memory / PORTS},
+        .handler = handler,
+        .owner = owner,
+    };
+    int rv = bnd_http_server_create(&options, &gateway->servers[gateway->open], err);
+    if (rv == 0) {
+        gateway->open++;
+    }
+    return rv;
+}
+
+static void gone(struct bnd_gateway *gateway) {
+    s3_service_destroy(gateway->s3);
+    bnd_rest_destroy(gateway->rest);
+    void (*on_closed)(void *data) = gateway->on_closed;
+    void *data = gateway->data;
+    bnd_free(gateway);
+    if (on_closed != NULL) {
+        on_closed(data);
+    }
+}
+
+static void on_server_closed(void *data) {
+    struct bnd_gateway *gateway = data;
+    gateway->open--;
+    if (gateway->open == 0) {
+        gone(gateway);
+    }
+}
+
+int bnd_gateway_create(const struct bnd_gateway_config *config, struct bnd_gateway **out,
+                       struct bnd_error *err) {
+    struct bnd_gateway *gateway = bnd_zalloc(sizeof *gateway);
+    if (gateway == NULL) {
+        return BND_FAIL(err, NOMEM, "no memory for the client ports");
+    }
+    gateway->services = config->services;
+    struct s3_options s3 = {.services = &gateway->services,
+                            .memory_bytes = config->memory_bytes / PORTS};
+    int rv = s3_service_create(&s3, &gateway->s3);
+    rv = rv != 0 ? rv : bnd_rest_create(&gateway->services, &gateway->rest);
+    if (rv != 0) {
+        rv = bnd_error_set(err, rv, "client ports: %s", bnd_code_text(rv));
+    }
+    rv = rv != 0 ? rv
+                 : open_port(gateway, config, config->rest_address, bnd_rest_handler(),
+                             gateway->rest, err);
+    rv = rv != 0 ? rv
+                 : open_port(gateway, config, config->bindings_address, bindings_handler(),
+                             &gateway->services, err);
+    rv = rv != 0 ? rv
+                 : open_port(gateway, config, config->s3_address, s3_handler(), gateway->s3, err);
+    if (rv != 0) {
+        bnd_gateway_close(gateway, 0, NULL, NULL);
+        return rv;
+    }
+    *out = gateway;
+    return 0;
+}
+
+void bnd_gateway_close(struct bnd_gateway *gateway, uint64_t grace_ns,
+                       void (*on_closed)(void *data), void *data) {
+    if (gateway == NULL) {
+        return;
+    }
+    gateway->on_closed = on_closed;
+    gateway->data = data;
+    size_t count = gateway->open;
+    if (count == 0) {
+        gone(gateway);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        bnd_http_server_close(gateway->servers[i], grace_ns, on_server_closed, gateway);
+    }
+}

@@ -1,0 +1,16 @@
+/* Dates as S3 writes and reads them: internal to gateway/s3. Pure. */
+#ifndef BND_GATEWAY_S3_DATE_H
+#define BND_GATEWAY_S3_DATE_H
+
+#include "base/bytes.h"
+
+#define S3_DATE_TEXT 32
+
+/* "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 5.6.7) of milliseconds since 1970. */
+void s3_date_http(uint64_t ms, char out[S3_DATE_TEXT]);
+/* "2009-10-12T17:50:30.000Z", as in XML answers. */
+void s3_date_iso(uint64_t ms, char out[S3_DATE_TEXT]);
+/* Reads the three forms of an HTTP date. False for anything else, and for years before 1970. */
+bool s3_date_parse(struct bnd_slice text, uint64_t *out_ms);
+
+#endif
