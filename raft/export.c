@@ -272,6 +272,10 @@ static void on_request(void *owner, struct bnd_rpc_request *request) {
         serve_open(host, request, asked.gid);
         return;
     }
+    if (asked.op == EXPORT_MEMBER) {
+        leave_serve(host, request, asked.gid);
+        return;
+    }
     struct export *export = find(host, asked.export_id, request->from);
     int rv = export == NULL ? BND_NOTFOUND : 0;
     if (rv == 0 && asked.op == EXPORT_PULL) {

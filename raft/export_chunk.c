@@ -10,7 +10,7 @@ enum { CHUNK_VERSION = 1, CHUNK_LAST = 1, HASH_BYTES = 16 };
 
 void export_request_encode(const struct export_request *request, struct bnd_buf *out) {
     bnd_buf_u8(out, (uint8_t)request->op);
-    if (request->op == EXPORT_OPEN) {
+    if (request->op == EXPORT_OPEN || request->op == EXPORT_MEMBER) {
         bnd_buf_u64(out, request->gid);
         return;
     }
@@ -26,7 +26,7 @@ int export_request_decode(struct bnd_slice bytes, struct export_request *out,
     struct bnd_reader r = bnd_reader(bytes);
     struct export_request request = {0};
     uint8_t op = bnd_read_u8(&r);
-    if (op == EXPORT_OPEN) {
+    if (op == EXPORT_OPEN || op == EXPORT_MEMBER) {
         request.gid = bnd_read_u64(&r);
     } else {
         request.export_id = bnd_read_u64(&r);
@@ -35,7 +35,7 @@ int export_request_decode(struct bnd_slice bytes, struct export_request *out,
         request.seq = bnd_read_u64(&r);
         request.have = bnd_read_u64(&r);
     }
-    if (op < EXPORT_OPEN || op > EXPORT_CLOSE || !bnd_reader_done(&r)) {
+    if (op < EXPORT_OPEN || op > EXPORT_MEMBER || !bnd_reader_done(&r)) {
         return BND_FAIL(err, CORRUPT, "a request of %zu bytes for an export is malformed",
                         bytes.len);
     }
@@ -63,6 +63,22 @@ int export_opened_decode(struct bnd_slice bytes, struct export_opened *out,
         return BND_FAIL(err, CORRUPT, "the answer to the opening of an export is malformed");
     }
     *out = opened;
+    return 0;
+}
+
+void export_member_encode(const struct export_member *told, struct bnd_buf *out) {
+    bnd_buf_u8(out, told->member ? 1 : 0);
+    bnd_buf_u64(out, told->configuration_index);
+}
+
+int export_member_decode(struct bnd_slice bytes, struct export_member *out, struct bnd_error *err) {
+    struct bnd_reader r = bnd_reader(bytes);
+    uint8_t member = bnd_read_u8(&r);
+    uint64_t index = bnd_read_u64(&r);
+    if (!bnd_reader_done(&r) || member > 1) {
+        return BND_FAIL(err, CORRUPT, "the answer about membership is malformed");
+    }
+    *out = (struct export_member){.member = member == 1, .configuration_index = index};
     return 0;
 }
 

@@ -6,12 +6,12 @@
 #include "engine/journal/journal.h"
 #include "engine/state.h"
 
-enum export_op { EXPORT_OPEN = 1, EXPORT_PULL, EXPORT_CLOSE };
+enum export_op { EXPORT_OPEN = 1, EXPORT_PULL, EXPORT_CLOSE, EXPORT_MEMBER };
 
 /* What a receiver asks. */
 struct export_request {
     enum export_op op;
-    uint64_t gid;       /* OPEN */
+    uint64_t gid;       /* OPEN, MEMBER */
     uint64_t export_id; /* PULL, CLOSE */
     uint64_t seq;       /* PULL: of the chunk, from 1; the same again repeats it */
     uint64_t have;      /* PULL: entries up to here are not needed any more */
@@ -31,6 +31,16 @@ struct export_opened {
 void export_opened_encode(const struct export_opened *opened, struct bnd_buf *out);
 /* BND_CORRUPT. */
 int export_opened_decode(struct bnd_slice bytes, struct export_opened *out, struct bnd_error *err);
+
+/* Answer to MEMBER: is the asker in the committed configuration, and which is that? */
+struct export_member {
+    bool member;
+    uint64_t configuration_index;
+};
+
+void export_member_encode(const struct export_member *told, struct bnd_buf *out);
+/* BND_CORRUPT. */
+int export_member_decode(struct bnd_slice bytes, struct export_member *out, struct bnd_error *err);
 
 /* How much state has passed: the chunks' pairs, counted and hashed in their order. */
 struct export_total {

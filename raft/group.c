@@ -178,6 +178,7 @@ void group_stop(struct group *group) {
     BND_ASSERT(!bnd_link_linked(&group->reads_link));
     export_forget(group);
     import_forget(group);
+    leave_forget(group);
     if (group->core != NULL) {
         bnd_core_status(group->core, &group->status);
         group->gone_term = group->status.term;

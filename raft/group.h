@@ -69,6 +69,14 @@ struct group_want {
     uint64_t yield_after_ns; /* no handing over before */
 };
 
+/* A replica that is not wanted asks whether it is still a member (leave.c). */
+struct group_leave {
+    struct bnd_rpc_call call;
+    bool asking;
+    unsigned turn;          /* whom to ask */
+    uint64_t removed_index; /* the configuration that it is not in: to be told; 0: none */
+};
+
 struct group {
     struct bnd_raft_host *host;
     uint64_t gid;
@@ -105,6 +113,7 @@ struct group {
     uint64_t journal_start; /* index; never above settled */
 
     struct group_want want;
+    struct group_leave leave;
     size_t exports;         /* of its state, under way (export.c) */
     struct import *import;  /* of another replica's state, under way (import.c); or NULL */
     uint64_t covered_index; /* installed, and proposals up to it not yet answered; 0: none */

@@ -194,6 +194,7 @@ static void pass_tick(struct bnd_raft_host *host) {
         persist_log_tick(host);
     }
     export_tick(host);
+    leave_tick(host);
 }
 
 static void pass(struct bnd_hook *hook) {

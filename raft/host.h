@@ -62,6 +62,10 @@ struct bnd_raft_host_config {
     /* Something changed in a group here: role, leader, term, members. For metrics and waiting
      * calls. */
     void (*group_changed)(void *owner, uint64_t gid);
+    /* The group's leader says that this node, which bnd_raft_group_want leaves out, is in its
+     * configuration no more: the group may be destroyed, from inside this callback (later it may
+     * have been added again). Told again and again until it is, or is wanted. May be NULL. */
+    void (*group_removed)(void *owner, uint64_t gid);
     /* Final: the process must stop with status 75 and this reason. Nothing is answered after it. */
     void (*fatal)(void *owner, const struct bnd_error *why);
 };

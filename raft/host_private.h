@@ -221,6 +221,13 @@ void member_tick(struct bnd_raft_host *host);
 /* Is the node among the wanted members? */
 bool member_wants(const struct group *group, uint64_t node);
 
+/* leave.c: whether a replica that is not wanted is still a member. */
+/* Answers the question, as the leader. */
+void leave_serve(struct bnd_raft_host *host, struct bnd_rpc_request *request, uint64_t gid);
+/* Asks, and tells what is known. */
+void leave_tick(struct bnd_raft_host *host);
+void leave_forget(struct group *group);
+
 /* close.c: the end of a host, in steps. Tells `persisted` came while closing. */
 void close_step(struct bnd_raft_host *host);
 

@@ -30,6 +30,15 @@ static void fuzz_opened(struct bnd_slice bytes) {
     }
 }
 
+static void fuzz_member(struct bnd_slice bytes) {
+    struct export_member told;
+    struct bnd_buf again = {0};
+    if (export_member_decode(bytes, &told, NULL) == 0) {
+        export_member_encode(&told, &again);
+        same(&again, bytes);
+    }
+}
+
 static void fuzz_chunk(struct bnd_slice bytes) {
     struct export_chunk chunk;
     struct bnd_buf again = {0};
@@ -58,6 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
         fuzz_request(rest);
     } else if (data[0] % 4 == 1) {
         fuzz_opened(rest);
+        fuzz_member(rest);
     } else if (data[0] % 4 == 2 || rest.len < 16) {
         fuzz_chunk(rest);
     } else {

@@ -47,6 +47,7 @@ struct node {
     struct kv_observer observer;
     uint64_t applied_commands; /* over all lives */
     bool wants_groups;
+    unsigned removed; /* calls of group_removed, each of which destroys the group */
     bool closed;
     int fatal; /* code of the host's last word, or 0 */
     char fatal_text[BND_ERROR_MESSAGE_MAX];
@@ -71,6 +72,12 @@ static bool node_group_wanted(void *owner, uint64_t gid, uint64_t from) {
     (void)gid;
     (void)from;
     return ((struct node *)owner)->wants_groups;
+}
+
+static void node_group_removed(void *owner, uint64_t gid) {
+    struct node *node = owner;
+    node->removed++;
+    assert_int_equal(bnd_raft_group_destroy(node->host, gid), 0);
 }
 
 static void node_group_changed(void *owner, uint64_t gid) {
@@ -112,6 +119,7 @@ static int node_try_start(struct node *node, struct bnd_error *err) {
     config.fsm_make = node_fsm_make;
     config.group_wanted = node_group_wanted;
     config.group_changed = node_group_changed;
+    config.group_removed = node_group_removed;
     config.fatal = node_fatal;
     if (config.journal_segment_bytes == 0) {
         config.journal_segment_bytes = 4u << 20;

@@ -254,6 +254,59 @@ static void a_wish_outlives_leaders(void **state) {
     end(c);
 }
 
+static bool is_removed(void *data) {
+    return ((struct node *)data)->removed > 0;
+}
+
+/* Who is removed hears nothing more of the group, and asks; only who is asked for. */
+static void a_removed_replica_learns_of_it(void **state) {
+    (void)state;
+    struct cluster *c = begin(10, 3);
+    struct node *old = cluster_leader(c, GID);
+    uint64_t slot = node_status(old, GID).slot;
+    char wanted[4];
+    size_t count = 0;
+    for (uint64_t node = 1; node <= 4; node++) {
+        if (node != old->id) {
+            wanted[count++] = (char)('0' + node);
+        }
+    }
+    wanted[count] = 0;
+    old->wants_groups = false;
+    want(c, wanted);
+    assert_true(bnd_sim_run_until_true(c->world, is_removed, old, 60 * SECOND));
+    bnd_sim_run_for(c->world, 10 * SECOND);
+    assert_int_equal(old->removed, 1);
+    for (size_t i = 0; i < NODES; i++) {
+        assert_true(&c->nodes[i] == old || c->nodes[i].removed == 0);
+    }
+    struct bnd_raft_group_status status;
+    assert_int_equal(bnd_raft_group_status(old->host, GID, &status), BND_NOTFOUND);
+    uint8_t from[4];
+    uint8_t to[4];
+    bnd_put_be32(from, (uint32_t)slot);
+    bnd_put_be32(to, (uint32_t)slot + 1);
+    assert_true(bnd_sim_store_hash(old->store, false, bnd_slice(from, 4), bnd_slice(to, 4), 4) ==
+                bnd_sim_store_hash(old->store, false, bnd_slice(to, 4), bnd_slice(to, 4), 4));
+    /* It can be a member again. */
+    old->wants_groups = true;
+    want(c, "12345");
+    await_members(c, "1v 2v 3v 4v 5v ");
+    end(c);
+}
+
+/* Left out by its own wish alone, a member is not told that it may go. */
+static void a_member_is_not_told_to_leave(void **state) {
+    (void)state;
+    struct cluster *c = begin(11, 3);
+    struct node *leader = cluster_leader(c, GID);
+    struct node *other = &c->nodes[leader->id == 1 ? 1 : 0];
+    want_on(other, other->id == 1 ? "23" : "13");
+    bnd_sim_run_for(c->world, 10 * SECOND);
+    assert_int_equal(other->removed, 0);
+    end(c);
+}
+
 static int setup(void **state) {
     (void)state;
     struct bnd_error err;
@@ -271,6 +324,8 @@ int main(void) {
         cmocka_unit_test(a_leader_that_is_not_wanted_hands_over),
         cmocka_unit_test(a_dead_voter_is_replaced),
         cmocka_unit_test(a_wish_outlives_leaders),
+        cmocka_unit_test(a_removed_replica_learns_of_it),
+        cmocka_unit_test(a_member_is_not_told_to_leave),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
