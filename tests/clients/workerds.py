@@ -1,0 +1,90 @@
+"""Released workerds in cluster mode on a Bindery bucket: what the demo and its test share.
+
+Worker N listens on 127.0.0.1:<port + N> for HTTP and on <port + 100 + N> for its peers, and talks S3 to a node of the
+cluster given by `cluster.node`."""
+import os
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+WORKERD = os.path.join(HERE, "node_modules", ".bin", "workerd")
+BUCKET = "durable-objects"
+
+CONFIG = """using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [
+    (name = "app", worker = (
+      modules = [(name = "worker.js", esModule = embed "worker.js")],
+      compatibilityDate = "2026-04-01",
+      durableObjectNamespaces = [(className = "Counter", uniqueKey = "demo-Counter", enableSql = true)],
+      durableObjectStorage = (localDisk = "do-storage"),
+      bindings = [(name = "COUNTER", durableObjectNamespace = "Counter")])),
+    (name = "do-storage", disk = (path = "{disk}", writable = true)),
+  ],
+  sockets = [(name = "http", address = "127.0.0.1:{http}", http = (), service = "app")],
+  cluster = (bucket = "s3://{bucket}/c1",
+    bucketOptions = ["aws_endpoint={endpoint}", "aws_region=auto", "aws_access_key_id={access_key}",
+      "aws_secret_access_key={secret_key}"],
+    address = "127.0.0.1:{peers}", key = "{key}"),
+);
+"""
+
+
+class Workerds:
+    def __init__(self, cluster, directory, count=2, port=18080):
+        self.cluster, self.dir, self.port = cluster, directory, port
+        self.processes = [None] * count
+        self.key = "demo-key-" * 5
+
+    def url(self, number):
+        return f"http://127.0.0.1:{self.port + number}"
+
+    def make_bucket(self, client):
+        """Objects of one Durable Object share a shard: keys are placed by their first five segments."""
+        client.meta.events.register("before-sign.s3.CreateBucket",
+                                    lambda request, **_: request.headers.add_header("x-bindery-path-segments", "5"))
+        client.create_bucket(Bucket=BUCKET)
+
+    def start(self, number):
+        home = os.path.join(self.dir, f"workerd{number}")
+        disk = os.path.join(home, "disk")
+        os.makedirs(disk, exist_ok=True)
+        s3, nodes = self.cluster.info["s3"], self.cluster.info["nodes"]
+        config = CONFIG.format(disk=disk, http=self.port + number, peers=self.port + 100 + number, bucket=BUCKET,
+                               endpoint=nodes[number % len(nodes)]["s3"], access_key=s3["access_key_id"],
+                               secret_key=s3["secret_access_key"], key=self.key)
+        with open(os.path.join(HERE, "demo", "worker.js"), encoding="utf-8") as source, \
+                open(os.path.join(home, "worker.js"), "w", encoding="utf-8") as copy:
+            copy.write(source.read())
+        with open(os.path.join(home, "config.capnp"), "w", encoding="utf-8") as file:
+            file.write(config)
+        with open(os.path.join(home, "log"), "ab") as log:
+            self.processes[number] = subprocess.Popen(
+                [WORKERD, "serve", "--experimental", os.path.join(home, "config.capnp")], stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, start_new_session=True)
+
+    def call(self, number, path, method="GET", timeout=30):
+        """The body of the answer; raises OSError for anything but a 200."""
+        request = urllib.request.Request(self.url(number) + path, method=method)
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            return response.read()
+
+    def answers(self, number):
+        try:
+            self.call(number, "/warm-up", timeout=5)
+            return True
+        except OSError:
+            return False
+
+    def kill(self, number, what=signal.SIGKILL):
+        process = self.processes[number]
+        if process is not None and process.poll() is None:
+            os.killpg(process.pid, what)
+            process.wait(30)
+        self.processes[number] = None
+
+    def stop(self):
+        for number in range(len(self.processes)):
+            self.kill(number)
