@@ -191,7 +191,7 @@ void bnd_http_body_read(struct bnd_http_request *request, struct bnd_http_read *
         return;
     }
     struct http_conn *conn = r->conn;
-    if (r->expect_unanswered && conn->rx_request == r && bnd_list_empty(&r->chunks) &&
+    if (r->expect_unanswered && (conn->rx_request == r || !r->pub.has_body) && bnd_list_empty(&r->chunks) &&
         r->answer == HTTP_WAITING && !conn->dead) {
         static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
         uint8_t *at = http_out_reserve(r, sizeof text - 1);

@@ -52,7 +52,7 @@ struct http_request *http_request_create(struct http_conn *conn, const struct bn
     r->pub.has_body = head->chunked || head->content_length > 0;
     r->pub.body_ended = !r->pub.has_body;
     r->body_complete = !r->pub.has_body;
-    r->expect_unanswered = head->expect_continue && r->pub.has_body;
+    r->expect_unanswered = head->expect_continue; /* also of an empty body: clients wait for it */
     r->pub.arrived_ns = bnd_now_ns(server->env);
     bnd_list_init(&r->chunks);
     bnd_list_init(&r->out);

@@ -166,7 +166,7 @@ static bool must_close(const struct http_request *r, const struct bnd_http_respo
         return false;
     }
     /* The client may or may not send a body it was not told to send. */
-    return r->expect_unanswered ||
+    return (r->expect_unanswered && r->pub.has_body) ||
            (!conn->rx_is_chunked && conn->rx_left > conn->server->limits.drain_bytes_max);
 }
 

@@ -258,9 +258,10 @@ void s3_body_next(struct s3_body *body) {
         bnd_http_chunk_release(body->chunk);
         body->chunk = NULL;
     }
-    if (body->request->http->body_ended) {
+    if (body->request->http->body_ended && body->asked) {
         end(body);
     } else {
+        body->asked = true; /* at least once: the client may wait for 100 Continue */
         bnd_http_body_read(body->request->http, &body->read);
     }
 }

@@ -24,6 +24,7 @@ struct s3_body {
     bool in_trailer; /* the checksum comes there */
     bool aws_chunked;
     bool decoded_end;
+    bool asked;
     struct s3_chunked *decoder; /* of an aws-chunked body */
     uint8_t *plain;             /* what the decoder made of a piece */
     struct s3_digest digest;
