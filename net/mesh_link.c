@@ -423,6 +423,7 @@ void link_mark_dirty(struct link *link) {
     if (!link->dirty && link->state != LINK_DEAD) {
         link->dirty = true;
         bnd_list_push(&link->tcp->dirty, &link->in_dirty);
+        mesh_wake(link->tcp);
     }
 }
 

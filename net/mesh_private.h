@@ -149,4 +149,8 @@ void join_begin(struct link *link);
 void join_read(struct link *link, struct bnd_slice data);
 void join_forget(struct link *link); /* the link dies: a reply to come goes nowhere */
 
+/* One more pass of the loop comes without waiting: what is queued by a hook that runs after the
+ * mesh's own would else lie until something happens. */
+void mesh_wake(struct bnd_mesh_tcp *tcp);
+
 #endif

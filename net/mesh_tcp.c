@@ -249,6 +249,13 @@ static void tick(struct bnd_timer *timer) {
     }
 }
 
+void mesh_wake(struct bnd_mesh_tcp *tcp) {
+    if (!tcp->self_pending) {
+        tcp->self_pending = true;
+        bnd_defer(tcp->env, &tcp->self_task);
+    }
+}
+
 static void flush_all(struct bnd_hook *hook) {
     struct bnd_mesh_tcp *tcp = hook->data;
     struct bnd_link *at;
@@ -288,6 +295,7 @@ static void mesh_watch(struct bnd_mesh *mesh, bnd_mesh_peer_cb cb, void *owner) 
     }
 }
 
+/* Also what mesh_wake is for: after it the hook runs. */
 static void deliver_self(struct bnd_task *task) {
     struct bnd_mesh_tcp *tcp = task->data;
     struct bnd_link batch; /* what is sent from inside waits for the next pass */
@@ -327,10 +335,7 @@ static int send_self(struct bnd_mesh_tcp *tcp, enum bnd_mesh_kind kind,
     }
     tcp->self_bytes += total;
     bnd_list_push(&tcp->self_queue, &message->link);
-    if (!tcp->self_pending) {
-        tcp->self_pending = true;
-        bnd_defer(tcp->env, &tcp->self_task);
-    }
+    mesh_wake(tcp);
     return 0;
 }
 
@@ -596,8 +601,5 @@ void bnd_mesh_tcp_close(struct bnd_mesh_tcp *tcp, void (*on_closed)(void *data),
     for (struct bnd_link *at = tcp->links.next; at != &tcp->links; at = at->next) {
         link_kill(BND_CONTAINER(at, struct link, in_mesh));
     }
-    if (!tcp->self_pending) {
-        tcp->self_pending = true; /* frees in a later pass even where no link is left to wait for */
-        bnd_defer(tcp->env, &tcp->self_task);
-    }
+    mesh_wake(tcp); /* frees in a later pass even where no link is left to wait for */
 }
