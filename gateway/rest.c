@@ -1,6 +1,6 @@
 /* REST requests from their arrival to their route, and the ways in which they end. */
 #include "base/alloc.h"
-#include "gateway/rest_private.h"
+#include "gateway/rest_request.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,12 +18,19 @@ enum {
  * -----------------------------------------------------------------------------------------------
  */
 
-static void release(struct rest_request *request) {
+void rest_release(struct rest_request *request) {
     if (request->clean != NULL) {
         request->clean(request);
     }
     bnd_buf_free(&request->body);
     bnd_free(request);
+}
+
+void rest_respond(struct rest_request *request, const struct bnd_http_response *response) {
+    if (bnd_http_respond(request->http, response) != 0) {
+        bnd_http_abort(request->http);
+    }
+    rest_release(request);
 }
 
 static void respond(struct rest_request *request, unsigned status, const char *type,
@@ -34,14 +41,18 @@ static void respond(struct rest_request *request, unsigned status, const char *t
     };
     struct bnd_http_response response = {
         .status = status, .headers = headers, .header_count = status == 503 ? 2 : 1, .body = body};
-    if (bnd_http_respond(request->http, &response) != 0) {
-        bnd_http_abort(request->http);
-    }
-    release(request);
+    rest_respond(request, &response);
 }
 
 void rest_text(struct rest_request *request, unsigned status, struct bnd_slice text) {
     respond(request, status, "text/plain; charset=utf-8", text);
+}
+
+/* jansson allocates with malloc, in its own memory functions. */
+static void json_free_text(char *text) {
+    json_free_t give_back = NULL;
+    json_get_alloc_funcs(NULL, &give_back);
+    give_back(text);
 }
 
 /* Takes document; NULL: there was no memory for it. */
@@ -51,11 +62,11 @@ static void respond_json(struct rest_request *request, unsigned status, json_t *
     json_decref(document);
     if (text == NULL) {
         bnd_http_abort(request->http);
-        release(request);
+        rest_release(request);
         return;
     }
     respond(request, status, "application/json", bnd_slice_str(text));
-    free(text); /* jansson's own */
+    json_free_text(text);
 }
 
 void rest_reply(struct rest_request *request, json_t *result) {
@@ -170,7 +181,7 @@ static void on_piece(struct bnd_http_read *read, int status, struct bnd_http_chu
     struct rest_request *request = read->data;
     if (status != 0) {
         bnd_http_abort(request->http);
-        release(request);
+        rest_release(request);
         return;
     }
     if (chunk == NULL) {
@@ -303,6 +314,7 @@ static void on_request(void *owner, struct bnd_http_request *http) {
     }
     request->path = bnd_slice(request->space, len);
     const struct rest_route *route = find_route(request, rest_admin_routes);
+    route = route != NULL ? route : find_route(request, rest_cf_routes);
     if (route == NULL) {
         rest_fail(request, 404, CODE_NO_ROUTE,
                   "Could not route to this path, perhaps your object identifier is invalid?");

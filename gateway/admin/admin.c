@@ -1,7 +1,7 @@
 /* Health, metrics, and the cluster itself: /livez /readyz /metrics /bindery/v1/... */
 #include "base/alloc.h"
 #include "catalog/issue.h"
-#include "gateway/rest_private.h"
+#include "gateway/rest_request.h"
 #include "placement/rendezvous.h"
 #include "placement/shard.h"
 

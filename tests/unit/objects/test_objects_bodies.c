@@ -1,5 +1,5 @@
 /* Large bodies over three nodes: written, read, damaged, missed, freed. */
-#include "cluster.h"
+#include "tests/unit/objects/cluster.h"
 
 #include "objects/bodies/file.h"
 

@@ -1,6 +1,6 @@
 /* Lists over many shards against a naive model, page by page, with prefixes, delimiters and
  * cursors. */
-#include "cluster.h"
+#include "tests/unit/objects/cluster.h"
 
 enum { BUCKET = 7, KEYS_MAX = 400, KEY_BYTES = 24 };
 

@@ -1,5 +1,5 @@
 /* Puts, heads, conditions, deletes, seals, uploads in parts, over three nodes. */
-#include "cluster.h"
+#include "tests/unit/objects/cluster.h"
 
 enum { BUCKET = 7 };
 

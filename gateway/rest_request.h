@@ -1,9 +1,9 @@
-/* One REST request on its way: private to gateway/, gateway/admin and gateway/cf.
+/* One REST request on its way: internal to gateway/.
  *
  * A request is one allocation, ended by exactly one of the rest_reply functions, which free it.
  * What cannot be taken back (calls of services) is waited for, also when the client has gone. */
-#ifndef BND_GATEWAY_REST_PRIVATE_H
-#define BND_GATEWAY_REST_PRIVATE_H
+#ifndef BND_GATEWAY_REST_REQUEST_H
+#define BND_GATEWAY_REST_REQUEST_H
 
 #include "gateway/rest.h"
 
@@ -33,6 +33,7 @@ struct rest_request {
     struct bnd_http_read read;
     struct bnd_buf body;
     struct bnd_catalog_call call;
+    void (*bucket_found)(struct rest_request *request, const struct bnd_bucket_record *bucket);
     void *data; /* the operation's own, freed by clean */
     void (*clean)(struct rest_request *request);
     struct bnd_slice path; /* decoded; lives with the request */
@@ -51,6 +52,7 @@ struct rest_route {
 
 /* Ended by a NULL pattern. */
 extern const struct rest_route rest_admin_routes[];
+extern const struct rest_route rest_cf_routes[];
 
 /* The n-th segment of the path (0 is the first), or everything from it on; data NULL if there is
  * none. */
@@ -66,6 +68,11 @@ void rest_fail(struct rest_request *request, unsigned status, int code, const ch
 void rest_fail_code(struct rest_request *request, int status);
 /* Plain text, as health and metrics are. */
 void rest_text(struct rest_request *request, unsigned status, struct bnd_slice text);
+
+/* Any answer; head and body are copied. headers may be NULL. */
+void rest_respond(struct rest_request *request, const struct bnd_http_response *response);
+/* A streamed response was ended, or the connection is cut: frees the request. */
+void rest_release(struct rest_request *request);
 
 /* The body as a JSON object (an empty body is {}); NULL: the request has been ended with 400.
  * Owned. */
