@@ -2,6 +2,7 @@
 
 Worker N listens on 127.0.0.1:<port + N> for HTTP and on <port + 100 + N> for its peers, and talks S3 to a node of the
 cluster given by `cluster.node`."""
+import hashlib
 import os
 import signal
 import subprocess
@@ -9,7 +10,8 @@ import urllib.error
 import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-WORKERD = os.path.join(HERE, "node_modules", ".bin", "workerd")
+MODULES = os.path.join(HERE, "node_modules")
+WORKERD = os.path.join(MODULES, ".bin", "workerd")
 BUCKET = "durable-objects"
 
 CONFIG = """using Workerd = import "/workerd/workerd.capnp";
@@ -30,6 +32,20 @@ const config :Workerd.Config = (
     address = "127.0.0.1:{peers}", key = "{key}"),
 );
 """
+
+
+def install():
+    """The npm clients of package-lock.json, once per lock. (Not `npm ci`: npm 11 finds a lock without registry addresses
+    incomplete for packages of other platforms.)"""
+    stamp = os.path.join(MODULES, ".lock-digest")
+    with open(os.path.join(HERE, "package-lock.json"), "rb") as file:
+        wanted = hashlib.sha256(file.read()).hexdigest()
+    if os.path.exists(stamp) and open(stamp, encoding="ascii").read() == wanted:
+        return
+    subprocess.run(["npm", "install", "--no-save", "--no-audit", "--no-fund"], cwd=HERE, check=True, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL)
+    with open(stamp, "w", encoding="ascii") as file:
+        file.write(wanted)
 
 
 class Workerds:
