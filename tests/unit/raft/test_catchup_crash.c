@@ -131,6 +131,19 @@ static bool drops_some_calls(void *data, uint64_t from, uint64_t to, enum bnd_me
     return kind != BND_MESH_RPC || ++*count % 3 != 0;
 }
 
+static void either_store_stalls_meanwhile(void **state) {
+    (void)state;
+    for (uint64_t ms = 0; ms < 700; ms += 23) {
+        struct cluster *c = lagging(26);
+        bnd_sim_net_heal(c->net);
+        bnd_sim_run_for(c->world, ms * BND_MS);
+        bnd_sim_store_stall(ms % 2 == 0 ? behind->store : sender->store, 2 * SECOND);
+        await_equal(c);
+        assert_true(stats_of(behind).installs_received >= 1);
+        cluster_close(c);
+    }
+}
+
 static void lost_chunks_are_pulled_again(void **state) {
     (void)state;
     struct cluster *c = lagging(25);
@@ -152,12 +165,15 @@ static void a_storm(uint64_t seed) {
     for (int step = 0; step < 25; step++) {
         bnd_sim_run_for(c->world, bnd_sim_rng_range(&rng, 1, 1500) * BND_MS);
         struct node *node = &c->nodes[bnd_sim_rng_range(&rng, 0, NODES - 1)];
-        switch (bnd_sim_rng_range(&rng, 0, 3)) {
+        switch (bnd_sim_rng_range(&rng, 0, 4)) {
         case 0:
             bnd_sim_net_isolate(c->net, node->id, step % 2 == 0);
             break;
         case 1:
             bnd_sim_net_heal(c->net);
+            break;
+        case 2:
+            bnd_sim_store_stall(node->store, bnd_sim_rng_range(&rng, 100, 3000) * BND_MS);
             break;
         default:
             load_node_dies(&load, node);
@@ -189,6 +205,7 @@ int main(void) {
         cmocka_unit_test(the_leader_steps_down_meanwhile),
         cmocka_unit_test(either_end_stops_meanwhile),
         cmocka_unit_test(a_destroyed_group_ends_it),
+        cmocka_unit_test(either_store_stalls_meanwhile),
         cmocka_unit_test(lost_chunks_are_pulled_again),
         cmocka_unit_test(storms_lose_nothing),
     };
