@@ -67,16 +67,21 @@ static void append_ascii(struct bnd_buf *out, uint8_t c) {
     }
 }
 
+/* U+FFFE and U+FFFF: UTF-8, but no characters of XML 1.0. */
+static bool noncharacter(struct bnd_slice text) {
+    return text.len >= 3 && text.data[0] == 0xef && text.data[1] == 0xbf && text.data[2] >= 0xbe;
+}
+
 void s3_xml_text(struct bnd_buf *out, struct bnd_slice text) {
     while (text.len > 0) {
         size_t len = s3_utf8_next(text);
         if (len == 1) {
             append_ascii(out, text.data[0]);
-        } else if (len > 1) {
+        } else if (len > 1 && !noncharacter(text)) {
             bnd_buf_append(out, text.data, len);
         } else {
             bnd_buf_append_str(out, "\xef\xbf\xbd");
-            len = 1;
+            len = len == 0 ? 1 : len;
         }
         text = bnd_slice(text.data + len, text.len - len);
     }

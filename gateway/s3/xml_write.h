@@ -12,8 +12,8 @@ void s3_xml_open(struct bnd_buf *out, const char *name);
 void s3_xml_close(struct bnd_buf *out, const char *name);
 
 /* Text content: markup is escaped, controls become character references, and what no XML 1.0
- * document can hold (NUL, bytes that are not UTF-8) becomes U+FFFD: clients that need such keys
- * byte for byte list with encoding-type=url. */
+ * document can hold (NUL, U+FFFE, U+FFFF, bytes that are not UTF-8) becomes U+FFFD: clients that
+ * need such keys byte for byte list with encoding-type=url. */
 void s3_xml_text(struct bnd_buf *out, struct bnd_slice text);
 
 /* <name>text</name> */
