@@ -9,6 +9,11 @@
 const struct tools_command *tools_commands(void) {
     static const struct tools_command commands[] = {
         {"start", "run a node: makes a cluster, joins one, or goes on", tools_cmd_start},
+        {"status", "the cluster as one node sees it", tools_cmd_status},
+        {"node", "node ls: the nodes", tools_cmd_node},
+        {"shard", "shard ls: the Raft groups of a node", tools_cmd_shard},
+        {"token", "token join: a join token for one more node", tools_cmd_token},
+        {"inspect", "inspect journal DIR: look into files, read-only", tools_cmd_inspect},
         {"config", "check the settings and print them", tools_cmd_config},
         {"version", "print the version", tools_cmd_version},
         {0},

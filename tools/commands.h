@@ -4,6 +4,11 @@
 
 int tools_cmd_start(int argc, const char **argv);
 int tools_cmd_config(int argc, const char **argv);
+int tools_cmd_status(int argc, const char **argv);
+int tools_cmd_node(int argc, const char **argv);
+int tools_cmd_shard(int argc, const char **argv);
+int tools_cmd_token(int argc, const char **argv);
+int tools_cmd_inspect(int argc, const char **argv);
 int tools_cmd_version(int argc, const char **argv);
 
 #endif

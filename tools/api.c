@@ -1,0 +1,138 @@
+#include "tools/api.h"
+
+#include "base/bytes.h"
+#include "tools/command.h"
+
+#include <curl/curl.h>
+#include <popt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define URL_DEFAULT "http://127.0.0.1:7700"
+enum { WORDS_MAX = 4, TIMEOUT_S = 30, ANSWER_MAX = 16 << 20 };
+
+static char *copy_or(char *given, const char *variable, const char *fallback) {
+    const char *from = given != NULL ? NULL : getenv(variable);
+    if (given == NULL && from == NULL) {
+        from = fallback;
+    }
+    return given != NULL ? given : from == NULL ? NULL : strdup(from);
+}
+
+int tools_api_parse(int argc, const char **argv, const char *help, struct tools_api *api,
+                    const char *words[5]) {
+    int json = 0;
+    *api = (struct tools_api){0};
+    struct poptOption options[] = {
+        {"url", 0, POPT_ARG_STRING, &api->url, 0, "REST port of a node (BINDERY_URL)", "URL"},
+        {"token", 0, POPT_ARG_STRING, &api->token, 0, "API token (BINDERY_API_TOKEN)", "TOKEN"},
+        {"ca", 0, POPT_ARG_STRING, &api->ca_file, 0,
+         "CA certificate for https: certs/ca.pem of a node", "FILE"},
+        {"json", 0, POPT_ARG_NONE, &json, 0, "print JSON", NULL},
+        POPT_AUTOHELP POPT_TABLEEND};
+    poptContext context = poptGetContext("bindery", argc, argv, options, 0);
+    poptSetOtherOptionHelp(context, help);
+    int rv = poptGetNextOpt(context);
+    int status = -1;
+    if (rv < -1) {
+        static const char *const known[] = {"url", "token", "ca", "json", "help", NULL};
+        const char *option = poptBadOption(context, POPT_BADOPTION_NOALIAS);
+        option += strspn(option, "-");
+        status = rv == POPT_ERROR_BADOPT ? tools_unknown(argv[0], "flag", option, known)
+                                         : tools_usage(argv[0], "%s: %s", option, poptStrerror(rv));
+    }
+    size_t count = 0;
+    for (const char *word = NULL; status == -1 && (word = poptGetArg(context)) != NULL;) {
+        if (count == WORDS_MAX) {
+            status = tools_usage(argv[0], "unexpected argument %s", word);
+        } else {
+            words[count++] = strdup(word); /* lives as long as the process, as argv does */
+        }
+    }
+    words[count] = NULL;
+    poptFreeContext(context);
+    api->url = copy_or(api->url, "BINDERY_URL", URL_DEFAULT);
+    api->token = copy_or(api->token, "BINDERY_API_TOKEN", NULL);
+    api->json = json != 0;
+    return status;
+}
+
+void tools_api_free(struct tools_api *api) {
+    free(api->url);
+    free(api->token);
+    free(api->ca_file);
+}
+
+static size_t take(char *data, size_t size, size_t count, void *out) {
+    struct bnd_buf *answer = out;
+    if (answer->len + size * count > ANSWER_MAX) {
+        return 0; /* curl ends the transfer with an error */
+    }
+    bnd_buf_append(answer, data, size * count);
+    return answer->failed ? 0 : size * count;
+}
+
+/* The envelope's result; or tells its first error. */
+static json_t *open_envelope(const struct tools_api *api, const struct bnd_buf *answer,
+                             long status) {
+    json_error_t error;
+    json_t *envelope = json_loadb((const char *)answer->data, answer->len, 0, &error);
+    json_t *result = json_is_true(json_object_get(envelope, "success"))
+                         ? json_object_get(envelope, "result")
+                         : NULL;
+    if (result == NULL) {
+        json_t *first = json_array_get(json_object_get(envelope, "errors"), 0);
+        const char *message = json_string_value(json_object_get(first, "message"));
+        (void)fprintf(stderr, "bindery: %s: status %ld: %s\n", api->url, status,
+                      message != NULL ? message : "the answer is no envelope");
+    }
+    json_incref(result);
+    json_decref(envelope);
+    return result;
+}
+
+json_t *tools_api_call(const struct tools_api *api, const char *path, const char *body) {
+    BND_AUTO_BUF struct bnd_buf url = {0};
+    BND_AUTO_BUF struct bnd_buf bearer = {0};
+    BND_AUTO_BUF struct bnd_buf answer = {0};
+    json_t *result = NULL;
+    long status = 0;
+    bnd_buf_printf(&url, "%s%s", api->url, path);
+    bnd_buf_printf(&bearer, "Authorization: Bearer %s", api->token == NULL ? "" : api->token);
+    CURL *curl = curl_easy_init();
+    struct curl_slist *headers = curl_slist_append(NULL, (const char *)bearer.data);
+    if (curl == NULL || headers == NULL || url.failed || bearer.failed) {
+        (void)fprintf(stderr, "bindery: out of memory\n");
+        curl_slist_free_all(headers);
+        curl_easy_cleanup(curl);
+        return NULL;
+    }
+    (void)curl_easy_setopt(curl, CURLOPT_URL,
+                           (const char *)url.data); /* options fail only by a wrong type */
+    (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer);
+    (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)TIMEOUT_S);
+    if (api->ca_file != NULL) {
+        (void)curl_easy_setopt(curl, CURLOPT_CAINFO, api->ca_file);
+    }
+    if (body != NULL) {
+        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
+    }
+    CURLcode rv = curl_easy_perform(curl);
+    (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    if (rv != CURLE_OK) {
+        (void)fprintf(stderr, "bindery: %s: %s\n", api->url, curl_easy_strerror(rv));
+    } else {
+        result = open_envelope(api, &answer, status);
+    }
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(curl);
+    return result;
+}
+
+void tools_api_print(const json_t *result) {
+    (void)json_dumpf(result, stdout, JSON_INDENT(2)); /* a closed stdout is the reader's choice */
+    (void)printf("\n");
+}

@@ -1,0 +1,107 @@
+/* bindery status: the cluster as one node sees it; node ls and shard ls show a part of the same
+ * answer. */
+#include "tools/api.h"
+#include "tools/command.h"
+#include "tools/commands.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define STATUS_PATH "/bindery/v1/status"
+
+static const char *text(const json_t *object, const char *key) {
+    const char *value = json_string_value(json_object_get(object, key));
+    return value == NULL ? "" : value;
+}
+
+static long long number(const json_t *object, const char *key) {
+    return (long long)json_integer_value(json_object_get(object, key));
+}
+
+static void print_nodes(const json_t *nodes) {
+    size_t i = 0;
+    json_t *node = NULL;
+    (void)printf("%-6s %-24s %-10s %-5s %s\n", "NODE", "ADDRESS", "STATE", "UP", "ZONE");
+    json_array_foreach(nodes, i, node) {
+        (void)printf("%-6lld %-24s %-10s %-5s %s\n", number(node, "id"), text(node, "address"),
+                     text(node, "state"), json_is_true(json_object_get(node, "up")) ? "yes" : "no",
+                     text(node, "zone"));
+    }
+}
+
+static void print_groups(const json_t *groups) {
+    size_t i = 0;
+    json_t *group = NULL;
+    (void)printf("%-10s %-6s %-7s %-6s %-10s %s\n", "KIND", "SHARD", "LEADER", "TERM", "APPLIED",
+                 "MEMBERS");
+    json_array_foreach(groups, i, group) {
+        size_t j = 0;
+        json_t *member = NULL;
+        (void)printf("%-10s %-6lld %-7lld %-6lld %-10lld", text(group, "kind"),
+                     number(group, "shard"), number(group, "leader"), number(group, "term"),
+                     number(group, "applied"));
+        json_array_foreach(json_object_get(group, "members"), j, member) {
+            (void)printf(" %lld:%s", number(member, "node"), text(member, "role"));
+        }
+        (void)printf("\n");
+    }
+}
+
+static void print_summary(const json_t *status) {
+    (void)printf("cluster %s, seen by node %lld, revision %lld: %s\n\n", text(status, "cluster"),
+                 number(status, "self"), number(status, "revision"),
+                 json_is_true(json_object_get(status, "settled"))
+                     ? "settled"
+                     : "not settled (see `bindery shard ls`)");
+    print_nodes(json_object_get(status, "nodes"));
+}
+
+/* Asks and prints: the part called `key` of the status by `print`, or with key NULL the whole. */
+static int show(const struct tools_api *api, const char *key, void (*print)(const json_t *part)) {
+    json_t *status = tools_api_call(api, STATUS_PATH, NULL);
+    if (status == NULL) {
+        return TOOLS_FAILED;
+    }
+    const json_t *part = key == NULL ? status : json_object_get(status, key);
+    if (api->json) {
+        tools_api_print(part);
+    } else {
+        print(part);
+    }
+    json_decref(status);
+    return TOOLS_OK;
+}
+
+int tools_cmd_status(int argc, const char **argv) {
+    struct tools_api api;
+    const char *words[5];
+    int status = tools_api_parse(argc, argv, "[flags]", &api, words);
+    if (status == -1 && words[0] != NULL) {
+        status = tools_usage("status", "unexpected argument %s", words[0]);
+    }
+    status = status != -1 ? status : show(&api, NULL, print_summary);
+    tools_api_free(&api);
+    return status;
+}
+
+static int list(int argc, const char **argv, const char *key, void (*print)(const json_t *part)) {
+    static const char *const known[] = {"ls", NULL};
+    struct tools_api api;
+    const char *words[5];
+    int status = tools_api_parse(argc, argv, "ls [flags]", &api, words);
+    if (status == -1 && (words[0] == NULL || strcmp(words[0], "ls") != 0)) {
+        status = words[0] == NULL ? tools_usage(argv[0], "what to do is missing: ls")
+                                  : tools_unknown(argv[0], "command", words[0], known);
+    }
+    status = status != -1 ? status : show(&api, key, print);
+    tools_api_free(&api);
+    return status;
+}
+
+int tools_cmd_node(int argc, const char **argv) {
+    return list(argc, argv, "nodes", print_nodes);
+}
+
+int tools_cmd_shard(int argc, const char **argv) {
+    return list(argc, argv, "groups", print_groups);
+}
