@@ -382,6 +382,14 @@ static void on_group_changed(void *owner, uint64_t gid) {
     }
 }
 
+/* Inside the callback, as the host asks: later the group may be this node's again. */
+static void on_group_removed(void *owner, uint64_t gid) {
+    struct bnd_node *node = owner;
+    int rv = bnd_raft_group_destroy(node->host, gid);
+    bnd_log(node->env, BND_LOG_INFO, "raft", "group %llx has left this node: %s",
+            (unsigned long long)gid, bnd_code_text(rv));
+}
+
 static void on_fatal(void *owner, const struct bnd_error *why) {
     struct bnd_node *node = owner;
     node->callbacks.stopped(node->callbacks.data, BND_NODE_EXIT_STOP, why);
@@ -520,6 +528,7 @@ static int open_host(struct bnd_node *node, struct bnd_error *err) {
         .fsm_make = make_fsm,
         .group_wanted = group_wanted,
         .group_changed = on_group_changed,
+        .group_removed = on_group_removed,
         .fatal = on_fatal,
     };
     rv = rv != 0 ? rv : bnd_raft_host_create(&config, &node->host, err);

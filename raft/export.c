@@ -127,7 +127,7 @@ static void tail_trim(struct export *export, uint64_t have) {
     size_t left = r.rest.len;
     export->tail_at = export->tail.len - left;
     export->have = have > export->have ? have : export->have;
-    if (export->tail_at >= left) {
+    if (export->tail_at > 0 && export->tail_at >= left) {
         memmove(export->tail.data, export->tail.data + export->tail_at, left);
         export->tail.len = left;
         export->tail_at = 0;

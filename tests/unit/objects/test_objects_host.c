@@ -3,6 +3,7 @@
 #include "objects/objects.h"
 
 #include "raft/client.h"
+#include "raft/core.h"
 #include "raft/host.h"
 #include "tests/sim/env.h"
 #include "tests/sim/mesh.h"
@@ -243,6 +244,8 @@ static void test_acknowledged_objects_survive_power_loss(void **state) {
 }
 
 int main(void) {
+    struct bnd_error err;
+    assert_int_equal(bnd_core_library_init(&err), 0); /* libraft's memory goes with its node */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_acknowledged_objects_survive_power_loss),
     };
