@@ -1,15 +1,25 @@
-/* One REST request on its way: internal to gateway/.
+/* One REST request on its way: internal to gateway/, gateway/admin and gateway/cf.
  *
- * A request is one allocation, ended by exactly one of the rest_reply functions, which free it.
- * What cannot be taken back (calls of services) is waited for, also when the client has gone. */
+ * A request is one allocation, ended by exactly one of the rest_ ends below, which free it. What
+ * cannot be taken back (calls of services) is waited for, also when the client has gone. */
 #ifndef BND_GATEWAY_REST_REQUEST_H
 #define BND_GATEWAY_REST_REQUEST_H
 
 #include "gateway/rest.h"
+#include "gateway/rest_path.h"
 
 #include <jansson.h>
 
 #define REST_BODY_MAX (1u << 20)
+
+/* Cloudflare's codes (the numbers of R2 are in gateway/cf/cf.h). */
+enum rest_code {
+    REST_NO_METHOD = 7001,
+    REST_NO_ROUTE = 7003,
+    REST_AUTHENTICATION = 10000,
+    REST_BAD_REQUEST = 10001,
+    REST_UNAVAILABLE = 10500,
+};
 
 struct rest_request;
 
@@ -24,43 +34,51 @@ struct rest_request {
     struct bnd_rest *rest;
     struct bnd_http_request *http;
     const struct bnd_gateway_services *services;
-    void (*run)(
-        struct rest_request *request); /* once authorized, and the body is read if it wants one */
-    bool wants_body;
-    uint32_t permission;
-    uint64_t wait_since_ns;
-    struct bnd_link wait_link;
-    struct bnd_http_read read;
-    struct bnd_buf body;
+    const struct rest_route *route;
+    struct bnd_slice path; /* decoded; lives with the request */
+    struct bnd_buf body;   /* of a route with REST_BODY */
     struct bnd_catalog_call call;
-    void (*bucket_found)(struct rest_request *request, const struct bnd_bucket_record *bucket);
     void *data; /* the operation's own, freed by clean */
     void (*clean)(struct rest_request *request);
-    struct bnd_slice path; /* decoded; lives with the request */
+    /* private to rest.c */
+    struct bnd_http_read read;
+    uint64_t wait_since_ns;
+    struct bnd_link wait_link;
     uint8_t space[];
 };
 
-/* What a path means: the first route whose method and pattern fit. A pattern is a path whose
- * segments may be "*" (any one segment) or, last, "**" (any rest, at least one byte). */
-struct rest_route {
-    enum bnd_http_method method;
-    const char *pattern;
-    uint32_t permission; /* 0: no token is asked for */
-    bool wants_body;
-    void (*run)(struct rest_request *request);
-};
-
-/* Ended by a NULL pattern. */
 extern const struct rest_route rest_admin_routes[];
+extern const struct rest_route rest_credential_routes[];
 extern const struct rest_route rest_cf_routes[];
 
-/* The n-th segment of the path (0 is the first), or everything from it on; data NULL if there is
- * none. */
 struct bnd_slice rest_segment(const struct rest_request *request, size_t n);
 struct bnd_slice rest_segments_from(const struct rest_request *request, size_t n);
 
-/* {"success":true,"errors":[],"messages":[],"result":result}; takes result (NULL: null). */
+/* The token that authorized the request, or NULL if it was revoked since. Borrowed until the next
+ * return to the loop. */
+const struct bnd_token_record *rest_token(const struct rest_request *request);
+
+/* The body as a JSON object (an empty body is {}); NULL: the request has been ended with 400.
+ * Owned. */
+json_t *rest_body_object(struct rest_request *request);
+
+/* Text as JSON; null where it is absent or not UTF-8. */
+json_t *rest_text_json(struct bnd_slice text);
+/* "2009-10-12T17:50:30.000Z". */
+json_t *rest_time_json(uint64_t ms);
+
+/* Cloudflare's envelope: takes result (NULL: null). NULL without memory. */
+json_t *rest_envelope(json_t *result);
+json_t *rest_envelope_error(int code, const char *message);
+
+/* ---- ends
+ * -----------------------------------------------------------------------------------------------
+ */
+
+/* The envelope of a success; takes result (NULL: null). */
 void rest_reply(struct rest_request *request, json_t *result);
+/* Any document; takes it (NULL: there was no memory for it). */
+void rest_reply_json(struct rest_request *request, unsigned status, json_t *document);
 /* The envelope of a failure with one error. message is borrowed. */
 void rest_fail(struct rest_request *request, unsigned status, int code, const char *message);
 /* The same for a code of the services: 503 for what may be tried again or is not known, never 500
@@ -68,14 +86,9 @@ void rest_fail(struct rest_request *request, unsigned status, int code, const ch
 void rest_fail_code(struct rest_request *request, int status);
 /* Plain text, as health and metrics are. */
 void rest_text(struct rest_request *request, unsigned status, struct bnd_slice text);
-
-/* Any answer; head and body are copied. headers may be NULL. */
-void rest_respond(struct rest_request *request, const struct bnd_http_response *response);
-/* A streamed response was ended, or the connection is cut: frees the request. */
+/* Cuts the connection. */
+void rest_abort(struct rest_request *request);
+/* Frees a request whose HTTP request has been ended otherwise. */
 void rest_release(struct rest_request *request);
-
-/* The body as a JSON object (an empty body is {}); NULL: the request has been ended with 400.
- * Owned. */
-json_t *rest_body_object(struct rest_request *request);
 
 #endif

@@ -89,10 +89,6 @@ static void run_metrics(struct rest_request *request) {
 /* ---- status
  * --------------------------------------------------------------------------------------------- */
 
-static json_t *text_of(struct bnd_slice text) {
-    return json_stringn((const char *)text.data, text.len);
-}
-
 static const char *node_state_text(enum bnd_node_state state) {
     switch (state) {
     case BND_NODE_ACTIVE:
@@ -113,8 +109,8 @@ static json_t *nodes_json(const struct bnd_gateway_services *services,
         bool up = node->id == services->self || services->mesh->ops->up(services->mesh, node->id);
         (void)json_array_append_new(
             nodes, json_pack("{s:I, s:o, s:o, s:s, s:b}", "id", (json_int_t)node->id, "address",
-                             text_of(node->address), "zone", text_of(node->zone), "state",
-                             node_state_text(node->state), "up",
+                             rest_text_json(node->address), "zone", rest_text_json(node->zone),
+                             "state", node_state_text(node->state), "up",
                              up)); /* without memory the answer is cut off: NULL */
     }
     return nodes;
@@ -180,7 +176,7 @@ static void run_status(struct rest_request *request) {
                      walk.count >= (size_t)view->settings.shards + 1;
     rest_reply(request,
                json_pack("{s:o, s:I, s:b, s:I, s:o, s:o}", "cluster",
-                         text_of(view->settings.account), "self", (json_int_t)services->self,
+                         rest_text_json(view->settings.account), "self", (json_int_t)services->self,
                          "settled", walk.unsettled == 0 && holds_all, "revision",
                          (json_int_t)view->revision, "nodes", nodes_json(services, view), "groups",
                          walk.groups));
@@ -243,7 +239,8 @@ static void run_join_token(struct rest_request *request) {
     json_int_t ttl_s = ttl == NULL ? JOIN_TTL_DEFAULT_S : json_integer_value(ttl);
     json_decref(body);
     if (ttl_s < 1 || ttl_s > JOIN_TTL_MAX_S) {
-        rest_fail(request, 400, 10001, "ttl_s must be a number of seconds from 1 to 2592000");
+        rest_fail(request, 400, REST_BAD_REQUEST,
+                  "ttl_s must be a number of seconds from 1 to 2592000");
         return;
     }
     int rv = make_join_token(request, ttl_s);
@@ -253,10 +250,10 @@ static void run_join_token(struct rest_request *request) {
 }
 
 const struct rest_route rest_admin_routes[] = {
-    {BND_HTTP_GET, "/livez", 0, false, run_livez},
-    {BND_HTTP_GET, "/readyz", 0, false, run_readyz},
-    {BND_HTTP_GET, "/metrics", 0, false, run_metrics},
-    {BND_HTTP_GET, "/bindery/v1/status", BND_PERM_CLUSTER_ADMIN, false, run_status},
-    {BND_HTTP_POST, "/bindery/v1/join-tokens", BND_PERM_CLUSTER_ADMIN, true, run_join_token},
+    {BND_HTTP_GET, "/livez", 0, 0, run_livez},
+    {BND_HTTP_GET, "/readyz", 0, 0, run_readyz},
+    {BND_HTTP_GET, "/metrics", 0, 0, run_metrics},
+    {BND_HTTP_GET, "/bindery/v1/status", BND_PERM_CLUSTER_ADMIN, 0, run_status},
+    {BND_HTTP_POST, "/bindery/v1/join-tokens", BND_PERM_CLUSTER_ADMIN, REST_BODY, run_join_token},
     {0},
 };

@@ -1,0 +1,254 @@
+/* Bearer tokens and S3 keys: /bindery/v1/tokens, /bindery/v1/keys. A secret is in the answer that
+ * made it, and nowhere else. */
+#include "base/alloc.h"
+#include "catalog/issue.h"
+#include "gateway/rest_request.h"
+
+#include <openssl/crypto.h>
+#include <string.h>
+
+#define SEGMENT_ID 3 /* of /bindery/v1/tokens/<id> */
+
+/* ---- permissions
+ * ---------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    uint32_t bit;
+} permissions[] = {
+    {"object_read", BND_PERM_OBJECT_READ},
+    {"object_write", BND_PERM_OBJECT_WRITE},
+    {"bucket_admin", BND_PERM_BUCKET_ADMIN},
+    {"cluster_admin", BND_PERM_CLUSTER_ADMIN},
+};
+#define PERMISSIONS (sizeof permissions / sizeof permissions[0])
+
+static json_t *permissions_json(uint32_t bits) {
+    json_t *names = json_array();
+    for (size_t i = 0; i < PERMISSIONS; i++) {
+        if ((bits & permissions[i].bit) != 0 &&
+            json_array_append_new(names, json_string(permissions[i].name)) != 0) {
+            json_decref(names);
+            return NULL;
+        }
+    }
+    return names;
+}
+
+/* 0: not a list of at least one known name. */
+static uint32_t permissions_read(const json_t *names) {
+    uint32_t bits = 0;
+    for (size_t i = 0; i < json_array_size(names); i++) {
+        const char *name = json_string_value(json_array_get(names, i));
+        uint32_t bit = 0;
+        for (size_t k = 0; k < PERMISSIONS && name != NULL; k++) {
+            bit |= strcmp(name, permissions[k].name) == 0 ? permissions[k].bit : 0;
+        }
+        if (bit == 0) {
+            return 0;
+        }
+        bits |= bit;
+    }
+    return bits;
+}
+
+/* ---- what is asked for
+ * ---------------------------------------------------------------------------------- */
+
+struct wish {
+    json_t *body; /* owned; the slices borrow from it */
+    uint32_t permissions;
+    struct bnd_slice label;
+    struct bnd_slice bucket; /* empty: every bucket */
+};
+
+static struct bnd_slice text_in(const json_t *object, const char *name) {
+    const json_t *text = json_object_get(object, name);
+    return bnd_slice(json_string_value(text), json_string_length(text));
+}
+
+static bool text_or_absent(const json_t *object, const char *name) {
+    const json_t *text = json_object_get(object, name);
+    return text == NULL || json_is_string(text);
+}
+
+/* False: the request has been ended. */
+static bool read_wish(struct rest_request *request, struct wish *out) {
+    const char *problem = NULL;
+    struct wish wish = {.body = rest_body_object(request)};
+    if (wish.body == NULL) {
+        return false;
+    }
+    wish.permissions = permissions_read(json_object_get(wish.body, "permissions"));
+    wish.label = text_in(wish.body, "label");
+    wish.bucket = text_in(wish.body, "bucket");
+    if (wish.permissions == 0) {
+        problem = "permissions must be a list of object_read, object_write, bucket_admin, "
+                  "cluster_admin";
+    } else if (wish.label.len > BND_LABEL_MAX || !text_or_absent(wish.body, "label")) {
+        problem = "label must be a text of at most 128 bytes";
+    } else if (!text_or_absent(wish.body, "bucket") ||
+               (wish.bucket.len > 0 && !bnd_bucket_name_valid(wish.bucket))) {
+        problem = "bucket must be a bucket's name";
+    }
+    if (problem != NULL) {
+        json_decref(wish.body);
+        rest_fail(request, 400, REST_BAD_REQUEST, problem);
+        return false;
+    }
+    *out = wish;
+    return true;
+}
+
+/* ---- calls
+ * ---------------------------------------------------------------------------------------------- */
+
+static void clean_result(struct rest_request *request) {
+    json_decref(request->data);
+}
+
+static void on_done(struct bnd_catalog_call *call, int status, struct bnd_slice reply) {
+    struct rest_request *request = call->data;
+    if (status != 0) {
+        rest_fail_code(request, status);
+        return;
+    }
+    rest_reply(request, json_incref(request->data));
+}
+
+/* Proposes it; result (taken, NULL: no memory for it) is the answer once group 0 has it. */
+static void propose(struct rest_request *request, enum bnd_catalog_op op, struct bnd_slice a,
+                    json_t *result) {
+    request->data = result;
+    request->clean = clean_result;
+    struct bnd_catalog_command command = {.op = op, .a = a};
+    request->call = (struct bnd_catalog_call){.cb = on_done, .data = request};
+    int rv = result == NULL || a.data == NULL
+                 ? BND_NOMEM
+                 : bnd_catalog_write(request->services->catalog, &request->call, &command, 0);
+    if (rv != 0) {
+        rest_fail_code(request, rv);
+    }
+}
+
+static void drop(struct rest_request *request, enum bnd_catalog_op op) {
+    struct bnd_slice id = rest_segment(request, SEGMENT_ID);
+    propose(request, op, id, json_pack("{s:o}", "id", rest_text_json(id)));
+}
+
+/* ---- tokens
+ * --------------------------------------------------------------------------------------------- */
+
+static void run_token_list(struct rest_request *request) {
+    const struct bnd_catalog_view *view = bnd_catalog_view(request->services->catalog);
+    json_t *tokens = json_array();
+    for (size_t i = 0; i < view->tokens_count; i++) {
+        const struct bnd_token_record *token = &view->tokens[i];
+        if (json_array_append_new(tokens,
+                                  json_pack("{s:o, s:o, s:o, s:o}", "id", rest_text_json(token->id),
+                                            "label", rest_text_json(token->label), "permissions",
+                                            permissions_json(token->permissions), "created",
+                                            rest_time_json(token->created_ms))) != 0) {
+            json_decref(tokens);
+            rest_fail_code(request, BND_NOMEM);
+            return;
+        }
+    }
+    rest_reply(request, tokens);
+}
+
+static void run_token_create(struct rest_request *request) {
+    struct wish wish;
+    char id[BND_TOKEN_ID_TEXT];
+    char token[BND_TOKEN_TEXT_LEN + 1];
+    BND_AUTO_BUF struct bnd_buf record = {0};
+    if (!read_wish(request, &wish)) {
+        return;
+    }
+    bnd_issue_token(request->services->env, wish.permissions, wish.label, &record, id, token);
+    json_t *result =
+        json_pack("{s:s, s:s, s:o, s:o}", "id", id, "token", token, "label",
+                  rest_text_json(wish.label), "permissions", permissions_json(wish.permissions));
+    OPENSSL_cleanse(token, sizeof token);
+    json_decref(wish.body);
+    propose(request, BND_CATALOG_TOKEN_PUT,
+            record.failed ? bnd_slice(NULL, 0) : bnd_buf_slice(&record), result);
+}
+
+/* A token cannot end itself: so the last one that may make others stays. */
+static void run_token_delete(struct rest_request *request) {
+    const struct bnd_token_record *token = rest_token(request);
+    if (token == NULL || bnd_slice_eq(token->id, rest_segment(request, SEGMENT_ID))) {
+        rest_fail(request, 409, REST_BAD_REQUEST, "a token cannot delete itself: use another one");
+        return;
+    }
+    drop(request, BND_CATALOG_TOKEN_DELETE);
+}
+
+/* ---- keys
+ * -----------------------------------------------------------------------------------------------
+ */
+
+static void run_key_list(struct rest_request *request) {
+    const struct bnd_catalog_view *view = bnd_catalog_view(request->services->catalog);
+    json_t *keys = json_array();
+    for (size_t i = 0; i < view->keys_count; i++) {
+        const struct bnd_key_record *key = &view->keys[i].record;
+        if (json_array_append_new(keys, json_pack("{s:o, s:o, s:o, s:o, s:o}", "access_key_id",
+                                                  rest_text_json(key->access_key), "label",
+                                                  rest_text_json(key->label), "bucket",
+                                                  rest_text_json(key->bucket), "permissions",
+                                                  permissions_json(key->permissions), "created",
+                                                  rest_time_json(key->created_ms))) != 0) {
+            json_decref(keys);
+            rest_fail_code(request, BND_NOMEM);
+            return;
+        }
+    }
+    rest_reply(request, keys);
+}
+
+static void run_key_create(struct rest_request *request) {
+    const struct bnd_gateway_services *services = request->services;
+    struct wish wish;
+    char access[BND_ACCESS_KEY_TEXT];
+    char secret[BND_SECRET_KEY_TEXT];
+    BND_AUTO_BUF struct bnd_buf record = {0};
+    if (!read_wish(request, &wish)) {
+        return;
+    }
+    struct bnd_issue_key options = {
+        .permissions = wish.permissions, .bucket = wish.bucket, .label = wish.label};
+    int rv =
+        bnd_issue_s3_key(services->env, services->cluster_key, &options, &record, access, secret);
+    if (rv != 0) {
+        json_decref(wish.body);
+        rest_fail_code(request, rv);
+        return;
+    }
+    json_t *result =
+        json_pack("{s:s, s:s, s:o, s:o, s:o}", "access_key_id", access, "secret_access_key", secret,
+                  "label", rest_text_json(wish.label), "bucket", rest_text_json(wish.bucket),
+                  "permissions", permissions_json(wish.permissions));
+    OPENSSL_cleanse(secret, sizeof secret);
+    json_decref(wish.body);
+    propose(request, BND_CATALOG_KEY_PUT,
+            record.failed ? bnd_slice(NULL, 0) : bnd_buf_slice(&record), result);
+}
+
+static void run_key_delete(struct rest_request *request) {
+    drop(request, BND_CATALOG_KEY_DELETE);
+}
+
+#define TOKENS "/bindery/v1/tokens"
+#define KEYS "/bindery/v1/keys"
+
+const struct rest_route rest_credential_routes[] = {
+    {BND_HTTP_GET, TOKENS, BND_PERM_CLUSTER_ADMIN, 0, run_token_list},
+    {BND_HTTP_POST, TOKENS, BND_PERM_CLUSTER_ADMIN, REST_BODY, run_token_create},
+    {BND_HTTP_DELETE, TOKENS "/*", BND_PERM_CLUSTER_ADMIN, 0, run_token_delete},
+    {BND_HTTP_GET, KEYS, BND_PERM_CLUSTER_ADMIN, 0, run_key_list},
+    {BND_HTTP_POST, KEYS, BND_PERM_CLUSTER_ADMIN, REST_BODY, run_key_create},
+    {BND_HTTP_DELETE, KEYS "/*", BND_PERM_CLUSTER_ADMIN, 0, run_key_delete},
+    {0},
+};
