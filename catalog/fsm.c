@@ -206,8 +206,8 @@ static int put_join_token(const struct change *change, const struct bnd_catalog_
     return rv;
 }
 
-/* One token, one public key: the first redeems it, and may ask again after a crash; another is
- * refused. */
+/* One token, one public key, one role: the first redeems it, and may ask again after a crash;
+ * another is refused. */
 static int join(const struct change *change, const struct bnd_catalog_command *command) {
     struct bnd_node_record node;
     struct bnd_join_record token;
@@ -227,7 +227,12 @@ static int join(const struct change *change, const struct bnd_catalog_command *c
         }
         BND_AUTO_BUF struct bnd_buf known = {0};
         struct state_key node_key = number_key(change->context->slot, TAG_NODE, token.node);
+        struct bnd_node_record issued;
         BND_ASSERT(get(change, &node_key, &known) == 0);
+        BND_ASSERT(bnd_node_decode(bnd_buf_slice(&known), &issued) == 0);
+        if (issued.role != node.role) {
+            return BND_DENIED;
+        }
         bnd_buf_append_slice(change->reply, bnd_buf_slice(&known));
         return 0;
     }
@@ -267,6 +272,8 @@ static int set_node(const struct change *change, const struct bnd_catalog_comman
     }
     node.joined_ms = known.joined_ms;
     node.key_hash = known.key_hash;
+    node.role = known.role;
+    node.weight = node.role == BND_NODE_GATEWAY ? 0 : node.weight;
     put_node(change, &node);
     struct counters counters = get_counters(change);
     counters.revision++;

@@ -45,6 +45,7 @@ void bnd_node_encode(struct bnd_buf *out, const struct bnd_node_record *record) 
     bnd_buf_u8(out, RECORD_VERSION);
     bnd_buf_u64(out, record->id);
     bnd_buf_u8(out, (uint8_t)record->state);
+    bnd_buf_u8(out, (uint8_t)record->role);
     bnd_buf_u32(out, record->weight);
     bnd_buf_u64(out, record->joined_ms);
     bnd_buf_bytes(out, record->address);
@@ -57,12 +58,16 @@ int bnd_node_decode(struct bnd_slice bytes, struct bnd_node_record *out) {
     struct bnd_node_record record = {.id = bnd_read_u64(&r)};
     uint8_t state = bnd_read_u8(&r);
     record.state = (enum bnd_node_state)state;
+    uint8_t role = bnd_read_u8(&r);
+    record.role = (enum bnd_node_role)role;
     record.weight = bnd_read_u32(&r);
     record.joined_ms = bnd_read_u64(&r);
     record.address = bnd_read_bytes(&r);
     record.zone = bnd_read_bytes(&r);
     record.key_hash = bnd_read_bytes(&r);
-    if (close_record(&r) != 0 || state < BND_NODE_ACTIVE || state > BND_NODE_GONE) {
+    if (close_record(&r) != 0 || state < BND_NODE_ACTIVE || state > BND_NODE_GONE ||
+        role < BND_NODE_STORAGE || role > BND_NODE_GATEWAY ||
+        (role == BND_NODE_GATEWAY && record.weight != 0)) {
         return BND_CORRUPT;
     }
     *out = record;

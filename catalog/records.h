@@ -33,10 +33,13 @@ struct bnd_settings {
 };
 
 enum bnd_node_state { BND_NODE_ACTIVE = 1, BND_NODE_DRAINING = 2, BND_NODE_GONE = 3 };
+/* Fixed when the id is issued. A gateway stores nothing: its weight is 0 for ever. */
+enum bnd_node_role { BND_NODE_STORAGE = 1, BND_NODE_GATEWAY = 2 };
 
 struct bnd_node_record {
     uint64_t id;
     enum bnd_node_state state;
+    enum bnd_node_role role;
     uint32_t weight;
     uint64_t joined_ms;
     struct bnd_slice address; /* "host:port" of the peer port */

@@ -86,8 +86,9 @@ static void admit(struct admission *admission, const struct bnd_node_record *nod
         .peers = bnd_buf_slice(&peers),
     };
     answer(owner, admission->request, &reply);
-    bnd_log(owner->env, BND_LOG_INFO, "join", "node %llu admitted at %.*s",
-            (unsigned long long)node->id, (int)node->address.len, (const char *)node->address.data);
+    bnd_log(owner->env, BND_LOG_INFO, "join", "%s %llu admitted at %.*s",
+            node->role == BND_NODE_GATEWAY ? "gateway" : "node", (unsigned long long)node->id,
+            (int)node->address.len, (const char *)node->address.data);
 }
 
 static void on_decided(struct bnd_catalog_call *call, int status, struct bnd_slice reply) {
@@ -119,7 +120,8 @@ static int propose(struct admission *admission, const struct node_join_request *
     bnd_sha256(request->secret, secret_hash);
     struct bnd_node_record node = {
         .state = BND_NODE_ACTIVE,
-        .weight = 100,
+        .role = request->role,
+        .weight = request->role == BND_NODE_GATEWAY ? 0 : 100,
         .address = request->address,
         .zone = request->zone,
         .key_hash = bnd_slice(key_hash, sizeof key_hash),

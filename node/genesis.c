@@ -13,7 +13,8 @@
 
 int node_genesis_identity(struct bnd_env *env, const struct bnd_config *config,
                           struct node_identity *out, struct bnd_error *err) {
-    struct node_identity identity = {.node = 1, .shards = (uint32_t)config->shards};
+    struct node_identity identity = {
+        .node = 1, .shards = (uint32_t)config->shards, .role = BND_NODE_STORAGE};
     const char *dir = config->data;
     BND_AUTO_BUF struct bnd_buf ca_key = {0};
     BND_AUTO_BUF struct bnd_buf csr = {0};
@@ -92,6 +93,7 @@ static int encode_init(struct node_genesis *genesis, struct bnd_buf *settings_by
     struct bnd_node_record node = {
         .id = identity->node,
         .state = BND_NODE_ACTIVE,
+        .role = BND_NODE_STORAGE,
         .weight = 100,
         .address = bnd_slice_str(genesis->peer_address),
         .zone = bnd_slice_str(genesis->config->zone),

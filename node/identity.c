@@ -20,7 +20,21 @@ struct identity_fields {
     uint64_t node;
     uint64_t shards;
     char cluster[2 * BND_PKI_CLUSTER_BYTES + 1];
+    enum bnd_node_role role;
 };
+
+static const char *const role_names[] = {
+    [BND_NODE_STORAGE] = "storage", [BND_NODE_GATEWAY] = "gateway"};
+
+/* 0: none that this version knows. */
+static enum bnd_node_role role_of(const char *name) {
+    for (size_t i = BND_NODE_STORAGE; i <= BND_NODE_GATEWAY; i++) {
+        if (strcmp(name, role_names[i]) == 0) {
+            return (enum bnd_node_role)i;
+        }
+    }
+    return 0;
+}
 
 static int take_field(void *data, const char *key, const char *value) {
     struct identity_fields *fields = data;
@@ -30,6 +44,8 @@ static int take_field(void *data, const char *key, const char *value) {
         fields->node = strtoull(value, NULL, 10);
     } else if (strcmp(key, "shards") == 0) {
         fields->shards = strtoull(value, NULL, 10);
+    } else if (strcmp(key, "role") == 0) {
+        fields->role = role_of(value);
     } else if (strcmp(key, "cluster") == 0 && strlen(value) < sizeof fields->cluster) {
         memcpy(fields->cluster, value, strlen(value) + 1);
     }
@@ -48,14 +64,16 @@ static int parse(const char *dir, const struct bnd_buf *text, struct node_identi
         return BND_FAIL(err, VERSION, "%s/node.toml: format %llu, this program knows up to %d", dir,
                         (unsigned long long)fields.format, IDENTITY_FORMAT);
     }
-    if (fields.format == 0 || fields.node == 0 || fields.shards == 0 ||
+    if (fields.format == 0 || fields.node == 0 || fields.shards == 0 || fields.role == 0 ||
         fields.shards > BND_SHARDS_MAX ||
         bnd_hex_decode(bnd_slice_str(fields.cluster), out->cluster, sizeof out->cluster) != 0) {
         return BND_FAIL(err, CORRUPT,
-                        "%s/node.toml: format, node, shards or cluster is missing or damaged", dir);
+                        "%s/node.toml: format, node, role, shards or cluster is missing or damaged",
+                        dir);
     }
     out->node = fields.node;
     out->shards = (uint32_t)fields.shards;
+    out->role = fields.role;
     return 0;
 }
 
@@ -83,13 +101,18 @@ static int check(struct bnd_env *env, const char *dir, const struct node_identit
     return 0;
 }
 
-int node_identity_load(struct bnd_env *env, const char *dir, struct node_identity *out,
-                       struct bnd_error *err) {
+int node_identity_load(struct bnd_env *env, const char *dir, enum bnd_node_role role,
+                       struct node_identity *out, struct bnd_error *err) {
     struct node_identity identity = {0};
     BND_AUTO_BUF struct bnd_buf text = {0};
     BND_AUTO_BUF struct bnd_buf key = {0};
     int rv = node_file_read(env, dir, "node.toml", &text, err);
     rv = rv != 0 ? rv : parse(dir, &text, &identity, err);
+    if (rv == 0 && identity.role != role) {
+        rv = BND_FAIL(err, INVALID, "data: %s is the directory of a %s node: use `bindery %s`", dir,
+                      role_names[identity.role],
+                      identity.role == BND_NODE_GATEWAY ? "gateway" : "start");
+    }
     rv = rv != 0 ? rv : read_cert(env, dir, "certs/ca.pem", &identity.ca_cert, err);
     rv = rv != 0 ? rv : read_cert(env, dir, "certs/node.pem", &identity.node_cert, err);
     rv = rv != 0 ? rv : read_cert(env, dir, "certs/node.key", &identity.node_key, err);
@@ -120,8 +143,9 @@ int node_identity_save(struct bnd_env *env, const char *dir, const struct node_i
     bnd_hex_encode(identity->cluster, sizeof identity->cluster, cluster);
     (void)snprintf(text, sizeof text,
                    "# Written by bindery; do not edit or copy to another node.\nformat = %d\n"
-                   "cluster = \"%s\"\nnode = %llu\nshards = %u\n",
-                   IDENTITY_FORMAT, cluster, (unsigned long long)identity->node, identity->shards);
+                   "cluster = \"%s\"\nnode = %llu\nrole = \"%s\"\nshards = %u\n",
+                   IDENTITY_FORMAT, cluster, (unsigned long long)identity->node,
+                   role_names[identity->role], identity->shards);
     int rv = node_path(dir, "certs", certs, err);
     rv = rv != 0 ? rv : env->ops->dir_make(env, certs, err);
     rv = rv != 0 ? rv

@@ -73,6 +73,7 @@ static int accept_reply(struct node_join *join, const struct node_join_reply *re
     memcpy(identity->cluster_key, reply->cluster_key.data, sizeof identity->cluster_key);
     identity->node = reply->node;
     identity->shards = reply->shards;
+    identity->role = join->options.role;
     bnd_buf_append_slice(&identity->ca_cert, reply->ca_cert);
     bnd_buf_append_slice(&identity->node_cert, reply->node_cert);
     if (identity->ca_cert.failed || identity->node_cert.failed) {
@@ -168,6 +169,7 @@ static int build_request(struct node_join *join, struct bnd_error *err) {
         .csr = bnd_buf_slice(&csr),
         .address = bnd_slice_str(join->options.peer_address),
         .zone = bnd_slice_str(config->zone),
+        .role = join->options.role,
     };
     node_join_request_encode(&join->request, &request);
     return join->request.failed ? BND_FAIL(err, NOMEM, "no memory for the join request") : 0;

@@ -20,6 +20,7 @@ struct node_join_options {
     struct bnd_env *env;
     const struct bnd_config *config; /* data, join, token, zone; borrowed until done */
     const char *peer_address;        /* "host:port" that members will reach this node by */
+    enum bnd_node_role role;         /* what to join as */
     node_join_done_cb done;
     void *data;
 };

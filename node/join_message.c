@@ -9,6 +9,7 @@ void node_join_request_encode(struct bnd_buf *out, const struct node_join_reques
     bnd_buf_bytes(out, request->csr);
     bnd_buf_bytes(out, request->address);
     bnd_buf_bytes(out, request->zone);
+    bnd_buf_u8(out, (uint8_t)request->role);
 }
 
 int node_join_request_decode(struct bnd_slice bytes, struct node_join_request *out) {
@@ -19,7 +20,10 @@ int node_join_request_decode(struct bnd_slice bytes, struct node_join_request *o
     request.csr = bnd_read_bytes(&r);
     request.address = bnd_read_bytes(&r);
     request.zone = bnd_read_bytes(&r);
-    if (version != JOIN_VERSION || !bnd_reader_done(&r) || request.id.len != BND_JOIN_ID_LEN) {
+    uint8_t role = bnd_read_u8(&r);
+    request.role = (enum bnd_node_role)role;
+    if (version != JOIN_VERSION || !bnd_reader_done(&r) || request.id.len != BND_JOIN_ID_LEN ||
+        role < BND_NODE_STORAGE || role > BND_NODE_GATEWAY) {
         return BND_CORRUPT;
     }
     *out = request;

@@ -9,9 +9,10 @@
 struct node_join_request {
     struct bnd_slice id;     /* BND_JOIN_ID_LEN */
     struct bnd_slice secret; /* text */
-    struct bnd_slice csr;    /* PEM; its public key is who joins. A gateway: likewise */
+    struct bnd_slice csr;    /* PEM; its public key is who joins */
     struct bnd_slice address;
     struct bnd_slice zone;
+    enum bnd_node_role role;
 };
 
 struct node_join_reply {

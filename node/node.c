@@ -18,7 +18,7 @@
 #include "node/client_tls.h"
 #include "node/files.h"
 #include "node/identity.h"
-#include "node/peers.h"
+#include "node/members.h"
 #include "node/shard_map.h"
 #include "raft/client.h"
 
@@ -27,7 +27,6 @@
 #include <sys/stat.h>
 
 #define GRACE_NS (5000 * BND_MS)
-#define ADDRESS_CALL_NS (10000 * BND_MS)
 
 struct bnd_node {
     struct bnd_env *env;
@@ -46,6 +45,7 @@ struct bnd_node {
     struct bnd_gateway *gateway;
     struct bnd_tls_context *tls;
     struct node_admission admission;
+    struct node_members members;
     struct node_shard_map map;
     struct node_genesis genesis;
     struct bnd_buf ca_key; /* of a genesis under way */
@@ -54,8 +54,6 @@ struct bnd_node {
     bool in_genesis;
     bool stopping;
     bool started_ready;
-    bool address_told;
-    struct bnd_catalog_call address_call;
     uint64_t started_ms;
 };
 
@@ -191,70 +189,6 @@ static void tell_ready(struct bnd_node *node, const struct node_genesis_secrets 
 /* ---- the view
  * ------------------------------------------------------------------------------------------- */
 
-static const struct bnd_node_record *own_record(const struct bnd_node *node,
-                                                const struct bnd_catalog_view *view) {
-    for (size_t i = 0; i < view->nodes_count; i++) {
-        if (view->nodes[i].id == node->identity.node) {
-            return &view->nodes[i];
-        }
-    }
-    return NULL;
-}
-
-static void on_address_told(struct bnd_catalog_call *call, int status, struct bnd_slice reply) {
-    struct bnd_node *node = call->data;
-    node->address_told = status == 0;
-}
-
-/* A node may come back under another address: group 0 is told once per start. */
-static void tell_address(struct bnd_node *node, const struct bnd_catalog_view *view) {
-    const struct bnd_node_record *own = own_record(node, view);
-    BND_AUTO_BUF struct bnd_buf bytes = {0};
-    if (own == NULL || node->address_told ||
-        bnd_slice_eq(own->address, bnd_slice_str(node->addresses.advertise))) {
-        return;
-    }
-    struct bnd_node_record changed = *own;
-    changed.address = bnd_slice_str(node->addresses.advertise);
-    bnd_node_encode(&bytes, &changed);
-    struct bnd_catalog_command command = {.op = BND_CATALOG_NODE_SET, .a = bnd_buf_slice(&bytes)};
-    node->address_call.cb = on_address_told;
-    node->address_call.data = node;
-    node->address_told = !bytes.failed && bnd_catalog_write(node->catalog, &node->address_call,
-                                                            &command, ADDRESS_CALL_NS) == 0;
-}
-
-static void set_peers(struct bnd_node *node, const struct bnd_catalog_view *view) {
-    for (size_t i = 0; i < view->nodes_count; i++) {
-        const struct bnd_node_record *record = &view->nodes[i];
-        char address[BND_ADDRESS_MAX];
-        if (record->id == node->identity.node || record->address.len >= sizeof address) {
-            continue;
-        }
-        if (record->state == BND_NODE_GONE) {
-            bnd_mesh_tcp_remove_peer(node->mesh, record->id);
-            continue;
-        }
-        memcpy(address, record->address.data, record->address.len);
-        address[record->address.len] = 0;
-        int rv = bnd_mesh_tcp_set_peer(node->mesh, record->id, address);
-        if (rv != 0) {
-            bnd_log(node->env, BND_LOG_WARN, "node", "peer %llu at %s: %s",
-                    (unsigned long long)record->id, address, bnd_code_text(rv));
-        }
-    }
-}
-
-static void remember_peers(struct bnd_node *node, const struct bnd_catalog_view *view) {
-    BND_AUTO_BUF struct bnd_buf bytes = {0};
-    struct bnd_error err = {0};
-    node_peers_encode(&bytes, view->nodes, view->nodes_count);
-    if (!bytes.failed &&
-        node_file_write(node->env, node->config.data, "peers", bnd_buf_slice(&bytes), &err) != 0) {
-        bnd_log(node->env, BND_LOG_WARN, "node", "peers are not remembered: %s", err.message);
-    }
-}
-
 static void on_view(void *owner, const struct bnd_catalog_view *view) {
     struct bnd_node *node = owner;
     if (node_shard_map_update(&node->map, view) != 0) {
@@ -262,10 +196,8 @@ static void on_view(void *owner, const struct bnd_catalog_view *view) {
                 (unsigned long long)view->revision);
         return;
     }
-    set_peers(node, view);
-    remember_peers(node, view);
+    node_members_update(&node->members, view);
     node_shard_map_publish(&node->map, node->client, node->host);
-    tell_address(node, view);
     open_gateway(node);
     if (!node->in_genesis) {
         tell_ready(node, NULL);
@@ -408,48 +340,9 @@ static uint64_t newest_stamp(void *owner) {
 /* ---- making
  * --------------------------------------------------------------------------------------------- */
 
-static int add_known_peer(void *data, uint64_t id, const char *address) {
-    struct bnd_node *node = data;
-    if (id == node->identity.node) {
-        return 0;
-    }
-    return bnd_mesh_tcp_set_peer(node->mesh, id, address);
-}
-
-struct id_list {
-    uint64_t ids[64];
-    size_t count;
-};
-
-static int collect_id(void *data, uint64_t id, const char *address) {
-    struct id_list *list = data;
-    if (list->count < sizeof list->ids / sizeof list->ids[0]) {
-        list->ids[list->count++] = id;
-    }
-    return 0;
-}
-
-/* Before the first view, group 0 is asked of the peers that were known last. */
-static int use_known_peers(struct bnd_node *node, struct bnd_error *err) {
-    BND_AUTO_BUF struct bnd_buf bytes = {0};
-    struct id_list list = {0};
-    int rv = node_file_read(node->env, node->config.data, "peers", &bytes, err);
-    if (rv == BND_NOTFOUND) {
-        bnd_shard_client_members(node->client, BND_GID_SYSTEM, &node->identity.node, 1);
-        return 0;
-    }
-    rv = rv != 0 ? rv : node_peers_each(bnd_buf_slice(&bytes), add_known_peer, node);
-    rv = rv != 0 ? rv : node_peers_each(bnd_buf_slice(&bytes), collect_id, &list);
-    if (rv != 0) {
-        return bnd_error_set(err, rv, "%s/peers: %s", node->config.data, bnd_code_text(rv));
-    }
-    bnd_shard_client_members(node->client, BND_GID_SYSTEM, list.ids, list.count);
-    return 0;
-}
-
 static int load_identity(struct bnd_node *node, struct bnd_error *err) {
     const char *data = node->config.data;
-    int rv = node_identity_load(node->env, data, &node->identity, err);
+    int rv = node_identity_load(node->env, data, BND_NODE_STORAGE, &node->identity, err);
     if (rv == BND_NOTFOUND) {
         rv = node_genesis_identity(node->env, &node->config, &node->identity, err);
     }
@@ -543,7 +436,15 @@ static int open_clients(struct bnd_node *node, struct bnd_error *err) {
         return bnd_error_set(err, rv, "shard client: %s", bnd_code_text(rv));
     }
     bnd_objects_start(node->objects, node->client);
-    rv = use_known_peers(node, err);
+    node->members = (struct node_members){
+        .env = node->env,
+        .data = node->config.data,
+        .advertise = node->addresses.advertise,
+        .identity = &node->identity,
+        .mesh = node->mesh,
+        .client = node->client,
+    };
+    rv = node_members_load(&node->members, err);
     if (rv != 0) {
         return rv;
     }
@@ -555,6 +456,7 @@ static int open_clients(struct bnd_node *node, struct bnd_error *err) {
         return bnd_error_set(err, rv, "catalog: %s", bnd_code_text(rv));
     }
     node->admission.catalog = node->catalog;
+    node->members.catalog = node->catalog;
     return 0;
 }
 
@@ -631,7 +533,7 @@ static void close_groups(void *data) {
     if (node->in_genesis) {
         node_genesis_cancel(&node->genesis);
     }
-    bnd_catalog_cancel(&node->address_call);
+    node_members_close(&node->members);
     node->admission.catalog = NULL;
     bnd_catalog_destroy(node->catalog);
     bnd_raft_host_close(node->host, on_host_closed, node);

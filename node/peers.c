@@ -6,7 +6,7 @@ void node_peers_encode(struct bnd_buf *out, const struct bnd_node_record *nodes,
     bnd_buf_append_str(out, "BNDPEERS");
     bnd_buf_u8(out, PEERS_VERSION);
     for (size_t i = 0; i < count; i++) {
-        if (nodes[i].state != BND_NODE_GONE) {
+        if (nodes[i].state != BND_NODE_GONE && nodes[i].role == BND_NODE_STORAGE) {
             bnd_buf_u64(out, nodes[i].id);
             bnd_buf_bytes(out, nodes[i].address);
         }

@@ -6,7 +6,8 @@
 
 #include "catalog/catalog.h"
 
-/* Appends the encoded list of all nodes of the view that are not gone. */
+/* Appends the encoded list of all nodes of the view that are not gone. Gateways are
+ * left out: nobody asks one for a group. */
 void node_peers_encode(struct bnd_buf *out, const struct bnd_node_record *nodes, size_t count);
 
 /* Calls each(id, address) for every peer; address is terminated. BND_CORRUPT; or what each

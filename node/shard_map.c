@@ -12,7 +12,7 @@ int node_shard_map_update(struct node_shard_map *map, const struct bnd_catalog_v
     size_t count = 0;
     for (size_t i = 0; i < view->nodes_count; i++) {
         const struct bnd_node_record *record = &view->nodes[i];
-        if (record->state != BND_NODE_GONE) {
+        if (record->state != BND_NODE_GONE && record->role == BND_NODE_STORAGE) {
             nodes[count++] = (struct bnd_place_node){
                 .id = record->id,
                 .weight = record->state == BND_NODE_ACTIVE ? record->weight : 0,

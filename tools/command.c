@@ -9,6 +9,7 @@
 const struct tools_command *tools_commands(void) {
     static const struct tools_command commands[] = {
         {"start", "run a node: makes a cluster, joins one, or goes on", tools_cmd_start},
+        {"gateway", "run a gateway: the client ports without storage", tools_cmd_gateway},
         {"status", "the cluster as one node sees it", tools_cmd_status},
         {"node", "node ls: the nodes", tools_cmd_node},
         {"shard", "shard ls: the Raft groups of a node", tools_cmd_shard},

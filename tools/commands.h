@@ -3,6 +3,7 @@
 #define BND_TOOLS_COMMANDS_H
 
 int tools_cmd_start(int argc, const char **argv);
+int tools_cmd_gateway(int argc, const char **argv);
 int tools_cmd_config(int argc, const char **argv);
 int tools_cmd_status(int argc, const char **argv);
 int tools_cmd_node(int argc, const char **argv);

@@ -140,7 +140,7 @@ class Cluster:
         """True when every group has a leader and all the voters it should have."""
         status, answer = self.get(number, "/bindery/v1/status")
         return status == 200 and answer["result"]["settled"] and \
-            len(answer["result"]["nodes"]) == len(self.info["nodes"])
+            sum(node["role"] == "storage" for node in answer["result"]["nodes"]) == len(self.info["nodes"])
 
     def join_token(self):
         status, answer = self.get(1, "/bindery/v1/join-tokens", body={}, method="POST")

@@ -108,7 +108,8 @@ static json_t *nodes_json(const struct bnd_gateway_services *services,
         const struct bnd_node_record *node = &view->nodes[i];
         bool up = node->id == services->self || services->mesh->ops->up(services->mesh, node->id);
         (void)json_array_append_new(
-            nodes, json_pack("{s:I, s:o, s:o, s:s, s:b}", "id", (json_int_t)node->id, "address",
+            nodes, json_pack("{s:I, s:s, s:o, s:o, s:s, s:b}", "id", (json_int_t)node->id, "role",
+                             node->role == BND_NODE_GATEWAY ? "gateway" : "storage", "address",
                              rest_text_json(node->address), "zone", rest_text_json(node->zone),
                              "state", node_state_text(node->state), "up",
                              up)); /* without memory the answer is cut off: NULL */

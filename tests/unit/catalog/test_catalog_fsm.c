@@ -89,10 +89,11 @@ static int query(struct machine *m, const struct bnd_catalog_query *q) {
 static const uint8_t key_a[BND_SECRET_HASH_LEN] = {1};
 static const uint8_t key_b[BND_SECRET_HASH_LEN] = {2};
 
-static void encode_node(struct bnd_buf *out, const uint8_t *key, const char *address) {
+static void encode_node(struct bnd_buf *out, const uint8_t *key, enum bnd_node_role role) {
     struct bnd_node_record node = {.state = BND_NODE_ACTIVE,
-                                   .weight = 100,
-                                   .address = bnd_slice_str(address),
+                                   .role = role,
+                                   .weight = role == BND_NODE_GATEWAY ? 0 : 100,
+                                   .address = bnd_slice_str("127.0.0.9:7703"),
                                    .key_hash = bnd_slice(key, BND_SECRET_HASH_LEN)};
     bnd_node_encode(out, &node);
 }
@@ -101,7 +102,8 @@ static void init_cluster(struct machine *m) {
     struct bnd_buf settings = {0};
     struct bnd_buf node = {0};
     struct bnd_settings s = {.cluster_id = 9, .shards = 64, .hash_version = 1, .replicas = 3};
-    struct bnd_node_record n = {.id = 1, .state = BND_NODE_ACTIVE, .weight = 100};
+    struct bnd_node_record n = {
+        .id = 1, .state = BND_NODE_ACTIVE, .role = BND_NODE_STORAGE, .weight = 100};
     bnd_settings_encode(&settings, &s);
     bnd_node_encode(&node, &n);
     struct bnd_catalog_command command = {
@@ -123,11 +125,12 @@ static void put_join_token(struct machine *m, const char *id, const char *secret
 }
 
 /* Redeems; on 0 returns the node id that was issued, else the (negative) code. */
-static long redeem(struct machine *m, const char *id, const char *secret, const uint8_t *key) {
+static long redeem_as(struct machine *m, const char *id, const char *secret, const uint8_t *key,
+                      enum bnd_node_role role) {
     struct bnd_buf node = {0};
     uint8_t hash[BND_SHA256_LEN];
     bnd_sha256(bnd_slice_str(secret), hash);
-    encode_node(&node, key, "127.0.0.9:7703");
+    encode_node(&node, key, role);
     struct bnd_catalog_command command = {.op = BND_CATALOG_JOIN,
                                           .a = bnd_slice_str(id),
                                           .b = bnd_buf_slice(&node),
@@ -140,6 +143,10 @@ static long redeem(struct machine *m, const char *id, const char *secret, const 
     struct bnd_node_record record;
     assert_int_equal(bnd_node_decode(bnd_buf_slice(&m->reply), &record), 0);
     return (long)record.id;
+}
+
+static long redeem(struct machine *m, const char *id, const char *secret, const uint8_t *key) {
+    return redeem_as(m, id, secret, key, BND_NODE_STORAGE);
 }
 
 static void a_join_token_belongs_to_the_first_key_that_redeems_it(void **state) {
@@ -163,7 +170,7 @@ static void a_decommissioned_node_never_comes_back(void **state) {
     struct machine *m = *state;
     struct bnd_buf bytes = {0};
     init_cluster(m);
-    struct bnd_node_record node = {.id = 1, .state = BND_NODE_GONE};
+    struct bnd_node_record node = {.id = 1, .state = BND_NODE_GONE, .role = BND_NODE_STORAGE};
     bnd_node_encode(&bytes, &node);
     struct bnd_catalog_command command = {.op = BND_CATALOG_NODE_SET, .a = bnd_buf_slice(&bytes)};
     assert_int_equal(apply(m, &command), 0);
@@ -177,6 +184,37 @@ static void a_decommissioned_node_never_comes_back(void **state) {
     bnd_node_encode(&bytes, &node);
     command.a = bnd_buf_slice(&bytes);
     assert_int_equal(apply(m, &command), BND_NOTFOUND);
+    bnd_buf_free(&bytes);
+}
+
+/* Nothing may ever be placed on a gateway: not by its joining, nor by a later change of its
+ * record. */
+static void a_gateway_has_no_weight_for_ever(void **state) {
+    struct machine *m = *state;
+    struct bnd_buf bytes = {0};
+    struct bnd_node_record record;
+    init_cluster(m);
+    put_join_token(m, "t1", "hush", m->stamp_ms + 1000);
+    assert_int_equal(redeem_as(m, "t1", "hush", key_a, BND_NODE_GATEWAY), 2);
+    assert_int_equal(bnd_node_decode(bnd_buf_slice(&m->reply), &record), 0);
+    assert_int_equal(record.role, BND_NODE_GATEWAY);
+    assert_int_equal(record.weight, 0);
+    assert_int_equal(redeem(m, "t1", "hush", key_a), BND_DENIED);
+    assert_int_equal(redeem_as(m, "t1", "hush", key_a, BND_NODE_GATEWAY), 2);
+
+    struct bnd_node_record promoted = {
+        .id = 2, .state = BND_NODE_ACTIVE, .role = BND_NODE_STORAGE, .weight = 100};
+    bnd_node_encode(&bytes, &promoted);
+    struct bnd_catalog_command command = {.op = BND_CATALOG_NODE_SET, .a = bnd_buf_slice(&bytes)};
+    assert_int_equal(apply(m, &command), 0);
+    assert_int_equal(bnd_node_decode(bnd_buf_slice(&m->reply), &record), 0);
+    assert_int_equal(record.role, BND_NODE_GATEWAY);
+    assert_int_equal(record.weight, 0);
+
+    bnd_buf_reset(&bytes);
+    promoted.role = BND_NODE_GATEWAY;
+    bnd_node_encode(&bytes, &promoted);
+    assert_int_equal(bnd_node_decode(bnd_buf_slice(&bytes), &record), BND_CORRUPT);
     bnd_buf_free(&bytes);
 }
 
@@ -372,6 +410,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_join_token_belongs_to_the_first_key_that_redeems_it),
         TEST(a_decommissioned_node_never_comes_back),
+        TEST(a_gateway_has_no_weight_for_ever),
         TEST(bucket_ids_are_never_reused),
         TEST(only_the_newest_deletion_attempt_decides),
         TEST(bucket_names_are_checked),

@@ -1,0 +1,127 @@
+#include "node/members.h"
+
+#include "node/files.h"
+#include "node/peers.h"
+#include "placement/shard.h"
+
+#include <string.h>
+
+#define CALL_NS (10000 * BND_MS)
+
+/* ---- before the first view
+ * ------------------------------------------------------------------------------ */
+
+static int add_known_peer(void *data, uint64_t id, const char *address) {
+    struct node_members *members = data;
+    if (id == members->identity->node) {
+        return 0;
+    }
+    return bnd_mesh_tcp_set_peer(members->mesh, id, address);
+}
+
+struct id_list {
+    uint64_t ids[64];
+    size_t count;
+};
+
+static int collect_id(void *data, uint64_t id, const char *address) {
+    struct id_list *list = data;
+    if (list->count < sizeof list->ids / sizeof list->ids[0]) {
+        list->ids[list->count++] = id;
+    }
+    return 0;
+}
+
+int node_members_load(struct node_members *members, struct bnd_error *err) {
+    BND_AUTO_BUF struct bnd_buf bytes = {0};
+    struct id_list list = {0};
+    int rv = node_file_read(members->env, members->data, "peers", &bytes, err);
+    if (rv == BND_NOTFOUND) {
+        bnd_shard_client_members(members->client, BND_GID_SYSTEM, &members->identity->node, 1);
+        return 0;
+    }
+    rv = rv != 0 ? rv : node_peers_each(bnd_buf_slice(&bytes), add_known_peer, members);
+    rv = rv != 0 ? rv : node_peers_each(bnd_buf_slice(&bytes), collect_id, &list);
+    if (rv != 0) {
+        return bnd_error_set(err, rv, "%s/peers: %s", members->data, bnd_code_text(rv));
+    }
+    bnd_shard_client_members(members->client, BND_GID_SYSTEM, list.ids, list.count);
+    return 0;
+}
+
+/* ---- from view to view
+ * ---------------------------------------------------------------------------------- */
+
+static const struct bnd_node_record *own_record(const struct node_members *members,
+                                                const struct bnd_catalog_view *view) {
+    for (size_t i = 0; i < view->nodes_count; i++) {
+        if (view->nodes[i].id == members->identity->node) {
+            return &view->nodes[i];
+        }
+    }
+    return NULL;
+}
+
+static void on_told(struct bnd_catalog_call *call, int status, struct bnd_slice reply) {
+    struct node_members *members = call->data;
+    members->told = status == 0;
+}
+
+static void tell_address(struct node_members *members, const struct bnd_catalog_view *view) {
+    const struct bnd_node_record *own = own_record(members, view);
+    BND_AUTO_BUF struct bnd_buf bytes = {0};
+    if (own == NULL || members->told ||
+        bnd_slice_eq(own->address, bnd_slice_str(members->advertise))) {
+        return;
+    }
+    struct bnd_node_record changed = *own;
+    changed.address = bnd_slice_str(members->advertise);
+    bnd_node_encode(&bytes, &changed);
+    struct bnd_catalog_command command = {.op = BND_CATALOG_NODE_SET, .a = bnd_buf_slice(&bytes)};
+    members->call.cb = on_told;
+    members->call.data = members;
+    members->told = !bytes.failed &&
+                    bnd_catalog_write(members->catalog, &members->call, &command, CALL_NS) == 0;
+}
+
+static void set_peer(struct node_members *members, const struct bnd_node_record *record) {
+    char address[BND_ADDRESS_MAX];
+    bool gateways = record->role == BND_NODE_GATEWAY && members->identity->role == BND_NODE_GATEWAY;
+    if (record->id == members->identity->node || record->address.len >= sizeof address ||
+        gateways) {
+        return;
+    }
+    if (record->state == BND_NODE_GONE) {
+        bnd_mesh_tcp_remove_peer(members->mesh, record->id);
+        return;
+    }
+    memcpy(address, record->address.data, record->address.len);
+    address[record->address.len] = 0;
+    int rv = bnd_mesh_tcp_set_peer(members->mesh, record->id, address);
+    if (rv != 0) {
+        bnd_log(members->env, BND_LOG_WARN, "node", "peer %llu at %s: %s",
+                (unsigned long long)record->id, address, bnd_code_text(rv));
+    }
+}
+
+static void remember(struct node_members *members, const struct bnd_catalog_view *view) {
+    BND_AUTO_BUF struct bnd_buf bytes = {0};
+    struct bnd_error err = {0};
+    node_peers_encode(&bytes, view->nodes, view->nodes_count);
+    if (!bytes.failed &&
+        node_file_write(members->env, members->data, "peers", bnd_buf_slice(&bytes), &err) != 0) {
+        bnd_log(members->env, BND_LOG_WARN, "node", "peers are not remembered: %s", err.message);
+    }
+}
+
+void node_members_update(struct node_members *members, const struct bnd_catalog_view *view) {
+    for (size_t i = 0; i < view->nodes_count; i++) {
+        set_peer(members, &view->nodes[i]);
+    }
+    remember(members, view);
+    tell_address(members, view);
+}
+
+void node_members_close(struct node_members *members) {
+    bnd_catalog_cancel(&members->call);
+}

@@ -1,0 +1,22 @@
+/* bindery gateway: a gateway, the same without storage, in the foreground, until SIGTERM or SIGINT.
+ */
+#include "node/gateway_node.h"
+#include "tools/commands.h"
+#include "tools/serve.h"
+
+static int start(struct bnd_env *env, const struct bnd_config *config,
+                 const struct bnd_node_callbacks *callbacks, void **out, struct bnd_error *err) {
+    struct bnd_gateway_node *node = NULL;
+    int rv = bnd_gateway_node_start(env, config, callbacks, &node, err);
+    *out = node;
+    return rv;
+}
+
+static void stop(void *running) {
+    bnd_gateway_node_stop(running);
+}
+
+int tools_cmd_gateway(int argc, const char **argv) {
+    static const struct tools_service service = {BND_NODE_GATEWAY, start, stop};
+    return tools_serve(argc, argv, &service);
+}

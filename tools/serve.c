@@ -1,0 +1,160 @@
+#include "tools/serve.h"
+
+#include "engine/io/io.h"
+#include "node/join.h"
+#include "raft/core.h"
+#include "tools/command.h"
+#include "tools/settings_options.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+struct serve {
+    struct bnd_config config;
+    struct bnd_node_addresses addresses;
+    struct bnd_env *env;
+    const struct tools_service *service;
+    void *running; /* of the service */
+    int status;    /* of the exit */
+    bool signaled;
+};
+
+static void show_secrets(const struct serve *serve, const struct node_genesis_secrets *secrets) {
+    (void)printf(
+        "A new cluster was made. These are shown once:\n"
+        "  admin token    %s\n  S3 access key  %s\n  S3 secret key  %s\n  join token     %s\n"
+        "Another node joins with: bindery start --data DIR --join %s --token JOIN-TOKEN\n",
+        secrets->token, secrets->access_key, secrets->secret_key, secrets->join,
+        serve->addresses.advertise);
+    (void)fflush(stdout); /* a closed stdout is the reader's choice */
+}
+
+static void on_ready(void *data, const struct node_genesis_secrets *secrets) {
+    struct serve *serve = data;
+    if (secrets != NULL) {
+        show_secrets(serve, secrets);
+    }
+    (void)sd_notify(0, "READY=1"); /* not run by systemd: does nothing */
+}
+
+static void on_stopped(void *data, int status, const struct bnd_error *err) {
+    struct serve *serve = data;
+    serve->status = status;
+    if (status != 0) {
+        bnd_log(serve->env, BND_LOG_ERROR, "node", "stopped: %s", err->message);
+        _exit(status); /* nothing may be taken down after a fatal stop: recovery starts from what is
+                          durable */
+    }
+    serve->running = NULL;
+    bnd_io_env_stop(serve->env);
+}
+
+static void on_signal(void *data, int signal) {
+    struct serve *serve = data;
+    serve->signaled = true;
+    if (serve->running == NULL) {
+        bnd_io_env_stop(serve->env);
+        return;
+    }
+    (void)sd_notify(0, "STOPPING=1");
+    serve->service->stop(serve->running);
+}
+
+struct join_result {
+    struct serve *serve;
+    int status;
+    bool done;
+};
+
+static void on_joined(void *data, int status, const struct bnd_error *err) {
+    struct join_result *result = data;
+    result->status = status;
+    result->done = true;
+    if (status != 0) {
+        (void)fprintf(stderr, "bindery: joining %s failed: %s\n", result->serve->config.join,
+                      err->message);
+    }
+    bnd_io_env_stop(result->serve->env);
+}
+
+/* Makes this directory a member, unless it is one already: join flags may be repeated for ever. */
+static int join_if_new(struct serve *serve, struct bnd_error *err) {
+    struct node_join *join = NULL;
+    struct join_result result = {.serve = serve};
+    int rv = serve->env->ops->dir_make(serve->env, serve->config.data, err);
+    if (rv != 0 || bnd_node_is_member(serve->env, serve->config.data)) {
+        return rv;
+    }
+    if (serve->config.join[0] == 0) {
+        return serve->service->role == BND_NODE_STORAGE
+                   ? 0
+                   : BND_FAIL(err, INVALID, "join: a new gateway needs --join and --token");
+    }
+    struct node_join_options options = {
+        .env = serve->env,
+        .config = &serve->config,
+        .peer_address = serve->addresses.advertise,
+        .role = serve->service->role,
+        .done = on_joined,
+        .data = &result,
+    };
+    rv = node_join_start(&options, &join, err);
+    if (rv != 0) {
+        return rv;
+    }
+    bnd_io_env_run(serve->env);
+    if (!result.done) {
+        return BND_FAIL(err, CANCELED, "stopped while joining");
+    }
+    return result.status == 0 ? 0 : bnd_error_set(err, result.status, "this node is not a member");
+}
+
+static enum bnd_log_level log_level(const char *name) {
+    static const char *const names[] = {"debug", "info", "warn", "error"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            return (enum bnd_log_level)i;
+        }
+    }
+    return BND_LOG_INFO;
+}
+
+static int run(struct serve *serve) {
+    struct bnd_error err = {0};
+    struct bnd_io_options options = {.on_signal = on_signal,
+                                     .signal_data = serve,
+                                     .log_level = log_level(serve->config.log_level)};
+    struct bnd_node_callbacks callbacks = {.data = serve, .ready = on_ready, .stopped = on_stopped};
+    int rv = bnd_core_library_init(&err);
+    rv = rv != 0 ? rv : bnd_io_env_create(&options, &serve->env, &err);
+    rv = rv != 0 ? rv : bnd_node_addresses(&serve->config, &serve->addresses, &err);
+    rv = rv != 0 ? rv : join_if_new(serve, &err);
+    if (rv == 0 && !serve->signaled) {
+        rv = serve->service->start(serve->env, &serve->config, &callbacks, &serve->running, &err);
+    }
+    if (rv != 0) {
+        return tools_fail(&err);
+    }
+    if (!serve->signaled) {
+        bnd_io_env_run(serve->env);
+    }
+    bnd_io_env_destroy(serve->env);
+    return serve->status;
+}
+
+int tools_serve(int argc, const char **argv, const struct tools_service *service) {
+    struct serve *serve = calloc(1, sizeof *serve);
+    if (serve == NULL) {
+        return TOOLS_FAILED;
+    }
+    serve->service = service;
+    int status = tools_settings_parse(argc, argv, "[settings]", &serve->config, NULL);
+    if (status == -1) {
+        status = run(serve);
+    }
+    free(serve);
+    return status;
+}
