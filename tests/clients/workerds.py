@@ -1,13 +1,15 @@
 """Released workerds in cluster mode on a Bindery bucket: what the demo and its test share.
 
-Worker N listens on 127.0.0.1:<port + N> for HTTP and on <port + 100 + N> for its peers, and talks S3 to a node of the
-cluster given by `cluster.node`."""
+Worker N listens on 127.0.0.1:<port + N> for HTTP and on <port + 100 + N> for its peers. Beside it runs `bindery gateway`
+on 127.0.0.<101 + N>, so that the death of a node is a slower answer to it and not an error."""
 import hashlib
 import os
 import signal
 import subprocess
 import urllib.error
 import urllib.request
+
+import localcluster
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODULES = os.path.join(HERE, "node_modules")
@@ -51,11 +53,33 @@ def install():
 class Workerds:
     def __init__(self, cluster, directory, count=2, port=18080):
         self.cluster, self.dir, self.port = cluster, directory, port
-        self.processes = [None] * count
+        self.processes, self.gateways = [None] * count, [None] * count
         self.key = "demo-key-" * 5
 
     def url(self, number):
         return f"http://127.0.0.1:{self.port + number}"
+
+    def start_gateway(self, number):
+        """Starts the gateway beside a workerd; returns its S3 endpoint."""
+        host, port = f"127.0.0.{101 + number}", self.cluster.base_port
+        home = os.path.join(self.dir, f"gateway{number}")
+        command = [localcluster.BINARY, "gateway", "--data", home, "--listen", host, "--base-port", str(port),
+                   "--insecure", "--memory", "128MiB"]
+        if not os.path.exists(os.path.join(home, "node.toml")):
+            command += ["--join", f"127.0.0.1:{port + 3}", "--token", self.cluster.join_token()]
+        with open(home + ".log", "ab") as log:
+            self.gateways[number] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                                     start_new_session=True)
+        localcluster.wait(lambda: self.gateway_ready(f"http://{host}:{port}/readyz"), 30, "the gateway to be ready")
+        return f"http://{host}:{port + 2}"
+
+    @staticmethod
+    def gateway_ready(url):
+        try:
+            with urllib.request.urlopen(url, timeout=5) as response:
+                return response.status == 200
+        except OSError:
+            return False
 
     def make_bucket(self, client):
         """Objects of one Durable Object share a shard: keys are placed by their first five segments."""
@@ -67,9 +91,11 @@ class Workerds:
         home = os.path.join(self.dir, f"workerd{number}")
         disk = os.path.join(home, "disk")
         os.makedirs(disk, exist_ok=True)
-        s3, nodes = self.cluster.info["s3"], self.cluster.info["nodes"]
+        s3 = self.cluster.info["s3"]
+        if self.gateways[number] is None:
+            self.start_gateway(number)
         config = CONFIG.format(disk=disk, http=self.port + number, peers=self.port + 100 + number, bucket=BUCKET,
-                               endpoint=nodes[number % len(nodes)]["s3"], access_key=s3["access_key_id"],
+                               endpoint=f"http://127.0.0.{101 + number}:{self.cluster.base_port + 2}", access_key=s3["access_key_id"],
                                secret_key=s3["secret_access_key"], key=self.key)
         with open(os.path.join(HERE, "demo", "worker.js"), encoding="utf-8") as source, \
                 open(os.path.join(home, "worker.js"), "w", encoding="utf-8") as copy:
@@ -104,3 +130,6 @@ class Workerds:
     def stop(self):
         for number in range(len(self.processes)):
             self.kill(number)
+            if self.gateways[number] is not None:
+                self.gateways[number].terminate()
+                self.gateways[number].wait(30)
