@@ -4,13 +4,12 @@
 #include "tools/command.h"
 
 #include <curl/curl.h>
-#include <popt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define URL_DEFAULT "http://127.0.0.1:7700"
-enum { WORDS_MAX = 4, TIMEOUT_S = 30, ANSWER_MAX = 16 << 20 };
+enum { TIMEOUT_S = 30, ANSWER_MAX = 16 << 20 };
 
 static char *copy_or(char *given, const char *variable, const char *fallback) {
     const char *from = given != NULL ? NULL : getenv(variable);
@@ -20,11 +19,26 @@ static char *copy_or(char *given, const char *variable, const char *fallback) {
     return given != NULL ? given : from == NULL ? NULL : strdup(from);
 }
 
-int tools_api_parse(int argc, const char **argv, const char *help, struct tools_api *api,
-                    const char *words[5]) {
+/* An option that popt does not know, with the nearest that it does. */
+static int bad_option(const char *command, const char *option, int rv,
+                      const struct poptOption *own) {
+    const char *known[TOOLS_API_OWN + 6] = {"url", "token", "ca", "json", "help"};
+    size_t count = 5;
+    for (; own != NULL && own->longName != NULL && count < TOOLS_API_OWN + 5; own++) {
+        known[count++] = own->longName;
+    }
+    option += strspn(option, "-");
+    return rv == POPT_ERROR_BADOPT ? tools_unknown(command, "flag", option, known)
+                                   : tools_usage(command, "%s: %s", option, poptStrerror(rv));
+}
+
+int tools_api_parse(int argc, const char **argv, const struct tools_api_usage *usage,
+                    struct tools_api *api, const char *words[TOOLS_API_WORDS + 1]) {
     int json = 0;
     *api = (struct tools_api){0};
+    struct poptOption none[] = {POPT_TABLEEND};
     struct poptOption options[] = {
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, usage->own != NULL ? usage->own : none, 0, NULL, NULL},
         {"url", 0, POPT_ARG_STRING, &api->url, 0, "REST port of a node (BINDERY_URL)", "URL"},
         {"token", 0, POPT_ARG_STRING, &api->token, 0, "API token (BINDERY_API_TOKEN)", "TOKEN"},
         {"ca", 0, POPT_ARG_STRING, &api->ca_file, 0,
@@ -32,19 +46,14 @@ int tools_api_parse(int argc, const char **argv, const char *help, struct tools_
         {"json", 0, POPT_ARG_NONE, &json, 0, "print JSON", NULL},
         POPT_AUTOHELP POPT_TABLEEND};
     poptContext context = poptGetContext("bindery", argc, argv, options, 0);
-    poptSetOtherOptionHelp(context, help);
+    poptSetOtherOptionHelp(context, usage->help);
     int rv = poptGetNextOpt(context);
-    int status = -1;
-    if (rv < -1) {
-        static const char *const known[] = {"url", "token", "ca", "json", "help", NULL};
-        const char *option = poptBadOption(context, POPT_BADOPTION_NOALIAS);
-        option += strspn(option, "-");
-        status = rv == POPT_ERROR_BADOPT ? tools_unknown(argv[0], "flag", option, known)
-                                         : tools_usage(argv[0], "%s: %s", option, poptStrerror(rv));
-    }
+    int status = rv >= -1 ? -1
+                          : bad_option(argv[0], poptBadOption(context, POPT_BADOPTION_NOALIAS), rv,
+                                       usage->own);
     size_t count = 0;
     for (const char *word = NULL; status == -1 && (word = poptGetArg(context)) != NULL;) {
-        if (count == WORDS_MAX) {
+        if (count == TOOLS_API_WORDS) {
             status = tools_usage(argv[0], "unexpected argument %s", word);
         } else {
             words[count++] = strdup(word); /* lives as long as the process, as argv does */
@@ -92,7 +101,22 @@ static json_t *open_envelope(const struct tools_api *api, const struct bnd_buf *
     return result;
 }
 
-json_t *tools_api_call(const struct tools_api *api, const char *path, const char *body) {
+/* Options fail only by a wrong type. */
+static void prepare(CURL *curl, const struct tools_api *api, const char *method, const char *body) {
+    (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take);
+    (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)TIMEOUT_S);
+    if (api->ca_file != NULL) {
+        (void)curl_easy_setopt(curl, CURLOPT_CAINFO, api->ca_file);
+    }
+    if (body != NULL) {
+        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
+    }
+    (void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+}
+
+json_t *tools_api_call(const struct tools_api *api, const char *method, const char *path,
+                       const char *body) {
     BND_AUTO_BUF struct bnd_buf url = {0};
     BND_AUTO_BUF struct bnd_buf bearer = {0};
     BND_AUTO_BUF struct bnd_buf answer = {0};
@@ -101,25 +125,18 @@ json_t *tools_api_call(const struct tools_api *api, const char *path, const char
     bnd_buf_printf(&url, "%s%s", api->url, path);
     bnd_buf_printf(&bearer, "Authorization: Bearer %s", api->token == NULL ? "" : api->token);
     CURL *curl = curl_easy_init();
-    struct curl_slist *headers = curl_slist_append(NULL, (const char *)bearer.data);
-    if (curl == NULL || headers == NULL || url.failed || bearer.failed) {
+    struct curl_slist *headers =
+        bearer.failed ? NULL : curl_slist_append(NULL, (const char *)bearer.data);
+    if (curl == NULL || headers == NULL || url.failed) {
         (void)fprintf(stderr, "bindery: out of memory\n");
         curl_slist_free_all(headers);
         curl_easy_cleanup(curl);
         return NULL;
     }
-    (void)curl_easy_setopt(curl, CURLOPT_URL,
-                           (const char *)url.data); /* options fail only by a wrong type */
+    prepare(curl, api, method, body);
+    (void)curl_easy_setopt(curl, CURLOPT_URL, (const char *)url.data);
     (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer);
-    (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)TIMEOUT_S);
-    if (api->ca_file != NULL) {
-        (void)curl_easy_setopt(curl, CURLOPT_CAINFO, api->ca_file);
-    }
-    if (body != NULL) {
-        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
-    }
     CURLcode rv = curl_easy_perform(curl);
     (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     if (rv != CURLE_OK) {

@@ -58,7 +58,7 @@ static void print_summary(const json_t *status) {
 
 /* Asks and prints: the part called `key` of the status by `print`, or with key NULL the whole. */
 static int show(const struct tools_api *api, const char *key, void (*print)(const json_t *part)) {
-    json_t *status = tools_api_call(api, STATUS_PATH, NULL);
+    json_t *status = tools_api_call(api, "GET", STATUS_PATH, NULL);
     if (status == NULL) {
         return TOOLS_FAILED;
     }
@@ -74,8 +74,9 @@ static int show(const struct tools_api *api, const char *key, void (*print)(cons
 
 int tools_cmd_status(int argc, const char **argv) {
     struct tools_api api;
-    const char *words[5];
-    int status = tools_api_parse(argc, argv, "[flags]", &api, words);
+    const char *words[TOOLS_API_WORDS + 1];
+    struct tools_api_usage usage = {.help = "[flags]"};
+    int status = tools_api_parse(argc, argv, &usage, &api, words);
     if (status == -1 && words[0] != NULL) {
         status = tools_usage("status", "unexpected argument %s", words[0]);
     }
@@ -87,8 +88,9 @@ int tools_cmd_status(int argc, const char **argv) {
 static int list(int argc, const char **argv, const char *key, void (*print)(const json_t *part)) {
     static const char *const known[] = {"ls", NULL};
     struct tools_api api;
-    const char *words[5];
-    int status = tools_api_parse(argc, argv, "ls [flags]", &api, words);
+    const char *words[TOOLS_API_WORDS + 1];
+    struct tools_api_usage usage = {.help = "ls [flags]"};
+    int status = tools_api_parse(argc, argv, &usage, &api, words);
     if (status == -1 && (words[0] == NULL || strcmp(words[0], "ls") != 0)) {
         status = words[0] == NULL ? tools_usage(argv[0], "what to do is missing: ls")
                                   : tools_unknown(argv[0], "command", words[0], known);
