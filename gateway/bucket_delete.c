@@ -1,3 +1,8 @@
+/* Deleting a bucket, and ending what others began.
+ *
+ * Invariants: 1. group 0 hears REMOVE only after every shard was sealed and empty under the newest
+ * attempt; 2. the shards are unsealed before group 0 calls the bucket ACTIVE again, so that no
+ * ACTIVE bucket stays sealed: a crash between the two leaves it DELETING, and so to the sweep. */
 #include "gateway/bucket_delete.h"
 
 static struct bnd_slice name_of(const struct bnd_bucket_delete *del) {
@@ -92,4 +97,105 @@ int bnd_bucket_delete(const struct bnd_gateway_services *services, struct bnd_bu
     del->name_len = name.len;
     memcpy(del->name, name.data, name.len);
     return command(del, BND_CATALOG_BUCKET_SEAL, on_name_sealed);
+}
+
+/* ---- the sweep
+ * ------------------------------------------------------------------------------------------ */
+
+enum { SWEEP_PAGE = 1000 };
+
+static void sweep_on(struct bnd_bucket_sweep *sweep);
+
+static void sweep_end(struct bnd_bucket_sweep *sweep, int status) {
+    bnd_buf_free(&sweep->page);
+    sweep->cb(sweep, status);
+}
+
+static void on_swept(struct bnd_bucket_delete *del, int status) {
+    struct bnd_bucket_sweep *sweep = del->data;
+    sweep->ended += status == 0 || status == BND_NOTEMPTY ? 1 : 0;
+    sweep_on(sweep);
+}
+
+static void on_buckets(struct bnd_catalog_call *call, int status, struct bnd_slice reply) {
+    struct bnd_bucket_sweep *sweep = call->data;
+    struct bnd_reader r = bnd_reader(reply);
+    if (status == 0) {
+        sweep->more = bnd_read_u8(&r) != 0;
+        sweep->left = bnd_read_u32(&r);
+        sweep->page_at = 0;
+        bnd_buf_reset(&sweep->page);
+        bnd_buf_append_slice(&sweep->page, r.rest);
+        sweep->more = sweep->more && sweep->left > 0;
+        status = r.failed ? BND_CORRUPT : sweep->page.failed ? BND_NOMEM : 0;
+    }
+    if (status != 0) {
+        sweep_end(sweep, status);
+    } else {
+        sweep_on(sweep);
+    }
+}
+
+static int ask_buckets(struct bnd_bucket_sweep *sweep) {
+    struct bnd_catalog_query query = {.kind = BND_CATALOG_QUERY_BUCKETS,
+                                      .number = SWEEP_PAGE,
+                                      .b = bnd_slice(sweep->after, sweep->after_len)};
+    sweep->call = (struct bnd_catalog_call){.cb = on_buckets, .data = sweep};
+    return bnd_catalog_read(sweep->services->catalog, &sweep->call, &query, 0);
+}
+
+static bool overdue(const struct bnd_bucket_sweep *sweep, const struct bnd_bucket_record *bucket) {
+    return bucket->state == BND_BUCKET_DELETING &&
+           bucket->attempt_ms + BND_BUCKET_ATTEMPT_OVERDUE_MS < bnd_wall_ms(sweep->services->env);
+}
+
+/* Takes the next record of the page. 1: an attempt is under way; 0: nothing to do; or a code. */
+static int sweep_one(struct bnd_bucket_sweep *sweep) {
+    struct bnd_reader r =
+        bnd_reader(bnd_slice(sweep->page.data + sweep->page_at, sweep->page.len - sweep->page_at));
+    struct bnd_bucket_record bucket;
+    struct bnd_slice bytes = bnd_read_bytes(&r);
+    if (r.failed || bnd_bucket_decode(bytes, &bucket) != 0 ||
+        bucket.name.len > sizeof sweep->after) {
+        return BND_CORRUPT;
+    }
+    sweep->left--;
+    sweep->page_at = sweep->page.len - r.rest.len;
+    sweep->after_len = bucket.name.len;
+    memcpy(sweep->after, bucket.name.data, bucket.name.len);
+    if (!overdue(sweep, &bucket)) {
+        return 0;
+    }
+    sweep->del = (struct bnd_bucket_delete){.cb = on_swept, .data = sweep};
+    int rv = bnd_bucket_delete(sweep->services, &sweep->del, bucket.name);
+    return rv == 0 ? 1 : rv;
+}
+
+static void sweep_on(struct bnd_bucket_sweep *sweep) {
+    int rv = sweep->stopping ? BND_CANCELED : 0;
+    while (rv == 0 && sweep->left > 0) {
+        rv = sweep_one(sweep);
+    }
+    if (rv == 0 && sweep->more) {
+        rv = ask_buckets(sweep);
+        rv = rv == 0 ? 1 : rv;
+    }
+    if (rv <= 0) {
+        sweep_end(sweep, rv);
+    }
+}
+
+int bnd_bucket_delete_resume(const struct bnd_gateway_services *services,
+                             struct bnd_bucket_sweep *sweep) {
+    sweep->services = services;
+    sweep->ended = 0;
+    sweep->left = 0;
+    sweep->stopping = false;
+    sweep->after_len = 0;
+    sweep->page = (struct bnd_buf){0};
+    return ask_buckets(sweep);
+}
+
+void bnd_bucket_sweep_stop(struct bnd_bucket_sweep *sweep) {
+    sweep->stopping = true;
 }

@@ -1,16 +1,19 @@
 /* Deleting a bucket: one numbered attempt kept in group 0 (architecture 8; catalog/command.h,
  * objects/objects.h).
  *
- *   seal the name in group 0 -> seal every shard under the attempt -> empty: remove it
- *                                                                  -> not:   unseal shards, then
- * the name
+ *   seal the name in group 0 -> seal every shard under the attempt
+ *     all empty: remove the name
+ *     else:      unseal the shards, then the name
  *
  * Whatever fails on the way is rolled back if it can be; what cannot is left to the next attempt,
- * which overtakes it: sealed shards refuse writes meanwhile, so nothing is lost. */
+ * which overtakes it: the next client's, or the sweep's, once it is overdue. Sealed shards refuse
+ * writes meanwhile, so nothing is lost. */
 #ifndef BND_GATEWAY_BUCKET_DELETE_H
 #define BND_GATEWAY_BUCKET_DELETE_H
 
 #include "gateway/gateway.h"
+
+#define BND_BUCKET_ATTEMPT_OVERDUE_MS UINT64_C(60000)
 
 struct bnd_bucket_delete {
     /* status 0: it is gone. BND_NOTEMPTY: it holds objects or uploads in parts, and takes writes
@@ -33,5 +36,35 @@ struct bnd_bucket_delete {
  * once, later, if 0 is returned. BND_INVALID: no bucket can have that name; BND_FULL, BND_NOMEM. */
 int bnd_bucket_delete(const struct bnd_gateway_services *services, struct bnd_bucket_delete *del,
                       struct bnd_slice name);
+
+/* One pass over all buckets, which ends what is overdue: one attempt after the other. */
+struct bnd_bucket_sweep {
+    /* status 0: all were seen; attempts that could not be ended are left to the next pass.
+     * BND_CANCELED: bnd_bucket_sweep_stop. Else group 0 could not be asked. */
+    void (*cb)(struct bnd_bucket_sweep *sweep, int status);
+    void *data;
+    uint64_t ended; /* attempts that this pass has ended, either way */
+    /* private */
+    const struct bnd_gateway_services *services;
+    struct bnd_catalog_call call;
+    struct bnd_bucket_delete del;
+    struct bnd_buf page;
+    size_t page_at;
+    uint32_t left; /* records of the page */
+    bool more;
+    bool stopping;
+    size_t after_len;
+    uint8_t after[BND_BUCKET_NAME_MAX];
+};
+
+/* Begins a pass: meant for one process, the leader of group 0, every half minute or so. Attempts
+ * older than BND_BUCKET_ATTEMPT_OVERDUE_MS by this node's wall clock are taken over by one of its
+ * own: its number rises, so what it overtakes can do nothing any more, even if it was alive. The
+ * caller owns *sweep (cb and data set) until cb, which comes exactly once, later, if 0 is returned.
+ * BND_FULL, BND_NOMEM. */
+int bnd_bucket_delete_resume(const struct bnd_gateway_services *services,
+                             struct bnd_bucket_sweep *sweep);
+/* Lets a pass end with what it is at; cb still comes. */
+void bnd_bucket_sweep_stop(struct bnd_bucket_sweep *sweep);
 
 #endif

@@ -1,12 +1,18 @@
-/* The three client ports of a process. */
+/* The three client ports of a process, and the sweep of bucket deletions that nobody ended.
+ *
+ * Closing: the ports first (requests under way get their grace), the sweep's pass beside them, then
+ * the services; on_closed last. */
 #include "gateway/gateway.h"
 
 #include "base/alloc.h"
+#include "gateway/bucket_delete.h"
 #include "gateway/rest.h"
 #include "gateway/s3/s3.h"
+#include "placement/shard.h"
 
 #define PORTS 3
 #define MEMORY_DEFAULT (64u << 20)
+#define SWEEP_EVERY_NS (30000 * BND_MS)
 
 struct bnd_gateway {
     struct bnd_gateway_services services;
@@ -14,6 +20,10 @@ struct bnd_gateway {
     size_t open; /* servers that are not closed yet */
     struct s3_service *s3;
     struct bnd_rest *rest;
+    struct bnd_timer sweep_timer;
+    struct bnd_bucket_sweep sweep;
+    bool sweeping;
+    bool closing;
     void (*on_closed)(void *data);
     void *data;
 };
@@ -62,7 +72,10 @@ static int open_port(struct bnd_gateway *gateway, const struct bnd_gateway_confi
     return rv;
 }
 
-static void gone(struct bnd_gateway *gateway) {
+static void end_if_closed(struct bnd_gateway *gateway) {
+    if (gateway->open > 0 || gateway->sweeping) {
+        return;
+    }
     s3_service_destroy(gateway->s3);
     bnd_rest_destroy(gateway->rest);
     void (*on_closed)(void *data) = gateway->on_closed;
@@ -76,8 +89,41 @@ static void gone(struct bnd_gateway *gateway) {
 static void on_server_closed(void *data) {
     struct bnd_gateway *gateway = data;
     gateway->open--;
-    if (gateway->open == 0) {
-        gone(gateway);
+    end_if_closed(gateway);
+}
+
+/* ---- the sweep
+ * -------------------------------------------------------------------------------------------- */
+
+static void arm_sweep(struct bnd_gateway *gateway) {
+    bnd_timer_start(gateway->services.env, &gateway->sweep_timer, SWEEP_EVERY_NS);
+}
+
+static void on_swept(struct bnd_bucket_sweep *sweep, int status) {
+    struct bnd_gateway *gateway = sweep->data;
+    gateway->sweeping = false;
+    if (sweep->ended > 0) {
+        bnd_log(gateway->services.env, BND_LOG_INFO, "gateway",
+                "ended %llu overdue deletions of buckets", (unsigned long long)sweep->ended);
+    }
+    if (gateway->closing) {
+        end_if_closed(gateway);
+    } else {
+        arm_sweep(gateway);
+    }
+}
+
+/* One process sweeps: the node that leads group 0. */
+static void on_sweep_timer(struct bnd_timer *timer) {
+    struct bnd_gateway *gateway = timer->data;
+    const struct bnd_gateway_services *services = &gateway->services;
+    bool leads = services->host != NULL &&
+                 bnd_shard_client_leader(services->client, BND_GID_SYSTEM) == services->self;
+    gateway->sweep.cb = on_swept;
+    gateway->sweep.data = gateway;
+    gateway->sweeping = leads && bnd_bucket_delete_resume(services, &gateway->sweep) == 0;
+    if (!gateway->sweeping) {
+        arm_sweep(gateway);
     }
 }
 
@@ -88,6 +134,8 @@ int bnd_gateway_create(const struct bnd_gateway_config *config, struct bnd_gatew
         return BND_FAIL(err, NOMEM, "no memory for the client ports");
     }
     gateway->services = config->services;
+    gateway->sweep_timer.cb = on_sweep_timer;
+    gateway->sweep_timer.data = gateway;
     struct s3_options s3 = {.services = &gateway->services,
                             .memory_bytes = config->memory_bytes / PORTS};
     int rv = s3_service_create(&s3, &gateway->s3);
@@ -107,6 +155,7 @@ int bnd_gateway_create(const struct bnd_gateway_config *config, struct bnd_gatew
         bnd_gateway_close(gateway, 0, NULL, NULL);
         return rv;
     }
+    arm_sweep(gateway);
     *out = gateway;
     return 0;
 }
@@ -118,12 +167,14 @@ void bnd_gateway_close(struct bnd_gateway *gateway, uint64_t grace_ns,
     }
     gateway->on_closed = on_closed;
     gateway->data = data;
+    gateway->closing = true;
+    bnd_timer_stop(gateway->services.env, &gateway->sweep_timer);
+    bnd_bucket_sweep_stop(&gateway->sweep);
     size_t count = gateway->open;
-    if (count == 0) {
-        gone(gateway);
-        return;
-    }
     for (size_t i = 0; i < count; i++) {
         bnd_http_server_close(gateway->servers[i], grace_ns, on_server_closed, gateway);
+    }
+    if (count == 0) {
+        end_if_closed(gateway);
     }
 }
