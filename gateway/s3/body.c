@@ -38,7 +38,7 @@ static enum s3_error read_checksums(struct s3_body *body, const char **why) {
         }
         body->expected.present |= 1u << BND_CHECKSUM_MD5;
     }
-    for (enum bnd_checksum kind = 0; kind < BND_CHECKSUM_COUNT; kind++) {
+    for (enum bnd_checksum kind = 0; kind < BND_CHECKSUM_COUNT && !body->list_of_parts; kind++) {
         const char *name = s3_checksum_header(kind);
         struct bnd_slice value = name == NULL ? bnd_slice(NULL, 0) : s3_header(body->request, name);
         bool announced = name != NULL && trailer.data != NULL && bnd_http_text_is(trailer, name);

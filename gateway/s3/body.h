@@ -14,6 +14,7 @@
 struct s3_body {
     uint64_t length; /* decoded, or BND_OBJECT_SIZE_UNKNOWN */
     uint64_t received;
+    bool list_of_parts; /* set before open: x-amz-checksum-* headers are about something else */
     enum bnd_checksum checksum;           /* that the client gave, or BND_CHECKSUM_COUNT */
     struct bnd_object_checksums computed; /* at the end: MD5 and the client's */
     /* private */

@@ -1,16 +1,10 @@
-/* CreateMultipartUpload, CompleteMultipartUpload, AbortMultipartUpload, ListParts,
- * ListMultipartUploads. UploadPart is in put.c. What a complete upload means is decided in the
- * objects service's state machine, in one entry. */
-#include "base/alloc.h"
-#include "gateway/s3/base64.h"
-#include "gateway/s3/conditions.h"
+/* CreateMultipartUpload, AbortMultipartUpload, ListParts, ListMultipartUploads. UploadPart is in
+ * put.c, CompleteMultipartUpload in complete.c. */
 #include "gateway/s3/fields.h"
 #include "gateway/s3/put.h"
-#include "gateway/s3/xml_read.h"
 #include "gateway/s3/xml_write.h"
 
 #include <stddef.h>
-#include <stdlib.h>
 
 static struct bnd_objects *objects_of(const struct s3_request *request) {
     return request->service->services->objects;
@@ -109,167 +103,6 @@ static void clean_create(struct s3_request *request) {
     bnd_buf_free(&S3_OP(request, struct create_op)->custom);
 }
 
-/* ---- CompleteMultipartUpload
- * ---------------------------------------------------------------------------- */
-
-struct complete_op {
-    struct s3_xml_body xml; /* first: xml_read.c finds it */
-    struct bnd_multipart_complete complete;
-    struct bnd_multipart_complete_options options;
-    struct bnd_multipart_part_ref *parts;
-    size_t count;
-    struct bnd_multipart_part_ref part; /* being read */
-    bool has_number;
-    bool has_etag;
-    struct s3_conditions conditions;
-    uint8_t upload_id[BND_OBJECT_ID_BYTES];
-};
-
-static struct complete_op *complete_of(struct s3_request *request) {
-    return S3_OP(request, struct complete_op);
-}
-
-static int read_etag(struct bnd_slice text, uint8_t out[16]) {
-    if (text.len >= 2 && text.data[0] == '"' && text.data[text.len - 1] == '"') {
-        text = bnd_slice(text.data + 1, text.len - 2);
-    }
-    return bnd_hex_decode(text, out, 16);
-}
-
-static int end_part(struct complete_op *op) {
-    if (!op->has_number || !op->has_etag || op->count == BND_OBJECT_PARTS_MAX) {
-        return BND_INVALID;
-    }
-    op->parts[op->count++] = op->part;
-    op->has_number = false;
-    op->has_etag = false;
-    return 0;
-}
-
-static int on_complete_element(void *data, const char *path, struct bnd_slice text) {
-    struct complete_op *op = data;
-    uint64_t number = 0;
-    if (strcmp(path, "CompleteMultipartUpload/Part/PartNumber") == 0) {
-        op->has_number = s3_decimal(text, &number) && number >= 1 && number <= BND_OBJECT_PARTS_MAX;
-        op->part.number = (uint32_t)number;
-        return op->has_number ? 0 : BND_INVALID;
-    }
-    if (strcmp(path, "CompleteMultipartUpload/Part/ETag") == 0) {
-        /* An etag that is none of ours can match no part. */
-        op->has_etag = true;
-        if (read_etag(text, op->part.etag_md5) != 0) {
-            memset(op->part.etag_md5, 0, sizeof op->part.etag_md5);
-        }
-        return 0;
-    }
-    if (strcmp(path, "CompleteMultipartUpload/Part") == 0) {
-        return end_part(op);
-    }
-    return strncmp(path, "CompleteMultipartUpload", 23) == 0 ? 0 : BND_INVALID;
-}
-
-static void respond_completed(struct s3_request *request, const struct bnd_object *object) {
-    BND_AUTO_BUF struct bnd_buf xml = {0};
-    char etag[BND_OBJECT_ETAG_TEXT];
-    bnd_object_etag_text(&object->meta, etag);
-    s3_xml_begin(&xml, "CompleteMultipartUploadResult");
-    s3_xml_open(&xml, "Location");
-    s3_xml_text(&xml, bnd_slice_str("/"));
-    s3_xml_text(&xml, request->target.bucket);
-    s3_xml_text(&xml, bnd_slice_str("/"));
-    s3_xml_text(&xml, request->target.key);
-    s3_xml_close(&xml, "Location");
-    write_names(request, &xml, NULL);
-    s3_xml_open(&xml, "ETag");
-    s3_xml_text(&xml, bnd_slice_str("\""));
-    s3_xml_text(&xml, bnd_slice_str(etag));
-    s3_xml_text(&xml, bnd_slice_str("\""));
-    s3_xml_close(&xml, "ETag");
-    s3_xml_close(&xml, "CompleteMultipartUploadResult");
-    s3_respond_xml(request, &xml);
-}
-
-static void on_completed(struct bnd_multipart_complete *complete, int status,
-                         struct bnd_object *object, uint32_t out_part) {
-    struct s3_request *request = complete->data;
-    switch (status) {
-    case 0:
-        respond_completed(request, object);
-        return;
-    case BND_INVALID:
-        s3_fail(request, S3_InvalidPart, NULL);
-        return;
-    case BND_RANGE:
-        s3_fail(request, S3_EntityTooSmall, NULL);
-        return;
-    case BND_PRECONDITION:
-        s3_missing(request, S3_PreconditionFailed, NULL);
-        return;
-    default:
-        s3_fail_upload(request, status);
-    }
-}
-
-static void complete(struct s3_request *request) {
-    struct complete_op *op = complete_of(request);
-    op->options.name = s3_object_name(request);
-    op->options.upload_id = op->upload_id;
-    op->options.parts = op->parts;
-    op->options.count = op->count;
-    op->options.part_min = BND_OBJECT_PART_MIN;
-    op->options.conditions = op->conditions.conditions;
-    op->complete = (struct bnd_multipart_complete){.cb = on_completed, .data = request};
-    int rv = bnd_multipart_complete(objects_of(request), &op->complete, &op->options);
-    if (rv != 0) {
-        s3_fail_code(request, rv);
-    }
-}
-
-static bool ascending(const struct complete_op *op) {
-    for (size_t i = 1; i < op->count; i++) {
-        if (op->parts[i].number <= op->parts[i - 1].number) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void on_complete_document(struct s3_request *request, struct bnd_slice document) {
-    struct complete_op *op = complete_of(request);
-    op->parts = bnd_calloc(BND_OBJECT_PARTS_MAX, sizeof *op->parts);
-    int rv = op->parts == NULL ? BND_NOMEM : s3_xml_parse(document, on_complete_element, op);
-    if (rv == BND_INVALID || (rv == 0 && op->count == 0)) {
-        s3_fail(request, S3_MalformedXML, NULL);
-    } else if (rv != 0) {
-        s3_fail_code(request, rv);
-    } else if (!ascending(op)) {
-        s3_fail(request, S3_InvalidPartOrder, NULL);
-    } else {
-        complete(request);
-    }
-}
-
-static void run_complete(struct s3_request *request) {
-    struct complete_op *op = complete_of(request);
-    const char *why = NULL;
-    if (!read_upload_id(request, op->upload_id)) {
-        s3_missing(request, S3_NoSuchUpload, NULL);
-        return;
-    }
-    enum s3_error error = s3_conditions_read(request->http->head, "", &op->conditions, &why);
-    if (error != S3_OK) {
-        s3_fail(request, error, why);
-        return;
-    }
-    s3_xml_body_read(&op->xml, request, on_complete_document);
-}
-
-static void clean_complete(struct s3_request *request) {
-    struct complete_op *op = complete_of(request);
-    s3_xml_body_close(&op->xml, request);
-    bnd_free(op->parts);
-}
-
 /* ---- AbortMultipartUpload
  * ------------------------------------------------------------------------------- */
 
@@ -317,15 +150,7 @@ static void write_part(const struct bnd_multipart_part *part, struct bnd_buf *xm
     s3_xml_time(xml, "LastModified", part->uploaded_ms);
     s3_xml_string(xml, "ETag", etag);
     s3_xml_number(xml, "Size", part->size);
-    for (enum bnd_checksum kind = 0; kind < BND_CHECKSUM_COUNT; kind++) {
-        if ((part->checksums.present & 1u << kind) != 0 && s3_checksum_element(kind) != NULL) {
-            BND_AUTO_BUF struct bnd_buf text = {0};
-            s3_base64_encode(
-                &text, bnd_slice(part->checksums.value[kind], bnd_checksum_bytes(kind)), false);
-            s3_xml_element(xml, s3_checksum_element(kind), bnd_buf_slice(&text));
-            xml->failed = xml->failed || text.failed;
-        }
-    }
+    s3_checksums_element(&part->checksums, 0, xml);
     s3_xml_close(xml, "Part");
 }
 
@@ -498,7 +323,6 @@ static void clean_uploads(struct s3_request *request) {
 
 const struct s3_step s3_step_create_upload = {run_create, clean_create, BND_PERM_OBJECT_WRITE,
                                               true};
-const struct s3_step s3_step_complete = {run_complete, clean_complete, BND_PERM_OBJECT_WRITE, true};
 const struct s3_step s3_step_abort_upload = {run_abort, NULL, BND_PERM_OBJECT_WRITE, true};
 const struct s3_step s3_step_list_parts = {run_parts, NULL, BND_PERM_OBJECT_READ, true};
 const struct s3_step s3_step_list_uploads = {run_uploads, clean_uploads, BND_PERM_OBJECT_READ,

@@ -12,4 +12,9 @@ void s3_take_checksums(const struct s3_body *body, struct bnd_upload_commit *com
 enum s3_error s3_part_read(const struct s3_request *request, uint8_t id[BND_OBJECT_ID_BYTES],
                            uint32_t *out_part, const char **why);
 
+/* <ChecksumCRC32>...</ChecksumCRC32> and the like, for each that S3 knows. parts: of an object made
+ * of parts, for composite checksums, whose text ends with their number; 0: none. */
+void s3_checksums_element(const struct bnd_object_checksums *checksums, uint32_t parts,
+                          struct bnd_buf *xml);
+
 #endif
