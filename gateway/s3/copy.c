@@ -12,16 +12,19 @@
 #include <stddef.h>
 #include <stdio.h>
 
-/* Too large for the request's own room: one allocation more. */
+/* Too large for the request's own room: one allocation more. Ended by clean. */
 struct copy {
+    struct s3_request *request;
     struct bnd_slice source_bucket;
     struct bnd_slice source_key;
-    struct bnd_bucket_ref source;
+    bool source_fresh; /* group 0 was asked for its bucket */
     struct bnd_object_head head;
     struct bnd_object object; /* until the reader takes it */
     struct bnd_object_reader *reader;
     struct bnd_upload *upload;
     struct s3_digest digest;
+    struct bnd_work work;
+    struct bnd_slice chunk; /* being hashed, then written */
     struct s3_conditions source_conditions;
     struct s3_conditions conditions;
     struct bnd_object_fields fields;
@@ -32,7 +35,9 @@ struct copy {
     uint8_t upload_id[BND_OBJECT_ID_BYTES];
     uint32_t part; /* 0: an object */
     bool replace;
-    uint8_t space[]; /* decoded x-amz-copy-source */
+    bool merge;            /* fields are the request's and, where it has none, the source's */
+    struct bnd_buf merged; /* custom metadata */
+    uint8_t space[];       /* decoded x-amz-copy-source */
 };
 
 struct copy_op {
@@ -95,12 +100,29 @@ static void on_written(struct bnd_upload *upload, void *data, int status) {
     }
 }
 
+static void run_digest(struct bnd_work *work) {
+    struct copy *copy = work->data;
+    s3_digest_update(&copy->digest, copy->chunk);
+}
+
+static void on_hashed(struct bnd_work *work, int status) {
+    struct copy *copy = work->data;
+    int rv = status != 0 ? status
+                         : bnd_upload_write(copy->upload, copy->chunk, on_written, copy->request);
+    if (rv != 0) {
+        s3_fail_code(copy->request, rv);
+    }
+}
+
+/* Chunks of a body in the store are hashed on the pool, an inline body here. */
 static void write_chunk(struct s3_request *request, struct bnd_slice chunk) {
     struct copy *copy = copy_of(request);
-    s3_digest_update(&copy->digest, chunk);
-    int rv = bnd_upload_write(copy->upload, chunk, on_written, request);
-    if (rv != 0) {
-        s3_fail_code(request, rv);
+    struct bnd_env *env = request->service->services->env;
+    copy->chunk = chunk;
+    copy->work = (struct bnd_work){.run = run_digest, .done = on_hashed, .data = copy};
+    if (copy->reader == NULL || env->ops->work(env, &copy->work) != 0) {
+        run_digest(&copy->work);
+        on_hashed(&copy->work, 0);
     }
 }
 
@@ -167,6 +189,69 @@ static enum s3_error take_range(struct s3_request *request, const char **why) {
     return copy->length > BND_OBJECT_BODY_MAX ? S3_EntityTooLarge : S3_OK;
 }
 
+static bool custom_holds(struct bnd_slice custom, struct bnd_slice name) {
+    struct bnd_reader reader = bnd_reader(custom);
+    struct bnd_slice other;
+    struct bnd_slice value;
+    while (bnd_object_custom_next(&reader, &other, &value)) {
+        if (bnd_slice_eq(other, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The source's custom metadata under the request's. */
+static enum s3_error merge_custom(struct copy *copy, struct bnd_slice given) {
+    struct bnd_reader reader = bnd_reader(given);
+    struct bnd_slice name;
+    struct bnd_slice value;
+    size_t bytes = 0;
+    while (bnd_object_custom_next(&reader, &name, &value)) {
+        bytes += name.len + value.len;
+        bnd_object_custom_add(&copy->merged, name, value);
+    }
+    reader = bnd_reader(copy->object.meta.fields.custom);
+    while (bnd_object_custom_next(&reader, &name, &value)) {
+        if (!custom_holds(given, name)) {
+            bytes += name.len + value.len;
+            bnd_object_custom_add(&copy->merged, name, value);
+        }
+    }
+    copy->fields.custom = bnd_buf_slice(&copy->merged);
+    return copy->merged.failed             ? S3_SlowDown
+           : bytes > BND_OBJECT_CUSTOM_MAX ? S3_MetadataTooLarge
+                                           : S3_OK;
+}
+
+/* x-amz-metadata-directive: MERGE, R2's extension: what the request gives, else the source's. */
+static enum s3_error merge_fields(struct copy *copy, const char **why) {
+    const struct bnd_object_fields *source = &copy->object.meta.fields;
+    struct bnd_object_fields *fields = &copy->fields;
+    const struct {
+        struct bnd_slice *field;
+        struct bnd_slice source;
+    } each[] = {
+        {&fields->content_type, source->content_type},
+        {&fields->content_language, source->content_language},
+        {&fields->content_disposition, source->content_disposition},
+        {&fields->content_encoding, source->content_encoding},
+        {&fields->cache_control, source->cache_control},
+        {&fields->storage_class, source->storage_class},
+    };
+    for (size_t i = 0; i < sizeof each / sizeof each[0]; i++) {
+        if (each[i].field->data == NULL) {
+            *each[i].field = each[i].source;
+        }
+    }
+    if (fields->cache_expiry_ms == BND_OBJECT_NO_TIME) {
+        fields->cache_expiry_ms = source->cache_expiry_ms;
+    }
+    enum s3_error error = merge_custom(copy, fields->custom);
+    *why = s3_error_message(error);
+    return error;
+}
+
 static void start(struct s3_request *request) {
     struct copy *copy = copy_of(request);
     const char *why = NULL;
@@ -175,8 +260,14 @@ static void start(struct s3_request *request) {
         s3_fail(request, error, why);
         return;
     }
-    if (!copy->replace) {
+    if (copy->merge) {
+        error = merge_fields(copy, &why);
+    } else if (!copy->replace) {
         copy->fields = copy->object.meta.fields;
+    }
+    if (error != S3_OK) {
+        s3_fail(request, error, why);
+        return;
     }
     if (copy->part == 0) {
         copy->commit.checksums = copy->object.meta.checksums;
@@ -197,9 +288,15 @@ static void start(struct s3_request *request) {
 /* ---- the source
  * ----------------------------------------------------------------------------------------- */
 
+static void on_source_bucket(struct s3_request *request, const struct bnd_bucket_record *bucket);
+
 static void on_head(struct bnd_object_head *head, int status, struct bnd_object *object) {
     struct s3_request *request = head->data;
     struct copy *copy = copy_of(request);
+    if (status == BND_NOTFOUND && !copy->source_fresh) {
+        s3_bucket_find(request, copy->source_bucket, true, on_source_bucket);
+        return;
+    }
     if (status == BND_NOTFOUND) {
         s3_fail(request, S3_NoSuchKey, NULL);
         return;
@@ -217,12 +314,16 @@ static void on_head(struct bnd_object_head *head, int status, struct bnd_object 
     start(request);
 }
 
+/* The second time, after a head that found nothing, it is group 0 that speaks: the bucket may have
+ * been made anew since it was remembered. */
 static void on_source_bucket(struct s3_request *request, const struct bnd_bucket_record *bucket) {
     struct copy *copy = copy_of(request);
     if (bucket == NULL) {
+        bnd_catalog_bucket_forget(request->service->services->catalog, copy->source_bucket);
         s3_fail(request, S3_NoSuchBucket, NULL);
         return;
     }
+    copy->source_fresh = request->bucket_asked;
     struct bnd_object_name name = {.bucket = {.id = bucket->id, .segments = bucket->segments},
                                    .key = copy->source_key};
     copy->head = (struct bnd_object_head){.cb = on_head, .data = request};
@@ -239,22 +340,26 @@ static enum s3_error read_directive(struct s3_request *request, const char **why
                   bnd_slice_eq(copy->source_key, request->target.key);
     copy->fields = bnd_object_fields_none();
     copy->replace = bnd_http_text_is(directive, "REPLACE");
-    if (directive.data != NULL && !copy->replace && !bnd_http_text_is(directive, "COPY")) {
-        *why = "x-amz-metadata-directive must be COPY or REPLACE.";
-        return S3_NotImplemented;
+    copy->merge = bnd_http_text_is(directive, "MERGE");
+    if (directive.data != NULL && !copy->replace && !copy->merge &&
+        !bnd_http_text_is(directive, "COPY")) {
+        *why = "x-amz-metadata-directive must be COPY, REPLACE or MERGE.";
+        return S3_InvalidArgument;
     }
     if (copy->part != 0) {
         copy->replace = true; /* a part has no fields of its own */
+        copy->merge = false;
         return S3_OK;
     }
-    if (itself && !copy->replace) {
+    if (itself && !copy->replace && !copy->merge) {
         *why = "This copy request is illegal because it is trying to copy an object to itself "
                "without changing the "
                "object's metadata.";
         return S3_InvalidRequest;
     }
-    return copy->replace ? s3_fields_read(request->http->head, &copy->custom, &copy->fields, why)
-                         : S3_OK;
+    return copy->replace || copy->merge
+               ? s3_fields_read(request->http->head, &copy->custom, &copy->fields, why)
+               : S3_OK;
 }
 
 static enum s3_error prepare(struct s3_request *request, const char **why) {
@@ -284,6 +389,7 @@ static void run(struct s3_request *request, bool part) {
         return;
     }
     S3_OP(request, struct copy_op)->copy = copy;
+    copy->request = request;
     if (part) {
         error = s3_part_read(request, copy->upload_id, &copy->part, &why);
     }
@@ -316,6 +422,7 @@ static void clean(struct s3_request *request) {
     bnd_object_free(&copy->object);
     s3_digest_free(&copy->digest);
     bnd_buf_free(&copy->custom);
+    bnd_buf_free(&copy->merged);
     bnd_free(copy);
 }
 
