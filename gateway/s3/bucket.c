@@ -90,6 +90,10 @@ static void on_verified(struct s3_request *request, const struct bnd_bucket_reco
         stay(request);
         return;
     }
+    if (request->http->body_received > 0) {
+        s3_fail(request, S3_ServiceUnavailable, NULL); /* the body is spent; the id is known now */
+        return;
+    }
     if (request->step->clean != NULL) {
         request->step->clean(request);
     }

@@ -4,6 +4,7 @@
 #include "gateway/s3/xml_write.h"
 
 #define BUCKETS_PAGE 1000u
+#define BUCKETS_MAX 10000u /* as S3, and at most about a megabyte of XML */
 #define SEGMENTS_HEADER "x-bindery-path-segments"
 #define SEGMENTS_MAX 16u
 
@@ -16,31 +17,38 @@ static struct bnd_catalog *catalog_of(const struct s3_request *request) {
 
 struct list_buckets_op {
     struct bnd_catalog_call call;
-    uint64_t limit;
+    struct bnd_buf xml;
+    uint64_t left; /* how many more may be listed */
     struct bnd_slice prefix;
-    struct bnd_slice after;
+    size_t after_len;
+    uint8_t after[BND_BUCKET_NAME_MAX];
 };
 
-/* Writes what the key may see; *last becomes the last name of the page. BND_CORRUPT. */
-static int write_buckets(const struct s3_request *request, struct bnd_reader *r, uint32_t count,
-                         struct bnd_slice *last, struct bnd_buf *xml) {
-    s3_xml_open(xml, "Buckets");
+static struct list_buckets_op *list_of(struct s3_request *request) {
+    return S3_OP(request, struct list_buckets_op);
+}
+
+/* Writes what the key may see, and remembers the last name. BND_CORRUPT. */
+static int write_buckets(struct s3_request *request, struct bnd_reader *r, uint32_t count) {
+    struct list_buckets_op *op = list_of(request);
     for (uint32_t i = 0; i < count; i++) {
         struct bnd_bucket_record bucket;
-        if (bnd_bucket_decode(bnd_read_bytes(r), &bucket) != 0) {
+        if (bnd_bucket_decode(bnd_read_bytes(r), &bucket) != 0 ||
+            bucket.name.len > sizeof op->after) {
             return BND_CORRUPT;
         }
-        *last = bucket.name;
+        op->after_len = bucket.name.len;
+        memcpy(op->after, bucket.name.data, bucket.name.len);
+        op->left -= op->left > 0 ? 1 : 0;
         if (request->restricted[0] != 0 &&
             !bnd_slice_eq(bucket.name, bnd_slice_str(request->restricted))) {
             continue; /* a key of one bucket sees no other */
         }
-        s3_xml_open(xml, "Bucket");
-        s3_xml_element(xml, "Name", bucket.name);
-        s3_xml_time(xml, "CreationDate", bucket.created_ms);
-        s3_xml_close(xml, "Bucket");
+        s3_xml_open(&op->xml, "Bucket");
+        s3_xml_element(&op->xml, "Name", bucket.name);
+        s3_xml_time(&op->xml, "CreationDate", bucket.created_ms);
+        s3_xml_close(&op->xml, "Bucket");
     }
-    s3_xml_close(xml, "Buckets");
     return bnd_reader_done(r) ? 0 : BND_CORRUPT;
 }
 
@@ -53,49 +61,72 @@ static void write_owner(const struct s3_request *request, struct bnd_buf *xml) {
     s3_xml_close(xml, "Owner");
 }
 
+static void ask_buckets(struct s3_request *request);
+
 static void on_buckets(struct bnd_catalog_call *call, int status, struct bnd_slice reply) {
     struct s3_request *request = call->data;
-    BND_AUTO_BUF struct bnd_buf xml = {0};
-    struct bnd_slice last = {0};
+    struct list_buckets_op *op = list_of(request);
     struct bnd_reader r = bnd_reader(reply);
-    if (status != 0) {
-        s3_fail_code(request, status);
-        return;
-    }
     bool more = bnd_read_u8(&r) != 0;
     uint32_t count = bnd_read_u32(&r);
-    s3_xml_begin(&xml, "ListAllMyBucketsResult");
-    write_owner(request, &xml);
-    status = write_buckets(request, &r, count, &last, &xml);
+    status = status != 0 ? status : write_buckets(request, &r, count);
     if (status != 0) {
         s3_fail_code(request, status);
         return;
     }
-    if (more) {
-        s3_xml_element(&xml, "ContinuationToken", last);
-    }
-    s3_xml_close(&xml, "ListAllMyBucketsResult");
-    s3_respond_xml(request, &xml);
-}
-
-static void run_list_buckets(struct s3_request *request) {
-    struct list_buckets_op *op = S3_OP(request, struct list_buckets_op);
-    op->limit = BUCKETS_PAGE;
-    op->prefix = s3_query_get(&request->query, "prefix");
-    op->after = s3_query_get(&request->query, "continuation-token");
-    if (!s3_query_number(&request->query, "max-buckets", BUCKETS_PAGE, &op->limit) ||
-        op->limit == 0 || op->prefix.len > BND_BUCKET_NAME_MAX ||
-        op->after.len > BND_BUCKET_NAME_MAX) {
-        s3_fail(request, S3_InvalidArgument, NULL);
+    more = more && count > 0;
+    if (more && op->left > 0) {
+        ask_buckets(request);
         return;
     }
-    struct bnd_catalog_query query = {
-        .kind = BND_CATALOG_QUERY_BUCKETS, .number = op->limit, .a = op->prefix, .b = op->after};
+    s3_xml_close(&op->xml, "Buckets");
+    if (more) {
+        s3_xml_element(&op->xml, "ContinuationToken", bnd_slice(op->after, op->after_len));
+    }
+    s3_xml_close(&op->xml, "ListAllMyBucketsResult");
+    struct bnd_buf xml = op->xml;
+    op->xml = (struct bnd_buf){0};
+    s3_respond_xml(request, &xml);
+    bnd_buf_free(&xml);
+}
+
+static void ask_buckets(struct s3_request *request) {
+    struct list_buckets_op *op = list_of(request);
+    struct bnd_catalog_query query = {.kind = BND_CATALOG_QUERY_BUCKETS,
+                                      .number = op->left < BUCKETS_PAGE ? op->left : BUCKETS_PAGE,
+                                      .a = op->prefix,
+                                      .b = bnd_slice(op->after, op->after_len)};
     op->call = (struct bnd_catalog_call){.cb = on_buckets, .data = request};
     int rv = bnd_catalog_read(catalog_of(request), &op->call, &query, 0);
     if (rv != 0) {
         s3_fail_code(request, rv);
     }
+}
+
+/* Clients made before S3 listed buckets in pages ask for no number: they get BUCKETS_MAX at once.
+ */
+static void run_list_buckets(struct s3_request *request) {
+    struct list_buckets_op *op = list_of(request);
+    struct bnd_slice after = s3_query_get(&request->query, "continuation-token");
+    op->left = BUCKETS_MAX;
+    op->prefix = s3_query_get(&request->query, "prefix");
+    if (!s3_query_number(&request->query, "max-buckets", BUCKETS_MAX, &op->left) || op->left == 0 ||
+        op->prefix.len > BND_BUCKET_NAME_MAX || after.len > BND_BUCKET_NAME_MAX) {
+        s3_fail(request, S3_InvalidArgument, NULL);
+        return;
+    }
+    op->after_len = after.len;
+    if (after.len > 0) {
+        memcpy(op->after, after.data, after.len);
+    }
+    s3_xml_begin(&op->xml, "ListAllMyBucketsResult");
+    write_owner(request, &op->xml);
+    s3_xml_open(&op->xml, "Buckets");
+    ask_buckets(request);
+}
+
+static void clean_list_buckets(struct s3_request *request) {
+    bnd_buf_free(&list_of(request)->xml);
 }
 
 /* ---- CreateBucket
@@ -104,13 +135,18 @@ static void run_list_buckets(struct s3_request *request) {
 static void on_created(struct bnd_catalog_call *call, int status, struct bnd_slice reply) {
     struct s3_request *request = call->data;
     struct bnd_bucket_record bucket;
-    if (status == BND_EXISTS) {
+    bool exists = status == BND_EXISTS;
+    status = status != 0 && !exists ? status : bnd_bucket_decode(reply, &bucket);
+    if (status != 0) {
+        s3_fail_code(request, status);
+        return;
+    }
+    if (exists && bucket.state == BND_BUCKET_ACTIVE) {
         s3_fail(request, S3_BucketAlreadyOwnedByYou, NULL);
         return;
     }
-    status = status != 0 ? status : bnd_bucket_decode(reply, &bucket);
-    if (status != 0) {
-        s3_fail_code(request, status);
+    if (exists) {
+        s3_fail(request, S3_ServiceUnavailable, "The bucket is being deleted; try again.");
         return;
     }
     bnd_catalog_bucket_learn(catalog_of(request), &bucket);
@@ -187,7 +223,8 @@ static void run_delete_bucket(struct s3_request *request) {
     }
 }
 
-const struct s3_step s3_step_list_buckets = {run_list_buckets, NULL, BND_PERM_OBJECT_READ, false};
+const struct s3_step s3_step_list_buckets = {run_list_buckets, clean_list_buckets,
+                                             BND_PERM_OBJECT_READ, false};
 const struct s3_step s3_step_create_bucket = {run_create_bucket, NULL, BND_PERM_BUCKET_ADMIN,
                                               false};
 const struct s3_step s3_step_head_bucket = {run_head_bucket, NULL, BND_PERM_OBJECT_READ, true};
