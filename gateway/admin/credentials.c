@@ -136,25 +136,90 @@ static void drop(struct rest_request *request, enum bnd_catalog_op op) {
     propose(request, op, id, json_pack("{s:o}", "id", rest_text_json(id)));
 }
 
+/* ---- lists
+ * ----------------------------------------------------------------------------------------------
+ *
+ * They come from group 0 itself, so that what was just made is listed and what was revoked is not,
+ * whichever node is asked. */
+
+/* The lists of a whole view, in their order (SPEC.md, "Catalog"). */
+enum view_list { VIEW_NODES, VIEW_TOKENS, VIEW_KEYS };
+
+struct list {
+    enum view_list which;
+    json_t *(*item)(struct bnd_slice record); /* NULL: corrupt, or no memory */
+};
+
+/* NULL: corrupt, or no memory. */
+static json_t *list_json(const struct list *list, struct bnd_slice reply) {
+    struct bnd_reader r = bnd_reader(reply);
+    json_t *items = json_array();
+    (void)bnd_read_u64(&r);   /* the revision */
+    (void)bnd_read_bytes(&r); /* the settings */
+    for (enum view_list at = VIEW_NODES; at <= list->which; at++) {
+        uint32_t count = bnd_read_u32(&r);
+        for (uint32_t i = 0; i < count && !r.failed; i++) {
+            struct bnd_slice record = bnd_read_bytes(&r);
+            bool wanted = at == list->which && !r.failed;
+            if (wanted && json_array_append_new(items, list->item(record)) != 0) {
+                r.failed = true;
+            }
+        }
+    }
+    if (r.failed) {
+        json_decref(items);
+        return NULL;
+    }
+    return items;
+}
+
+static void on_view(struct bnd_catalog_call *call, int status, struct bnd_slice reply) {
+    struct rest_request *request = call->data;
+    json_t *items = status != 0 ? NULL : list_json(request->data, reply);
+    if (items == NULL) {
+        rest_fail_code(request, status != 0 ? status : BND_CORRUPT);
+        return;
+    }
+    rest_reply(request, items);
+}
+
+static void clean_list(struct rest_request *request) {
+    bnd_free(request->data);
+}
+
+static void ask_view(struct rest_request *request, enum view_list which,
+                     json_t *(*item)(struct bnd_slice record)) {
+    struct list *list = bnd_zalloc(sizeof *list);
+    if (list == NULL) {
+        rest_fail_code(request, BND_NOMEM);
+        return;
+    }
+    *list = (struct list){.which = which, .item = item};
+    request->data = list;
+    request->clean = clean_list;
+    struct bnd_catalog_query query = {.kind = BND_CATALOG_QUERY_VIEW}; /* revision 0: all of it */
+    request->call = (struct bnd_catalog_call){.cb = on_view, .data = request};
+    int rv = bnd_catalog_read(request->services->catalog, &request->call, &query, 0);
+    if (rv != 0) {
+        rest_fail_code(request, rv);
+    }
+}
+
 /* ---- tokens
  * --------------------------------------------------------------------------------------------- */
 
+static json_t *token_json(struct bnd_slice record) {
+    struct bnd_token_record token;
+    return bnd_token_decode(record, &token) != 0
+               ? NULL
+               : json_pack("{s:o, s:o, s:o, s:o}", "id", rest_text_json(token.id), "label",
+                           rest_text_json(token.label), "permissions",
+                           permissions_json(token.permissions), "created",
+                           rest_time_json(token.created_ms));
+}
+
 static void run_token_list(struct rest_request *request) {
-    const struct bnd_catalog_view *view = bnd_catalog_view(request->services->catalog);
-    json_t *tokens = json_array();
-    for (size_t i = 0; i < view->tokens_count; i++) {
-        const struct bnd_token_record *token = &view->tokens[i];
-        if (json_array_append_new(tokens,
-                                  json_pack("{s:o, s:o, s:o, s:o}", "id", rest_text_json(token->id),
-                                            "label", rest_text_json(token->label), "permissions",
-                                            permissions_json(token->permissions), "created",
-                                            rest_time_json(token->created_ms))) != 0) {
-            json_decref(tokens);
-            rest_fail_code(request, BND_NOMEM);
-            return;
-        }
-    }
-    rest_reply(request, tokens);
+    ask_view(request, VIEW_TOKENS, token_json);
 }
 
 static void run_token_create(struct rest_request *request) {
@@ -189,23 +254,19 @@ static void run_token_delete(struct rest_request *request) {
  * -----------------------------------------------------------------------------------------------
  */
 
+static json_t *key_json(struct bnd_slice record) {
+    struct bnd_key_record key;
+    return bnd_key_decode(record, &key) != 0
+               ? NULL
+               : json_pack("{s:o, s:o, s:o, s:o, s:o}", "access_key_id",
+                           rest_text_json(key.access_key), "label", rest_text_json(key.label),
+                           "bucket", rest_text_json(key.bucket), "permissions",
+                           permissions_json(key.permissions), "created",
+                           rest_time_json(key.created_ms));
+}
+
 static void run_key_list(struct rest_request *request) {
-    const struct bnd_catalog_view *view = bnd_catalog_view(request->services->catalog);
-    json_t *keys = json_array();
-    for (size_t i = 0; i < view->keys_count; i++) {
-        const struct bnd_key_record *key = &view->keys[i].record;
-        if (json_array_append_new(keys, json_pack("{s:o, s:o, s:o, s:o, s:o}", "access_key_id",
-                                                  rest_text_json(key->access_key), "label",
-                                                  rest_text_json(key->label), "bucket",
-                                                  rest_text_json(key->bucket), "permissions",
-                                                  permissions_json(key->permissions), "created",
-                                                  rest_time_json(key->created_ms))) != 0) {
-            json_decref(keys);
-            rest_fail_code(request, BND_NOMEM);
-            return;
-        }
-    }
-    rest_reply(request, keys);
+    ask_view(request, VIEW_KEYS, key_json);
 }
 
 static void run_key_create(struct rest_request *request) {
