@@ -17,6 +17,7 @@
 struct bnd_gateway {
     struct bnd_gateway_services services;
     struct bnd_http_server *servers[PORTS];
+    struct bnd_rest_port watched[PORTS];
     size_t open; /* servers that are not closed yet */
     struct s3_service *s3;
     struct bnd_rest *rest;
@@ -50,24 +51,33 @@ static const struct bnd_http_handler *bindings_handler(void) {
  * ------------------------------------------------------------------------------------------------
  */
 
+struct port {
+    const char *name; /* in metrics */
+    const char *address;
+    const struct bnd_http_handler *handler;
+    void *owner;
+};
+
 static int open_port(struct bnd_gateway *gateway, const struct bnd_gateway_config *config,
-                     const char *address, const struct bnd_http_handler *handler, void *owner,
-                     struct bnd_error *err) {
-    if (address == NULL) {
+                     const struct port *port, struct bnd_error *err) {
+    if (port->address == NULL) {
         return 0;
     }
     size_t memory = config->memory_bytes == 0 ? MEMORY_DEFAULT : config->memory_bytes;
     struct bnd_http_options options = {
         .env = gateway->services.env,
-        .address = address,
+        .address = port->address,
         .tls = config->tls,
         .limits = {.buffer_bytes_max = memory / PORTS},
-        .handler = handler,
-        .owner = owner,
+        .handler = port->handler,
+        .owner = port->owner,
     };
     int rv = bnd_http_server_create(&options, &gateway->servers[gateway->open], err);
     if (rv == 0) {
+        gateway->watched[gateway->open] =
+            (struct bnd_rest_port){.name = port->name, .server = gateway->servers[gateway->open]};
         gateway->open++;
+        bnd_rest_watch(gateway->rest, gateway->watched, gateway->open);
     }
     return rv;
 }
@@ -143,14 +153,14 @@ int bnd_gateway_create(const struct bnd_gateway_config *config, struct bnd_gatew
     if (rv != 0) {
         rv = bnd_error_set(err, rv, "client ports: %s", bnd_code_text(rv));
     }
-    rv = rv != 0 ? rv
-                 : open_port(gateway, config, config->rest_address, bnd_rest_handler(),
-                             gateway->rest, err);
-    rv = rv != 0 ? rv
-                 : open_port(gateway, config, config->bindings_address, bindings_handler(),
-                             &gateway->services, err);
-    rv = rv != 0 ? rv
-                 : open_port(gateway, config, config->s3_address, s3_handler(), gateway->s3, err);
+    const struct port ports[PORTS] = {
+        {"rest", config->rest_address, bnd_rest_handler(), gateway->rest},
+        {"bindings", config->bindings_address, bindings_handler(), &gateway->services},
+        {"s3", config->s3_address, s3_handler(), gateway->s3},
+    };
+    for (size_t i = 0; i < PORTS && rv == 0; i++) {
+        rv = open_port(gateway, config, &ports[i], err);
+    }
     if (rv != 0) {
         bnd_gateway_close(gateway, 0, NULL, NULL);
         return rv;
@@ -171,6 +181,9 @@ void bnd_gateway_close(struct bnd_gateway *gateway, uint64_t grace_ns,
     bnd_timer_stop(gateway->services.env, &gateway->sweep_timer);
     bnd_bucket_sweep_stop(&gateway->sweep);
     size_t count = gateway->open;
+    if (count > 0) {
+        bnd_rest_watch(gateway->rest, NULL, 0); /* /metrics is served while the others go */
+    }
     for (size_t i = 0; i < count; i++) {
         bnd_http_server_close(gateway->servers[i], grace_ns, on_server_closed, gateway);
     }

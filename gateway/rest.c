@@ -1,5 +1,6 @@
 /* REST requests from their arrival to their route. */
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "gateway/rest_request.h"
 
 #include <string.h>
@@ -236,6 +237,14 @@ int bnd_rest_create(const struct bnd_gateway_services *services, struct bnd_rest
     rest->wait_timer = (struct bnd_timer){.cb = on_wait, .data = rest};
     *out = rest;
     return 0;
+}
+
+void bnd_rest_watch(struct bnd_rest *rest, const struct bnd_rest_port *ports, size_t count) {
+    BND_ASSERT(count <= BND_REST_PORTS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        rest->ports[i] = ports[i];
+    }
+    rest->ports_count = count;
 }
 
 void bnd_rest_destroy(struct bnd_rest *rest) {

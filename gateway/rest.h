@@ -16,6 +16,17 @@ int bnd_rest_create(const struct bnd_gateway_services *services, struct bnd_rest
 /* When every request has ended (after the server's on_closed). NULL allowed. */
 void bnd_rest_destroy(struct bnd_rest *rest);
 
+#define BND_REST_PORTS_MAX 4
+
+struct bnd_rest_port {
+    const char *name; /* the label of its counters in /metrics */
+    const struct bnd_http_server *server;
+};
+
+/* The ports whose counters /metrics shows, in place of those given before; copied. count: at most
+ * BND_REST_PORTS_MAX. The servers are borrowed: take them back (count 0) before any is closed. */
+void bnd_rest_watch(struct bnd_rest *rest, const struct bnd_rest_port *ports, size_t count);
+
 /* The handler for a server whose owner is a struct bnd_rest. */
 const struct bnd_http_handler *bnd_rest_handler(void);
 

@@ -28,6 +28,8 @@ struct bnd_rest {
     struct bnd_link waiting; /* requests whose token is not known yet: it may be new */
     size_t waiting_count;
     struct bnd_timer wait_timer;
+    struct bnd_rest_port ports[BND_REST_PORTS_MAX];
+    size_t ports_count;
 };
 
 struct rest_request {

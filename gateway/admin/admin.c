@@ -1,6 +1,7 @@
-/* Health, metrics, and the cluster itself: /livez /readyz /metrics /bindery/v1/... */
+/* Health and the cluster itself: /livez /readyz /bindery/v1/status, join tokens. */
 #include "base/alloc.h"
 #include "catalog/issue.h"
+#include "gateway/admin/admin_private.h"
 #include "gateway/rest_request.h"
 #include "placement/rendezvous.h"
 #include "placement/shard.h"
@@ -23,66 +24,6 @@ static void run_readyz(struct rest_request *request) {
         rest_text(request, ok ? 200 : 503, bnd_buf_slice(&lines));
     } else {
         rest_text(request, 200, bnd_slice_str("ok\n"));
-    }
-}
-
-/* ---- metrics
- * -------------------------------------------------------------------------------------------- */
-
-static void metric(struct bnd_buf *out, const char *name, const char *type, uint64_t value) {
-    bnd_buf_printf(out, "# TYPE bindery_%s %s\nbindery_%s %llu\n", name, type, name,
-                   (unsigned long long)value);
-}
-
-static void raft_metrics(struct bnd_raft_host *host, struct bnd_buf *out) {
-    struct bnd_raft_host_stats s;
-    bnd_raft_host_stats(host, &s);
-    metric(out, "raft_proposals_total", "counter", s.proposals);
-    metric(out, "raft_entries_total", "counter", s.entries);
-    metric(out, "raft_applied_total", "counter", s.applied);
-    metric(out, "raft_reads_total", "counter", s.reads);
-    metric(out, "raft_read_rounds_total", "counter", s.read_rounds);
-    metric(out, "raft_elections_total", "counter", s.elections);
-    metric(out, "raft_installs_sent_total", "counter", s.installs_sent);
-    metric(out, "raft_installs_received_total", "counter", s.installs_received);
-    metric(out, "raft_persists_total", "counter", s.persists);
-    metric(out, "raft_messages_sent_total", "counter", s.messages_sent);
-    metric(out, "raft_messages_held", "gauge", s.messages_held);
-    metric(out, "raft_proposals_bytes", "gauge", s.proposals_bytes);
-}
-
-static void object_metrics(struct bnd_objects *objects, struct bnd_buf *out) {
-    struct bnd_objects_stats s;
-    bnd_objects_stats(objects, &s);
-    metric(out, "objects_uploads_open", "gauge", s.uploads_open);
-    metric(out, "objects_readers_open", "gauge", s.readers_open);
-    metric(out, "objects_puts_inline_total", "counter", s.puts_inline);
-    metric(out, "objects_puts_body_total", "counter", s.puts_body);
-    metric(out, "objects_heads_total", "counter", s.heads);
-    metric(out, "objects_deletes_total", "counter", s.deletes);
-    metric(out, "objects_lists_total", "counter", s.lists);
-    metric(out, "objects_in_bytes_total", "counter", s.bytes_in);
-    metric(out, "objects_out_bytes_total", "counter", s.bytes_out);
-    metric(out, "bodies_corrupt_total", "counter", s.bodies_corrupt);
-    metric(out, "bodies_fetched_total", "counter", s.bodies_fetched);
-    metric(out, "bodies_missing", "gauge", s.bodies_missing);
-}
-
-static void run_metrics(struct rest_request *request) {
-    BND_AUTO_BUF struct bnd_buf out = {0};
-    const struct bnd_gateway_services *services = request->services;
-    metric(&out, "catalog_age_ms", "gauge", bnd_catalog_age_ms(services->catalog));
-    object_metrics(services->objects, &out);
-    if (services->host != NULL) {
-        raft_metrics(services->host, &out);
-    }
-    if (services->metrics != NULL) {
-        services->metrics(services->owner, &out);
-    }
-    if (out.failed) {
-        rest_fail_code(request, BND_NOMEM);
-    } else {
-        rest_text(request, 200, bnd_buf_slice(&out));
     }
 }
 
@@ -253,7 +194,7 @@ static void run_join_token(struct rest_request *request) {
 const struct rest_route rest_admin_routes[] = {
     {BND_HTTP_GET, "/livez", 0, 0, run_livez},
     {BND_HTTP_GET, "/readyz", 0, 0, run_readyz},
-    {BND_HTTP_GET, "/metrics", 0, 0, run_metrics},
+    {BND_HTTP_GET, "/metrics", 0, 0, admin_run_metrics},
     {BND_HTTP_GET, "/bindery/v1/status", BND_PERM_CLUSTER_ADMIN, 0, run_status},
     {BND_HTTP_POST, "/bindery/v1/join-tokens", BND_PERM_CLUSTER_ADMIN, REST_BODY, run_join_token},
     {0},

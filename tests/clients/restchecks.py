@@ -100,6 +100,25 @@ class RestChecks:
             assert self.r2("DELETE", "/rest-o/objects/" + urllib.parse.quote(key))[0] == 200
         assert self.r2("DELETE", "/rest-o")[0] == 200
 
+    def check_rest_metrics(self):
+        self.turn = 0
+        self.r2("GET")  # on node 2, as all that follows
+        self.turn = 0
+        status, _, text = self.rest("GET", "/metrics", token="nobody")
+        values = {}
+        for line in text.decode().splitlines():
+            if line.startswith("#"):
+                words = line.split()
+                assert words[1] == "TYPE" and words[3] in ("counter", "gauge") and words[2] not in values, line
+                values[words[2]] = None
+            else:
+                name, value = line.split(" ")
+                assert name.split("{")[0] in values and float(value) >= 0, line
+                values[name] = float(value)
+        assert status == 200 and values['bindery_http_requests_total{port="rest"}'] >= 2
+        for name in ('bindery_http_connections{port="s3"}', "bindery_raft_applied_total", "bindery_catalog_age_ms"):
+            assert name in values, name
+
     # ---- client commands
 
     def bindery(self, *words, expect=0, token=None):

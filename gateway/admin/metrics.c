@@ -1,0 +1,124 @@
+/* /metrics: what this process counts, in Prometheus' text format (exposition format 0.0.4). */
+#include "gateway/admin/admin_private.h"
+
+#include <stddef.h>
+
+static void metric(struct bnd_buf *out, const char *name, const char *type, uint64_t value) {
+    bnd_buf_printf(out, "# TYPE bindery_%s %s\nbindery_%s %llu\n", name, type, name,
+                   (unsigned long long)value);
+}
+
+static void raft_metrics(struct bnd_raft_host *host, struct bnd_buf *out) {
+    struct bnd_raft_host_stats s;
+    bnd_raft_host_stats(host, &s);
+    metric(out, "raft_proposals_total", "counter", s.proposals);
+    metric(out, "raft_entries_total", "counter", s.entries);
+    metric(out, "raft_applied_total", "counter", s.applied);
+    metric(out, "raft_reads_total", "counter", s.reads);
+    metric(out, "raft_read_rounds_total", "counter", s.read_rounds);
+    metric(out, "raft_elections_total", "counter", s.elections);
+    metric(out, "raft_installs_sent_total", "counter", s.installs_sent);
+    metric(out, "raft_installs_received_total", "counter", s.installs_received);
+    metric(out, "raft_persists_total", "counter", s.persists);
+    metric(out, "raft_messages_sent_total", "counter", s.messages_sent);
+    metric(out, "raft_messages_held", "gauge", s.messages_held);
+    metric(out, "raft_proposals_bytes", "gauge", s.proposals_bytes);
+}
+
+static void object_metrics(struct bnd_objects *objects, struct bnd_buf *out) {
+    struct bnd_objects_stats s;
+    bnd_objects_stats(objects, &s);
+    metric(out, "objects_uploads_open", "gauge", s.uploads_open);
+    metric(out, "objects_readers_open", "gauge", s.readers_open);
+    metric(out, "objects_puts_inline_total", "counter", s.puts_inline);
+    metric(out, "objects_puts_body_total", "counter", s.puts_body);
+    metric(out, "objects_heads_total", "counter", s.heads);
+    metric(out, "objects_deletes_total", "counter", s.deletes);
+    metric(out, "objects_lists_total", "counter", s.lists);
+    metric(out, "objects_in_bytes_total", "counter", s.bytes_in);
+    metric(out, "objects_out_bytes_total", "counter", s.bytes_out);
+    metric(out, "bodies_corrupt_total", "counter", s.bodies_corrupt);
+    metric(out, "bodies_fetched_total", "counter", s.bodies_fetched);
+    metric(out, "bodies_missing", "gauge", s.bodies_missing);
+}
+
+/* ---- the ports
+ * ---------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    const char *type;
+    size_t offset;
+    bool is_size; /* a size_t, else a uint64_t */
+} http_counters[] = {
+#define COUNTER(name, field)                                                                       \
+    { "http_" name "_total", "counter", offsetof(struct bnd_http_counters, field), false }
+#define GAUGE(name, field)                                                                         \
+    { "http_" name, "gauge", offsetof(struct bnd_http_counters, field), true }
+    COUNTER("connections_accepted", connections_accepted),
+    COUNTER("connections_refused", connections_refused),
+    COUNTER("requests", requests),
+    COUNTER("responses_1xx", responses[1]),
+    COUNTER("responses_2xx", responses[2]),
+    COUNTER("responses_3xx", responses[3]),
+    COUNTER("responses_4xx", responses[4]),
+    COUNTER("responses_5xx", responses[5]),
+    COUNTER("refused_heads", refused_heads),
+    COUNTER("refused_overload", refused_overload),
+    COUNTER("aborted", aborted),
+    COUNTER("in_bytes", bytes_in),
+    COUNTER("out_bytes", bytes_out),
+    GAUGE("connections", connections),
+    GAUGE("requests_open", requests_open),
+    GAUGE("buffer_bytes", buffer_bytes),
+#undef COUNTER
+#undef GAUGE
+};
+
+static uint64_t counter_value(const struct bnd_http_counters *counters, size_t i) {
+    const void *field = (const char *)counters + http_counters[i].offset;
+    return http_counters[i].is_size ? *(const size_t *)field : *(const uint64_t *)field;
+}
+
+static void http_metrics(const struct bnd_rest *rest, struct bnd_buf *out) {
+    struct bnd_http_counters counters[BND_REST_PORTS_MAX];
+    for (size_t p = 0; p < rest->ports_count; p++) {
+        bnd_http_server_counters(rest->ports[p].server, &counters[p]);
+    }
+    for (size_t i = 0; i < sizeof http_counters / sizeof http_counters[0]; i++) {
+        const char *name = http_counters[i].name;
+        if (rest->ports_count > 0) {
+            bnd_buf_printf(out, "# TYPE bindery_%s %s\n", name, http_counters[i].type);
+        }
+        for (size_t p = 0; p < rest->ports_count; p++) {
+            bnd_buf_printf(out, "bindery_%s{port=\"%s\"} %llu\n", name, rest->ports[p].name,
+                           (unsigned long long)counter_value(&counters[p], i));
+        }
+    }
+}
+
+/* ---- all
+ * ------------------------------------------------------------------------------------------------
+ */
+
+void admin_run_metrics(struct rest_request *request) {
+    BND_AUTO_BUF struct bnd_buf out = {0};
+    const struct bnd_gateway_services *services = request->services;
+    uint64_t age_ms = bnd_catalog_age_ms(services->catalog);
+    if (age_ms != UINT64_MAX) {
+        metric(&out, "catalog_age_ms", "gauge", age_ms);
+    }
+    http_metrics(request->rest, &out);
+    object_metrics(services->objects, &out);
+    if (services->host != NULL) {
+        raft_metrics(services->host, &out);
+    }
+    if (services->metrics != NULL) {
+        services->metrics(services->owner, &out);
+    }
+    if (out.failed) {
+        rest_fail_code(request, BND_NOMEM);
+    } else {
+        rest_text(request, 200, bnd_buf_slice(&out));
+    }
+}
