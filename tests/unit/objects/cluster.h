@@ -41,7 +41,8 @@ struct node {
     struct bnd_objects *objects;
     struct bnd_shard_client client;
     struct bnd_fsm fsm[SHARDS];
-    uint64_t applied; /* of the log */
+    struct bnd_fsm system; /* group 0, for tests that give it one */
+    uint64_t applied;      /* of the log */
     bool up;
     bool lags; /* does not apply for now */
 };
@@ -62,8 +63,17 @@ struct cluster {
     uint64_t stamp_ms;
     uint64_t stamp_skip_ms; /* moves the leader's clock */
     bool refuse;            /* shard calls are answered BND_UNAVAILABLE */
+    uint64_t calls_left;    /* so many more, then refuse is set; 0: no end */
     uint64_t voters;
 };
+
+static inline struct bnd_fsm *fsm_of(struct node *node, uint64_t gid) {
+    return gid == BND_GID_SYSTEM ? &node->system : &node->fsm[bnd_gid_shard(gid)];
+}
+
+static inline uint32_t slot_of(uint64_t gid) {
+    return gid == BND_GID_SYSTEM ? SHARDS + 1 : bnd_gid_shard(gid) + 1;
+}
 
 /* ---- the ideal Raft ---------------------------------------------------------------------------
  */
@@ -72,13 +82,13 @@ static inline int node_apply(struct node *node, const struct logged *entry, stru
     bnd_sim_env_enter(node->sim);
     struct bnd_state_batch *batch = node->state->ops->batch_create(node->state);
     assert_non_null(batch);
-    struct bnd_fsm *fsm = &node->fsm[bnd_gid_shard(entry->gid)];
+    struct bnd_fsm *fsm = fsm_of(node, entry->gid);
     node->applied++;
     struct bnd_fsm_apply context = {.gid = entry->gid,
                                     .index = node->applied,
                                     .term = 1,
                                     .stamp_ms = entry->stamp_ms,
-                                    .slot = bnd_gid_shard(entry->gid) + 1,
+                                    .slot = slot_of(entry->gid),
                                     .state_version = 1,
                                     .state = node->state,
                                     .batch = batch};
@@ -88,7 +98,9 @@ static inline int node_apply(struct node *node, const struct logged *entry, stru
         assert_int_equal(node->state->ops->batch_bytes(batch), before);
     }
     assert_int_equal(node->state->ops->write(node->state, batch), 0);
-    fsm->ops->written(fsm->self, node->applied);
+    if (fsm->ops->written != NULL) {
+        fsm->ops->written(fsm->self, node->applied);
+    }
     node->state->ops->batch_destroy(batch);
     bnd_sim_env_leave(node->sim);
     return rv;
@@ -156,11 +168,11 @@ static inline int cluster_read(struct cluster *cluster, uint64_t gid, struct bnd
         }
         struct bnd_buf reply = {0};
         bnd_sim_env_enter(node->sim);
-        struct bnd_fsm *fsm = &node->fsm[bnd_gid_shard(gid)];
+        struct bnd_fsm *fsm = fsm_of(node, gid);
         struct bnd_fsm_read context = {.gid = gid,
                                        .applied = node->applied,
                                        .stamp_ms = cluster->stamp_ms,
-                                       .slot = bnd_gid_shard(gid) + 1,
+                                       .slot = slot_of(gid),
                                        .state = node->state};
         int rv = fsm->ops->read(fsm->self, &context, bytes, &reply);
         *out_len = reply.len;
@@ -195,6 +207,9 @@ static inline void pending_run(struct bnd_sim_event *event) {
     size_t len = 0;
     struct bnd_slice bytes = bnd_slice(pending->bytes, pending->len);
     int rv = BND_UNAVAILABLE;
+    if (cluster->calls_left > 0) {
+        cluster->refuse = --cluster->calls_left == 0;
+    }
     if (!cluster->refuse) {
         rv = pending->kind == BND_SHARD_WRITE
                  ? cluster_apply(cluster, pending->gid, bytes, reply, &len)
