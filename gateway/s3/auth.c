@@ -1,9 +1,9 @@
 /* Who asks, and what they may: signatures against the S3 keys of the catalog.
  *
  * Invariants: 1. no request goes on while the catalog is older than BND_CATALOG_STALE_MS, so that a
- * revoked key does not outlive it; 2. an unknown access key is refused only by a view that was
- * confirmed after the request came; 3. the cache of signing keys is bounded and never decides: a
- * signing key belongs to the secret it was derived from. */
+ * revoked key does not outlive it: it is held, then 503; 2. an unknown access key is refused only
+ * by a view that was confirmed after the request came; 3. the cache of signing keys is bounded and
+ * never decides: a signing key belongs to the secret it was derived from. */
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/hash.h"
@@ -15,9 +15,10 @@ enum {
     CACHE_PLACES = 256,
     SECRET_MAX = 64,
     REGION_MAX = 16,
-    WAITING_MAX = 1024,
+    WAITING_MAX = 8192,
     WAIT_STEP_MS = 20,
-    WAIT_MAX_MS = 3000
+    WAIT_KEY_MS = 3000,    /* for a view that may know an unknown key */
+    WAIT_FRESH_MS = 10000, /* for any view that is fresh enough: an election of group 0 */
 };
 
 struct cached_key {
@@ -91,44 +92,61 @@ static void check_with(struct s3_request *request, const struct bnd_catalog_key 
     s3_authorized(request);
 }
 
-/* ---- waiting for a view that may know the key
+/* ---- waiting for a view
  * ----------------------------------------------------------------------------------- */
 
-/* True if it has been decided. */
-static bool decide_waiting(struct s3_request *request) {
+/* Decides what can be decided: a view that is too old decides nothing, and one from before the
+ * request came does not decide that a key is unknown. */
+static bool decide(struct s3_request *request, uint64_t waited_ms) {
     const struct bnd_gateway_services *services = request->service->services;
-    uint64_t waited_ns = bnd_now_ns(services->env) - request->wait_since_ns;
+    uint64_t age_ms = bnd_catalog_age_ms(services->catalog);
+    if (age_ms > BND_CATALOG_STALE_MS) {
+        if (waited_ms < WAIT_FRESH_MS) {
+            return false;
+        }
+        s3_fail(request, S3_ServiceUnavailable, "The cluster's catalog cannot be reached.");
+        return true;
+    }
     const struct bnd_catalog_key *key =
         bnd_catalog_find_key(services->catalog, request->signature.access_key);
-    uint64_t age_ms = bnd_catalog_age_ms(services->catalog);
-    bool confirmed = age_ms < waited_ns / BND_MS;
-    if (key == NULL && !confirmed && waited_ns < WAIT_MAX_MS * BND_MS) {
-        return false;
-    }
-    bnd_link_remove(&request->wait_link);
-    request->service->waiting_count--;
     if (key != NULL) {
         check_with(request, key);
-    } else {
-        s3_fail(request, confirmed ? S3_InvalidAccessKeyId : S3_ServiceUnavailable, NULL);
+        return true;
     }
-    return true;
+    if (age_ms < waited_ms) {
+        s3_fail(request, S3_InvalidAccessKeyId, NULL);
+        return true;
+    }
+    if (waited_ms >= WAIT_KEY_MS) {
+        s3_fail(request, S3_ServiceUnavailable, "The cluster's catalog cannot be reached.");
+        return true;
+    }
+    return false;
+}
+
+/* Takes it from the list first: a decided request is gone. */
+static void decide_waiting(struct s3_request *request) {
+    struct s3_service *service = request->service;
+    uint64_t waited_ns = bnd_now_ns(service->services->env) - request->wait_since_ns;
+    bnd_link_remove(&request->wait_link);
+    service->waiting_count--;
+    if (!decide(request, waited_ns / BND_MS)) {
+        bnd_list_push(&service->waiting, &request->wait_link);
+        service->waiting_count++;
+    }
 }
 
 static void on_wait(struct bnd_timer *timer) {
     struct s3_service *service = timer->data;
-    struct bnd_link *link = service->waiting.next;
-    while (link != &service->waiting) {
-        struct bnd_link *next = link->next;
-        (void)decide_waiting(BND_CONTAINER(link, struct s3_request, wait_link));
-        link = next;
+    for (size_t count = service->waiting_count; count > 0; count--) { /* each once, in order */
+        decide_waiting(BND_CONTAINER(service->waiting.next, struct s3_request, wait_link));
     }
     if (!bnd_list_empty(&service->waiting)) {
         bnd_timer_start(service->services->env, timer, WAIT_STEP_MS * BND_MS);
     }
 }
 
-static void wait_for_key(struct s3_request *request) {
+static void wait_for_view(struct s3_request *request) {
     struct s3_service *service = request->service;
     if (service->waiting_count == WAITING_MAX) {
         s3_fail(request, S3_SlowDown, NULL);
@@ -163,16 +181,8 @@ void s3_authorize(struct s3_request *request) {
         s3_fail(request, error, why);
         return;
     }
-    if (bnd_catalog_age_ms(services->catalog) > BND_CATALOG_STALE_MS) {
-        s3_fail(request, S3_ServiceUnavailable, "The cluster's catalog cannot be reached.");
-        return;
-    }
-    const struct bnd_catalog_key *key =
-        bnd_catalog_find_key(services->catalog, request->signature.access_key);
-    if (key == NULL) {
-        wait_for_key(request);
-    } else {
-        check_with(request, key);
+    if (!decide(request, 0)) {
+        wait_for_view(request);
     }
 }
 

@@ -165,7 +165,9 @@ int s3_canonical_hash(const struct s3_signature *signature, const struct bnd_htt
     bnd_buf_append_str(&text, "\n");
     int rv = recode(&text, head->path, 0, true, scratch);
     bnd_buf_append_str(&text, "\n");
-    rv = rv != 0 ? rv : append_query(&text, head, signature->presigned, scratch);
+    if (rv == 0 && head->query.len > 0) {
+        rv = append_query(&text, head, signature->presigned, scratch);
+    }
     bnd_buf_append_str(&text, "\n");
     append_headers(&text, signature, head);
     bnd_buf_append_str(&text, "\n");
