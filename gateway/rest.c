@@ -173,8 +173,8 @@ static void authorize(struct rest_request *request) {
 /* ---- arrival
  * -------------------------------------------------------------------------------------------- */
 
-/* NULL: the request has been ended. */
-static const struct rest_route *find_route(struct rest_request *request) {
+/* False: the request has been ended, and is gone. */
+static bool find_route(struct rest_request *request) {
     static const struct rest_route *const tables[] = {rest_admin_routes, rest_credential_routes,
                                                       rest_cf_routes};
     bool known = false;
@@ -182,7 +182,8 @@ static const struct rest_route *find_route(struct rest_request *request) {
         const struct rest_route *route =
             rest_route_find(tables[i], request->http->head->method, request->path, &known);
         if (route != NULL) {
-            return route;
+            request->route = route;
+            return true;
         }
     }
     if (known) {
@@ -190,7 +191,7 @@ static const struct rest_route *find_route(struct rest_request *request) {
     } else {
         no_route(request);
     }
-    return NULL;
+    return false;
 }
 
 static void on_request(void *owner, struct bnd_http_request *http) {
@@ -210,8 +211,7 @@ static void on_request(void *owner, struct bnd_http_request *http) {
         return;
     }
     request->path = bnd_slice(request->space, len);
-    request->route = find_route(request);
-    if (request->route == NULL) {
+    if (!find_route(request)) {
         return;
     }
     if (request->route->permission == 0) {
