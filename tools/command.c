@@ -17,6 +17,8 @@ const struct tools_command *tools_commands(void) {
          tools_cmd_token},
         {"key", "key create, ls, rm: S3 keys", tools_cmd_key},
         {"inspect", "inspect journal DIR: look into files, read-only", tools_cmd_inspect},
+        {"workerd-config", "write a workerd configuration for a wrangler project",
+         tools_cmd_workerd_config},
         {"config", "check the settings and print them", tools_cmd_config},
         {"version", "print the version", tools_cmd_version},
         {0},

@@ -1,0 +1,192 @@
+/* A workerd configuration. */
+#include "tools/workerd_config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void tools_capnp_text(struct bnd_buf *out, const char *text, size_t len) {
+    bnd_buf_u8(out, '"');
+    for (size_t i = 0; i < len; i++) {
+        uint8_t byte = (uint8_t)text[i];
+        if (byte < 0x20 || byte == 0x7f) {
+            bnd_buf_printf(out, "\\x%02x", (unsigned)byte);
+        } else {
+            if (byte == '"' || byte == '\\') {
+                bnd_buf_u8(out, '\\');
+            }
+            bnd_buf_u8(out, byte);
+        }
+    }
+    bnd_buf_u8(out, '"');
+}
+
+static void put_text(struct bnd_buf *out, const char *before, const char *text) {
+    bnd_buf_append_str(out, before);
+    tools_capnp_text(out, text, strlen(text));
+}
+
+/* The kind of a module by the end of its name, as wrangler's default rules have it. */
+static const char *module_kind(const char *name) {
+    static const struct {
+        const char *end;
+        const char *kind;
+    } kinds[] = {{".js", "esModule"}, {".mjs", "esModule"}, {".cjs", "commonJsModule"},
+                 {".wasm", "wasm"},   {".txt", "text"},     {".html", "text"},
+                 {".sql", "text"},    {".json", "json"},    {".bin", "data"}};
+    const char *end = strrchr(name, '.');
+    for (size_t i = 0; end != NULL && i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (strcmp(end, kinds[i].end) == 0) {
+            return kinds[i].kind;
+        }
+    }
+    return NULL;
+}
+
+static int put_modules(const struct tools_workerd_options *options, struct bnd_buf *out,
+                       struct bnd_error *err) {
+    bnd_buf_append_str(out, "      modules = [");
+    for (size_t i = 0; i < options->modules_count; i++) {
+        const struct tools_module *module = &options->modules[i];
+        const char *kind = module_kind(module->name);
+        if (kind == NULL) {
+            return BND_FAIL(err, INVALID, "module %s: its ending says no type", module->name);
+        }
+        put_text(out, i == 0 ? "(name = " : ",\n        (name = ", module->name);
+        bnd_buf_printf(out, ", %s = embed ", kind);
+        tools_capnp_text(out, module->file, strlen(module->file));
+        bnd_buf_append_str(out, ")");
+    }
+    bnd_buf_append_str(out, "],\n");
+    return 0;
+}
+
+static void put_compatibility(const struct tools_project *project, struct bnd_buf *out) {
+    size_t count = json_array_size(project->compatibility_flags);
+    put_text(out, "      compatibilityDate = ", project->compatibility_date);
+    bnd_buf_append_str(out, ",\n");
+    for (size_t i = 0; i < count; i++) {
+        put_text(out, i == 0 ? "      compatibilityFlags = [" : ", ",
+                 json_string_value(json_array_get(project->compatibility_flags, i)));
+    }
+    bnd_buf_append_str(out, count > 0 ? "],\n" : "");
+}
+
+/* Strings are text, all else is JSON: as wrangler does. */
+static int put_var(const char *name, const json_t *value, struct bnd_buf *out) {
+    put_text(out, "        (name = ", name);
+    if (json_is_string(value)) {
+        bnd_buf_append_str(out, ", text = ");
+        tools_capnp_text(out, json_string_value(value), json_string_length(value));
+    } else {
+        char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+        if (text == NULL) {
+            return BND_NOMEM;
+        }
+        put_text(out, ", json = ", text);
+        free(text);
+    }
+    bnd_buf_append_str(out, "),\n");
+    return 0;
+}
+
+static int put_bindings(const struct tools_project *project, struct bnd_buf *out) {
+    int rv = 0;
+    json_t *vars = (json_t *)(uintptr_t)project->vars;
+    bnd_buf_append_str(out, "      bindings = [\n");
+    for (void *iter = json_object_iter(vars); rv == 0 && iter != NULL;
+         iter = json_object_iter_next(vars, iter)) {
+        rv = put_var(json_object_iter_key(iter), json_object_iter_value(iter), out);
+    }
+    for (size_t i = 0; i < json_array_size(project->bindings); i++) {
+        const json_t *binding = json_array_get(project->bindings, i);
+        put_text(out, "        (name = ", json_string_value(json_object_get(binding, "name")));
+        put_text(out, ", durableObjectNamespace = ",
+                 json_string_value(json_object_get(binding, "class_name")));
+        bnd_buf_append_str(out, "),\n");
+    }
+    bnd_buf_append_str(out, "      ])),\n");
+    return rv;
+}
+
+static size_t live_classes(const struct tools_project *project) {
+    size_t count = 0;
+    for (size_t i = 0; i < project->classes_count; i++) {
+        count += project->classes[i].live;
+    }
+    return count;
+}
+
+static void put_classes(const struct tools_project *project, struct bnd_buf *out) {
+    if (live_classes(project) == 0) {
+        return;
+    }
+    bnd_buf_append_str(out, "      durableObjectNamespaces = [\n");
+    for (size_t i = 0; i < project->classes_count; i++) {
+        const struct tools_class *class = &project->classes[i];
+        if (class->live) {
+            put_text(out, "        (className = ", class->name);
+            put_text(out, ", uniqueKey = ", class->key);
+            bnd_buf_append_str(out, class->sql ? ", enableSql = true),\n" : "),\n");
+        }
+    }
+    bnd_buf_append_str(out, "      ],\n"
+                            "      durableObjectStorage = (localDisk = \"bindery-do-cache\"),\n");
+}
+
+static void put_option(struct bnd_buf *out, const char *before, const char *name,
+                       const char *value) {
+    BND_AUTO_BUF struct bnd_buf pair = {0};
+    bnd_buf_printf(&pair, "%s=%s", name, value);
+    out->failed |= pair.failed;
+    bnd_buf_append_str(out, before);
+    tools_capnp_text(out, (const char *)pair.data, pair.len);
+}
+
+/* <worker name> is the prefix in the bucket: one path segment, so that the log and the owner record
+ * of one object (<prefix>/v1/do/<namespace>/<id>/...) share their first five. */
+static void put_cluster(const struct tools_project *project,
+                        const struct tools_workerd_options *options, struct bnd_buf *out) {
+    BND_AUTO_BUF struct bnd_buf url = {0};
+    bnd_buf_printf(&url, "s3://%s/%s", options->bucket, project->name);
+    out->failed |= url.failed;
+    bnd_buf_append_str(out, "  cluster = (\n    bucket = ");
+    tools_capnp_text(out, (const char *)url.data, url.len);
+    put_option(out, ",\n    bucketOptions = [", "aws_endpoint", options->endpoint);
+    put_option(out, ", ", "aws_region", "auto");
+    put_option(out, ",\n      ", "aws_access_key_id", options->access_key);
+    put_option(out, ", ", "aws_secret_access_key", options->secret_key);
+    put_text(out, "],\n    address = ", options->peers);
+    put_text(out, ",\n    key = ", options->cluster_key);
+    bnd_buf_append_str(out, "),\n");
+}
+
+int tools_workerd_config(const struct tools_project *project,
+                         const struct tools_workerd_options *options, struct bnd_buf *out,
+                         struct bnd_error *err) {
+    bool objects = live_classes(project) > 0;
+    bnd_buf_append_str(out, "# Made by `bindery workerd-config`");
+    bnd_buf_append_str(out, objects ? ": holds secrets. Serve it with --experimental.\n" : ".\n");
+    bnd_buf_append_str(out, "using Workerd = import \"/workerd/workerd.capnp\";\n"
+                            "const config :Workerd.Config = (\n  services = [\n    (name = ");
+    tools_capnp_text(out, project->name, strlen(project->name));
+    bnd_buf_append_str(out, ", worker = (\n");
+    int rv = put_modules(options, out, err);
+    if (rv != 0) {
+        return rv;
+    }
+    put_compatibility(project, out);
+    put_classes(project, out);
+    rv = put_bindings(project, out);
+    if (objects) {
+        put_text(out, "    (name = \"bindery-do-cache\", disk = (path = ", options->disk);
+        bnd_buf_append_str(out, ", writable = true)),\n");
+    }
+    put_text(out, "  ],\n  sockets = [(name = \"http\", address = ", options->listen);
+    put_text(out, ", http = (), service = ", project->name);
+    bnd_buf_append_str(out, ")],\n");
+    if (objects) {
+        put_cluster(project, options, out);
+    }
+    bnd_buf_append_str(out, ");\n");
+    return rv != 0 || out->failed ? BND_FAIL(err, NOMEM, "no memory") : 0;
+}
