@@ -163,6 +163,9 @@ static int init_cluster(const struct change *change, const struct bnd_catalog_co
 
 /* Deletes join tokens that expired long ago; returns how many. */
 static uint32_t sweep_joins(const struct change *change) {
+    if (change->context->time_suspended) {
+        return 0;
+    }
     struct state_key from = make_key(change->context->slot, TAG_JOIN, bnd_slice(NULL, 0));
     struct state_key to = make_key(change->context->slot, TAG_JOIN + 1, bnd_slice(NULL, 0));
     const struct bnd_state_ops *ops = batch_ops(change);

@@ -175,8 +175,8 @@ static void authorize(struct rest_request *request) {
 
 /* False: the request has been ended, and is gone. */
 static bool find_route(struct rest_request *request) {
-    static const struct rest_route *const tables[] = {rest_admin_routes, rest_credential_routes,
-                                                      rest_cf_routes};
+    static const struct rest_route *const tables[] = {rest_admin_routes, rest_clock_routes,
+                                                      rest_credential_routes, rest_cf_routes};
     bool known = false;
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
         const struct rest_route *route =

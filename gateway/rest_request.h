@@ -50,6 +50,7 @@ struct rest_request {
 };
 
 extern const struct rest_route rest_admin_routes[];
+extern const struct rest_route rest_clock_routes[];
 extern const struct rest_route rest_credential_routes[];
 extern const struct rest_route rest_cf_routes[];
 

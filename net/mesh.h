@@ -51,6 +51,9 @@ struct bnd_mesh_ops {
     bool (*up)(struct bnd_mesh *mesh, uint64_t node);
     /* Nanoseconds since anything was heard from the node; UINT64_MAX: never. */
     uint64_t (*silence_ns)(struct bnd_mesh *mesh, uint64_t node);
+    /* How far the node's wall clock is ahead of ours (negative: behind), measured in the last
+     * seconds to within half a round trip. False: not known. */
+    bool (*clock_offset_ms)(struct bnd_mesh *mesh, uint64_t node, int64_t *out_ms);
 };
 
 struct bnd_mesh {

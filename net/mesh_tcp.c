@@ -389,6 +389,10 @@ static uint64_t mesh_silence_ns(struct bnd_mesh *mesh, uint64_t node) {
     return peer == NULL || peer->heard_ns == 0 ? UINT64_MAX : bnd_now_ns(tcp->env) - peer->heard_ns;
 }
 
+static bool mesh_clock_offset_ms(struct bnd_mesh *mesh, uint64_t node, int64_t *out_ms) {
+    return bnd_mesh_tcp_clock_offset_ms(tcp_of(mesh), node, out_ms);
+}
+
 static const struct bnd_mesh_ops mesh_ops = {
     .self = mesh_self,
     .receive = mesh_receive,
@@ -397,6 +401,7 @@ static const struct bnd_mesh_ops mesh_ops = {
     .queued = mesh_queued,
     .up = mesh_up,
     .silence_ns = mesh_silence_ns,
+    .clock_offset_ms = mesh_clock_offset_ms,
 };
 
 /* ---- public

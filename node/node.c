@@ -327,6 +327,35 @@ static void on_fatal(void *owner, const struct bnd_error *why) {
     node->callbacks.stopped(node->callbacks.data, BND_NODE_EXIT_STOP, why);
 }
 
+static void on_clock_changed(void *owner, int64_t ahead_ms, bool off) {
+    struct bnd_node *node = owner;
+    bnd_log(
+        node->env, off ? BND_LOG_ERROR : BND_LOG_INFO, "clock",
+        off ? "this node's clock is %lld ms ahead of the others' median: it leads no shard that "
+              "another can lead; set the clock"
+            : "this node's clock is right again: %lld ms ahead of the others' median",
+        (long long)ahead_ms);
+}
+
+static void on_time_jumped(void *owner, uint64_t gid, uint64_t from_ms, uint64_t to_ms) {
+    struct bnd_node *node = owner;
+    if (to_ms == 0) {
+        bnd_log(node->env, BND_LOG_INFO, "clock", "group %llx: its time is confirmed",
+                (unsigned long long)gid);
+        return;
+    }
+    bnd_log(node->env, BND_LOG_ERROR, "clock",
+            "group %llx: its time jumped by %llu s to %llu ms: nothing is deleted by time until "
+            "`bindery clock confirm`",
+            (unsigned long long)gid, (unsigned long long)((to_ms - from_ms) / 1000),
+            (unsigned long long)to_ms);
+}
+
+static bool time_suspended(void *owner, uint64_t gid) {
+    const struct bnd_node *node = owner;
+    return node->host != NULL && bnd_raft_time_suspended(node->host, gid);
+}
+
 static int replicas_of(void *owner, uint32_t shard, struct bnd_object_replicas *out) {
     struct bnd_node *node = owner;
     return node_shard_map_replicas(&node->map, node->host, shard, out);
@@ -398,6 +427,7 @@ static int open_objects(struct bnd_node *node, struct bnd_error *err) {
         .owner = node,
         .replicas = replicas_of,
         .stamp_ms = newest_stamp,
+        .time_suspended = time_suspended,
     };
     rv = rv != 0 ? rv : bnd_objects_create(&config, &node->objects, err);
     return rv == 0 ? 0 : BND_WRAP(err, rv, "bodies");
@@ -422,6 +452,8 @@ static int open_host(struct bnd_node *node, struct bnd_error *err) {
         .group_wanted = group_wanted,
         .group_changed = on_group_changed,
         .group_removed = on_group_removed,
+        .clock_changed = on_clock_changed,
+        .time_jumped = on_time_jumped,
         .fatal = on_fatal,
     };
     rv = rv != 0 ? rv : bnd_raft_host_create(&config, &node->host, err);

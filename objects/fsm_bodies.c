@@ -91,6 +91,9 @@ static int gather_due(const struct objects_change *change, unsigned limit, struc
 
 int objects_body_free_due(const struct objects_change *change, unsigned limit) {
     BND_AUTO_BUF struct bnd_buf due = {0};
+    if (change->context->time_suspended) {
+        return 0;
+    }
     int rv = gather_due(change, limit, &due);
     struct bnd_reader r = bnd_reader(bnd_buf_slice(&due));
     while (rv == 0 && r.rest.len > 0) {

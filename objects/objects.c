@@ -41,6 +41,7 @@ int bnd_objects_create(const struct bnd_objects_config *config, struct bnd_objec
         .owner = config->owner,
         .replicas = config->replicas,
         .stamp_ms = config->stamp_ms,
+        .time_suspended = config->time_suspended,
         .window_bytes = config->upload_window,
         .uploads_max = config->store_uploads_max,
         .bytes_max = config->store_bytes_max,

@@ -81,6 +81,9 @@ struct bnd_objects_config {
     /* The newest stamp this process has seen in any group (bnd_raft_stamp_ms), 0: none. NULL in a
      * gateway: it learns stamps from the replicas it streams bodies to. */
     uint64_t (*stamp_ms)(void *owner);
+    /* True while the group's deletion by time is suspended (bnd_raft_time_suspended): none of its
+     * files is freed then. NULL: never. */
+    bool (*time_suspended)(void *owner, uint64_t gid);
     uint64_t timeout_ns;      /* 0: 15 s: how long an operation waits for a leader and an answer */
     size_t uploads_max;       /* 0: 1,024 open uploads in this process */
     size_t readers_max;       /* 0: 4,096 open readers in this process */

@@ -12,6 +12,7 @@
  * would let this replica drift from the others. */
 #include "raft/host_private.h"
 
+#include "raft/clock.h"
 #include "raft/dedupe.h"
 #include "raft/entry.h"
 
@@ -98,7 +99,9 @@ static int apply_operation(struct group *group, struct dedupe *dedupe,
     /* An own buffer: the state machine must find it empty on entry. */
     struct bnd_buf *reply = &group->host->apply.reply;
     bnd_buf_reset(reply);
-    out->status = group->fsm.ops->apply(group->fsm.self, context, operation->command, reply);
+    out->status = clock_is_command(operation->command)
+                      ? clock_apply(&group->applying, operation->command, reply)
+                      : group->fsm.ops->apply(group->fsm.self, context, operation->command, reply);
     if (out->status == BND_NOMEM || out->status == BND_CORRUPT || out->status == BND_IO) {
         return out->status; /* this node's trouble: stored as an outcome it would tell replicas apart */
     }
@@ -121,7 +124,7 @@ static int apply_command(struct group *group, const struct bnd_journal_entry *en
         return rv;
     }
     BND_ASSERT(answer == NULL || answer->count == decoded.count);
-    tuple->stamp_ms = decoded.stamp_ms > tuple->stamp_ms ? decoded.stamp_ms : tuple->stamp_ms;
+    clock_move(tuple, decoded.stamp_ms);
     struct dedupe dedupe = {
         .state = host->config.state,
         .batch = host->apply.batch,
@@ -147,6 +150,7 @@ static int apply_command(struct group *group, const struct bnd_journal_entry *en
         struct entry_operation operation;
         entry_next(&decoded, &operation);
         context.position = i;
+        context.time_suspended = tuple->jump_to_ms != 0;
         struct outcome outcome;
         rv = apply_operation(group, &dedupe, &context, &operation, &outcome);
         if (rv == 0 && asker != NULL) {
@@ -256,7 +260,12 @@ static void finish_batch(struct bnd_raft_host *host) {
     struct bnd_link *link = NULL;
     while ((link = bnd_list_pop(&host->apply.touched)) != NULL) {
         struct group *group = BND_CONTAINER(link, struct group, touched_link);
+        uint64_t jump_ms = group->written.jump_to_ms;
         group->written = group->applying;
+        if (group->written.jump_to_ms != jump_ms && host->config.time_jumped != NULL) {
+            host->config.time_jumped(host->config.owner, group->gid, group->written.jump_from_ms,
+                                     group->written.jump_to_ms);
+        }
         if (group->written.stamp_ms > group->stamp_ms) {
             group->stamp_ms = group->written.stamp_ms;
         }

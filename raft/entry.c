@@ -66,7 +66,7 @@ int entry_decode(struct bnd_slice bytes, struct entry *out, struct bnd_error *er
             return BND_FAIL(err, CORRUPT, "operation %u of an entry has an impossible id", i);
         }
     }
-    if (entry.count == 0 || !bnd_reader_done(&scan.operations)) {
+    if (!bnd_reader_done(&scan.operations)) {
         return BND_FAIL(err, CORRUPT, "an entry of %zu bytes does not hold %u operations",
                         bytes.len, entry.count);
     }

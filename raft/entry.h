@@ -1,5 +1,5 @@
 /* What a COMMAND entry of the log holds: the operations of one pass, under one stamp (SPEC.md,
- * "Raft entries"). */
+ * "Raft entries"). One without operations only moves the group's time. */
 #ifndef BND_RAFT_ENTRY_H
 #define BND_RAFT_ENTRY_H
 

@@ -102,6 +102,7 @@ struct group {
     uint64_t stamp_ms;       /* the newest given to an entry here or applied */
     uint64_t yield_until_ns; /* the leadership is being handed over: nothing is proposed; 0: no */
     bool yield_asked;        /* and another voter was told to stand */
+    uint64_t clock_after_ns; /* no handing over because of the clock before (clock.c) */
     struct bnd_link propose_link; /* in host.proposing while queue is not empty */
 
     struct group_backlog backlog;

@@ -5,6 +5,7 @@
 #include "raft/host_private.h"
 
 #include "base/alloc.h"
+#include "raft/clock.h"
 
 /* ---- stopping for good ------------------------------------------------------------------------*/
 
@@ -129,23 +130,22 @@ static void pass_destroy(struct bnd_raft_host *host) {
 
 /* ---- handing over -----------------------------------------------------------------------------*/
 
-/* The other voter that has most of the log and was heard from, a wanted one before others; 0: none.
- */
-static uint64_t successor(const struct group *group) {
+uint64_t host_successor(const struct group *group) {
     const struct bnd_core_status *status = &group->status;
     uint64_t best = 0;
     uint64_t best_match = 0;
-    bool best_wanted = false;
+    unsigned best_rank = 0;
     for (size_t i = 0; i < status->configuration.count; i++) {
         const struct bnd_raft_member *member = &status->configuration.members[i];
-        bool wanted = member_wants(group, member->node);
-        if (member->role == BND_RAFT_VOTER && member->node != group->host->config.node_id &&
-            status->peers[i].recent &&
-            (wanted > best_wanted ||
-             (wanted == best_wanted && status->peers[i].match >= best_match))) {
+        if (member->role != BND_RAFT_VOTER || member->node == group->host->config.node_id ||
+            !status->peers[i].recent) {
+            continue;
+        }
+        unsigned rank = 2u * member_wants(group, member->node) + clock_fit(group, member->node);
+        if (rank > best_rank || (rank == best_rank && status->peers[i].match >= best_match)) {
             best = member->node;
             best_match = status->peers[i].match;
-            best_wanted = wanted;
+            best_rank = rank;
         }
     }
     return best;
@@ -174,7 +174,7 @@ static void yield_pass(struct bnd_raft_host *host) {
             host->yielding--;
             host_wake(host);
         } else if (!group->yield_asked) {
-            uint64_t next = successor(group);
+            uint64_t next = host_successor(group);
             group->yield_asked = next != 0 && bnd_core_transfer(group->core, next) == 0;
         }
     }
@@ -190,6 +190,7 @@ static void pass_tick(struct bnd_raft_host *host) {
     readindex_tick(host);
     persist_tick(host);
     member_tick(host);
+    clock_tick(host);
     if (++host->ticks % 8 == 0) {
         persist_log_tick(host);
     }
@@ -474,6 +475,8 @@ int bnd_raft_group_status(const struct bnd_raft_host *host, uint64_t gid,
         .last_index = status.last_index,
         .persisted = group->settled.index,
         .stamp_ms = group->written.stamp_ms,
+        .jump_from_ms = group->written.jump_from_ms,
+        .jump_to_ms = group->written.jump_to_ms,
         .slot = group->slot,
         .members_count = status.configuration.count,
         .log_bytes = status.log_bytes,

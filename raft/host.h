@@ -66,6 +66,12 @@ struct bnd_raft_host_config {
      * configuration no more: the group may be destroyed, from inside this callback (later it may
      * have been added again). Told again and again until it is, or is wanted. May be NULL. */
     void (*group_removed)(void *owner, uint64_t gid);
+    /* This node's clock is off by so much against the voters' median (ahead: positive), or is right
+     * again. A node that is off hands its leaderships over where it can. May be NULL. */
+    void (*clock_changed)(void *owner, int64_t ahead_ms, bool off);
+    /* The group's time has jumped, so that deletion by time is suspended in it; to_ms 0: that is
+     * over, an operator has confirmed it. On every replica. May be NULL. */
+    void (*time_jumped)(void *owner, uint64_t gid, uint64_t from_ms, uint64_t to_ms);
     /* Final: the process must stop with status 75 and this reason. Nothing is answered after it. */
     void (*fatal)(void *owner, const struct bnd_error *why);
 };
@@ -150,6 +156,7 @@ struct bnd_raft_group_status {
     uint64_t term, leader; /* leader 0: not known */
     bool ready; /* leader whose barrier of this term is applied: reads and changes are served */
     uint64_t commit, applied, last_index, persisted, stamp_ms;
+    uint64_t jump_from_ms, jump_to_ms; /* the stamp jumped so, unconfirmed; 0: no */
     uint32_t slot;
     struct bnd_raft_member members[BND_RAFT_MEMBERS_MAX]; /* latest configuration in the log */
     uint64_t match[BND_RAFT_MEMBERS_MAX];                 /* leader only: stored index of each */
@@ -168,8 +175,21 @@ struct bnd_raft_host_stats {
     uint64_t proposals, entries, applied, reads, read_rounds, elections, installs_sent,
         installs_received;
     uint64_t persists, messages_sent, messages_held, journal_bytes, proposals_bytes;
+    uint64_t clock_handovers; /* of leaderships, because this node's clock is off */
+    bool clock_known;         /* against a majority of some group's voters */
+    bool clock_off;           /* more than 500 ms from their median */
+    int64_t clock_ahead_ms;   /* of the median */
 };
 void bnd_raft_host_stats(const struct bnd_raft_host *host, struct bnd_raft_host_stats *out);
+
+/* The command with which an operator confirms a group's time: for bnd_raft_propose or a write of
+ * bnd_shard_call. It confirms a jump to a stamp of at most up_to_ms; the reply is one byte, 1:
+ * there was one. */
+#define BND_RAFT_CONFIRM_BYTES 10
+void bnd_raft_confirm_time(uint64_t up_to_ms, uint8_t out[BND_RAFT_CONFIRM_BYTES]);
+
+/* True while deletion by time is suspended in the group, as this node has it. */
+bool bnd_raft_time_suspended(const struct bnd_raft_host *host, uint64_t gid);
 
 /* The newest stamp seen in any group, for minting deadlines (architecture 5). */
 uint64_t bnd_raft_stamp_ms(const struct bnd_raft_host *host);

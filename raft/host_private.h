@@ -86,6 +86,7 @@ struct bnd_raft_host {
     bool wake_armed;
     bool tick_due;
     unsigned ticks;
+    unsigned clock_ticks;
     size_t destroying; /* groups */
     size_t yielding;   /* groups */
 
@@ -130,6 +131,9 @@ void host_wake(struct bnd_raft_host *host);
  * BND_NOTLEADER), for one election timeout at most; the successor is told to stand once it has the
  * whole log. */
 void host_yield(struct group *group);
+/* The other voter to hand over to: heard from; a wanted one before others, then one with a good
+ * clock, then the one that has most of the log; 0: none. */
+uint64_t host_successor(const struct group *group);
 /* True if proposals are refused: the store stalls or the journal's queue is long. */
 bool host_congested(const struct bnd_raft_host *host);
 
@@ -202,6 +206,10 @@ void apply_pass(struct bnd_raft_host *host);
 void apply_drop_backlog(struct group *group);
 /* Takes the group out of apply's lists; only while no batch is unwritten. */
 void apply_forget(struct group *group);
+
+/* Proposes an entry without operations, which moves the group's time; nothing if this node does not
+ * lead it, or if something else is on its way. */
+void propose_stamp(struct group *group);
 
 /* Frees what was not answered (after host_fatal nothing is). */
 void propose_drop(struct group *group);

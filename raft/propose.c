@@ -227,6 +227,18 @@ static void propose_group(struct group *group) {
     }
 }
 
+void propose_stamp(struct group *group) {
+    if (!group->status.ready || group->yield_until_ns != 0 || group->flying_count > 0 ||
+        !bnd_list_empty(&group->queue) || host_congested(group->host)) {
+        return;
+    }
+    struct batch *batch = batch_new(group);
+    if (batch != NULL) {
+        bnd_list_push(&group->queue, &batch->link);
+        queued(group);
+    }
+}
+
 void propose_pass(struct bnd_raft_host *host) {
     struct bnd_link *link = host->proposing.next;
     while (link != &host->proposing && !host->dead) {

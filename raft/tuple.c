@@ -1,11 +1,13 @@
 /* See tuple.h. Value of the 'a' key, little-endian:
- *   u8 version (1), u64 index, u64 term, u64 configuration_index, u64 stamp_ms, u32 state_version,
- *   u64 dedupe_count, u32 length, encoded configuration (empty at index 0) */
+ *   u8 version (2), u64 index, u64 term, u64 configuration_index, u64 stamp_ms, u32 state_version,
+ *   u64 dedupe_count, u64 jump_from_ms, u64 jump_to_ms, u32 length, encoded configuration (empty at
+ *   index 0)
+ * Version 1 had no jump. */
 #include "raft/tuple.h"
 
 #include "base/assert.h"
 
-enum { TUPLE_VERSION = 1 };
+enum { TUPLE_VERSION = 2, TUPLE_VERSION_WITHOUT_JUMP = 1 };
 
 struct bnd_slice tuple_key(uint8_t key[TUPLE_KEY_BYTES_MAX], uint32_t slot, enum tuple_key kind,
                            const uint64_t *numbers, size_t count) {
@@ -26,6 +28,8 @@ void tuple_encode(const struct tuple *tuple, struct bnd_buf *out) {
     bnd_buf_u64(out, tuple->stamp_ms);
     bnd_buf_u32(out, tuple->state_version);
     bnd_buf_u64(out, tuple->dedupe_count);
+    bnd_buf_u64(out, tuple->jump_from_ms);
+    bnd_buf_u64(out, tuple->jump_to_ms);
     size_t at = out->len;
     bnd_buf_u32(out, 0);
     if (tuple->configuration.count > 0) {
@@ -39,7 +43,7 @@ void tuple_encode(const struct tuple *tuple, struct bnd_buf *out) {
 int tuple_decode(struct bnd_slice bytes, struct tuple *out, struct bnd_error *err) {
     struct bnd_reader r = bnd_reader(bytes);
     uint8_t version = bnd_read_u8(&r);
-    if (!r.failed && version != TUPLE_VERSION) {
+    if (!r.failed && version != TUPLE_VERSION && version != TUPLE_VERSION_WITHOUT_JUMP) {
         return BND_FAIL(err, VERSION, "applied tuple version %u is not known", version);
     }
     struct tuple tuple = {.index = bnd_read_u64(&r), .term = bnd_read_u64(&r)};
@@ -47,6 +51,10 @@ int tuple_decode(struct bnd_slice bytes, struct tuple *out, struct bnd_error *er
     tuple.stamp_ms = bnd_read_u64(&r);
     tuple.state_version = bnd_read_u32(&r);
     tuple.dedupe_count = bnd_read_u64(&r);
+    if (version == TUPLE_VERSION) {
+        tuple.jump_from_ms = bnd_read_u64(&r);
+        tuple.jump_to_ms = bnd_read_u64(&r);
+    }
     struct bnd_slice configuration = bnd_read_bytes(&r);
     if (!bnd_reader_done(&r) || tuple.configuration_index > tuple.index) {
         return BND_FAIL(err, CORRUPT, "applied tuple of %zu bytes is damaged", bytes.len);

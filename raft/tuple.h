@@ -17,6 +17,8 @@ struct tuple {
     uint64_t stamp_ms; /* of the newest entry */
     uint32_t state_version;
     uint64_t dedupe_count; /* records of the request id table */
+    uint64_t jump_from_ms; /* the stamp jumped between these two, and nobody has confirmed it: */
+    uint64_t jump_to_ms;   /* deletion by time is suspended; 0: no such jump */
 };
 
 /* Keys of BND_CF_RAFT, each after the slot in big-endian. */

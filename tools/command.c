@@ -16,6 +16,7 @@ const struct tools_command *tools_commands(void) {
         {"token", "token create, ls, rm: API tokens; token join: for one more node",
          tools_cmd_token},
         {"key", "key create, ls, rm: S3 keys", tools_cmd_key},
+        {"clock", "the nodes' clocks; clock confirm: after a jump of time", tools_cmd_clock},
         {"inspect", "inspect journal DIR: look into files, read-only", tools_cmd_inspect},
         {"workerd-config", "write a workerd configuration for a wrangler project",
          tools_cmd_workerd_config},

@@ -88,11 +88,12 @@ static void walk_group(void *data, uint64_t gid) {
     walk->unsettled += status.leader == 0 || voters != walk->voters_wanted;
     (void)json_array_append_new(
         walk->groups,
-        json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "gid", (json_int_t)gid, "kind",
+        json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:o}", "gid", (json_int_t)gid, "kind",
                   bnd_gid_kind(gid) == BND_GROUP_SYSTEM ? "system" : "objects", "shard",
                   (json_int_t)bnd_gid_shard(gid), "leader", (json_int_t)status.leader, "term",
                   (json_int_t)status.term, "commit", (json_int_t)status.commit, "applied",
-                  (json_int_t)status.applied, "members", members));
+                  (json_int_t)status.applied, "time_suspended", status.jump_to_ms != 0, "members",
+                  members));
 }
 
 static size_t active_nodes(const struct bnd_catalog_view *view) {

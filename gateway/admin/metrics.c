@@ -8,6 +8,16 @@ static void metric(struct bnd_buf *out, const char *name, const char *type, uint
                    (unsigned long long)value);
 }
 
+struct suspended_walk {
+    const struct bnd_raft_host *host;
+    uint64_t count;
+};
+
+static void count_suspended(void *data, uint64_t gid) {
+    struct suspended_walk *walk = data;
+    walk->count += bnd_raft_time_suspended(walk->host, gid);
+}
+
 static void raft_metrics(struct bnd_raft_host *host, struct bnd_buf *out) {
     struct bnd_raft_host_stats s;
     bnd_raft_host_stats(host, &s);
@@ -23,6 +33,15 @@ static void raft_metrics(struct bnd_raft_host *host, struct bnd_buf *out) {
     metric(out, "raft_messages_sent_total", "counter", s.messages_sent);
     metric(out, "raft_messages_held", "gauge", s.messages_held);
     metric(out, "raft_proposals_bytes", "gauge", s.proposals_bytes);
+    metric(out, "clock_handovers_total", "counter", s.clock_handovers);
+    metric(out, "clock_off", "gauge", s.clock_off);
+    if (s.clock_known) {
+        bnd_buf_printf(out, "# TYPE bindery_clock_ahead_ms gauge\nbindery_clock_ahead_ms %lld\n",
+                       (long long)s.clock_ahead_ms);
+    }
+    struct suspended_walk walk = {.host = host};
+    bnd_raft_each_group(host, count_suspended, &walk);
+    metric(out, "clock_suspended_groups", "gauge", walk.count);
 }
 
 static void object_metrics(struct bnd_objects *objects, struct bnd_buf *out) {

@@ -218,7 +218,12 @@ static const struct objects_fsm *group_of(const struct body_sweep *sweep, uint64
     return NULL;
 }
 
-/* Files without a record, in groups that are here. */
+static bool suspended(const struct body_sweep *sweep, uint64_t gid) {
+    const struct bnd_bodies_config *config = &sweep->bodies->config;
+    return config->time_suspended != NULL && config->time_suspended(config->owner, gid);
+}
+
+/* Files without a record, in groups that are here and whose time can be trusted. */
 static void find_suspects(struct body_sweep *sweep) {
     BND_AUTO_BUF struct bnd_buf value = {0};
     for (size_t i = 0; i < sweep->names_count && sweep->suspects_count < SUSPECTS_MAX; i++) {
@@ -232,7 +237,7 @@ static void find_suspects(struct body_sweep *sweep) {
                             bnd_slice(id->version, sizeof id->version));
         bnd_buf_reset(&value);
         int rv = fsm->state->ops->get(fsm->state, BND_CF_OBJECTS, objects_key_slice(&key), &value);
-        if (rv == BND_NOTFOUND) {
+        if (rv == BND_NOTFOUND && !suspended(sweep, fsm->gid)) {
             sweep->suspects[sweep->suspects_count++] =
                 (struct suspect){.id = *id, .stamp_ms = fsm->written_stamp_ms};
             sweep->tick_gid = fsm->gid;
@@ -252,7 +257,7 @@ static void find_due(struct body_sweep *sweep, const struct objects_fsm *fsm) {
     if (iter == NULL) {
         return;
     }
-    if (ops->iter_valid(iter)) {
+    if (ops->iter_valid(iter) && !suspended(sweep, fsm->gid)) {
         sweep->tick_gid = fsm->gid;
         tick(sweep);
     }

@@ -392,6 +392,18 @@ static uint64_t op_silence_ns(struct bnd_mesh *mesh, uint64_t node) {
            endpoint->net->links[endpoint->place][place].heard_ns;
 }
 
+/* Exact, as if the last ping had taken no time. */
+static bool op_clock_offset_ms(struct bnd_mesh *mesh, uint64_t node, int64_t *out_ms) {
+    const struct endpoint *endpoint = endpoint_of(mesh);
+    size_t place = find_place(endpoint->net, node);
+    if (!op_up(mesh, node) || endpoint->net->endpoints[place] == NULL) {
+        return false;
+    }
+    uint64_t theirs = bnd_wall_ms(bnd_sim_env(endpoint->net->endpoints[place]->env));
+    *out_ms = (int64_t)(theirs - bnd_wall_ms(bnd_sim_env(endpoint->env)));
+    return true;
+}
+
 static const struct bnd_mesh_ops mesh_ops = {
     .self = op_self,
     .receive = op_receive,
@@ -400,6 +412,7 @@ static const struct bnd_mesh_ops mesh_ops = {
     .queued = op_queued,
     .up = op_up,
     .silence_ns = op_silence_ns,
+    .clock_offset_ms = op_clock_offset_ms,
 };
 
 /* ---- life ------------------------------------------------------------------------------------------- */

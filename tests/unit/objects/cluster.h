@@ -50,6 +50,7 @@ struct node {
 struct logged {
     uint64_t gid;
     uint64_t stamp_ms;
+    bool time_suspended;
     uint8_t *bytes;
     size_t len;
 };
@@ -62,6 +63,7 @@ struct cluster {
     uint64_t log_len;
     uint64_t stamp_ms;
     uint64_t stamp_skip_ms; /* moves the leader's clock */
+    bool time_suspended;    /* in every group */
     bool refuse;            /* shard calls are answered BND_UNAVAILABLE */
     uint64_t calls_left;    /* so many more, then refuse is set; 0: no end */
     uint64_t voters;
@@ -88,6 +90,7 @@ static inline int node_apply(struct node *node, const struct logged *entry, stru
                                     .index = node->applied,
                                     .term = 1,
                                     .stamp_ms = entry->stamp_ms,
+                                    .time_suspended = entry->time_suspended,
                                     .slot = slot_of(entry->gid),
                                     .state_version = 1,
                                     .state = node->state,
@@ -130,7 +133,10 @@ static inline int cluster_apply(struct cluster *cluster, uint64_t gid, struct bn
         }
     }
     cluster->stamp_ms = now > cluster->stamp_ms ? now : cluster->stamp_ms;
-    *entry = (struct logged){.gid = gid, .stamp_ms = cluster->stamp_ms, .len = bytes.len};
+    *entry = (struct logged){.gid = gid,
+                             .stamp_ms = cluster->stamp_ms,
+                             .time_suspended = cluster->time_suspended,
+                             .len = bytes.len};
     entry->bytes = malloc(bytes.len);
     memcpy(entry->bytes, bytes.data, bytes.len);
     int rv = 0;
@@ -276,6 +282,11 @@ static inline uint64_t stamp_ms(void *owner) {
     return ((const struct node *)owner)->cluster->stamp_ms;
 }
 
+static inline bool time_suspended(void *owner, uint64_t gid) {
+    (void)gid;
+    return ((const struct node *)owner)->cluster->time_suspended;
+}
+
 static inline void node_start(struct node *node) {
     struct cluster *cluster = node->cluster;
     struct bnd_error err = {0};
@@ -296,6 +307,7 @@ static inline void node_start(struct node *node) {
                                         .owner = node,
                                         .replicas = replicas,
                                         .stamp_ms = stamp_ms,
+                                        .time_suspended = time_suspended,
                                         .sweep_ns = 2000 * BND_MS};
     int rv = bnd_objects_create(&config, &node->objects, &err);
     if (rv != 0) {

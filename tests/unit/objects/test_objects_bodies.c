@@ -260,6 +260,37 @@ static void test_what_was_not_committed_is_freed(void **state) {
     cluster_stop(&cluster);
 }
 
+static void test_nothing_is_freed_while_time_is_suspended(void **state) {
+    struct cluster cluster;
+    struct answer answer;
+    (void)state;
+    cluster_start(&cluster, 10);
+    struct put put = put_of(BUCKET, "suspended");
+    assert_int_equal(node_put(&cluster.nodes[0], &put, 3, BIG, &answer), 0);
+    assert_int_equal(node_put(&cluster.nodes[0], &put, 4, BIG, &answer), 0);
+    struct put other = put_of(BUCKET, "never");
+    struct bnd_etag any = {.kind = BND_ETAG_WILDCARD};
+    other.conditions.match = &any;
+    other.conditions.match_count = 1;
+    other.conditions.match_given = true;
+    assert_int_equal(node_put(&cluster.nodes[0], &other, 5, BIG, &answer), BND_PRECONDITION);
+    cluster.time_suspended = true;
+    cluster.stamp_skip_ms = 24 * 3600 * 1000;
+    struct put small = put_of(BUCKET, "small");
+    assert_int_equal(node_put(&cluster.nodes[0], &small, 6, 10, &answer), 0);
+    bnd_sim_run_for(cluster.world, 120 * 1000 * BND_MS);
+    for (size_t i = 0; i < NODES; i++) {
+        assert_int_equal(files_in(&cluster.nodes[i]), 3);
+    }
+    cluster.time_suspended = false;
+    bnd_sim_run_for(cluster.world, 120 * 1000 * BND_MS);
+    for (size_t i = 0; i < NODES; i++) {
+        assert_int_equal(files_in(&cluster.nodes[i]), 1);
+    }
+    check_reads(&cluster, &put, 4);
+    cluster_stop(&cluster);
+}
+
 static void test_an_upload_given_up_leaves_nothing(void **state) {
     struct cluster cluster;
     struct answer answer = {0};
@@ -300,6 +331,7 @@ int main(void) {
         cmocka_unit_test(test_a_reader_goes_on_from_another_replica),
         cmocka_unit_test(test_replaced_bodies_live_ten_minutes),
         cmocka_unit_test(test_what_was_not_committed_is_freed),
+        cmocka_unit_test(test_nothing_is_freed_while_time_is_suspended),
         cmocka_unit_test(test_an_upload_given_up_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
