@@ -1,0 +1,54 @@
+package cluster
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// A disk of a node: a file system of its own on a file, so that it can lose what was not synced.
+type disk struct {
+	image string
+	mount string
+}
+
+// ShareMounts lets the nodes' namespaces see what is mounted and unmounted in ours, which `ip netns exec` made
+// private. Once, before the first disk.
+func ShareMounts() error { return command("mount", "--make-rshared", "/") }
+
+func makeDisk(directory string, node int, bytes int64, kind string) (*disk, error) {
+	d := &disk{image: filepath.Join(directory, fmt.Sprintf("n%d.img", node)),
+		mount: filepath.Join(directory, fmt.Sprintf("n%d", node))}
+	file, err := os.Create(d.image)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if err := file.Truncate(bytes); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(d.mount, 0o755); err != nil {
+		return nil, err
+	}
+	if err := command("mkfs."+kind, "-q", d.image); err != nil {
+		return nil, err
+	}
+	return d, d.attach()
+}
+
+func (d *disk) attach() error { return command("mount", "-o", "loop", d.image, d.mount) }
+
+func (d *disk) detach() error {
+	var err error
+	for attempt := 0; attempt < 50; attempt++ { // a process that was killed lets go a moment later
+		if err = command("umount", d.mount); err == nil {
+			return nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return err
+}
+
+// cut ends all writing to the disk at once: what was not synced is lost.
+func (d *disk) cut() error { return command("xfs_io", "-x", "-c", "shutdown", d.mount) }

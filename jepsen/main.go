@@ -1,0 +1,217 @@
+// The fault-injection and consistency harness of Bindery: real processes, real faults, histories anyone can check.
+// See README.md.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"bindery/jepsen/cluster"
+	"bindery/jepsen/history"
+	"bindery/jepsen/nemesis"
+	"bindery/jepsen/workload"
+)
+
+const insideMark = "JEPSEN_INSIDE=1"
+
+type options struct {
+	workload, nemesis, binary, directory, name, disks string
+	seconds                                           time.Duration
+	seed                                              int64
+	nodes, workers                                    int
+}
+
+func parse() options {
+	var o options
+	flag.StringVar(&o.workload, "workload", "register", strings.Join(workload.Names(), " or "))
+	flag.StringVar(&o.nemesis, "nemesis", "kill,pause,partition,oneway,ring", "faults to draw from: "+strings.Join(nemesis.Names(), ", ")+"; or none")
+	flag.DurationVar(&o.seconds, "time", time.Minute, "how long clients and faults run")
+	flag.Int64Var(&o.seed, "seed", time.Now().UnixNano()%1000000, "of the schedule and the operations")
+	flag.IntVar(&o.nodes, "nodes", 5, "of the cluster: 3 or 5")
+	flag.IntVar(&o.workers, "workers", 10, "clients, each at one node")
+	flag.StringVar(&o.binary, "binary", "", "the bindery program")
+	flag.StringVar(&o.directory, "dir", "", "where data, logs and histories go (kept if the run fails)")
+	flag.StringVar(&o.name, "name", "bndj", "of the network namespaces, to run several at once")
+	flag.StringVar(&o.disks, "disks", "ext4", "file system of each node's own disk: ext4, xfs, or empty for none")
+	flag.Parse()
+	return o
+}
+
+func main() {
+	o := parse()
+	if err := check(o); err != nil {
+		fmt.Fprintln(os.Stderr, "jepsen:", err)
+		os.Exit(2)
+	}
+	if os.Getenv("JEPSEN_INSIDE") == "" {
+		os.Exit(outside(o))
+	}
+	os.Exit(inside(o))
+}
+
+func check(o options) error {
+	if _, err := workload.Named(o.workload); err != nil {
+		return err
+	}
+	if flag.NArg() > 0 {
+		return fmt.Errorf("unknown argument %q", flag.Arg(0))
+	}
+	if o.nodes != 3 && o.nodes != 5 {
+		return fmt.Errorf("--nodes must be 3 or 5")
+	}
+	if _, err := os.Stat(o.binary); err != nil {
+		return fmt.Errorf("--binary: %w", err)
+	}
+	if o.directory == "" {
+		return fmt.Errorf("--dir is needed")
+	}
+	return nil
+}
+
+// outside makes the network, runs this program again inside it, and removes it.
+func outside(o options) int {
+	network := &cluster.Network{Name: o.name, Nodes: o.nodes}
+	signal.Ignore(os.Interrupt) // the run inside hears it too, ends, and we clean up
+	if err := network.Up(); err != nil {
+		network.Down()
+		fmt.Fprintln(os.Stderr, "jepsen:", err)
+		return 2
+	}
+	defer network.Down()
+	status, err := network.Inside(os.Args[1:], insideMark)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "jepsen:", err)
+		return 2
+	}
+	return status
+}
+
+func inside(o options) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := os.MkdirAll(o.directory, 0o755)
+	if err == nil {
+		err = cluster.ShareMounts()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "jepsen:", err)
+		return 2
+	}
+	verdict, err := run(ctx, o)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "jepsen: %v\nkept: %s\n", err, o.directory)
+		return 1
+	}
+	if !verdict {
+		fmt.Printf("FAILED; kept: %s\nreplay: jepsen/run --workload %s --nemesis %s --time %s --nodes %d --seed %d\n", o.directory, o.workload,
+			o.nemesis, o.seconds, o.nodes, o.seed)
+		return 1
+	}
+	return 0
+}
+
+// run does everything once. An error is about the run itself; false: the cluster broke a promise.
+func run(ctx context.Context, o options) (bool, error) {
+	c, err := cluster.New(cluster.Options{Binary: o.binary, Directory: o.directory, Nodes: o.nodes, Name: o.name,
+		Disks: o.disks})
+	defer c.Close()
+	if err != nil {
+		return false, err
+	}
+	log := history.New()
+	work, err := workload.Named(o.workload)
+	if err != nil {
+		return false, err
+	}
+	evil, err := nemesis.New(c, log, o.seed, o.nemesis)
+	if err != nil {
+		return false, err
+	}
+	load := &workload.Run{Cluster: c, Log: log, Seed: o.seed, Workers: o.workers}
+	if err := load.Prepare(); err != nil {
+		return false, err
+	}
+	recovered, err := hurt(ctx, o, c, load, work, evil)
+	if err != nil {
+		return false, err
+	}
+	load.Final(work)
+	if err := write(o.directory, log.Events()); err != nil {
+		return false, err
+	}
+	result := load.Check(work, time.Minute)
+	return report(o, c, evil, recovered, result.Counts, result.Anomalies, result.Unknown), ctx.Err()
+}
+
+// hurt runs clients and faults side by side, then waits until the healed cluster is whole; it returns how long
+// that took.
+func hurt(ctx context.Context, o options, c *cluster.Cluster, load *workload.Run, work workload.Workload,
+	evil *nemesis.Nemesis) (time.Duration, error) {
+	timed, cancel := context.WithTimeout(ctx, o.seconds)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- evil.Run(timed) }()
+	load.Load(timed, work)
+	if err := <-ended; err != nil {
+		return 0, err
+	}
+	begun := time.Now()
+	err := c.WaitWhole(time.Minute)
+	return time.Since(begun), err
+}
+
+func write(directory string, events []history.Event) error {
+	var clients, faults []history.Event
+	for _, event := range events {
+		if event.Process == history.NemesisProcess {
+			faults = append(faults, event)
+		} else {
+			clients = append(clients, event)
+		}
+	}
+	for name, part := range map[string][]history.Event{"history.edn": clients, "nemesis.edn": faults} {
+		file, err := os.Create(filepath.Join(directory, name))
+		if err != nil {
+			return err
+		}
+		err = history.WriteEDN(file, part)
+		if closing := file.Close(); err == nil {
+			err = closing
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// okMin is how many operations a second must have been acknowledged for a run to count.
+const okMin = 5
+
+func report(o options, c *cluster.Cluster, evil *nemesis.Nemesis, recovered time.Duration, counts map[string]int,
+	anomalies, unknown []string) bool {
+	fmt.Printf("%s under %s, seed %d: ok %d, refused %d, unknown outcome %d; %d faults, %d deliberate stops; whole %.1f s after healing\n",
+		o.workload, o.nemesis, o.seed, counts["ok"], counts["fail"], counts["info"], evil.Count(), c.Stops(),
+		recovered.Seconds())
+	for _, each := range anomalies {
+		fmt.Println("ANOMALY:", each)
+	}
+	for _, each := range unknown {
+		fmt.Println("UNDECIDED:", each)
+	}
+	for _, each := range c.Aborts() {
+		fmt.Println("ABORT:", each)
+	}
+	enough := float64(counts["ok"]) >= okMin*o.seconds.Seconds() && (evil.Count() > 0 || o.nemesis == "none" || o.seconds < 15*time.Second)
+	if !enough {
+		fmt.Println("TOO LITTLE: the run does not count")
+	}
+	return enough && len(anomalies)+len(unknown)+len(c.Aborts()) == 0
+}

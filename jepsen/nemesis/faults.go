@@ -1,0 +1,123 @@
+package nemesis
+
+import (
+	"fmt"
+	"syscall"
+
+	"bindery/jepsen/cluster"
+)
+
+// each does something to every victim, and its contrary to each of them when healed.
+func each(n *Nemesis, victims []int, begin, end func(*cluster.Node) error) (string, func() error, error) {
+	what := fmt.Sprint(victims)
+	for _, victim := range victims {
+		if err := begin(n.cluster.Node(victim)); err != nil {
+			return what, nil, err
+		}
+	}
+	return what, func() error {
+		for _, victim := range victims {
+			if err := end(n.cluster.Node(victim)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, nil
+}
+
+func kill(n *Nemesis) (string, func() error, error) {
+	return each(n, n.victims(true), (*cluster.Node).Kill, (*cluster.Node).Start)
+}
+
+func restart(n *Nemesis) (string, func() error, error) {
+	return each(n, n.victims(false), (*cluster.Node).Stop, (*cluster.Node).Start)
+}
+
+func pause(n *Nemesis) (string, func() error, error) {
+	return each(n, n.victims(true),
+		func(node *cluster.Node) error { return node.Signal(syscall.SIGSTOP) },
+		func(node *cluster.Node) error { return node.Signal(syscall.SIGCONT) })
+}
+
+func power(n *Nemesis) (string, func() error, error) {
+	return each(n, n.victims(false), (*cluster.Node).LosePower, (*cluster.Node).Start)
+}
+
+func powerAll(n *Nemesis) (string, func() error, error) {
+	var all []int
+	for number := 1; number <= n.cluster.Nodes; number++ {
+		all = append(all, number)
+	}
+	return each(n, all, (*cluster.Node).LosePower, (*cluster.Node).Start)
+}
+
+// cut drops what flows from any of one side to any of the other.
+func cut(n *Nemesis, from, to []int) error {
+	for _, a := range from {
+		for _, b := range to {
+			if a == b {
+				continue
+			}
+			if err := n.cluster.Network.Block(a, b); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func others(n *Nemesis, side []int) []int {
+	in := map[int]bool{}
+	for _, node := range side {
+		in[node] = true
+	}
+	var out []int
+	for node := 1; node <= n.cluster.Nodes; node++ {
+		if !in[node] {
+			out = append(out, node)
+		}
+	}
+	return out
+}
+
+// partition cuts a minority, often the leader, off from the rest in both directions.
+func partition(n *Nemesis) (string, func() error, error) {
+	side := n.victims(false)
+	rest := others(n, side)
+	err := cut(n, side, rest)
+	if err == nil {
+		err = cut(n, rest, side)
+	}
+	return fmt.Sprintf("%v | %v", side, rest), n.cluster.Network.Heal, err
+}
+
+// oneway lets a minority hear nothing, or say nothing.
+func oneway(n *Nemesis) (string, func() error, error) {
+	side := n.victims(false)
+	rest := others(n, side)
+	if n.rng.Intn(2) == 0 {
+		side, rest = rest, side
+	}
+	return fmt.Sprintf("%v -> %v dropped", side, rest), n.cluster.Network.Heal, cut(n, side, rest)
+}
+
+// ring lets every node see only its neighbours: each sees a majority, no two the same one.
+func ring(n *Nemesis) (string, func() error, error) {
+	order := n.rng.Perm(n.cluster.Nodes)
+	count := len(order)
+	for i := range order {
+		for distance := 2; distance < count-1; distance++ {
+			if err := cut(n, []int{order[i] + 1}, []int{order[(i+distance)%count] + 1}); err != nil {
+				return "", n.cluster.Network.Heal, err
+			}
+		}
+	}
+	if count == 3 { /* three are a ring already: cut one link */
+		err := cut(n, []int{order[0] + 1}, []int{order[1] + 1})
+		if err == nil {
+			err = cut(n, []int{order[1] + 1}, []int{order[0] + 1})
+		}
+		return fmt.Sprintf("no link %d - %d", order[0]+1, order[1]+1), n.cluster.Network.Heal, err
+	}
+	return fmt.Sprint("ring of ", order, " + 1"), n.cluster.Network.Heal, nil
+}

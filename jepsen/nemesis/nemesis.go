@@ -1,0 +1,122 @@
+// Package nemesis hurts a cluster on a schedule that follows from a seed, and heals it again.
+package nemesis
+
+import (
+	"context"
+	"fmt"
+	"math/rand"
+	"sort"
+	"strings"
+	"time"
+
+	"bindery/jepsen/cluster"
+	"bindery/jepsen/history"
+)
+
+// Fault is one thing that can be wrong: begin makes it so on some of the nodes and says what it did, the function
+// it returns makes it good again.
+type fault func(n *Nemesis) (what string, heal func() error, err error)
+
+var faults = map[string]fault{
+	"kill":      kill,
+	"pause":     pause,
+	"restart":   restart,
+	"partition": partition,
+	"oneway":    oneway,
+	"ring":      ring,
+	"power":     power,
+	"power-all": powerAll,
+}
+
+// Names of the faults there are.
+func Names() []string {
+	var names []string
+	for name := range faults {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// Nemesis draws from the faults it was given.
+type Nemesis struct {
+	cluster *cluster.Cluster
+	log     *history.Log
+	rng     *rand.Rand
+	drawn   []string
+	count   int
+	errors  []error
+}
+
+// New makes a nemesis of the named faults: words with commas; "none": no fault.
+func New(c *cluster.Cluster, log *history.Log, seed int64, names string) (*Nemesis, error) {
+	n := &Nemesis{cluster: c, log: log, rng: rand.New(rand.NewSource(seed))}
+	for _, name := range strings.Split(names, ",") {
+		if name == "none" {
+			continue
+		}
+		if faults[name] == nil {
+			return nil, fmt.Errorf("unknown fault %q; there are %s", name, strings.Join(Names(), ", "))
+		}
+		if strings.HasPrefix(name, "power") && c.Disks == "" {
+			return nil, fmt.Errorf("%s needs --disks ext4 or xfs", name)
+		}
+		n.drawn = append(n.drawn, name)
+	}
+	return n, nil
+}
+
+// Count of the faults that were done.
+func (n *Nemesis) Count() int { return n.count }
+
+// Run hurts until ctx ends, one fault after the other, and leaves everything healed. The error is about the
+// harness or a node that could not be handled, not about the cluster's promises.
+func (n *Nemesis) Run(ctx context.Context) error {
+	for len(n.drawn) > 0 && n.pause(ctx, 3*time.Second, 6*time.Second) {
+		name := n.drawn[n.rng.Intn(len(n.drawn))]
+		what, heal, err := faults[name](n)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		n.log.Note(name, history.Text(what))
+		n.count++
+		n.pause(ctx, 4*time.Second, 10*time.Second)
+		if err := heal(); err != nil {
+			return fmt.Errorf("healing %s: %w", name, err)
+		}
+		n.log.Note(name+"-end", history.Text(what))
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// pause waits between low and high; false: ctx ended.
+func (n *Nemesis) pause(ctx context.Context, low, high time.Duration) bool {
+	select {
+	case <-time.After(low + time.Duration(n.rng.Int63n(int64(high-low)))):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// victims draws the leader, one node, or a minority; sometimes, where all says so, a majority or every node.
+func (n *Nemesis) victims(all bool) []int {
+	nodes := n.rng.Perm(n.cluster.Nodes)
+	for i := range nodes {
+		nodes[i]++
+	}
+	switch draw := n.rng.Intn(10); {
+	case draw < 4:
+		if leader := n.cluster.Leader(); leader != 0 {
+			return []int{leader}
+		}
+		return nodes[:1]
+	case draw < 7 || !all:
+		return nodes[:1+n.rng.Intn((len(nodes)-1)/2)]
+	case draw < 9:
+		return nodes[:len(nodes)/2+1]
+	default:
+		return nodes
+	}
+}

@@ -1,0 +1,166 @@
+// Package workload is what clients do: each workload makes a history that a checker can judge.
+package workload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bindery/jepsen/check"
+	"bindery/jepsen/cluster"
+	"bindery/jepsen/history"
+	"bindery/jepsen/s3"
+)
+
+// Bucket that the workloads use.
+const Bucket = "jepsen"
+
+// Run is one run of a workload, shared by its workers.
+type Run struct {
+	Cluster *cluster.Cluster
+	Log     *history.Log
+	Seed    int64
+	Workers int
+
+	numbers int64 // the newest value
+	steps   int64 // operations begun
+	unknown int64 // operations without a known outcome
+	process int64 // the newest process number
+	mutex   sync.Mutex
+	broken  []string
+}
+
+// Worker is one client: one operation at a time, of a process that is replaced after an unknown outcome.
+type Worker struct {
+	*Run
+	Client  *s3.Client
+	Rng     *rand.Rand
+	process int
+}
+
+// Workload of a name.
+type Workload struct {
+	step  func(*Worker) // one operation
+	final func(*Worker) // what is read at the end, by one worker for each node
+	check func([]history.Event, time.Duration) check.Result
+}
+
+var workloads = map[string]Workload{
+	"register": {stepRegister, finalRegister, check.Registers},
+	"list":     {stepList, finalList, func(events []history.Event, _ time.Duration) check.Result { return check.Lists(events) }},
+}
+
+// Names of the workloads there are.
+func Names() []string {
+	var names []string
+	for name := range workloads {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// Named finds a workload.
+func Named(name string) (Workload, error) {
+	found, ok := workloads[name]
+	if !ok {
+		return found, fmt.Errorf("unknown workload %q; there are %s", name, strings.Join(Names(), ", "))
+	}
+	return found, nil
+}
+
+const callTimeout = 10 * time.Second
+
+func (run *Run) worker(node int, seed int64) *Worker {
+	c := run.Cluster
+	return &Worker{Run: run, Rng: rand.New(rand.NewSource(seed)),
+		Client:  s3.New(c.Endpoint(node), c.Roots, c.Keys, callTimeout),
+		process: int(atomic.AddInt64(&run.process, 1))}
+}
+
+// Prepare makes the bucket.
+func (run *Run) Prepare() error {
+	worker := run.worker(1, run.Seed)
+	defer worker.Client.Close()
+	_, outcome, err := worker.Client.Write(s3.Request{Method: "PUT", Path: Bucket})
+	if outcome != s3.Done {
+		return fmt.Errorf("creating the bucket: %w", err)
+	}
+	return nil
+}
+
+// Load runs the workers until ctx ends; worker i talks to node i modulo their number.
+func (run *Run) Load(ctx context.Context, workload Workload) {
+	var all sync.WaitGroup
+	for i := 0; i < run.Workers; i++ {
+		worker := run.worker(1+i%run.Cluster.Nodes, run.Seed+int64(i)+1)
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			defer worker.Client.Close()
+			for ctx.Err() == nil {
+				workload.step(worker)
+			}
+		}()
+	}
+	all.Wait()
+}
+
+// Final reads everything once more, through every node. The cluster is whole again.
+func (run *Run) Final(workload Workload) {
+	for node := 1; node <= run.Cluster.Nodes; node++ {
+		worker := run.worker(node, run.Seed)
+		workload.final(worker)
+		worker.Client.Close()
+	}
+}
+
+// Check judges the history.
+func (run *Run) Check(workload Workload, limit time.Duration) check.Result {
+	result := workload.check(run.Log.Events(), limit)
+	run.mutex.Lock()
+	defer run.mutex.Unlock()
+	result.Anomalies = append(result.Anomalies, run.broken...)
+	return result
+}
+
+// next is a value that nobody has used.
+func (run *Run) next() history.Number { return history.Number(atomic.AddInt64(&run.numbers, 1)) }
+
+// noteBroken keeps answers that may never be given, whatever fails.
+func (run *Run) noteBroken(err error) {
+	if !errors.Is(err, s3.ErrBroken) {
+		return
+	}
+	run.mutex.Lock()
+	defer run.mutex.Unlock()
+	run.broken = append(run.broken, err.Error())
+}
+
+// write does one changing operation and records it. True: it was done.
+func (worker *Worker) write(f, key string, value history.Value, request s3.Request) bool {
+	index := worker.Log.Invoke(worker.process, f, key, value)
+	_, outcome, err := worker.Client.Write(request)
+	worker.noteBroken(err)
+	switch outcome {
+	case s3.Done:
+		worker.Log.Complete(index, history.OK, value, "")
+	case s3.Refused:
+		worker.Log.Complete(index, history.Fail, value, err.Error())
+	default:
+		worker.Log.Complete(index, history.Info, value, err.Error())
+		atomic.AddInt64(&worker.unknown, 1)
+		worker.process = int(atomic.AddInt64(&worker.Run.process, 1))
+		worker.rest()
+	}
+	return outcome == s3.Done
+}
+
+// rest keeps a worker whose node is gone from spinning.
+func (worker *Worker) rest() { time.Sleep(time.Duration(20+worker.Rng.Intn(80)) * time.Millisecond) }
