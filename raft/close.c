@@ -11,6 +11,7 @@ static void finish(struct bnd_raft_host *host) {
     void (*closed)(void *data) = host->closed;
     void *data = host->closed_data;
     bnd_free(host->groups);
+    bnd_free(host->doomed); /* the next start drops them */
     bnd_buf_free(&host->frame);
     bnd_free(host->journal_dir);
     bnd_free(host);

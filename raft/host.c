@@ -123,7 +123,7 @@ static void pass_destroy(struct bnd_raft_host *host) {
         readindex_cancel(group, BND_NOTLEADER);
         uint32_t slot = group->slot;
         group_stop(group);
-        slots_drop(host, slot, slot + 1);
+        slots_drop_later(host, slot); /* the journal's record of it may not be durable yet */
         host->destroying--;
     }
 }
@@ -214,6 +214,7 @@ static void pass(struct bnd_hook *hook) {
     }
     if (!host->dead && !host->closing) {
         pass_destroy(host);
+        slots_pass(host);
         export_pass(host);
         import_pass(host);
         readindex_pass(host);
@@ -288,6 +289,7 @@ static void abandon(struct bnd_raft_host *host) {
         group_free(host->groups[i]);
     }
     bnd_free(host->groups);
+    bnd_free(host->doomed);
     bnd_journal_close(host->journal, ignore_closed, NULL);
     apply_close(host);
     bnd_buf_free(&host->frame);

@@ -70,6 +70,12 @@ struct persist {
     bool compacting;
 };
 
+/* A slot that the journal stops to name with this record: until it is durable a crash brings it back. */
+struct doomed_slot {
+    uint32_t slot;
+    uint64_t lsn;
+};
+
 struct bnd_raft_host {
     struct bnd_raft_host_config config; /* with the defaults filled in */
     char *journal_dir;
@@ -79,6 +85,8 @@ struct bnd_raft_host {
     uint32_t slot_next;
     uint32_t slot_stored;  /* slot_next as the state has it; 0: it has none */
     uint32_t slot_storing; /* as the unwritten batch has it */
+    struct doomed_slot *doomed;
+    size_t doomed_count, doomed_cap;
 
     struct bnd_hook hook;
     struct bnd_timer tick;
@@ -147,8 +155,12 @@ uint32_t slots_new(struct bnd_raft_host *host);
 void slots_store(struct bnd_raft_host *host, struct bnd_state_batch *batch);
 /* That batch is written. */
 void slots_stored(struct bnd_raft_host *host);
-/* Drops the state of [from, to) in the background. */
+/* Drops the state of [from, to) in the background; nothing in the journal may name them. */
 void slots_drop(struct bnd_raft_host *host, uint32_t from, uint32_t to);
+/* Drops a slot once everything that is collected in the journal now is durable. */
+void slots_drop_later(struct bnd_raft_host *host, uint32_t slot);
+/* Drops those whose time has come. */
+void slots_pass(struct bnd_raft_host *host);
 /* Makes a group; configuration NULL: empty, to be filled by its leader. Its record is collected
  * now; `done` (may be NULL) comes in a pass once it is durable. BND_EXISTS, BND_FULL, BND_NOMEM. */
 int host_group_make(struct bnd_raft_host *host, uint64_t gid,

@@ -91,6 +91,10 @@ static void import_end(struct import *import) {
         import->group->import = NULL;
         import->group = NULL;
     }
+    if (import->stage == INSTALLING) { /* its record is on the way and names the fresh slot */
+        slots_drop_later(host, import->slot);
+        import->slot = 0;
+    }
     drop(host, &import->slot);
     drop(host, &import->staging_slot);
     drop(host, &import->old_slot);

@@ -42,6 +42,32 @@ void slots_drop(struct bnd_raft_host *host, uint32_t from, uint32_t to) {
     (void)state->ops->drop_range(state, bnd_slice(from_key, 4), bnd_slice(to_key, 4));
 }
 
+void slots_drop_later(struct bnd_raft_host *host, uint32_t slot) {
+    if (host->doomed_count == host->doomed_cap) {
+        size_t cap = host->doomed_cap == 0 ? 16 : host->doomed_cap * 2;
+        struct doomed_slot *grown = bnd_realloc(host->doomed, cap * sizeof *grown);
+        if (grown == NULL) {
+            return; /* the next start drops it */
+        }
+        host->doomed = grown;
+        host->doomed_cap = cap;
+    }
+    host->doomed[host->doomed_count++] = (struct doomed_slot){.slot = slot, .lsn = host->lsn_last};
+}
+
+void slots_pass(struct bnd_raft_host *host) {
+    size_t kept = 0;
+    for (size_t i = 0; i < host->doomed_count; i++) {
+        struct doomed_slot doomed = host->doomed[i];
+        if (doomed.lsn <= host->lsn_durable) {
+            slots_drop(host, doomed.slot, doomed.slot + 1);
+        } else {
+            host->doomed[kept++] = doomed;
+        }
+    }
+    host->doomed_count = kept;
+}
+
 static int compare_slots(const void *a, const void *b) {
     uint32_t left = *(const uint32_t *)a;
     uint32_t right = *(const uint32_t *)b;

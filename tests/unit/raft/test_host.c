@@ -601,6 +601,38 @@ static void a_destroyed_group_is_gone_and_can_be_made_again(void **state) {
     cluster_close(c);
 }
 
+/* A crash while the record of the end is on its way brings the whole group back, or nothing of it. */
+static void a_group_ends_with_its_record(void **state) {
+    (void)state;
+    unsigned back = 0;
+    for (uint64_t seed = 100; seed < 120; seed++) {
+        struct cluster *c = fresh(seed);
+        struct node *node = &c->nodes[0];
+        c->config.unpersisted_bytes_max = 1; /* what is persisted is all that the journal has dropped */
+        node_start(node);
+        cluster_bootstrap(c, GID, 1);
+        (void)cluster_leader(c, GID);
+        for (int64_t i = 1; i <= 4; i++) {
+            assert_int_equal(add_one(node, GID, "a"), i);
+            bnd_sim_run_for(c->world, SECOND / 2);
+        }
+        bnd_sim_disk_stall(node->disk, SECOND);
+        bnd_sim_env_enter(node->env);
+        assert_int_equal(bnd_raft_group_destroy(node->host, GID), 0);
+        bnd_sim_env_leave(node->env);
+        bnd_sim_run_for(c->world, SECOND / 2);
+        node_crash(node, BND_SIM_POWER);
+        bnd_sim_disk_heal(node->disk);
+        node_start(node);
+        bnd_sim_run_for(c->world, SECOND);
+        int64_t count = read_counter(node, GID, "a");
+        assert_true(count == 4 || count == BND_NOTFOUND);
+        back += count == 4;
+        cluster_close(c);
+    }
+    assert_true(back > 0);
+}
+
 /* Entries stamped far ahead of a follower's clock do not move its group's time. */
 static void a_fast_leader_is_not_followed(void **state) {
     (void)state;
@@ -644,6 +676,7 @@ int main(void) {
         cmocka_unit_test(state_behind_the_journal_is_refused),
         cmocka_unit_test(many_groups_share_a_node),
         cmocka_unit_test(a_destroyed_group_is_gone_and_can_be_made_again),
+        cmocka_unit_test(a_group_ends_with_its_record),
         cmocka_unit_test(a_fast_leader_is_not_followed),
         cmocka_unit_test(a_leader_hands_over),
         cmocka_unit_test(a_voter_confirms_only_its_own_term_and_leader),
