@@ -571,16 +571,21 @@ static void close_groups(void *data) {
     bnd_raft_host_close(node->host, on_host_closed, node);
 }
 
+/* The others lead now: what still comes here is sent on to them until the ports are closed. */
+static void on_retired(void *data) {
+    struct bnd_node *node = data;
+    if (node->gateway == NULL) {
+        close_groups(node);
+    } else {
+        bnd_gateway_close(node->gateway, GRACE_NS, close_groups, node);
+    }
+}
+
 void bnd_node_stop(struct bnd_node *node) {
     if (node->stopping) {
         return;
     }
     node->stopping = true;
     bnd_log(node->env, BND_LOG_INFO, "node", "stopping");
-    bnd_raft_step_down_all(node->host);
-    if (node->gateway == NULL) {
-        close_groups(node);
-    } else {
-        bnd_gateway_close(node->gateway, GRACE_NS, close_groups, node);
-    }
+    bnd_raft_host_retire(node->host, on_retired, node);
 }

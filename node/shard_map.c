@@ -6,10 +6,14 @@
 
 int node_shard_map_update(struct node_shard_map *map, const struct bnd_catalog_view *view) {
     struct bnd_place_node *nodes = bnd_calloc(view->nodes_count, sizeof *nodes);
-    if (nodes == NULL) {
+    uint64_t *leaders = bnd_calloc(view->nodes_count, sizeof *leaders);
+    if (nodes == NULL || leaders == NULL) {
+        bnd_free(nodes);
+        bnd_free(leaders);
         return BND_NOMEM;
     }
     size_t count = 0;
+    size_t leading = 0;
     for (size_t i = 0; i < view->nodes_count; i++) {
         const struct bnd_node_record *record = &view->nodes[i];
         if (record->state != BND_NODE_GONE && record->role == BND_NODE_STORAGE) {
@@ -18,9 +22,15 @@ int node_shard_map_update(struct node_shard_map *map, const struct bnd_catalog_v
                 .weight = record->state == BND_NODE_ACTIVE ? record->weight : 0,
                 .zone = record->zone.len > 0 ? bnd_hash64(record->zone, 1) : record->id,
             };
+            if (record->state == BND_NODE_ACTIVE) {
+                leaders[leading++] = record->id;
+            }
         }
     }
     bnd_free(map->nodes);
+    bnd_free(map->leaders);
+    map->leaders = leaders;
+    map->leaders_count = leading;
     map->nodes = nodes;
     map->nodes_count = count;
     map->revision = view->revision;
@@ -32,6 +42,7 @@ int node_shard_map_update(struct node_shard_map *map, const struct bnd_catalog_v
 
 void node_shard_map_free(struct node_shard_map *map) {
     bnd_free(map->nodes);
+    bnd_free(map->leaders);
     *map = (struct node_shard_map){0};
 }
 
@@ -40,8 +51,16 @@ size_t node_shard_map_group(const struct node_shard_map *map, uint64_t gid,
     return bnd_place_group(map->nodes, map->nodes_count, gid, map->replicas, out);
 }
 
-static void publish_group(const struct node_shard_map *map, uint64_t gid,
-                          struct bnd_shard_client *client, struct bnd_raft_host *host) {
+struct publish {
+    const struct node_shard_map *map;
+    struct bnd_shard_client *client;
+    struct bnd_raft_host *host; /* may be NULL */
+    struct bnd_place_leaders leaders;
+};
+
+static void publish_group(struct publish *publish, uint64_t gid) {
+    const struct node_shard_map *map = publish->map;
+    struct bnd_raft_host *host = publish->host;
     uint64_t nodes[BND_REPLICAS_MAX];
     struct bnd_raft_member members[BND_REPLICAS_MAX];
     size_t count = node_shard_map_group(map, gid, nodes);
@@ -52,18 +71,30 @@ static void publish_group(const struct node_shard_map *map, uint64_t gid,
         }
         members[at] = (struct bnd_raft_member){.node = nodes[i], .role = BND_RAFT_VOTER};
     }
-    bnd_shard_client_members(client, gid, nodes, count);
+    bnd_shard_client_members(publish->client, gid, nodes, count);
     if (host != NULL && count > 0) {
         bnd_raft_group_want(host, gid, members, count);
+        bnd_raft_group_prefer(host, gid, nodes, bnd_place_lead(&publish->leaders, nodes, count));
     }
 }
 
 void node_shard_map_publish(const struct node_shard_map *map, struct bnd_shard_client *client,
                             struct bnd_raft_host *host) {
-    publish_group(map, BND_GID_SYSTEM, client, host);
+    uint32_t *loads = bnd_calloc(map->leaders_count + 1, sizeof *loads);
+    struct publish publish = {
+        .map = map,
+        .client = client,
+        .host = host,
+        .leaders = {.nodes = map->leaders,
+                    .loads = loads,
+                    .count = loads == NULL ? 0 : map->leaders_count, /* then nobody is preferred */
+                    .groups = map->shards + (size_t)1},
+    };
+    publish_group(&publish, BND_GID_SYSTEM);
     for (uint32_t shard = 0; shard < map->shards; shard++) {
-        publish_group(map, bnd_gid(BND_GROUP_OBJECTS, shard), client, host);
+        publish_group(&publish, bnd_gid(BND_GROUP_OBJECTS, shard));
     }
+    bnd_free(loads);
 }
 
 static void add_members(const struct bnd_raft_group_status *status, bool voters,

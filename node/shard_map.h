@@ -19,6 +19,8 @@ struct node_shard_map {
     uint32_t shards;
     struct bnd_place_node *nodes;
     size_t nodes_count;
+    uint64_t *leaders; /* nodes that may lead */
+    size_t leaders_count;
     size_t replicas; /* wanted per group */
 };
 

@@ -73,6 +73,49 @@ size_t bnd_place_group(const struct bnd_place_node *nodes, size_t count, uint64_
     return placed;
 }
 
+static size_t leader_place(const struct bnd_place_leaders *leaders, uint64_t node) {
+    size_t at = 0;
+    while (at < leaders->count && leaders->nodes[at] != node) {
+        at++;
+    }
+    return at;
+}
+
+/* What one node leads at most, while others of a group lead less. */
+static size_t leader_share(const struct bnd_place_leaders *leaders) {
+    size_t average = (leaders->groups + leaders->count - 1) / leaders->count;
+    return average + average / 8;
+}
+
+size_t bnd_place_lead(struct bnd_place_leaders *leaders, uint64_t *placed, size_t count) {
+    size_t left = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (leader_place(leaders, placed[i]) < leaders->count) {
+            placed[left++] = placed[i];
+        }
+    }
+    size_t best = 0;
+    for (size_t i = 0; i < left; i++) {
+        uint32_t load = leaders->loads[leader_place(leaders, placed[i])];
+        if (load < leader_share(leaders)) {
+            best = i;
+            break;
+        }
+        if (load < leaders->loads[leader_place(leaders, placed[best])]) {
+            best = i;
+        }
+    }
+    for (size_t i = best; left > 0 && i > 0; i--) {
+        uint64_t swap = placed[i];
+        placed[i] = placed[i - 1];
+        placed[i - 1] = swap;
+    }
+    if (left > 0) {
+        leaders->loads[leader_place(leaders, placed[0])]++;
+    }
+    return left;
+}
+
 size_t bnd_place_voters(size_t live, size_t wanted) {
     size_t most = live < wanted ? live : wanted;
     if (most == 0) {

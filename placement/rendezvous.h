@@ -26,6 +26,20 @@ struct bnd_place_node {
 size_t bnd_place_group(const struct bnd_place_node *nodes, size_t count, uint64_t gid,
                        size_t wanted, uint64_t out[BND_REPLICAS_MAX]);
 
+/* Who should lead, group after group: the best of a group's nodes that may lead and does not lead
+ * its share yet, so that no node leads more than an eighth above the average, and one node's coming
+ * or going moves few leaderships. The same sequence of groups gives the same leaders. */
+struct bnd_place_leaders {
+    const uint64_t *nodes; /* that may lead; borrowed */
+    uint32_t *loads;       /* of each: leaderships given to it; the caller's, 0 at first */
+    size_t count;
+    size_t groups; /* in the sequence */
+};
+
+/* Moves the group's leader to the front of placed[] and those that may not lead out of it; the rest
+ * keeps its order. Returns how many are left. */
+size_t bnd_place_lead(struct bnd_place_leaders *leaders, uint64_t *placed, size_t count);
+
 /* How many of `live` nodes should vote: the largest of 1, 3, 5 that is <= min(live, wanted); 0 for
  * none. With two nodes the second is a standby (architecture 5, "Voters"). */
 size_t bnd_place_voters(size_t live, size_t wanted);

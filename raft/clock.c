@@ -88,7 +88,7 @@ static void hand_over_if_off(struct group *group, int64_t median) {
         group->clock_after_ns =
             now + (uint64_t)host->config.election_ms * CLOCK_RETRY_ELECTIONS * BND_MS;
         host->stats.clock_handovers++;
-        host_yield(group);
+        host_yield(group, 0);
     }
 }
 

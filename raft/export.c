@@ -276,6 +276,10 @@ static void on_request(void *owner, struct bnd_rpc_request *request) {
         leave_serve(host, request, asked.gid);
         return;
     }
+    if (asked.op == EXPORT_LEAD) {
+        bnd_rpc_reply(request, handover_serve(host, asked.gid), NULL, 0);
+        return;
+    }
     struct export *export = find(host, asked.export_id, request->from);
     int rv = export == NULL ? BND_NOTFOUND : 0;
     if (rv == 0 && asked.op == EXPORT_PULL) {

@@ -8,9 +8,13 @@ enum { CHUNK_VERSION = 1, CHUNK_LAST = 1, HASH_BYTES = 16 };
 
 #define INDEX_LIMIT (UINT64_C(1) << 62)
 
+static bool names_group(unsigned op) {
+    return op == EXPORT_OPEN || op == EXPORT_MEMBER || op == EXPORT_LEAD;
+}
+
 void export_request_encode(const struct export_request *request, struct bnd_buf *out) {
     bnd_buf_u8(out, (uint8_t)request->op);
-    if (request->op == EXPORT_OPEN || request->op == EXPORT_MEMBER) {
+    if (names_group(request->op)) {
         bnd_buf_u64(out, request->gid);
         return;
     }
@@ -26,7 +30,7 @@ int export_request_decode(struct bnd_slice bytes, struct export_request *out,
     struct bnd_reader r = bnd_reader(bytes);
     struct export_request request = {0};
     uint8_t op = bnd_read_u8(&r);
-    if (op == EXPORT_OPEN || op == EXPORT_MEMBER) {
+    if (names_group(op)) {
         request.gid = bnd_read_u64(&r);
     } else {
         request.export_id = bnd_read_u64(&r);
@@ -35,7 +39,7 @@ int export_request_decode(struct bnd_slice bytes, struct export_request *out,
         request.seq = bnd_read_u64(&r);
         request.have = bnd_read_u64(&r);
     }
-    if (op < EXPORT_OPEN || op > EXPORT_MEMBER || !bnd_reader_done(&r)) {
+    if (op < EXPORT_OPEN || op > EXPORT_LEAD || !bnd_reader_done(&r)) {
         return BND_FAIL(err, CORRUPT, "a request of %zu bytes for an export is malformed",
                         bytes.len);
     }

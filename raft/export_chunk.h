@@ -6,12 +6,12 @@
 #include "engine/journal/journal.h"
 #include "engine/state.h"
 
-enum export_op { EXPORT_OPEN = 1, EXPORT_PULL, EXPORT_CLOSE, EXPORT_MEMBER };
+enum export_op { EXPORT_OPEN = 1, EXPORT_PULL, EXPORT_CLOSE, EXPORT_MEMBER, EXPORT_LEAD };
 
 /* What a receiver asks. */
 struct export_request {
     enum export_op op;
-    uint64_t gid;       /* OPEN, MEMBER */
+    uint64_t gid;       /* OPEN, MEMBER, LEAD */
     uint64_t export_id; /* PULL, CLOSE */
     uint64_t seq;       /* PULL: of the chunk, from 1; the same again repeats it */
     uint64_t have;      /* PULL: entries up to here are not needed any more */

@@ -179,6 +179,7 @@ void group_stop(struct group *group) {
     export_forget(group);
     import_forget(group);
     leave_forget(group);
+    handover_forget(group);
     if (group->core != NULL) {
         bnd_core_status(group->core, &group->status);
         group->gone_term = group->status.term;

@@ -1,7 +1,8 @@
 /* One group of the host: its core, its state machine, and the queues between them (internal).
  *
  * Who fills which part: storage.c ops; transport.c held; propose.c queue and flying; apply.c
- * backlog, applying and written; readindex.c reads; persist.c persisted; member.c want. */
+ * backlog, applying and written; readindex.c reads; persist.c persisted; member.c want; handover.c balance
+ * and yield. */
 #ifndef BND_RAFT_GROUP_H
 #define BND_RAFT_GROUP_H
 
@@ -69,6 +70,18 @@ struct group_want {
     uint64_t yield_after_ns; /* no handing over before */
 };
 
+/* Who should lead (handover.c); kept while its struct lives. */
+struct group_balance {
+    uint64_t order[BND_RAFT_MEMBERS_MAX]; /* nodes, best first */
+    size_t count;                         /* 0: nobody is preferred */
+    uint64_t to;                          /* who should lead instead of this node; 0: nobody */
+    uint64_t fit_ns;                      /* since when */
+    struct bnd_rpc_call call;             /* will it? */
+    bool asking;
+    uint64_t at_ns, calm_ns;              /* of the last attempt: when, and no other before */
+    unsigned attempts;                    /* that followed each other, but the first */
+};
+
 /* A replica that is not wanted asks whether it is still a member (leave.c). */
 struct group_leave {
     struct bnd_rpc_call call;
@@ -103,6 +116,7 @@ struct group {
     uint64_t yield_until_ns; /* the leadership is being handed over: nothing is proposed; 0: no */
     bool yield_asked;        /* and another voter was told to stand */
     uint64_t clock_after_ns; /* no handing over because of the clock before (clock.c) */
+    uint64_t yield_to;       /* who is to lead next; 0: whoever can */
     struct bnd_link propose_link; /* in host.proposing while queue is not empty */
 
     struct group_backlog backlog;
@@ -114,6 +128,7 @@ struct group {
     uint64_t journal_start; /* index; never above settled */
 
     struct group_want want;
+    struct group_balance balance;
     struct group_leave leave;
     size_t exports;         /* of its state, under way (export.c) */
     struct import *import;  /* of another replica's state, under way (import.c); or NULL */

@@ -128,58 +128,6 @@ static void pass_destroy(struct bnd_raft_host *host) {
     }
 }
 
-/* ---- handing over -----------------------------------------------------------------------------*/
-
-uint64_t host_successor(const struct group *group) {
-    const struct bnd_core_status *status = &group->status;
-    uint64_t best = 0;
-    uint64_t best_match = 0;
-    unsigned best_rank = 0;
-    for (size_t i = 0; i < status->configuration.count; i++) {
-        const struct bnd_raft_member *member = &status->configuration.members[i];
-        if (member->role != BND_RAFT_VOTER || member->node == group->host->config.node_id ||
-            !status->peers[i].recent) {
-            continue;
-        }
-        unsigned rank = 2u * member_wants(group, member->node) + clock_fit(group, member->node);
-        if (rank > best_rank || (rank == best_rank && status->peers[i].match >= best_match)) {
-            best = member->node;
-            best_match = status->peers[i].match;
-            best_rank = rank;
-        }
-    }
-    return best;
-}
-
-void host_yield(struct group *group) {
-    struct bnd_raft_host *host = group->host;
-    if (group->yield_until_ns == 0) {
-        group->yield_until_ns = bnd_now_ns(host->config.env) + host->config.election_ms * BND_MS;
-        group->yield_asked = false;
-        host->yielding++;
-        host_wake(host);
-    }
-}
-
-static void yield_pass(struct bnd_raft_host *host) {
-    uint64_t now = bnd_now_ns(host->config.env);
-    for (size_t i = 0; host->yielding > 0 && i < host->groups_count; i++) {
-        struct group *group = host->groups[i];
-        if (group->yield_until_ns == 0) {
-            continue;
-        }
-        group_refresh(group);
-        if (group->status.role != BND_CORE_LEADER || now >= group->yield_until_ns) {
-            group->yield_until_ns = 0;
-            host->yielding--;
-            host_wake(host);
-        } else if (!group->yield_asked) {
-            uint64_t next = host_successor(group);
-            group->yield_asked = next != 0 && bnd_core_transfer(group->core, next) == 0;
-        }
-    }
-}
-
 /* What is done once per tick and may call users. */
 static void pass_tick(struct bnd_raft_host *host) {
     if (!host->tick_due) {
@@ -191,6 +139,7 @@ static void pass_tick(struct bnd_raft_host *host) {
     persist_tick(host);
     member_tick(host);
     clock_tick(host);
+    handover_tick(host);
     if (++host->ticks % 8 == 0) {
         persist_log_tick(host);
     }
@@ -204,7 +153,7 @@ static void pass(struct bnd_hook *hook) {
         pass_made(host);
         pass_changed(host);
         pass_tick(host);
-        yield_pass(host);
+        handover_pass(host);
         import_covered(host);
         propose_pass(host);
     }
@@ -223,11 +172,21 @@ static void pass(struct bnd_hook *hook) {
     tell_fatal(host);
 }
 
+/* Who retires stands for no election any more; it goes on voting. */
+static bool may_tick(struct group *group) {
+    if (!group->host->retiring) {
+        return true;
+    }
+    group_refresh(group);
+    return group->status.role == BND_CORE_LEADER;
+}
+
 static void on_tick(struct bnd_timer *timer) {
     struct bnd_raft_host *host = timer->data;
     bnd_timer_start(host->config.env, timer, host->config.heartbeat_ms * BND_MS);
     for (size_t i = 0; i < host->groups_count && !host->dead; i++) {
-        if (host->groups[i]->phase == GROUP_RUNNING && !host->groups[i]->destroying) {
+        if (host->groups[i]->phase == GROUP_RUNNING && !host->groups[i]->destroying &&
+            may_tick(host->groups[i])) {
             bnd_core_tick(host->groups[i]->core);
         }
     }
@@ -433,16 +392,6 @@ int bnd_raft_group_destroy(struct bnd_raft_host *host, uint64_t gid) {
         host_wake(host);
     }
     return rv;
-}
-
-void bnd_raft_step_down_all(struct bnd_raft_host *host) {
-    for (size_t i = 0; i < host->groups_count && !host->dead && !host->closing; i++) {
-        struct group *group = host->groups[i];
-        if (group->phase == GROUP_RUNNING && !group->destroying &&
-            group->status.role == BND_CORE_LEADER) {
-            host_yield(group);
-        }
-    }
 }
 
 /* ---- what can be seen -------------------------------------------------------------------------*/

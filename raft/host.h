@@ -145,7 +145,23 @@ int bnd_raft_read(struct bnd_raft_host *host, uint64_t gid, struct bnd_raft_read
 void bnd_raft_group_want(struct bnd_raft_host *host, uint64_t gid,
                          const struct bnd_raft_member *members, size_t count);
 
-/* Asks a leader to hand over to the most advanced other voter (clean stop). Best effort. */
+/* Who should lead the group, best first (at most BND_RAFT_MEMBERS_MAX; none: whoever leads). A leader
+ * hands over to a voter that goes before it once that voter has answered and had nearly the whole
+ * log for three election timeouts, and nothing in the group is on its way: changes of members,
+ * followers catching up. A leader that is not named hands over at once; it leads only for want of
+ * others. At most four groups of a node at once; attempts in a group are ten election timeouts
+ * apart, more when they lead to nothing. Kept in memory only, as bnd_raft_group_want, which comes
+ * first. */
+void bnd_raft_group_prefer(struct bnd_raft_host *host, uint64_t gid, const uint64_t *nodes,
+                           size_t count);
+
+/* Hands every leadership over, and takes none any more: for a clean stop. retired comes once, later,
+ * on the loop: when this node leads nothing that another voter could, or after two election
+ * timeouts; never after bnd_raft_host_close or `fatal`. */
+void bnd_raft_host_retire(struct bnd_raft_host *host, void (*retired)(void *data), void *data);
+
+/* Asks every leader here to hand over, to a wanted voter if it can, then to the most advanced. Best
+ * effort; the node may lead again. */
 void bnd_raft_step_down_all(struct bnd_raft_host *host);
 
 enum bnd_raft_state { BND_RAFT_FOLLOWER, BND_RAFT_CANDIDATE, BND_RAFT_LEADER, BND_RAFT_INSTALLING };
@@ -179,6 +195,7 @@ struct bnd_raft_host_stats {
     bool clock_known;         /* against a majority of some group's voters */
     bool clock_off;           /* more than 500 ms from their median */
     int64_t clock_ahead_ms;   /* of the median */
+    uint64_t handovers; /* begun, to preferred leaders */
 };
 void bnd_raft_host_stats(const struct bnd_raft_host *host, struct bnd_raft_host_stats *out);
 

@@ -97,6 +97,11 @@ struct bnd_raft_host {
     unsigned clock_ticks;
     size_t destroying; /* groups */
     size_t yielding;   /* groups */
+    size_t asking;     /* groups whose preferred leader is asked whether it will lead */
+    bool retiring;     /* takes no leadership any more */
+    uint64_t retire_until_ns;
+    void (*retired)(void *data); /* to be told; NULL: nobody, or told */
+    void *retired_data;
 
     struct bnd_link storing;   /* groups with pending ops */
     struct bnd_link making;    /* struct making */
@@ -135,13 +140,6 @@ void host_fatal(struct bnd_raft_host *host, const struct bnd_error *why);
 void host_fatal_group(struct group *group, int code, const char *what);
 /* Another pass comes soon. */
 void host_wake(struct bnd_raft_host *host);
-/* Hands the leadership over: proposals wait until another leads (they are then answered
- * BND_NOTLEADER), for one election timeout at most; the successor is told to stand once it has the
- * whole log. */
-void host_yield(struct group *group);
-/* The other voter to hand over to: heard from; a wanted one before others, then one with a good
- * clock, then the one that has most of the log; 0: none. */
-uint64_t host_successor(const struct group *group);
 /* True if proposals are refused: the store stalls or the journal's queue is long. */
 bool host_congested(const struct bnd_raft_host *host);
 
@@ -240,6 +238,26 @@ void member_step(struct group *group);
 void member_tick(struct bnd_raft_host *host);
 /* Is the node among the wanted members? */
 bool member_wants(const struct group *group, uint64_t node);
+
+/* Is the member at this place of the group's last picture at most entries in flight behind? The
+ * leader only. */
+bool member_caught_up(const struct group *group, size_t at);
+
+/* handover.c: giving leaderships away. */
+/* Hands the leadership over, to this voter if it can (0: to any): proposals wait until another
+ * leads (they are then answered BND_NOTLEADER), for one election timeout at most; the successor is
+ * told to stand once it has the whole log. */
+void host_yield(struct group *group, uint64_t to);
+/* The other voter to hand over to: heard from; the one that was asked for first, a wanted one before
+ * others, then one with a good clock, then the one that has most of the log; 0: none. */
+uint64_t host_successor(const struct group *group);
+/* Goes on with what is being handed over. */
+void handover_pass(struct bnd_raft_host *host);
+/* Begins to hand over to preferred leaders. */
+void handover_tick(struct bnd_raft_host *host);
+/* Would this node lead the group? 0, or why not. */
+int handover_serve(struct bnd_raft_host *host, uint64_t gid);
+void handover_forget(struct group *group);
 
 /* leave.c: whether a replica that is not wanted is still a member. */
 /* Answers the question, as the leader. */

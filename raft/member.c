@@ -37,8 +37,13 @@ static void hand_over(struct group *group) {
     uint64_t now = bnd_now_ns(group->host->config.env);
     if (group->yield_until_ns == 0 && now >= group->want.yield_after_ns) {
         group->want.yield_after_ns = now + elections_ns(group, HAND_OVER_ELECTIONS);
-        host_yield(group);
+        host_yield(group, 0);
     }
+}
+
+bool member_caught_up(const struct group *group, size_t at) {
+    const struct bnd_core_peer *peer = &group->status.peers[at];
+    return !peer->installing && peer->match + CAUGHT_UP_ENTRIES >= group->status.last_index;
 }
 
 static void look(const struct group *group, struct member_view *out) {
@@ -53,10 +58,8 @@ static void look(const struct group *group, struct member_view *out) {
         .wanted_count = want->count,
     };
     for (size_t i = 0; i < status->configuration.count; i++) {
-        const struct bnd_core_peer *peer = &status->peers[i];
-        out->heard[i] = peer->recent;
-        out->caught_up[i] =
-            !peer->installing && peer->match + CAUGHT_UP_ENTRIES >= status->last_index;
+        out->heard[i] = status->peers[i].recent;
+        out->caught_up[i] = member_caught_up(group, i);
     }
     for (size_t i = 0; i < want->count; i++) {
         out->up[i] = want->nodes[i] == self || mesh->ops->up(mesh, want->nodes[i]);
@@ -103,7 +106,7 @@ static void take_step(struct group *group, struct member_step step) {
 void member_step(struct group *group) {
     const struct group_want *want = &group->want;
     if (group->phase != GROUP_RUNNING || group->destroying || want->count == 0 ||
-        group->status.role != BND_CORE_LEADER ||
+        group->status.role != BND_CORE_LEADER || group->yield_until_ns != 0 ||
         member_as_wanted(&group->status.configuration, want->nodes, want->count)) {
         return;
     }

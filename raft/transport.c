@@ -104,6 +104,9 @@ bool transport_has_room(const struct group *group) {
 /* May this message reach the core now? */
 static bool wanted(const struct group *group, const struct bnd_message *message) {
     struct bnd_raft_host *host = group->host;
+    if (message->type == BND_MESSAGE_TIMEOUT_NOW) {
+        return !host->retiring;
+    }
     if (message->type != BND_MESSAGE_APPEND) {
         return true;
     }

@@ -1,5 +1,6 @@
 #include "tests/sim/faults.h"
 
+#include "tests/sim/leaders.h"
 #include "tests/sim/memory.h"
 
 #include <stdio.h>
@@ -137,6 +138,9 @@ static void on_timer(struct bnd_timer *timer) {
         return;
     }
     fault(cluster);
+    if (bnd_sim_rng_chance(&cluster->rng, 300)) {
+        bnd_sim_leaders_draw(cluster);
+    }
     restart_some(cluster, 500);
     bnd_sim_world_at(cluster->world, timer,
                      bnd_sim_rng_range(&cluster->rng, INTERVAL_NS_MIN, INTERVAL_NS_MAX));

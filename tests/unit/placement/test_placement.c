@@ -121,8 +121,69 @@ static void voters_are_odd(void **state) {
     assert_int_equal(bnd_place_voters(4, 5), 3);
 }
 
+enum { LED = 65 };
+
+/* The leaders of LED groups of three replicas over `count` nodes, of which those up to `may` may
+ * lead; counts[] by node. */
+static void lead(size_t count, size_t may, uint64_t leaders[LED], uint32_t counts[6]) {
+    struct bnd_place_node nodes[6];
+    uint64_t ids[6] = {1, 2, 3, 4, 5, 6};
+    make_nodes(nodes, count);
+    memset(counts, 0, 6 * sizeof counts[0]);
+    struct bnd_place_leaders spread = {
+        .nodes = ids, .loads = counts, .count = may, .groups = LED};
+    for (uint64_t gid = 0; gid < LED; gid++) {
+        uint64_t placed[BND_REPLICAS_MAX];
+        size_t held = bnd_place_group(nodes, count, gid, 3, placed);
+        size_t left = bnd_place_lead(&spread, placed, held);
+        assert_true(left >= 1 && left <= held);
+        for (size_t i = 0; i < left; i++) {
+            assert_true(placed[i] <= may);
+        }
+        leaders[gid] = placed[0];
+    }
+}
+
+static void leaderships_are_spread_and_few_move(void **state) {
+    (void)state;
+    uint64_t before[LED];
+    uint64_t after[LED];
+    uint32_t counts[6];
+    lead(3, 3, before, counts);
+    for (size_t i = 0; i < 3; i++) {
+        assert_in_range(counts[i], 65 / 3 - 6, 65 / 3 + 4);
+    }
+    lead(3, 2, after, counts); /* the third rests: only what it led moves, but for the shares */
+    assert_int_equal(counts[2], 0);
+    size_t moved = 0;
+    for (size_t i = 0; i < LED; i++) {
+        moved += before[i] != 3 && before[i] != after[i];
+    }
+    assert_in_range(moved, 0, 12);
+    lead(6, 6, before, counts);
+    for (size_t i = 0; i < 6; i++) {
+        assert_in_range(counts[i], 6, 13);
+    }
+}
+
+static void whoever_may_not_lead_is_left_out(void **state) {
+    (void)state;
+    uint64_t may[] = {2};
+    uint32_t loads[] = {0};
+    struct bnd_place_leaders spread = {.nodes = may, .loads = loads, .count = 1, .groups = 2};
+    uint64_t placed[] = {1, 3, 2};
+    assert_int_equal(bnd_place_lead(&spread, placed, 3), 1);
+    assert_int_equal(placed[0], 2);
+    uint64_t others[] = {1, 3};
+    assert_int_equal(bnd_place_lead(&spread, others, 2), 0);
+    spread.count = 0;
+    assert_int_equal(bnd_place_lead(&spread, others, 2), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(leaderships_are_spread_and_few_move),
+        cmocka_unit_test(whoever_may_not_lead_is_left_out),
         cmocka_unit_test(shard_numbers_are_frozen),
         cmocka_unit_test(doubling_splits_each_shard),
         cmocka_unit_test(an_objects_log_and_owner_record_share_a_shard),
