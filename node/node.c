@@ -52,6 +52,7 @@ struct bnd_node {
     size_t bootstrapping;  /* groups being made */
     bool bootstrap_begun;
     bool in_genesis;
+    bool secrets_unshown; /* of a cluster just made, until its ports are open */
     bool stopping;
     bool started_ready;
     uint64_t started_ms;
@@ -179,10 +180,27 @@ static void open_gateway(struct bnd_node *node) {
             node->addresses.s3, node->addresses.peers);
 }
 
-static void tell_ready(struct bnd_node *node, const struct node_genesis_secrets *secrets) {
-    if (!node->started_ready && node->gateway != NULL) {
-        node->started_ready = true;
-        node->callbacks.ready(node->callbacks.data, secrets);
+/* The credentials of a new cluster were shown: the next start is an ordinary one. */
+static void end_genesis(struct bnd_node *node) {
+    struct bnd_error err = {0};
+    memset(&node->genesis.secrets, 0, sizeof node->genesis.secrets);
+    node->secrets_unshown = false;
+    if (node_genesis_finish(node->env, node->config.data, &err) != 0) {
+        bnd_log(node->env, BND_LOG_ERROR, "node", "certs/ca.key could not be removed: %s",
+                err.message);
+    }
+}
+
+/* Once, when the ports are open: their certificate may have waited for the first view. */
+static void tell_ready(struct bnd_node *node) {
+    if (node->started_ready || node->gateway == NULL || node->in_genesis) {
+        return;
+    }
+    node->started_ready = true;
+    node->callbacks.ready(node->callbacks.data,
+                          node->secrets_unshown ? &node->genesis.secrets : NULL);
+    if (node->secrets_unshown) {
+        end_genesis(node);
     }
 }
 
@@ -199,9 +217,7 @@ static void on_view(void *owner, const struct bnd_catalog_view *view) {
     node_members_update(&node->members, view);
     node_shard_map_publish(&node->map, node->client, node->host);
     open_gateway(node);
-    if (!node->in_genesis) {
-        tell_ready(node, NULL);
-    }
+    tell_ready(node);
 }
 
 /* ---- genesis
@@ -217,14 +233,9 @@ static void on_genesis_done(struct node_genesis *genesis, int status, const char
         return;
     }
     node->in_genesis = false;
+    node->secrets_unshown = true;
     open_gateway(node);
-    tell_ready(node, &genesis->secrets);
-    memset(&genesis->secrets, 0, sizeof genesis->secrets);
-    status = node_genesis_finish(node->env, node->config.data, &err);
-    if (status != 0) {
-        bnd_log(node->env, BND_LOG_ERROR, "node", "certs/ca.key could not be removed: %s",
-                err.message);
-    }
+    tell_ready(node);
 }
 
 static void on_group_made(void *data, int status) {
