@@ -147,6 +147,7 @@ int bnd_gateway_create(const struct bnd_gateway_config *config, struct bnd_gatew
     gateway->sweep_timer.cb = on_sweep_timer;
     gateway->sweep_timer.data = gateway;
     struct s3_options s3 = {.services = &gateway->services,
+                            .domain = config->s3_domain,
                             .memory_bytes = config->memory_bytes / PORTS};
     int rv = s3_service_create(&s3, &gateway->s3);
     rv = rv != 0 ? rv : bnd_rest_create(&gateway->services, &gateway->rest);

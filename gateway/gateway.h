@@ -46,6 +46,7 @@ struct bnd_gateway_config {
     const char *rest_address; /* "host:port"; NULL: that port is not opened */
     const char *bindings_address;
     const char *s3_address;
+    const char *s3_domain;       /* of virtual-host style names; NULL: only the built-in ones */
     struct bnd_tls_context *tls; /* of all three; NULL: plain */
     size_t memory_bytes;         /* most bytes of request buffers; 0: 64 MiB */
 };

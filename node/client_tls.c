@@ -3,9 +3,11 @@
 #include "node/files.h"
 
 #include <openssl/crypto.h>
+#include <stdio.h>
 #include <string.h>
 
 #define RENEW_BEFORE_S UINT64_C(2592000) /* 30 days */
+#define HOSTS_MAX 5
 
 static int make_context(const struct bnd_buf *cert, const struct bnd_buf *key,
                         struct bnd_tls_context **out, struct bnd_error *err) {
@@ -34,10 +36,32 @@ static int from_user(struct bnd_env *env, const struct bnd_config *config,
                : BND_WRAP(err, rv, "tls_cert %s, tls_key %s", config->tls_cert, config->tls_key);
 }
 
-/* The hosts that server.pem was issued for, as its neighbour file says. */
-static void hosts_text(const struct bnd_config *config, struct bnd_buf *out) {
-    bnd_buf_printf(out, "%s\n%s\nlocalhost\n", config->listen,
-                   config->advertise[0] != 0 ? config->advertise : config->listen);
+/* The names by which clients reach this process: what its certificate is issued for. */
+struct hosts {
+    const char *names[HOSTS_MAX];
+    size_t count;
+    char buckets[2 + BND_CONFIG_TEXT_MAX]; /* "*.s3.example.com": every bucket's own name */
+};
+
+static void collect_hosts(const struct bnd_config *config, struct hosts *out) {
+    out->count = 0;
+    out->names[out->count++] = config->listen;
+    out->names[out->count++] = "localhost";
+    if (config->advertise[0] != 0 && strcmp(config->advertise, config->listen) != 0) {
+        out->names[out->count++] = config->advertise;
+    }
+    if (config->s3_domain[0] != 0) {
+        (void)snprintf(out->buckets, sizeof out->buckets, "*.%s", config->s3_domain); /* fits */
+        out->names[out->count++] = config->s3_domain;
+        out->names[out->count++] = out->buckets;
+    }
+}
+
+/* The same as the text of server.hosts, which tells whom the server.pem beside it is for. */
+static void hosts_text(const struct hosts *hosts, struct bnd_buf *out) {
+    for (size_t i = 0; i < hosts->count; i++) {
+        bnd_buf_printf(out, "%s\n", hosts->names[i]);
+    }
 }
 
 static bool still_good(struct bnd_env *env, const char *certs, const struct bnd_buf *hosts,
@@ -52,14 +76,11 @@ static bool still_good(struct bnd_env *env, const char *certs, const struct bnd_
            expiry_s > bnd_wall_ms(env) / 1000 + RENEW_BEFORE_S;
 }
 
-static int issue(struct bnd_env *env, const struct bnd_config *config,
+static int issue(struct bnd_env *env, const struct hosts *hosts,
                  const struct node_identity *identity, const struct bnd_catalog_view *view,
                  struct bnd_buf *cert, struct bnd_buf *key, struct bnd_error *err) {
     BND_AUTO_BUF struct bnd_buf ca_key = {0};
     BND_AUTO_BUF struct bnd_buf csr = {0};
-    const char *hosts[3] = {config->listen, "localhost", config->advertise};
-    size_t host_count =
-        config->advertise[0] != 0 && strcmp(config->advertise, config->listen) != 0 ? 3 : 2;
     int rv = bnd_unseal(identity->cluster_key, view->settings.ca_key, &ca_key);
     if (rv != 0) {
         return BND_FAIL(err, CORRUPT, "the CA key cannot be unsealed with this node's cluster key");
@@ -68,7 +89,7 @@ static int issue(struct bnd_env *env, const struct bnd_config *config,
     rv = bnd_pki_key_create(key, err);
     rv = rv != 0 ? rv : bnd_pki_csr_create(bnd_buf_slice(key), &csr, err);
     rv = rv != 0 ? rv
-                 : bnd_pki_server_sign(&ca, bnd_buf_slice(&csr), hosts, host_count,
+                 : bnd_pki_server_sign(&ca, bnd_buf_slice(&csr), hosts->names, hosts->count,
                                        bnd_wall_ms(env), cert, err);
     OPENSSL_cleanse(ca_key.data, ca_key.cap);
     return rv;
@@ -86,19 +107,21 @@ static int from_cluster(struct bnd_env *env, const struct bnd_config *config,
                         struct bnd_tls_context **out, struct bnd_error *err) {
     BND_AUTO_BUF struct bnd_buf cert = {0};
     BND_AUTO_BUF struct bnd_buf key = {0};
-    BND_AUTO_BUF struct bnd_buf hosts = {0};
+    BND_AUTO_BUF struct bnd_buf issued_for = {0};
+    struct hosts hosts;
     char certs[NODE_PATH_MAX];
     int rv = node_path(config->data, "certs", certs, err);
     if (rv != 0) {
         return rv;
     }
-    hosts_text(config, &hosts);
-    if (!still_good(env, certs, &hosts, &cert, &key)) {
+    collect_hosts(config, &hosts);
+    hosts_text(&hosts, &issued_for);
+    if (!still_good(env, certs, &issued_for, &cert, &key)) {
         if (view == NULL) {
             return BND_FAIL(err, BUSY, "the certificate of the client ports waits for group 0");
         }
-        rv = issue(env, config, identity, view, &cert, &key, err);
-        rv = rv != 0 ? rv : save(env, certs, &cert, &key, &hosts, err);
+        rv = issue(env, &hosts, identity, view, &cert, &key, err);
+        rv = rv != 0 ? rv : save(env, certs, &cert, &key, &issued_for, err);
     }
     rv = rv != 0 ? rv : make_context(&cert, &key, out, err);
     if (key.data != NULL) {

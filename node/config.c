@@ -13,7 +13,13 @@
 #include <strings.h>
 #include <unistd.h>
 
-enum { FILE_BYTES_MAX = 1 << 20, NAME_MAX_LEN = 64, ENV_PREFIX_LEN = 8 };
+enum {
+    FILE_BYTES_MAX = 1 << 20,
+    NAME_MAX_LEN = 64,
+    ENV_PREFIX_LEN = 8,
+    DNS_LABEL_MAX = 63,
+    S3_DOMAIN_MAX = 253 - 1 - DNS_LABEL_MAX /* a bucket's name and a dot go before it */
+};
 
 #define TEXT(field) BND_SETTING_TEXT, offsetof(struct bnd_config, field)
 #define NUMBER(field) BND_SETTING_NUMBER, offsetof(struct bnd_config, field)
@@ -40,6 +46,8 @@ static const struct bnd_setting settings[] = {
     {"tls_cert", TEXT(tls_cert), "", "FILE",
      "PEM certificate chain of the client ports (default: cluster CA)"},
     {"tls_key", TEXT(tls_key), "", "FILE", "PEM key of tls_cert"},
+    {"s3_domain", TEXT(s3_domain), "", "NAME",
+     "S3 buckets are also reached as BUCKET.NAME (virtual-host style)"},
     {"insecure", BOOL(insecure), "false", "",
      "client ports without TLS; refused on addresses but loopback"},
     {"heartbeat_ms", NUMBER(heartbeat_ms), "100", "MS", "Raft heartbeat interval"},
@@ -286,8 +294,8 @@ static int load_environment(struct bnd_config *config, char *const *environment,
             name[j] = (char)tolower((unsigned char)environment[i][ENV_PREFIX_LEN + j]);
         }
         name[len] = 0;
-        if (strcmp(name, "url") == 0 || strcmp(name, "api_token") == 0) {
-            continue; /* the client commands': where the cluster is, and who asks */
+        if (strcmp(name, "url") == 0 || strcmp(name, "api_token") == 0 || strcmp(name, "ca") == 0) {
+            continue; /* the client commands': where the cluster is, how it is known, who asks */
         }
         const struct bnd_setting *setting = find(name);
         int rv = setting == NULL ? unknown("environment", name, err)
@@ -325,6 +333,32 @@ static bool loopback(const char *host) {
     return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 || strcmp(host, "[::1]") == 0;
 }
 
+/* A name in DNS's letters, digits and hyphens, and no numeric address: its buckets could not be
+ * told from it. */
+static int check_s3_domain(const char *domain, struct bnd_error *err) {
+    size_t label = 0;
+    bool has_letter = false;
+    bool good = domain[0] != '-' && strlen(domain) <= S3_DOMAIN_MAX;
+    for (const char *c = domain; *c != 0 && good; c++) {
+        bool letter = *c >= 'a' && *c <= 'z';
+        has_letter = has_letter || letter;
+        if (*c == '.') {
+            good = label > 0 && c[-1] != '-' && c[1] != '-';
+            label = 0;
+        } else {
+            good = (letter || isdigit((unsigned char)*c) || *c == '-') && ++label <= DNS_LABEL_MAX;
+        }
+    }
+    good = good && label > 0 && has_letter && domain[strlen(domain) - 1] != '-';
+    if (domain[0] != 0 && !good) {
+        return BND_FAIL(err, INVALID,
+                        "s3_domain must be a DNS name in lower case such as s3.example.com, not "
+                        "'%.64s'",
+                        domain);
+    }
+    return 0;
+}
+
 static int check(const struct bnd_config *config, struct bnd_error *err) {
     if (config->base_port == 0 || config->base_port > 65535 - 3) {
         return BND_FAIL(err, INVALID, "base_port must be 1 to 65532, not %llu",
@@ -354,6 +388,10 @@ static int check(const struct bnd_config *config, struct bnd_error *err) {
     if (config->join[0] != 0 && config->token[0] == 0) {
         return BND_FAIL(err, INVALID,
                         "join needs a token: `bindery token join` on a member prints one");
+    }
+    int rv = check_s3_domain(config->s3_domain, err);
+    if (rv != 0) {
+        return rv;
     }
     static const char *const levels[] = {"debug", "info", "warn", "error"};
     for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {

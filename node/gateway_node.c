@@ -95,6 +95,7 @@ static void open_ports(struct bnd_gateway_node *node, const struct bnd_catalog_v
         .rest_address = node->addresses.rest,
         .bindings_address = node->addresses.bindings,
         .s3_address = node->addresses.s3,
+        .s3_domain = node->config.s3_domain[0] != 0 ? node->config.s3_domain : NULL,
         .tls = node->tls,
         .memory_bytes = (size_t)node->config.memory / 4,
     };

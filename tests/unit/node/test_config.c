@@ -40,13 +40,14 @@ static void flag_beats_environment_beats_file_beats_default(void **state) {
     struct bnd_config_flag flags[] = {{"base-port", "9000"}};
     const char *toml =
         "base_port = 7000\nzone = \"file\"\nmemory = \"64MiB\"\njoin = [\"a:1\", \"b:2\"]\n"
-        "token = \"t\"\n";
+        "token = \"t\"\ns3_domain = \"s3-1.example.com\"\n";
     assert_int_equal(load(toml, environment, flags, 1, &config, NULL), 0);
     assert_int_equal(config.base_port, 9000);
     assert_string_equal(config.zone, "env");
     assert_int_equal(config.memory, 64 << 20);
     assert_string_equal(config.join, "a:1,b:2");
     assert_int_equal(config.shards, 64);
+    assert_string_equal(config.s3_domain, "s3-1.example.com");
 }
 
 static void refused(const char *toml, const char *message) {
@@ -74,6 +75,13 @@ static void errors_name_the_setting_and_the_nearest_one(void **state) {
     refused("tls_cert = \"a.pem\"\n", "must be given together");
     refused("join = \"a:1\"\n", "join needs a token");
     refused("log_level = \"loud\"\n", "log_level must be debug, info, warn or error");
+    static const char *const domains[] = {"S3.example.com", "10.0.0.1", "-a.b", "a-.b", "a..b",
+                                          "a.b-",           "a.b.",     ".a",   "a_b",  "a b"};
+    for (size_t i = 0; i < sizeof domains / sizeof domains[0]; i++) {
+        char toml[64];
+        (void)snprintf(toml, sizeof toml, "s3_domain = \"%s\"\n", domains[i]);
+        refused(toml, "s3_domain must be a DNS name in lower case such as s3.example.com, not");
+    }
     refused("zone = 1979-05-27\n", "line 1: zone: no setting has a value of this kind");
     refused("base_port = \n", "line 1:");
 }
