@@ -42,7 +42,7 @@ int tools_api_parse(int argc, const char **argv, const struct tools_api_usage *u
         {"url", 0, POPT_ARG_STRING, &api->url, 0, "REST port of a node (BINDERY_URL)", "URL"},
         {"token", 0, POPT_ARG_STRING, &api->token, 0, "API token (BINDERY_API_TOKEN)", "TOKEN"},
         {"ca", 0, POPT_ARG_STRING, &api->ca_file, 0,
-         "CA certificate for https: certs/ca.pem of a node", "FILE"},
+         "CA certificate for https: certs/ca.pem of a node (BINDERY_CA)", "FILE"},
         {"json", 0, POPT_ARG_NONE, &json, 0, "print JSON", NULL},
         POPT_AUTOHELP POPT_TABLEEND};
     poptContext context = poptGetContext("bindery", argc, argv, options, 0);
@@ -63,6 +63,7 @@ int tools_api_parse(int argc, const char **argv, const struct tools_api_usage *u
     poptFreeContext(context);
     api->url = copy_or(api->url, "BINDERY_URL", URL_DEFAULT);
     api->token = copy_or(api->token, "BINDERY_API_TOKEN", NULL);
+    api->ca_file = copy_or(api->ca_file, "BINDERY_CA", NULL);
     api->json = json != 0;
     return status;
 }

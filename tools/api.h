@@ -6,8 +6,8 @@
 #include <popt.h>
 #include <stdbool.h>
 
-/* Where and as whom: from flags, else from the environment (BINDERY_URL, BINDERY_API_TOKEN), else
- * the default. */
+/* Where and as whom: from flags, else from the environment (BINDERY_URL, BINDERY_API_TOKEN,
+ * BINDERY_CA), else the default. */
 struct tools_api {
     char *url;     /* "http://127.0.0.1:7700" */
     char *token;   /* may be NULL */
