@@ -7,6 +7,7 @@ its own (gid 40000 + N) when we are root, so that `partition` can name its packe
 import json
 import os
 import signal
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -23,7 +24,10 @@ class ClusterError(Exception):
 
 
 class Cluster:
-    def __init__(self, directory, nodes=3, base_port=7700, memory="1GiB", flags=()):
+    """tls: the client ports of a new cluster speak TLS with certificates of the cluster's own CA, whose file is
+    info["ca"]; an existing cluster stays as it was made."""
+
+    def __init__(self, directory, nodes=3, base_port=7700, memory="1GiB", flags=(), tls=False):
         self.dir = os.path.abspath(directory)
         self.file = os.path.join(self.dir, "cluster.json")
         self.memory = memory
@@ -33,15 +37,25 @@ class Cluster:
             with open(self.file, encoding="utf-8") as file:
                 self.info = json.load(file)
             self.base_port = self.info["base_port"]
+            if tls and not self.info.get("ca"):
+                raise ClusterError(f"the cluster in {self.dir} was made without TLS")
         else:
             self.base_port = base_port
             self.info = {"account_id": None, "token": None, "s3": None, "base_port": base_port,
-                         "nodes": [self.describe(number) for number in range(1, nodes + 1)]}
+                         "ca": os.path.join(self.dir, "n1", "certs", "ca.pem") if tls else None}
+            self.info["nodes"] = [self.describe(number) for number in range(1, nodes + 1)]
 
     def describe(self, number):
-        host, port = f"127.0.0.{number}", self.base_port
-        return {"id": number, "pid": None, "rest": f"http://{host}:{port}", "bindings": f"http://{host}:{port + 1}",
-                "s3": f"http://{host}:{port + 2}", "data": os.path.join(self.dir, f"n{number}")}
+        at, port = f"{self.scheme()}://127.0.0.{number}", self.base_port
+        return {"id": number, "pid": None, "rest": f"{at}:{port}", "bindings": f"{at}:{port + 1}",
+                "s3": f"{at}:{port + 2}", "data": os.path.join(self.dir, f"n{number}")}
+
+    def scheme(self):
+        return "https" if self.info.get("ca") else "http"
+
+    def trust(self):
+        """What urllib's https trusts: the cluster's CA and nothing else; None for http."""
+        return ssl.create_default_context(cafile=self.info["ca"]) if self.info.get("ca") else None
 
     def path(self, number, suffix):
         return os.path.join(self.dir, f"n{number}.{suffix}")
@@ -79,12 +93,15 @@ class Cluster:
     def command(self, number, join=None, token=None):
         node = self.node(number)
         command = [BINARY, "start", "--data", node["data"], "--listen", f"127.0.0.{number}", "--base-port",
-                   str(self.base_port), "--memory", self.memory, "--insecure", *self.flags]
+                   str(self.base_port), "--memory", self.memory, *self.client_ports(), *self.flags]
         if join:
             command += ["--join", join, "--token", token]
         if os.geteuid() == 0:
             command = ["setpriv", "--regid", str(GID_BASE + number), "--clear-groups", *command]
         return command
+
+    def client_ports(self):
+        return [] if self.info.get("ca") else ["--insecure"]
 
     def spawn(self, number, join=None, token=None):
         """Starts a node's process; its log goes to nN.log, what it prints once to nN.out."""
@@ -122,7 +139,7 @@ class Cluster:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.node(number)["rest"] + path, data=data, headers=headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=10) as response:
+            with urllib.request.urlopen(request, timeout=10, context=self.trust()) as response:
                 status, text = response.status, response.read().decode()
         except urllib.error.HTTPError as error:
             status, text = error.code, error.read().decode(errors="replace")
