@@ -19,7 +19,7 @@ class RestChecks:
         request = urllib.request.Request(node + path, data=body, method=method, headers={
             "Authorization": f"Bearer {token or self.cluster.info['token']}", **dict(headers)})
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=30, context=self.cluster.trust()) as answer:
                 return answer.status, answer.headers, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.headers, error.read()
@@ -151,11 +151,8 @@ class RestChecks:
         made = self.bindery("key", "create", "--bucket", "rest-k", "--json")
         as_key = {"AWS_ACCESS_KEY_ID": made["access_key_id"], "AWS_SECRET_ACCESS_KEY": made["secret_access_key"]}
         self.aws("s3", "cp", self.make("key-file", 1000), "s3://rest-k/k", "--quiet", **as_key)
-        try:
+        with self.fails("AccessDenied"):
             self.aws("s3", "mb", "s3://rest-other", **as_key)
-            raise AssertionError("a key of one bucket made another")
-        except AssertionError as error:
-            assert "AccessDenied" in str(error), error
         self.bindery("key", "rm", made["access_key_id"])
         assert made["access_key_id"] not in self.bindery("key", "ls")
         self.aws("s3", "rb", "--force", "s3://rest-k")

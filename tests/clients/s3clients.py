@@ -13,7 +13,7 @@ def boto(cluster, node, **settings):
     """A boto3 client of one node (an index into cluster.info["nodes"])."""
     s3 = cluster.info["s3"]
     options = {"retries": {"max_attempts": 0}, "read_timeout": 40, "connect_timeout": 5, "max_pool_connections": 16}
-    verify = settings.pop("verify", None)
+    verify = settings.pop("verify", cluster.info.get("ca"))
     secret = settings.pop("secret", s3["secret_access_key"])
     access = settings.pop("access", s3["access_key_id"])
     endpoint = settings.pop("endpoint", cluster.info["nodes"][node]["s3"])

@@ -1,14 +1,23 @@
 // The newest @aws-sdk/client-s3 with its own defaults: checksums in trailers, aws-chunked bodies.
-// Arguments: endpoint. Credentials come from the environment. Prints one line per check; exits 1 on the first failure.
+// Arguments: endpoint and, for virtual-host style names (its default), the address that they all lead to, as DNS would
+// say. Credentials come from the environment. Prints one line per check; exits 1 on the first failure.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import http from "node:http";
+import https from "node:https";
 import {
   S3Client, CreateBucketCommand, DeleteBucketCommand, DeleteObjectCommand, GetObjectCommand, HeadObjectCommand,
   ListObjectsV2Command, PutObjectCommand,
 } from "@aws-sdk/client-s3";
 import { Upload } from "@aws-sdk/lib-storage";
 
-const client = new S3Client({ endpoint: process.argv[2], region: "auto", forcePathStyle: true });
+const [endpoint, address] = process.argv.slice(2);
+const lookup = (name, options, done) =>
+  options.all ? done(null, [{ address, family: 4 }]) : done(null, address, 4);
+const agents = { httpAgent: new http.Agent({ lookup }), httpsAgent: new https.Agent({ lookup }) };
+const client = new S3Client({
+  endpoint, region: "auto", ...(address ? { requestHandler: agents } : { forcePathStyle: true }),
+});
 const Bucket = "sdk-js";
 const bytes = async (answer) => Buffer.from(await answer.Body.transformToByteArray());
 

@@ -1,7 +1,8 @@
 """Released workerds in cluster mode on a Bindery bucket: what the demo and its test share.
 
 Worker N listens on 127.0.0.1:<port + N> for HTTP and on <port + 100 + N> for its peers. Beside it runs `bindery gateway`
-on 127.0.0.<101 + N>, so that the death of a node is a slower answer to it and not an error."""
+on 127.0.0.<101 + N>, so that the death of a node is a slower answer to it and not an error. If the cluster speaks TLS,
+so does the gateway, and workerd trusts the cluster's CA by SSL_CERT_FILE."""
 import hashlib
 import os
 import signal
@@ -60,23 +61,26 @@ class Workerds:
         return f"http://127.0.0.1:{self.port + number}"
 
     def start_gateway(self, number):
-        """Starts the gateway beside a workerd; returns its S3 endpoint."""
+        """Starts the gateway beside a workerd; returns when it is ready."""
         host, port = f"127.0.0.{101 + number}", self.cluster.base_port
         home = os.path.join(self.dir, f"gateway{number}")
         command = [localcluster.BINARY, "gateway", "--data", home, "--listen", host, "--base-port", str(port),
-                   "--insecure", "--memory", "128MiB"]
+                   *self.cluster.client_ports(), "--memory", "128MiB"]
         if not os.path.exists(os.path.join(home, "node.toml")):
             command += ["--join", f"127.0.0.1:{port + 3}", "--token", self.cluster.join_token()]
         with open(home + ".log", "ab") as log:
             self.gateways[number] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                                      start_new_session=True)
-        localcluster.wait(lambda: self.gateway_ready(f"http://{host}:{port}/readyz"), 30, "the gateway to be ready")
-        return f"http://{host}:{port + 2}"
+        localcluster.wait(lambda: self.gateway_ready(number), 30, "the gateway to be ready")
 
-    @staticmethod
-    def gateway_ready(url):
+    def gateway_url(self, number, port):
+        """Of a port of the gateway beside a workerd: 0 REST, 2 S3."""
+        return f"{self.cluster.scheme()}://127.0.0.{101 + number}:{self.cluster.base_port + port}"
+
+    def gateway_ready(self, number):
         try:
-            with urllib.request.urlopen(url, timeout=5) as response:
+            with urllib.request.urlopen(self.gateway_url(number, 0) + "/readyz", timeout=5,
+                                        context=self.cluster.trust()) as response:
                 return response.status == 200
         except OSError:
             return False
@@ -95,17 +99,18 @@ class Workerds:
         if self.gateways[number] is None:
             self.start_gateway(number)
         config = CONFIG.format(disk=disk, http=self.port + number, peers=self.port + 100 + number, bucket=BUCKET,
-                               endpoint=f"http://127.0.0.{101 + number}:{self.cluster.base_port + 2}", access_key=s3["access_key_id"],
+                               endpoint=self.gateway_url(number, 2), access_key=s3["access_key_id"],
                                secret_key=s3["secret_access_key"], key=self.key)
         with open(os.path.join(HERE, "demo", "worker.js"), encoding="utf-8") as source, \
                 open(os.path.join(home, "worker.js"), "w", encoding="utf-8") as copy:
             copy.write(source.read())
         with open(os.path.join(home, "config.capnp"), "w", encoding="utf-8") as file:
             file.write(config)
+        trust = {"SSL_CERT_FILE": self.cluster.info["ca"]} if self.cluster.info.get("ca") else {}
         with open(os.path.join(home, "log"), "ab") as log:
             self.processes[number] = subprocess.Popen(
                 [WORKERD, "serve", "--experimental", os.path.join(home, "config.capnp")], stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True)
+                stdout=log, stderr=log, start_new_session=True, env={**os.environ, **trust})
 
     def call(self, number, path, method="GET", timeout=30):
         """The body of the answer; raises OSError for anything but a 200."""
