@@ -33,6 +33,8 @@ struct bnd_catalog {
     bool asking;
     bool ask_again;
     bool confirmed;
+    uint64_t questions; /* asked so far */
+    uint64_t answered;  /* the number of the last one answered */
     uint64_t asked_ns;
     uint64_t confirmed_ns;
     struct bucket_set *sets;
@@ -64,6 +66,7 @@ static void take_answer(struct bnd_catalog *catalog, struct bnd_slice reply) {
         catalog->view = fresh;
     }
     catalog->confirmed = true;
+    catalog->answered = catalog->questions;
     catalog->confirmed_ns = catalog->asked_ns;
     if (!unchanged && catalog->config.changed != NULL) {
         catalog->config.changed(catalog->config.owner, &catalog->view->view);
@@ -95,6 +98,7 @@ static void ask(struct bnd_catalog *catalog) {
     struct bnd_slice part = bnd_buf_slice(&bytes);
     catalog->query.cb = on_view;
     catalog->query.data = catalog;
+    catalog->questions++;
     catalog->asked_ns = bnd_now_ns(catalog->config.env);
     bnd_timer_stop(catalog->config.env, &catalog->poll);
     if (!bytes.failed &&
@@ -113,12 +117,17 @@ static void on_poll(struct bnd_timer *timer) {
     }
 }
 
-void bnd_catalog_refresh(struct bnd_catalog *catalog) {
+uint64_t bnd_catalog_refresh(struct bnd_catalog *catalog) {
     if (catalog->asking) {
         catalog->ask_again = true;
-    } else {
-        ask(catalog);
+        return catalog->questions + 1;
     }
+    ask(catalog);
+    return catalog->questions;
+}
+
+bool bnd_catalog_answered(const struct bnd_catalog *catalog, uint64_t question) {
+    return catalog->answered >= question;
 }
 
 const struct bnd_catalog_view *bnd_catalog_view(const struct bnd_catalog *catalog) {
@@ -167,7 +176,7 @@ static void on_read(struct bnd_shard_call *shard, int status, struct bnd_slice r
 static void on_written(struct bnd_shard_call *shard, int status, struct bnd_slice reply) {
     struct bnd_catalog_call *call = BND_CONTAINER(shard, struct bnd_catalog_call, shard);
     if (status == 0) {
-        bnd_catalog_refresh(shard->data);
+        (void)bnd_catalog_refresh(shard->data); /* nobody waits for it */
     }
     call->cb(call, status, reply);
 }

@@ -57,9 +57,11 @@ void bnd_catalog_destroy(struct bnd_catalog *catalog);
 const struct bnd_catalog_view *bnd_catalog_view(const struct bnd_catalog *catalog);
 /* Milliseconds since group 0 last confirmed the view; UINT64_MAX: never. */
 uint64_t bnd_catalog_age_ms(const struct bnd_catalog *catalog);
-/* Asks group 0 now; calls made while one is under way are joined to it. For an access key not in
- * the view: it may be new. */
-void bnd_catalog_refresh(struct bnd_catalog *catalog);
+/* Asks group 0 now, or again once it has answered what it is being asked. For an access key not in
+ * the view: it may be new. Returns the number of a question asked after this call. */
+uint64_t bnd_catalog_refresh(struct bnd_catalog *catalog);
+/* True once that question, or a later one, has been answered: the view is of after the call. */
+bool bnd_catalog_answered(const struct bnd_catalog *catalog, uint64_t question);
 
 /* The key or token in the view, or NULL. token: the secret text as the client sent it. */
 const struct bnd_catalog_key *bnd_catalog_find_key(const struct bnd_catalog *catalog,

@@ -11,6 +11,7 @@
 #define BND_BUCKET_NAME_MAX 63
 #define BND_LABEL_MAX 128      /* names of tokens and keys, zones */
 #define BND_ACCESS_KEY_MAX 64  /* S3 access key id */
+#define BND_TOKEN_ID_MAX 32    /* text of a token's id */
 #define BND_SECRET_HASH_LEN 32 /* SHA-256 */
 
 /* What a token or key allows. */

@@ -16,6 +16,7 @@
 
 struct bnd_gateway {
     struct bnd_gateway_services services;
+    struct bnd_audit audit;
     struct bnd_http_server *servers[PORTS];
     struct bnd_rest_port watched[PORTS];
     size_t open; /* servers that are not closed yet */
@@ -58,17 +59,36 @@ struct port {
     void *owner;
 };
 
+/* What a connection takes while nothing is under way on it. */
+#define CONNECTION_BYTES (4u << 10)
+#define CONNECTION_BYTES_TLS (48u << 10)
+#define CONNECTIONS_MIN 256u
+#define CONNECTIONS_MAX 16384u
+
+static struct bnd_http_limits limits_of(const struct bnd_gateway_config *config) {
+    struct bnd_http_limits limits = config->limits;
+    size_t memory = config->memory_bytes == 0 ? MEMORY_DEFAULT : config->memory_bytes;
+    limits.buffer_bytes_max = memory / PORTS;
+    if (limits.connections_max == 0) {
+        size_t fits =
+            memory / PORTS / (config->tls == NULL ? CONNECTION_BYTES : CONNECTION_BYTES_TLS);
+        limits.connections_max = fits < CONNECTIONS_MIN   ? CONNECTIONS_MIN
+                                 : fits > CONNECTIONS_MAX ? CONNECTIONS_MAX
+                                                          : fits;
+    }
+    return limits;
+}
+
 static int open_port(struct bnd_gateway *gateway, const struct bnd_gateway_config *config,
                      const struct port *port, struct bnd_error *err) {
     if (port->address == NULL) {
         return 0;
     }
-    size_t memory = config->memory_bytes == 0 ? MEMORY_DEFAULT : config->memory_bytes;
     struct bnd_http_options options = {
         .env = gateway->services.env,
         .address = port->address,
         .tls = config->tls,
-        .limits = {.buffer_bytes_max = memory / PORTS},
+        .limits = limits_of(config),
         .handler = port->handler,
         .owner = port->owner,
     };
@@ -144,6 +164,8 @@ int bnd_gateway_create(const struct bnd_gateway_config *config, struct bnd_gatew
         return BND_FAIL(err, NOMEM, "no memory for the client ports");
     }
     gateway->services = config->services;
+    gateway->audit.env = config->services.env;
+    gateway->services.audit = &gateway->audit;
     gateway->sweep_timer.cb = on_sweep_timer;
     gateway->sweep_timer.data = gateway;
     struct s3_options s3 = {.services = &gateway->services,

@@ -12,6 +12,7 @@
 
 #include "base/env.h"
 #include "catalog/catalog.h"
+#include "gateway/audit.h"
 #include "gateway/http/server.h"
 #include "net/mesh.h"
 #include "objects/objects.h"
@@ -32,6 +33,7 @@ struct bnd_gateway_services {
     uint64_t self;
     uint64_t started_ms; /* wall clock */
     uint8_t cluster_key[BND_CLUSTER_KEY_LEN];
+    struct bnd_audit *audit; /* the gateway's own: set by bnd_gateway_create */
     void *owner;
     /* Appends one "name: ok" or "name: why not" line per check to *out (may be NULL); true if all
      * are ok. */
@@ -49,6 +51,9 @@ struct bnd_gateway_config {
     const char *s3_domain;       /* of virtual-host style names; NULL: only the built-in ones */
     struct bnd_tls_context *tls; /* of all three; NULL: plain */
     size_t memory_bytes;         /* most bytes of request buffers; 0: 64 MiB */
+    /* Of each port; buffer_bytes_max is a part of memory_bytes. connections_max 0: as many as
+     * memory_bytes has room for, at most 16,384. */
+    struct bnd_http_limits limits;
 };
 
 /* Opens the ports. The error names the address. */

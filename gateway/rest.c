@@ -3,9 +3,12 @@
 #include "base/assert.h"
 #include "gateway/rest_request.h"
 
+#include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 #define WAIT_NS (2500 * BND_MS) /* for a token that may be newer than this node's view */
+#define WAIT_STEP_NS (20 * BND_MS)
 #define WAITING_MAX 64u
 
 json_t *rest_body_object(struct rest_request *request) {
@@ -91,6 +94,21 @@ static bool other_account(const struct rest_request *request) {
            !bnd_slice_eq(rest_segment(request, 3), view->settings.account);
 }
 
+/* Text of the form of an account id, if not this one's. */
+static bool account_formed(struct bnd_slice text) {
+    bool hex = text.len == 32;
+    for (size_t i = 0; i < text.len && hex; i++) {
+        hex = isxdigit(text.data[i]) != 0;
+    }
+    return hex;
+}
+
+static void remember_who(struct rest_request *request, const struct bnd_token_record *token) {
+    size_t len = token->id.len < BND_TOKEN_ID_MAX ? token->id.len : BND_TOKEN_ID_MAX;
+    memcpy(request->who, token->id.data, len);
+    request->who[len] = 0;
+}
+
 static void no_route(struct rest_request *request) {
     rest_fail(request, 404, REST_NO_ROUTE,
               "Could not route to this path, perhaps your object identifier is invalid?");
@@ -109,19 +127,36 @@ static bool decide(struct rest_request *request) {
         return false;
     }
     uint32_t needed = request->route->permission & BND_PERM_ALL;
-    if (other_account(request)) {
+    remember_who(request, token);
+    if (other_account(request) && account_formed(rest_segment(request, 3))) {
+        rest_fail(request, 403, REST_UNAUTHORIZED, "Unauthorized to access requested resource");
+    } else if (other_account(request)) {
         no_route(request);
     } else if ((token->permissions & needed) != needed) {
-        rest_fail(request, 403, REST_AUTHENTICATION,
-                  "Authentication error: the token does not allow this");
+        rest_fail(request, 403, REST_AUTHENTICATION, "Authentication error");
     } else {
         begin(request);
     }
     return true;
 }
 
+/* The token is not known. */
 static void refuse(struct rest_request *request) {
-    rest_fail(request, 401, REST_AUTHENTICATION, "Authentication error");
+    if ((request->route->flags & REST_VERIFY) != 0) {
+        rest_fail(request, 401, REST_INVALID_TOKEN, "Invalid API Token");
+    } else {
+        rest_fail(request, 401, REST_AUTHENTICATION, "Authentication error");
+    }
+}
+
+/* There is none. */
+static void refuse_nobody(struct rest_request *request) {
+    if (bnd_http_header(request->http, "authorization") == NULL) {
+        rest_fail(request, 400, REST_NO_CREDENTIALS,
+                  "Missing X-Auth-Key, X-Auth-Email or Authorization headers");
+    } else {
+        rest_fail(request, 400, REST_BAD_HEADERS, "Invalid request headers");
+    }
 }
 
 /* Tokens made a moment ago on another node: the view is asked for anew, and they are looked for
@@ -134,8 +169,7 @@ static void on_wait(struct bnd_timer *timer) {
         struct rest_request *request = BND_CONTAINER(link, struct rest_request, wait_link);
         link = link->next;
         bool known = bnd_catalog_find_token(rest->services->catalog, bearer(request)) != NULL;
-        bool refreshed =
-            bnd_catalog_age_ms(rest->services->catalog) < (now - request->wait_since_ns) / BND_MS;
+        bool refreshed = bnd_catalog_answered(rest->services->catalog, request->question);
         if (!known && !refreshed && now - request->wait_since_ns < WAIT_NS) {
             continue;
         }
@@ -146,14 +180,14 @@ static void on_wait(struct bnd_timer *timer) {
         }
     }
     if (rest->waiting_count > 0) {
-        bnd_timer_start(rest->services->env, &rest->wait_timer, 50 * BND_MS);
+        bnd_timer_start(rest->services->env, &rest->wait_timer, WAIT_STEP_NS);
     }
 }
 
 static void authorize(struct rest_request *request) {
     struct bnd_rest *rest = request->rest;
     if (bearer(request).len == 0) {
-        refuse(request);
+        refuse_nobody(request);
         return;
     }
     if (decide(request)) {
@@ -166,8 +200,8 @@ static void authorize(struct rest_request *request) {
     request->wait_since_ns = bnd_now_ns(rest->services->env);
     bnd_list_push(&rest->waiting, &request->wait_link);
     rest->waiting_count++;
-    bnd_catalog_refresh(rest->services->catalog);
-    bnd_timer_start(rest->services->env, &rest->wait_timer, 50 * BND_MS);
+    request->question = bnd_catalog_refresh(rest->services->catalog);
+    bnd_timer_start(rest->services->env, &rest->wait_timer, WAIT_STEP_NS);
 }
 
 /* ---- arrival
@@ -205,6 +239,8 @@ static void on_request(void *owner, struct bnd_http_request *http) {
     request->rest = rest;
     request->http = http;
     request->services = rest->services;
+    (void)snprintf(request->id, sizeof request->id, "%016llx",
+                   (unsigned long long)bnd_random(rest->services->env));
     size_t len = 0;
     if (bnd_http_percent_decode(http->head->path, 0, request->space, &len) != 0) {
         rest_fail(request, 400, REST_NO_ROUTE, "the path has a broken %-escape");

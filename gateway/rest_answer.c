@@ -41,7 +41,39 @@ void rest_release(struct rest_request *request) {
     bnd_free(request);
 }
 
+/* Calls that change the cluster, and calls that were not allowed. */
+static void audit(const struct rest_request *request, unsigned status) {
+    const struct bnd_http_head *head = request->http->head;
+    const struct rest_route *route = request->route;
+    uint32_t control = BND_PERM_BUCKET_ADMIN | BND_PERM_CLUSTER_ADMIN;
+    bool changes = route != NULL && (route->permission & control) != 0 &&
+                   head->method != BND_HTTP_GET && head->method != BND_HTTP_HEAD;
+    bool asked = route != NULL && route->permission != 0;
+    bool nobody = asked && request->who[0] == 0 && status == 400; /* without credentials */
+    bool refused = status == 401 || status == 403 || nobody;
+    if ((!changes && !refused) || request->services->audit == NULL) {
+        return;
+    }
+    char from[BND_ADDRESS_MAX];
+    bnd_http_peer(request->http, from);
+    const struct bnd_audit_call call = {
+        .port = "rest",
+        .who = bnd_slice_str(request->who),
+        .method = head->method_token,
+        .path = head->path,
+        .id = request->id,
+        .from = from,
+        .status = status,
+    };
+    if (refused) {
+        bnd_audit_refusal(request->services->audit, &call);
+    } else {
+        bnd_audit_control(request->services->audit, &call);
+    }
+}
+
 void rest_abort(struct rest_request *request) {
+    audit(request, 0);
     bnd_http_abort(request->http);
     rest_release(request);
 }
@@ -50,10 +82,12 @@ static void respond(struct rest_request *request, unsigned status, const char *t
                     struct bnd_slice body) {
     const struct bnd_http_header headers[] = {
         {bnd_slice_str("Content-Type"), bnd_slice_str(type)},
+        {bnd_slice_str("X-Bindery-Request-Id"), bnd_slice_str(request->id)},
         {bnd_slice_str("Retry-After"), bnd_slice_str("1")},
     };
     struct bnd_http_response response = {
-        .status = status, .headers = headers, .header_count = status == 503 ? 2 : 1, .body = body};
+        .status = status, .headers = headers, .header_count = status == 503 ? 3 : 2, .body = body};
+    audit(request, status);
     if (bnd_http_respond(request->http, &response) != 0) {
         bnd_http_abort(request->http);
     }

@@ -22,6 +22,7 @@ struct rest_route {
 enum rest_route_flags {
     REST_BODY = 1,    /* run once the body, of at most REST_BODY_MAX bytes, has been read */
     REST_ACCOUNT = 2, /* segment 3 is the account id, which must be this cluster's */
+    REST_VERIFY = 4,  /* asks whether the token is good: an unknown one is said to be invalid */
 };
 
 /* The n-th segment of a path (0 is the first), or everything from it on; data NULL if there is

@@ -11,11 +11,16 @@
 #include <jansson.h>
 
 #define REST_BODY_MAX (1u << 20)
+#define REST_ID_TEXT 17
 
 /* Cloudflare's codes (the numbers of R2 are in gateway/cf/cf.h). */
 enum rest_code {
+    REST_INVALID_TOKEN = 1000, /* of tokens/verify */
+    REST_BAD_HEADERS = 6003,
     REST_NO_METHOD = 7001,
     REST_NO_ROUTE = 7003,
+    REST_NO_CREDENTIALS = 9106,
+    REST_UNAUTHORIZED = 9109, /* to access the account */
     REST_AUTHENTICATION = 10000,
     REST_BAD_REQUEST = 10001,
     REST_UNAVAILABLE = 10500,
@@ -40,11 +45,14 @@ struct rest_request {
     struct bnd_slice path; /* decoded; lives with the request */
     struct bnd_buf body;   /* of a route with REST_BODY */
     struct bnd_catalog_call call;
+    char id[REST_ID_TEXT];          /* X-Bindery-Request-Id, in the audit log, too */
+    char who[BND_TOKEN_ID_MAX + 1]; /* id of the token; "": none was known */
     void *data; /* the operation's own, freed by clean */
     void (*clean)(struct rest_request *request);
     /* private to rest.c */
     struct bnd_http_read read;
     uint64_t wait_since_ns;
+    uint64_t question; /* to group 0, asked after the request came */
     struct bnd_link wait_link;
     uint8_t space[];
 };

@@ -88,6 +88,14 @@ static void reply_done(struct bnd_write *write, int status) {
     }
 }
 
+void bnd_mesh_join_peer(const struct bnd_join_request *request, char out[BND_ADDRESS_MAX]) {
+    if (request->link != NULL) {
+        bnd_conn_peer(request->link->conn, out);
+    } else {
+        (void)snprintf(out, BND_ADDRESS_MAX, "-");
+    }
+}
+
 void bnd_mesh_join_reply(struct bnd_join_request *request, int status, struct bnd_slice reply) {
     struct link *link = request->link;
     BND_ASSERT(reply.len <= BND_FRAME_JOIN_REPLY_MAX);

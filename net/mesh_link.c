@@ -159,11 +159,28 @@ int link_dial(struct peer *peer, enum bnd_mesh_lane lane, struct link **out,
     return 0;
 }
 
+/* Whoever has been unidentified longest: a node needs milliseconds for it. */
+static void shed_stranger(struct bnd_mesh_tcp *tcp) {
+    char address[BND_ADDRESS_MAX];
+    struct bnd_link *at = tcp->links.next;
+    while (!BND_CONTAINER(at, struct link, in_mesh)->stranger) {
+        at = at->next;
+        BND_ASSERT(at != &tcp->links);
+    }
+    struct link *link = BND_CONTAINER(at, struct link, in_mesh);
+    bnd_conn_peer(link->conn, address);
+    tcp->stats.shed++;
+    mesh_say(tcp, BND_LOG_WARN, "connection from %s shed: %u are not yet identified", address,
+             tcp->strangers);
+    link_kill(link);
+}
+
 void link_accept(struct bnd_mesh_tcp *tcp, struct bnd_stream *stream) {
-    struct link *link = tcp->strangers < MESH_STRANGERS_MAX ? link_new(tcp) : NULL;
+    if (tcp->strangers >= MESH_STRANGERS_MAX) {
+        shed_stranger(tcp);
+    }
+    struct link *link = link_new(tcp);
     if (link == NULL) {
-        mesh_say(tcp, BND_LOG_WARN, "connection refused: %u others are not yet identified",
-                 tcp->strangers);
         tcp->env->ops->stream_close(tcp->env, stream, NULL, NULL);
         return;
     }
@@ -202,6 +219,7 @@ static void refuse(struct link *link, uint64_t sender, enum bnd_hello_status sta
     char address[BND_ADDRESS_MAX];
     bnd_conn_peer(link->conn, address);
     if (status != BND_HELLO_BUSY) {
+        link->tcp->stats.refused++;
         mesh_say(link->tcp, BND_LOG_WARN, "connection from %s refused: it says it is node %llu; %s",
                  address, (unsigned long long)sender, bnd_hello_text(status));
     }
@@ -407,6 +425,7 @@ static void link_end(void *owner, int status) {
     why = why[0] != 0 ? why : status == 0 ? "closed by the peer" : bnd_code_text(status);
     if (!link->dialed && link->state == LINK_OPENING) {
         bnd_conn_peer(link->conn, address);
+        link->tcp->stats.refused++;
         mesh_say(link->tcp, BND_LOG_WARN, "connection from %s failed: %s", address, why);
     }
     mesh_link_lost(link, why);

@@ -113,6 +113,7 @@ struct bnd_mesh_tcp {
     bool self_pending;
     struct bnd_link self_queue;
     size_t self_bytes;
+    struct bnd_mesh_tcp_stats stats;
     uint64_t log_window_ns;
     unsigned log_lines;
     bool closing;

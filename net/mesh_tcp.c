@@ -578,6 +578,10 @@ bool bnd_mesh_tcp_clock_offset_ms(struct bnd_mesh_tcp *tcp, uint64_t node, int64
     return true;
 }
 
+void bnd_mesh_tcp_stats(const struct bnd_mesh_tcp *tcp, struct bnd_mesh_tcp_stats *out) {
+    *out = tcp->stats;
+}
+
 void mesh_free_if_over(struct bnd_mesh_tcp *tcp) {
     if (!tcp->closing || tcp->self_pending || !bnd_list_empty(&tcp->links)) {
         return;

@@ -78,10 +78,19 @@ int bnd_mesh_tcp_renew(struct bnd_mesh_tcp *tcp, const struct bnd_mesh_tcp_tls *
  * seconds, exact to half its round trip. False: not known. */
 bool bnd_mesh_tcp_clock_offset_ms(struct bnd_mesh_tcp *tcp, uint64_t node, int64_t *out_ms);
 
+struct bnd_mesh_tcp_stats {
+    uint64_t refused; /* connections: foreign certificates, other clusters, no hello in time, ... */
+    uint64_t shed;    /* unidentified connections that made room for newer ones */
+};
+void bnd_mesh_tcp_stats(const struct bnd_mesh_tcp *tcp, struct bnd_mesh_tcp_stats *out);
+
 /* ---- joining
  * ------------------------------------------------------------------------------------------ */
 
 #define BND_MESH_JOIN_TIMEOUT_NS (30000 * BND_MS) /* a join connection's whole life, both sides */
+
+/* "host:port" of the stranger; "-" when it is gone. */
+void bnd_mesh_join_peer(const struct bnd_join_request *request, char out[BND_ADDRESS_MAX]);
 
 /* Answers (status: 0 or a code; reply copied, at most BND_FRAME_JOIN_REPLY_MAX) and frees the
  * request. */

@@ -2,36 +2,52 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "catalog/issue.h"
 #include "node/join_message.h"
 #include "node/peers.h"
 
 #include <openssl/crypto.h>
+#include <stdio.h>
 
 enum { ADMISSIONS_MAX = 16 };
 #define CALL_TIMEOUT_NS (20000 * BND_MS)
 
+#define TOKEN_TEXT (2 * BND_JOIN_ID_LEN + 1)
+
 struct admission {
     struct node_admission *owner;
+    char token[TOKEN_TEXT]; /* its id, for the audit log */
     struct bnd_join_request *request;
     struct bnd_catalog_call call;
     struct bnd_buf csr;
 };
 
+/* token: the id of the join token as text, "-" if it could not be read. */
 static void answer(struct node_admission *owner, struct bnd_join_request *request,
-                   const struct node_join_reply *reply) {
+                   const char *token, const struct node_join_reply *reply) {
     BND_AUTO_BUF struct bnd_buf bytes = {0};
+    char from[BND_ADDRESS_MAX];
+    bnd_mesh_join_peer(request, from);
     node_join_reply_encode(&bytes, reply);
     bnd_mesh_join_reply(request, bytes.failed ? BND_NOMEM : 0, bnd_buf_slice(&bytes));
-    if (reply->status != 0) {
-        bnd_log(owner->env, BND_LOG_WARN, "join", "refused: %.*s", (int)reply->message.len,
-                (const char *)reply->message.data);
-    }
+    bool admitted = reply->status == 0;
+    bnd_log(owner->env, admitted ? BND_LOG_INFO : BND_LOG_WARN, "audit",
+            "port=peers who=%s call=JOIN status=%s node=%llu from=%s: %.*s", token,
+            bnd_code_name(reply->status), (unsigned long long)reply->node, from,
+            (int)reply->message.len, (const char *)reply->message.data);
 }
 
-static void refuse(struct node_admission *owner, struct bnd_join_request *request, int status,
-                   const char *message) {
+static void refuse(struct node_admission *owner, struct bnd_join_request *request,
+                   const char *token, int status, const char *message) {
     struct node_join_reply reply = {.status = status, .message = bnd_slice_str(message)};
-    answer(owner, request, &reply);
+    answer(owner, request, token, &reply);
+}
+
+static void token_text(struct bnd_slice id, char out[TOKEN_TEXT]) {
+    (void)snprintf(out, TOKEN_TEXT, "-");
+    for (size_t i = 0; i < id.len && id.len == BND_JOIN_ID_LEN; i++) {
+        (void)snprintf(out + 2 * i, 3, "%02x", id.data[i]);
+    }
 }
 
 static const char *refusal(int status) {
@@ -71,7 +87,7 @@ static void admit(struct admission *admission, const struct bnd_node_record *nod
     struct bnd_error err = {0};
     int rv = sign(admission, node->id, &cert, &err);
     if (rv != 0) {
-        refuse(owner, admission->request, rv, err.message);
+        refuse(owner, admission->request, admission->token, rv, err.message);
         return;
     }
     const struct bnd_catalog_view *view = bnd_catalog_view(owner->catalog);
@@ -85,7 +101,7 @@ static void admit(struct admission *admission, const struct bnd_node_record *nod
         .cluster_key = bnd_slice(owner->identity->cluster_key, sizeof owner->identity->cluster_key),
         .peers = bnd_buf_slice(&peers),
     };
-    answer(owner, admission->request, &reply);
+    answer(owner, admission->request, admission->token, &reply);
     bnd_log(owner->env, BND_LOG_INFO, "join", "%s %llu admitted at %.*s",
             node->role == BND_NODE_GATEWAY ? "gateway" : "node", (unsigned long long)node->id,
             (int)node->address.len, (const char *)node->address.data);
@@ -101,7 +117,7 @@ static void on_decided(struct bnd_catalog_call *call, int status, struct bnd_sli
     if (status == 0) {
         admit(admission, &node);
     } else {
-        refuse(owner, admission->request, status, refusal(status));
+        refuse(owner, admission->request, admission->token, status, refusal(status));
     }
     owner->open--;
     bnd_buf_free(&admission->csr);
@@ -150,25 +166,26 @@ void node_admission_on_join(void *owner_data, struct bnd_join_request *request,
     struct node_join_request decoded;
     if (node_join_request_decode(payload, &decoded) != 0 ||
         decoded.address.len >= BND_ADDRESS_MAX) {
-        refuse(owner, request, BND_INVALID, "the join request is malformed");
+        refuse(owner, request, "-", BND_INVALID, "the join request is malformed");
         return;
     }
     if (owner->catalog == NULL || bnd_catalog_view(owner->catalog) == NULL ||
         owner->open >= ADMISSIONS_MAX) {
-        refuse(owner, request, BND_BUSY, "not ready to admit nodes; try again");
+        refuse(owner, request, "-", BND_BUSY, "not ready to admit nodes; try again");
         return;
     }
     struct admission *admission = bnd_zalloc(sizeof *admission);
     if (admission == NULL) {
-        refuse(owner, request, BND_NOMEM, "out of memory");
+        refuse(owner, request, "-", BND_NOMEM, "out of memory");
         return;
     }
     admission->owner = owner;
     admission->request = request;
+    token_text(decoded.id, admission->token);
     owner->open++;
     int rv = propose(admission, &decoded);
     if (rv != 0) {
-        refuse(owner, request, rv, refusal(rv));
+        refuse(owner, request, admission->token, rv, refusal(rv));
         owner->open--;
         bnd_buf_free(&admission->csr);
         bnd_free(admission);

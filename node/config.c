@@ -53,6 +53,16 @@ static const struct bnd_setting settings[] = {
     {"heartbeat_ms", NUMBER(heartbeat_ms), "100", "MS", "Raft heartbeat interval"},
     {"election_ms", NUMBER(election_ms), "1000", "MS",
      "Raft election timeout, at least 3 heartbeats"},
+    {"connections_max", NUMBER(connections_max), "0", "N",
+     "connections of each client port (0: by memory, at most 16384)"},
+    {"connections_per_address", NUMBER(connections_per_address), "4096", "N",
+     "connections of one client address to each port"},
+    {"head_timeout_ms", NUMBER(head_timeout_ms), "30000", "MS",
+     "a request's head must be there so long after its first byte"},
+    {"body_timeout_ms", NUMBER(body_timeout_ms), "30000", "MS",
+     "1 KiB of a body must come in this time while it is waited for"},
+    {"idle_timeout_ms", NUMBER(idle_timeout_ms), "900000", "MS",
+     "connections without a request are closed after this"},
     {"log_level", TEXT(log_level), "info", "LEVEL", "debug, info, warn or error"},
     {0},
 };
@@ -376,6 +386,12 @@ static int check(const struct bnd_config *config, struct bnd_error *err) {
     if (config->heartbeat_ms == 0 || config->election_ms < 3 * config->heartbeat_ms ||
         config->election_ms > 60000) {
         return BND_FAIL(err, INVALID, "election_ms must be 3 x heartbeat_ms (at least 1) to 60000");
+    }
+    if (config->connections_per_address == 0 || config->head_timeout_ms == 0 ||
+        config->body_timeout_ms == 0 || config->idle_timeout_ms == 0) {
+        return BND_FAIL(err, INVALID,
+                        "connections_per_address, head_timeout_ms, body_timeout_ms and "
+                        "idle_timeout_ms must be at least 1");
     }
     if (config->insecure && !loopback(config->listen)) {
         return BND_FAIL(err, INVALID,

@@ -33,6 +33,11 @@ struct bnd_config {
     uint64_t replicas;                   /* at init only: 1, 3, 5 */
     uint64_t heartbeat_ms;
     uint64_t election_ms;
+    uint64_t connections_max;         /* per client port; 0: by memory */
+    uint64_t connections_per_address; /* per client port */
+    uint64_t head_timeout_ms;
+    uint64_t body_timeout_ms;
+    uint64_t idle_timeout_ms;
     bool insecure; /* client ports without TLS; loopback only */
 };
 

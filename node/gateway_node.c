@@ -12,6 +12,7 @@
 #include "node/client_tls.h"
 #include "node/files.h"
 #include "node/members.h"
+#include "node/ports.h"
 #include "node/shard_map.h"
 
 #include <string.h>
@@ -98,6 +99,7 @@ static void open_ports(struct bnd_gateway_node *node, const struct bnd_catalog_v
         .s3_domain = node->config.s3_domain[0] != 0 ? node->config.s3_domain : NULL,
         .tls = node->tls,
         .memory_bytes = (size_t)node->config.memory / 4,
+        .limits = node_port_limits(&node->config),
     };
     memcpy(config.services.cluster_key, node->identity.cluster_key, BND_CLUSTER_KEY_LEN);
     rv = rv != 0 ? rv : bnd_gateway_create(&config, &node->ports, &err);

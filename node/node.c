@@ -19,6 +19,7 @@
 #include "node/files.h"
 #include "node/identity.h"
 #include "node/members.h"
+#include "node/ports.h"
 #include "node/shard_map.h"
 #include "raft/client.h"
 
@@ -134,6 +135,12 @@ static void node_metrics(void *owner, struct bnd_buf *out) {
     bnd_buf_printf(
         out, "# TYPE bindery_state_unpersisted_bytes gauge\nbindery_state_unpersisted_bytes %zu\n",
         node->state->ops->unpersisted_bytes(node->state));
+    struct bnd_mesh_tcp_stats peers;
+    bnd_mesh_tcp_stats(node->mesh, &peers);
+    bnd_buf_printf(out,
+                   "# TYPE bindery_peers_refused_total counter\nbindery_peers_refused_total %llu\n"
+                   "# TYPE bindery_peers_shed_total counter\nbindery_peers_shed_total %llu\n",
+                   (unsigned long long)peers.refused, (unsigned long long)peers.shed);
     bnd_buf_printf(out,
                    "# TYPE bindery_journal_written_bytes_total "
                    "counter\nbindery_journal_written_bytes_total %llu\n",
@@ -168,6 +175,7 @@ static void open_gateway(struct bnd_node *node) {
         .s3_domain = node->config.s3_domain[0] != 0 ? node->config.s3_domain : NULL,
         .tls = node->tls,
         .memory_bytes = (size_t)node->config.memory / 4,
+        .limits = node_port_limits(&node->config),
     };
     memcpy(config.services.cluster_key, node->identity.cluster_key, BND_CLUSTER_KEY_LEN);
     rv = rv != 0 ? rv : bnd_gateway_create(&config, &node->gateway, &err);

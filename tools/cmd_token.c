@@ -13,8 +13,8 @@
 #define PERMISSIONS_DEFAULT "object_read,object_write"
 #define PERMISSIONS_ALL "object_read,object_write,bucket_admin,cluster_admin"
 #define PERMISSIONS_HELP                                                                           \
-    "object_read, object_write, bucket_admin, cluster_admin, or all; default "                     \
-    "object_read,object_write"
+    "object_read, object_write, bucket_admin, cluster_admin, all, or Cloudflare's names "          \
+    "(\"Workers R2 Storage Read\"); default object_read,object_write"
 
 /* What tells API tokens and S3 keys apart. */
 struct kind {
@@ -35,6 +35,7 @@ struct call {
     char *label; /* flags, owned; NULL: not given */
     char *permissions;
     char *bucket;
+    int read_only, write; /* key: in place of permissions */
     long ttl_s; /* 0: not given */
 };
 
@@ -69,7 +70,7 @@ static json_t *permissions_list(const char *given) {
                        : strcmp(given, "all") == 0 ? PERMISSIONS_ALL
                                                    : given;
     while (*rest != 0) {
-        char name[32] = "";
+        char name[64] = "";
         size_t len = strcspn(rest, ",");
         for (size_t i = 0; i < len && i < sizeof name - 1; i++) {
             name[i] = rest[i] == '-' ? '_' : rest[i];
@@ -87,8 +88,13 @@ static void print_created(const struct call *call, const json_t *result) {
 }
 
 static int create(struct call *call) {
+    if (call->read_only + call->write + (call->permissions != NULL) > 1) {
+        return tools_usage(call->kind->command,
+                           "--read-only, --write and --permissions exclude each other");
+    }
+    const char *given = call->read_only ? "object_read" : call->permissions;
     json_t *body = json_pack("{s:s, s:o}", "label", call->label == NULL ? "" : call->label,
-                             "permissions", permissions_list(call->permissions));
+                             "permissions", permissions_list(given));
     if (call->bucket != NULL) {
         (void)json_object_set_new(body, "bucket", json_string(call->bucket)); /* NULL: see below */
     }
@@ -246,6 +252,9 @@ int tools_cmd_key(int argc, const char **argv) {
         {"permissions", 0, POPT_ARG_STRING, &call.permissions, 0, "create: " PERMISSIONS_HELP,
          "LIST"},
         {"bucket", 0, POPT_ARG_STRING, &call.bucket, 0, "create: for this bucket only", "NAME"},
+        {"read-only", 0, POPT_ARG_NONE, &call.read_only, 0, "create: reads objects", NULL},
+        {"write", 0, POPT_ARG_NONE, &call.write, 0, "create: reads and writes objects (default)",
+         NULL},
         POPT_TABLEEND};
     return parse_and_run(argc, argv, &call, own);
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -122,12 +123,22 @@ static enum bnd_log_level log_level(const char *name) {
     return BND_LOG_INFO;
 }
 
+/* Each connection is a file: as many as the system lets us. */
+static void raise_files(void) {
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files); /* refused: the limit stays, accepts fail there */
+    }
+}
+
 static int run(struct serve *serve) {
     struct bnd_error err = {0};
     struct bnd_io_options options = {.on_signal = on_signal,
                                      .signal_data = serve,
                                      .log_level = log_level(serve->config.log_level)};
     struct bnd_node_callbacks callbacks = {.data = serve, .ready = on_ready, .stopped = on_stopped};
+    raise_files();
     int rv = bnd_core_library_init(&err);
     rv = rv != 0 ? rv : bnd_io_env_create(&options, &serve->env, &err);
     rv = rv != 0 ? rv : bnd_node_addresses(&serve->config, &serve->addresses, &err);

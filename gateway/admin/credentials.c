@@ -6,6 +6,7 @@
 
 #include <openssl/crypto.h>
 #include <string.h>
+#include <strings.h>
 
 #define SEGMENT_ID 3 /* of /bindery/v1/tokens/<id> */
 
@@ -22,6 +23,36 @@ static const struct {
     {"cluster_admin", BND_PERM_CLUSTER_ADMIN},
 };
 #define PERMISSIONS (sizeof permissions / sizeof permissions[0])
+
+/* Cloudflare's permission groups of R2
+ * (https://developers.cloudflare.com/fundamentals/api/reference/permissions/), taken but not shown.
+ */
+static const struct {
+    const char *name;
+    uint32_t bits;
+} groups[] = {
+    {"Workers R2 Storage Read", BND_PERM_OBJECT_READ},
+    {"Workers R2 Storage Write",
+     BND_PERM_OBJECT_READ | BND_PERM_OBJECT_WRITE | BND_PERM_BUCKET_ADMIN},
+    {"Workers R2 Storage Bucket Item Read", BND_PERM_OBJECT_READ},
+    {"Workers R2 Storage Bucket Item Write", BND_PERM_OBJECT_READ | BND_PERM_OBJECT_WRITE},
+};
+#define GROUPS (sizeof groups / sizeof groups[0])
+
+/* 0: no such name. */
+static uint32_t permission_of(const char *name) {
+    for (size_t i = 0; i < PERMISSIONS; i++) {
+        if (strcmp(name, permissions[i].name) == 0) {
+            return permissions[i].bit;
+        }
+    }
+    for (size_t i = 0; i < GROUPS; i++) {
+        if (strcasecmp(name, groups[i].name) == 0) {
+            return groups[i].bits;
+        }
+    }
+    return 0;
+}
 
 static json_t *permissions_json(uint32_t bits) {
     json_t *names = json_array();
@@ -40,10 +71,7 @@ static uint32_t permissions_read(const json_t *names) {
     uint32_t bits = 0;
     for (size_t i = 0; i < json_array_size(names); i++) {
         const char *name = json_string_value(json_array_get(names, i));
-        uint32_t bit = 0;
-        for (size_t k = 0; k < PERMISSIONS && name != NULL; k++) {
-            bit |= strcmp(name, permissions[k].name) == 0 ? permissions[k].bit : 0;
-        }
+        uint32_t bit = name == NULL ? 0 : permission_of(name);
         if (bit == 0) {
             return 0;
         }
@@ -84,7 +112,7 @@ static bool read_wish(struct rest_request *request, struct wish *out) {
     wish.bucket = text_in(wish.body, "bucket");
     if (wish.permissions == 0) {
         problem = "permissions must be a list of object_read, object_write, bucket_admin, "
-                  "cluster_admin";
+                  "cluster_admin, or Cloudflare's names: Workers R2 Storage Read, ...";
     } else if (wish.label.len > BND_LABEL_MAX || !text_or_absent(wish.body, "label")) {
         problem = "label must be a text of at most 128 bytes";
     } else if (!text_or_absent(wish.body, "bucket") ||

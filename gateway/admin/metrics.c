@@ -76,6 +76,11 @@ static const struct {
     { "http_" name, "gauge", offsetof(struct bnd_http_counters, field), true }
     COUNTER("connections_accepted", connections_accepted),
     COUNTER("connections_refused", connections_refused),
+    COUNTER("connections_refused_address", connections_refused_address),
+    COUNTER("timeouts_head", timeouts_head),
+    COUNTER("timeouts_body", timeouts_body),
+    COUNTER("timeouts_write", timeouts_write),
+    COUNTER("timeouts_idle", timeouts_idle),
     COUNTER("requests", requests),
     COUNTER("responses_1xx", responses[1]),
     COUNTER("responses_2xx", responses[2]),
@@ -128,6 +133,10 @@ void admin_run_metrics(struct rest_request *request) {
         metric(&out, "catalog_age_ms", "gauge", age_ms);
     }
     http_metrics(request->rest, &out);
+    if (services->audit != NULL) {
+        metric(&out, "audit_calls_total", "counter", services->audit->calls);
+        metric(&out, "audit_refusals_total", "counter", services->audit->refusals);
+    }
     object_metrics(services->objects, &out);
     if (services->host != NULL) {
         raft_metrics(services->host, &out);

@@ -9,7 +9,7 @@
 static void run_verify(struct rest_request *request) {
     const struct bnd_token_record *token = rest_token(request);
     if (token == NULL) {
-        rest_fail(request, 401, REST_AUTHENTICATION, "Authentication error");
+        rest_fail(request, 401, REST_INVALID_TOKEN, "Invalid API Token");
         return;
     }
     rest_reply_json(request, 200,
@@ -162,12 +162,13 @@ json_t *cf_object_json(struct bnd_slice key, const struct bnd_object_meta *meta)
 #define OBJECTS BUCKETS "/*/objects"
 
 const struct rest_route rest_cf_routes[] = {
-    {BND_HTTP_GET, V4 "/user/tokens/verify", REST_ANY_TOKEN, 0, run_verify},
+    {BND_HTTP_GET, V4 "/user/tokens/verify", REST_ANY_TOKEN, REST_VERIFY, run_verify},
     {BND_HTTP_GET, V4 "/memberships", REST_ANY_TOKEN, 0, run_memberships},
     {BND_HTTP_GET, V4 "/accounts", REST_ANY_TOKEN, 0, run_accounts},
     {BND_HTTP_POST, V4 "/graphql", REST_ANY_TOKEN, REST_BODY, run_graphql},
     {BND_HTTP_GET, ACCOUNT, REST_ANY_TOKEN, REST_ACCOUNT, run_account},
-    {BND_HTTP_GET, ACCOUNT "/tokens/verify", REST_ANY_TOKEN, REST_ACCOUNT, run_verify},
+    {BND_HTTP_GET, ACCOUNT "/tokens/verify", REST_ANY_TOKEN, REST_ACCOUNT | REST_VERIFY,
+     run_verify},
     {BND_HTTP_GET, BUCKETS, BND_PERM_OBJECT_READ, REST_ACCOUNT, cf_run_bucket_list},
     {BND_HTTP_POST, BUCKETS, BND_PERM_BUCKET_ADMIN, REST_ACCOUNT | REST_BODY, cf_run_bucket_create},
     {BND_HTTP_GET, BUCKETS "/*", BND_PERM_OBJECT_READ, REST_ACCOUNT, cf_run_bucket_get},

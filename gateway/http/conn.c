@@ -12,6 +12,9 @@
 
 #include <stdio.h>
 
+/* A head that has taken less is not slow, even when there is no room for more connections. */
+#define HEAD_GRACE_NS (1000 * BND_MS)
+
 static struct http_request *first_of(const struct http_conn *conn) {
     return bnd_list_empty(&conn->requests)
                ? NULL
@@ -70,6 +73,7 @@ static void on_closed(void *data) {
         request_lost(r, conn->dead_status);
     }
     http_block_put(&server->pool, conn->in);
+    http_addresses_leave(&server->addresses, conn->address);
     bnd_link_remove(&conn->all);
     bnd_free(conn);
     server->counters.connections--;
@@ -273,7 +277,8 @@ static void on_end(void *owner, int status) {
 
 static const struct bnd_conn_events events = {.on_read = on_read, .on_end = on_end};
 
-static struct http_conn *conn_create(struct bnd_http_server *server, struct bnd_stream *stream) {
+static struct http_conn *conn_create(struct bnd_http_server *server, struct bnd_stream *stream,
+                                     uint64_t address) {
     struct http_conn *conn = bnd_zalloc(sizeof *conn);
     if (conn == NULL) {
         return NULL;
@@ -285,6 +290,7 @@ static struct http_conn *conn_create(struct bnd_http_server *server, struct bnd_
         return NULL;
     }
     conn->server = server;
+    conn->address = address;
     conn->in_wait.conn = conn;
     conn->out_wait.conn = conn;
     bnd_list_init(&conn->requests);
@@ -295,22 +301,54 @@ static struct http_conn *conn_create(struct bnd_http_server *server, struct bnd_
     return conn;
 }
 
-void http_conn_accept(struct bnd_http_server *server, struct bnd_stream *stream) {
-    server->counters.connections_accepted++;
-    struct http_conn *conn = NULL;
-    if (server->counters.connections >= server->limits.connections_max) {
-        struct bnd_link *idle = &server->waits[HTTP_WAIT_IDLE];
-        if (bnd_list_empty(idle)) {
-            server->counters.connections_refused++;
-            server->env->ops->stream_close(server->env, stream, NULL, NULL);
-            return;
-        }
+/* At the bound: the connection that has been idle longest goes, else the one whose head takes
+ * longest. False: all are at work. */
+static bool make_room(struct bnd_http_server *server) {
+    struct bnd_link *idle = &server->waits[HTTP_WAIT_IDLE];
+    struct bnd_link *slow = &server->waits[HTTP_WAIT_HEAD];
+    if (!bnd_list_empty(idle)) {
         http_conn_cut(BND_CONTAINER(idle->next, struct http_waiter, link)->conn, BND_CLOSED);
+        return true;
     }
-    conn = conn_create(server, stream);
+    if (bnd_list_empty(slow)) {
+        return false;
+    }
+    struct http_waiter *waiter = BND_CONTAINER(slow->next, struct http_waiter, link);
+    if (bnd_now_ns(server->env) - waiter->mark_ns < HEAD_GRACE_NS) {
+        return false;
+    }
+    server->counters.timeouts_head++;
+    http_shed_conn(waiter->conn, HTTP_SHED_HEAD);
+    http_conn_cut(waiter->conn, BND_TIMEOUT);
+    return true;
+}
+
+static void turn_away(struct bnd_http_server *server, struct bnd_stream *stream,
+                      enum http_shed_kind kind, const char *peer) {
+    server->counters.connections_refused += kind == HTTP_SHED_BOUND;
+    server->counters.connections_refused_address += kind == HTTP_SHED_ADDRESS;
+    http_shed_note(server, kind, peer);
+    server->env->ops->stream_close(server->env, stream, NULL, NULL);
+}
+
+void http_conn_accept(struct bnd_http_server *server, struct bnd_stream *stream) {
+    char peer[BND_ADDRESS_MAX];
+    server->env->ops->stream_peer(server->env, stream, peer);
+    uint64_t address = http_address_key(peer);
+    server->counters.connections_accepted++;
+    if (server->counters.connections >= server->limits.connections_max && !make_room(server)) {
+        turn_away(server, stream, HTTP_SHED_BOUND, peer);
+        return;
+    }
+    if (!http_addresses_enter(&server->addresses, address,
+                              server->limits.connections_per_address_max)) {
+        turn_away(server, stream, HTTP_SHED_ADDRESS, peer);
+        return;
+    }
+    struct http_conn *conn = conn_create(server, stream, address);
     if (conn == NULL) {
-        server->counters.connections_refused++;
-        server->env->ops->stream_close(server->env, stream, NULL, NULL);
+        http_addresses_leave(&server->addresses, address);
+        turn_away(server, stream, HTTP_SHED_BOUND, peer);
         return;
     }
     http_conn_touch(conn); /* reading and the idle time-out begin at the end of the pass */

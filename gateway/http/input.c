@@ -45,6 +45,7 @@ static void begin_body(struct http_conn *conn, struct http_request *request) {
 
 static void overloaded(struct http_conn *conn) {
     conn->server->counters.refused_overload++;
+    http_shed_conn(conn, HTTP_SHED_OVERLOAD);
     http_conn_refuse(conn, 503, "the server is at a bound of its memory or requests");
 }
 
@@ -60,6 +61,7 @@ static bool take_head(struct http_conn *conn, struct bnd_slice bytes) {
     }
     if (status != 0) {
         server->counters.refused_heads++;
+        http_shed_conn(conn, HTTP_SHED_BAD);
         http_conn_refuse(conn, status, why);
         return true;
     }
@@ -100,12 +102,14 @@ static bool take_next(struct http_conn *conn, struct bnd_slice *in) {
     long len = bnd_http_head_scan(*in, &conn->scanned);
     if (len < 0) {
         server->counters.refused_heads++;
+        http_shed_conn(conn, HTTP_SHED_BAD);
         http_conn_refuse(conn, 400, "a line of the head does not end with CR LF");
         return true;
     }
     if ((size_t)len > max || (len == 0 && in->len >= max)) {
         bool has_line = memchr(in->data, '\n', max) != NULL;
         server->counters.refused_heads++;
+        http_shed_conn(conn, HTTP_SHED_BAD);
         http_conn_refuse(conn, has_line ? 431 : 414, "the head is too large");
         return true;
     }

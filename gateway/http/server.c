@@ -97,6 +97,7 @@ static void expired(struct http_waiter *waiter, enum http_wait kind) {
     case HTTP_WAIT_HEAD:
         counters->timeouts_head++;
         counters->refused_heads++;
+        http_shed_conn(conn, HTTP_SHED_HEAD);
         http_conn_refuse(conn, 408, "the head took too long");
         return;
     case HTTP_WAIT_BODY:
@@ -105,6 +106,7 @@ static void expired(struct http_waiter *waiter, enum http_wait kind) {
             return;
         }
         counters->timeouts_body++;
+        http_shed_conn(conn, HTTP_SHED_BODY);
         http_conn_cut_saying(conn, BND_TIMEOUT, 408, "the body took too long");
         return;
     case HTTP_WAIT_WRITE:
@@ -113,6 +115,7 @@ static void expired(struct http_waiter *waiter, enum http_wait kind) {
             return;
         }
         counters->timeouts_write++;
+        http_shed_conn(conn, HTTP_SHED_WRITE);
         http_conn_cut(conn, BND_TIMEOUT);
         return;
     case HTTP_WAIT_LINGER:
@@ -202,6 +205,7 @@ void http_server_maybe_gone(struct bnd_http_server *server) {
 }
 
 static void server_free(struct bnd_http_server *server) {
+    http_addresses_free(&server->addresses);
     http_pool_free(&server->pool);
     bnd_free(server);
 }
@@ -215,6 +219,7 @@ static void on_wake(struct bnd_task *task) {
     }
     bnd_timer_stop(server->env, &server->tick);
     bnd_timer_stop(server->env, &server->grace);
+    http_shed_close(server);
     server->env->ops->hook_remove(server->env, &server->hook);
     void (*on_closed)(void *) = server->on_closed;
     void *data = server->on_closed_data;
@@ -261,6 +266,7 @@ static int limits_fill(struct bnd_http_limits *l, struct bnd_error *err) {
     size_default(&l->head_bytes_max, BND_HTTP_HEAD_BYTES_MAX);
     size_default(&l->headers_max, BND_HTTP_HEADERS_MAX);
     size_default(&l->connections_max, 16384);
+    size_default(&l->connections_per_address_max, 4096);
     size_default(&l->requests_max, 8192);
     size_default(&l->body_window_bytes, 256u << 10);
     size_default(&l->drain_bytes_max, 256u << 10);
@@ -332,6 +338,8 @@ int bnd_http_server_create(const struct bnd_http_options *options, struct bnd_ht
         server_free(server);
         return rc;
     }
+    server->addresses.seed = bnd_random(server->env);
+    http_shed_open(server);
     server->env->ops->hook_add(server->env, &server->hook);
     *out = server;
     return 0;

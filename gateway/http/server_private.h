@@ -10,6 +10,7 @@
 #ifndef BND_GATEWAY_HTTP_SERVER_PRIVATE_H
 #define BND_GATEWAY_HTTP_SERVER_PRIVATE_H
 
+#include "gateway/http/addresses.h"
 #include "gateway/http/chunked.h"
 #include "gateway/http/server.h"
 #include "net/conn.h"
@@ -111,6 +112,7 @@ struct http_waiter {
 struct http_conn {
     struct bnd_http_server *server;
     struct bnd_conn *net;
+    uint64_t address;      /* counted in server->addresses */
     struct bnd_link all;   /* server->conns */
     struct bnd_link dirty; /* server->dirty */
     struct http_waiter in_wait;
@@ -152,6 +154,26 @@ struct http_flight {
     struct http_block *block;
 };
 
+/* What is turned away, by reason. */
+enum http_shed_kind {
+    HTTP_SHED_BOUND,
+    HTTP_SHED_ADDRESS,
+    HTTP_SHED_HEAD,
+    HTTP_SHED_BODY,
+    HTTP_SHED_WRITE,
+    HTTP_SHED_BAD,
+    HTTP_SHED_OVERLOAD,
+    HTTP_SHEDS,
+};
+
+struct http_shed {
+    uint64_t counts[HTTP_SHEDS]; /* not yet told */
+    char last[BND_ADDRESS_MAX];
+    char address[BND_ADDRESS_MAX]; /* of the server */
+    struct bnd_timer timer;
+    bool quiet; /* nothing was told in the last while: the timer is off */
+};
+
 struct bnd_http_server {
     struct bnd_env *env;
     struct bnd_http_limits limits;
@@ -176,6 +198,8 @@ struct bnd_http_server {
     void (*on_closed)(void *data);
     void *on_closed_data;
     struct bnd_http_counters counters;
+    struct http_addresses addresses;
+    struct http_shed shed;
     size_t requests_live; /* not freed */
     uint64_t date_s;
     char date[30]; /* "Sun, 06 Nov 1994 08:49:37 GMT" */
@@ -187,6 +211,13 @@ void http_server_wake(struct bnd_http_server *server);
 void http_server_maybe_gone(struct bnd_http_server *server);
 void http_wait_set(struct http_conn *conn, enum http_wait state);
 void http_wait_out(struct http_conn *conn, bool waiting);
+
+/* shed.c */
+void http_shed_open(struct bnd_http_server *server);
+void http_shed_close(struct bnd_http_server *server);
+/* Counts one for the log. */
+void http_shed_note(struct bnd_http_server *server, enum http_shed_kind kind, const char *peer);
+void http_shed_conn(struct http_conn *conn, enum http_shed_kind kind);
 
 /* conn.c */
 void http_conn_accept(struct bnd_http_server *server, struct bnd_stream *stream);

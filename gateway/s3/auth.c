@@ -113,7 +113,7 @@ static bool decide(struct s3_request *request, uint64_t waited_ms) {
         check_with(request, key);
         return true;
     }
-    if (age_ms < waited_ms) {
+    if (request->question != 0 && bnd_catalog_answered(services->catalog, request->question)) {
         s3_fail(request, S3_InvalidAccessKeyId, NULL);
         return true;
     }
@@ -158,7 +158,7 @@ static void wait_for_view(struct s3_request *request) {
     request->wait_since_ns = bnd_now_ns(service->services->env);
     bnd_list_push(&service->waiting, &request->wait_link);
     service->waiting_count++;
-    bnd_catalog_refresh(service->services->catalog);
+    request->question = bnd_catalog_refresh(service->services->catalog);
 }
 
 void s3_authorize(struct s3_request *request) {

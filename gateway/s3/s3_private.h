@@ -57,6 +57,7 @@ struct s3_request {
     struct bnd_catalog_call call;
     void (*bucket_found)(struct s3_request *request, const struct bnd_bucket_record *bucket);
     uint64_t wait_since_ns;
+    uint64_t question; /* to group 0, asked after the request came; 0: none */
     struct bnd_link wait_link;
     struct s3_reply reply;
     char id[S3_REQUEST_ID];

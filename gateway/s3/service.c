@@ -47,12 +47,42 @@ void s3_release(struct s3_request *request) {
     bnd_free(request);
 }
 
+/* Buckets made and deleted, and requests that were not allowed. */
+static void audit(const struct s3_request *request, unsigned status) {
+    struct bnd_audit *log = request->service->services->audit;
+    enum s3_operation operation = request->target.operation;
+    bool changes =
+        request->step != NULL && (operation == S3_CREATE_BUCKET || operation == S3_DELETE_BUCKET);
+    if ((!changes && status != 403) || log == NULL) {
+        return;
+    }
+    char from[BND_ADDRESS_MAX];
+    bnd_http_peer(request->http, from);
+    struct bnd_slice who = request->signature.access_key;
+    const struct bnd_audit_call call = {
+        .port = "s3",
+        .who = bnd_slice(who.data, who.len < BND_ACCESS_KEY_MAX ? who.len : BND_ACCESS_KEY_MAX),
+        .method = request->http->head->method_token,
+        .path = request->http->head->path,
+        .id = request->id,
+        .from = from,
+        .status = status,
+    };
+    if (status == 403) {
+        bnd_audit_refusal(log, &call);
+    } else {
+        bnd_audit_control(log, &call);
+    }
+}
+
 void s3_abort(struct s3_request *request) {
+    audit(request, 0);
     bnd_http_abort(request->http);
     s3_release(request);
 }
 
 void s3_respond(struct s3_request *request, unsigned status, struct bnd_slice body) {
+    audit(request, status);
     s3_reply_text(&request->reply, "x-amz-request-id", bnd_slice_str(request->id));
     struct bnd_http_response response = {
         .status = status,

@@ -124,6 +124,69 @@ static void test_idle_connections_are_cheap(void **state) {
     }
 }
 
+/* One address may not take every connection; what it gives back it may take again. */
+static void test_connections_of_one_address_are_bounded(void **state) {
+    struct bnd_http_limits limits = {.connections_per_address_max = 3};
+    rig_start(&rig, &limits, NULL);
+    int fds[4];
+    for (unsigned i = 0; i < 4; i++) {
+        BND_AUTO_BUF struct bnd_buf in = {0};
+        fds[i] = client_open(&rig);
+        if (i < 3) {
+            client_say(fds[i], "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n");
+            client_await(fds[i], &in, "hello", 1);
+        } else {
+            (void)client_rest(fds[i], &in);
+            assert_int_equal(in.len, 0);
+        }
+    }
+    assert_int_equal(rig_counters(&rig).connections_refused_address, 1);
+    close(fds[3]);
+    close(fds[0]);
+    while (rig_counters(&rig).connections > 2) {
+    }
+    BND_AUTO_BUF struct bnd_buf in = {0};
+    fds[0] = client_open(&rig);
+    client_say(fds[0], "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n");
+    client_await(fds[0], &in, "hello", 1);
+    for (unsigned i = 0; i < 3; i++) {
+        close(fds[i]);
+    }
+    rig_stop(&rig, 0);
+}
+
+/* Slow heads fill every place: the slowest makes room for the next client. */
+static void test_slow_heads_make_room(void **state) {
+    struct bnd_http_limits limits = {.connections_max = 3};
+    rig_start(&rig, &limits, NULL);
+    BND_AUTO_BUF struct bnd_buf in = {0};
+    int slow[3];
+    for (unsigned i = 0; i < 3; i++) {
+        slow[i] = client_open(&rig);
+        client_say(slow[i], "GET /hel");
+    }
+    while (rig_counters(&rig).bytes_in < 3 * 8) {
+    }
+    int fd = -1;
+    do { /* refused while no head has been slow for a second */
+        bnd_buf_reset(&in);
+        if (fd >= 0) {
+            close(fd);
+        }
+        fd = client_open(&rig);
+        client_say(fd, "GET /hello HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        (void)client_rest(fd, &in);
+    } while (!buf_has(&in, "hello"));
+    close(fd);
+    assert_int_equal(rig_counters(&rig).timeouts_head, 1);
+    bnd_buf_reset(&in);
+    (void)client_rest(slow[0], &in); /* the oldest */
+    for (unsigned i = 0; i < 3; i++) {
+        close(slow[i]);
+    }
+    rig_stop(&rig, 0);
+}
+
 static void test_time_outs(void **state) {
     struct bnd_http_limits limits = {.head_timeout_ns = 100 * BND_MS,
                                      .body_timeout_ns = 100 * BND_MS,
@@ -258,6 +321,8 @@ int main(void) {
         T(test_download),
         T(test_chunked_download),
         T(test_idle_connections_are_cheap),
+        cmocka_unit_test(test_connections_of_one_address_are_bounded),
+        cmocka_unit_test(test_slow_heads_make_room),
         cmocka_unit_test(test_time_outs),
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_connections_are_bounded),

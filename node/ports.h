@@ -1,0 +1,10 @@
+/* The limits of the client ports, as the settings say: the same for nodes and gateways. */
+#ifndef BND_NODE_PORTS_H
+#define BND_NODE_PORTS_H
+
+#include "gateway/http/server.h"
+#include "node/config.h"
+
+struct bnd_http_limits node_port_limits(const struct bnd_config *config);
+
+#endif
