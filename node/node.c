@@ -145,6 +145,10 @@ static void node_metrics(void *owner, struct bnd_buf *out) {
                    "# TYPE bindery_journal_written_bytes_total "
                    "counter\nbindery_journal_written_bytes_total %llu\n",
                    (unsigned long long)raft.journal_bytes);
+    bnd_buf_printf(out,
+                   "# TYPE bindery_journal_batches_total "
+                   "counter\nbindery_journal_batches_total %llu\n",
+                   (unsigned long long)raft.journal_batches);
 }
 
 static void open_gateway(struct bnd_node *node) {

@@ -453,6 +453,7 @@ void bnd_raft_host_stats(const struct bnd_raft_host *host, struct bnd_raft_host_
     bnd_journal_stats(host->journal, &journal);
     *out = host->stats;
     out->journal_bytes = journal.bytes_written;
+    out->journal_batches = journal.batches;
     out->proposals_bytes = host->proposals_bytes;
 }
 

@@ -191,6 +191,7 @@ struct bnd_raft_host_stats {
     uint64_t proposals, entries, applied, reads, read_rounds, elections, installs_sent,
         installs_received;
     uint64_t persists, messages_sent, messages_held, journal_bytes, proposals_bytes;
+    uint64_t journal_batches; /* durable writes */
     uint64_t clock_handovers; /* of leaderships, because this node's clock is off */
     bool clock_known;         /* against a majority of some group's voters */
     bool clock_off;           /* more than 500 ms from their median */

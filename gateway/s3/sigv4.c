@@ -393,13 +393,11 @@ static void append_hex(struct bnd_buf *out, const uint8_t hash[32]) {
     bnd_buf_append(out, text, 64);
 }
 
-enum s3_error s3_signature_verify(const struct s3_signature *signature,
-                                  const struct bnd_http_head *head,
-                                  const struct s3_signing_key *key) {
+enum s3_error s3_signature_compute(const struct s3_signature *signature,
+                                   const struct bnd_http_head *head,
+                                   const struct s3_signing_key *key, uint8_t out[32]) {
     BND_AUTO_BUF struct bnd_buf text = {0};
     uint8_t hash[32];
-    uint8_t computed[32];
-    uint8_t given[32];
     if (s3_canonical_hash(signature, head, hash) != 0) {
         return S3_InternalError;
     }
@@ -409,7 +407,19 @@ enum s3_error s3_signature_verify(const struct s3_signature *signature,
     if (text.failed) {
         return S3_InternalError;
     }
-    hmac(bnd_slice(key->bytes, sizeof key->bytes), bnd_buf_slice(&text), computed);
+    hmac(bnd_slice(key->bytes, sizeof key->bytes), bnd_buf_slice(&text), out);
+    return S3_OK;
+}
+
+enum s3_error s3_signature_verify(const struct s3_signature *signature,
+                                  const struct bnd_http_head *head,
+                                  const struct s3_signing_key *key) {
+    uint8_t computed[32];
+    uint8_t given[32];
+    enum s3_error error = s3_signature_compute(signature, head, key, computed);
+    if (error != S3_OK) {
+        return error;
+    }
     if (bnd_hex_decode(signature->signature, given, sizeof given) != 0 ||
         CRYPTO_memcmp(given, computed, sizeof given) != 0) {
         return S3_SignatureDoesNotMatch;

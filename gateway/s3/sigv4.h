@@ -59,6 +59,12 @@ struct s3_signing_key {
 void s3_signing_key_derive(struct bnd_slice secret, struct bnd_slice date, struct bnd_slice region,
                            struct s3_signing_key *out);
 
+/* The signature that a request with this head must carry: what a client puts into it, and what
+ * s3_signature_verify compares with. S3_InternalError without memory. */
+enum s3_error s3_signature_compute(const struct s3_signature *signature,
+                                   const struct bnd_http_head *head,
+                                   const struct s3_signing_key *key, uint8_t out[32]);
+
 /* Recomputes the signature. S3_SignatureDoesNotMatch, or S3_InternalError without memory. */
 enum s3_error s3_signature_verify(const struct s3_signature *signature,
                                   const struct bnd_http_head *head,

@@ -1,0 +1,37 @@
+#include "bench/histogram.h"
+
+static unsigned bucket_of(uint64_t us) {
+    if (us < HISTOGRAM_STEPS) {
+        return (unsigned)us;
+    }
+    unsigned shift = 63u - (unsigned)__builtin_clzll(us) - 6u; /* leaves 64..127 */
+    unsigned bucket = (shift + 1) * HISTOGRAM_STEPS + (unsigned)(us >> shift) - HISTOGRAM_STEPS;
+    return bucket < HISTOGRAM_BUCKETS ? bucket : HISTOGRAM_BUCKETS - 1;
+}
+
+static uint64_t upper_end(unsigned bucket) {
+    if (bucket < HISTOGRAM_STEPS) {
+        return bucket;
+    }
+    unsigned shift = bucket / HISTOGRAM_STEPS - 1;
+    return ((uint64_t)(bucket % HISTOGRAM_STEPS) + HISTOGRAM_STEPS + 1) << shift;
+}
+
+void histogram_add(struct histogram *histogram, uint64_t us) {
+    histogram->counts[bucket_of(us)]++;
+    histogram->total++;
+    histogram->max = us > histogram->max ? us : histogram->max;
+}
+
+uint64_t histogram_at(const struct histogram *histogram, double share) {
+    uint64_t wanted = (uint64_t)((double)histogram->total * share);
+    uint64_t seen = 0;
+    for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
+        seen += histogram->counts[i];
+        if (histogram->counts[i] > 0 && seen > wanted) {
+            uint64_t end = upper_end(i);
+            return end < histogram->max ? end : histogram->max;
+        }
+    }
+    return histogram->max;
+}
