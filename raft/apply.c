@@ -103,7 +103,8 @@ static int apply_operation(struct group *group, struct dedupe *dedupe,
                       ? clock_apply(&group->applying, operation->command, reply)
                       : group->fsm.ops->apply(group->fsm.self, context, operation->command, reply);
     if (out->status == BND_NOMEM || out->status == BND_CORRUPT || out->status == BND_IO) {
-        return out->status; /* this node's trouble: stored as an outcome it would tell replicas apart */
+        return out
+            ->status; /* this node's trouble: stored as an outcome it would tell replicas apart */
     }
     BND_ASSERT(reply->len <= BND_RAFT_REPLY_MAX);
     bnd_buf_append_slice(replies, bnd_buf_slice(reply));
@@ -128,9 +129,9 @@ static int apply_command(struct group *group, const struct bnd_journal_entry *en
     struct dedupe dedupe = {
         .state = host->config.state,
         .batch = host->apply.batch,
+        .table = &group->ids,
         .slot = group->slot,
         .stamp_ms = tuple->stamp_ms,
-        .count = &tuple->dedupe_count,
         .count_max = host->config.dedupe_entries_max,
         .scratch = &host->apply.scratch,
     };
@@ -144,7 +145,7 @@ static int apply_command(struct group *group, const struct bnd_journal_entry *en
         .state = host->config.state,
         .batch = host->apply.batch,
     };
-    rv = dedupe_sweep(&dedupe, DEDUPE_SWEEP_MIN + 2 * (size_t)decoded.count);
+    dedupe_sweep(&dedupe, DEDUPE_SWEEP_MIN + 2 * (size_t)decoded.count);
     struct bnd_link *asker = answer == NULL ? NULL : answer->proposals.next;
     for (uint32_t i = 0; i < decoded.count && rv == 0; i++) {
         struct entry_operation operation;
@@ -158,6 +159,7 @@ static int apply_command(struct group *group, const struct bnd_journal_entry *en
             asker = asker->next;
         }
     }
+    tuple->dedupe_count = group->ids.count;
     return rv == 0 ? 0 : bnd_error_set(err, rv, "an operation could not be applied");
 }
 

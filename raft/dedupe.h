@@ -8,16 +8,23 @@
  *     A deadline more than DEDUPE_DEADLINE_MS_MAX ahead is BND_INVALID: it would never be swept.
  *  4. A full table executes nothing new (BND_FULL).
  *  5. Everything else is executed and its outcome stored, in the same batch.
- * A record lives until its deadline is past: rule 3 then stands in for it. */
+ * A record lives until its deadline is past: rule 3 then stands in for it.
+ *
+ * The records are in the state; a copy of them all is in memory (dedupe_table.h), which is what the
+ * rules look at: nothing is read from the store but at open. */
 #ifndef BND_RAFT_DEDUPE_H
 #define BND_RAFT_DEDUPE_H
 
+#include "raft/dedupe_table.h"
 #include "raft/entry.h"
 #include "raft/tuple.h"
 
 #define DEDUPE_DEADLINE_MS_MAX UINT64_C(600000)
 /* Expired records swept with an entry: this many, and two for each of its operations. */
 #define DEDUPE_SWEEP_MIN 16u
+/* A minter's low_seq drops its outcomes only once it has so many, or the table is full: one mark
+ * then stands for many. */
+#define DEDUPE_DROP_MIN 64u
 /* Records dropped by one operation's low_seq; the rest goes with the next ones. */
 #define DEDUPE_DROP_MAX 1024u
 /* Most bytes of a reply that can be stored, and so of any reply of apply. */
@@ -27,19 +34,23 @@
 struct dedupe {
     struct bnd_state *state;
     struct bnd_state_batch *batch;
+    struct dedupe_table *table; /* the records as the batch leaves them */
     uint32_t slot;
     uint64_t stamp_ms;
-    uint64_t *count; /* records in the table: tuple.dedupe_count */
     uint64_t count_max;
     struct bnd_buf *scratch; /* reused memory */
 };
 
+/* Reads a slot's records into an empty table; *count is what its tuple says. BND_CORRUPT if there
+ * are more or fewer, or one is damaged; BND_IO, BND_NOMEM. The table is cleared on error. */
+int dedupe_load(struct bnd_state *state, uint32_t slot, uint64_t count, struct dedupe_table *out,
+                struct bnd_error *err);
+
 enum dedupe_verdict { DEDUPE_EXECUTE, DEDUPE_ANSWERED, DEDUPE_REFUSED };
 
 /* Decides about one operation, after dropping what its low_seq allows. ANSWERED: *out_status and
- * the reply appended to *reply are the first outcome; REFUSED: *out_status is the code. Errors
- * (the state cannot be read, no memory, a damaged record) are final for the node: BND_IO,
- * BND_NOMEM, BND_CORRUPT. */
+ * the reply appended to *reply are the first outcome; REFUSED: *out_status is the code. BND_NOMEM
+ * is final for the node. */
 int dedupe_check(struct dedupe *dedupe, const struct entry_operation *operation,
                  enum dedupe_verdict *out_verdict, int *out_status, struct bnd_buf *reply);
 
@@ -47,7 +58,7 @@ int dedupe_check(struct dedupe *dedupe, const struct entry_operation *operation,
 int dedupe_store(struct dedupe *dedupe, const struct entry_operation *operation, int status,
                  struct bnd_slice reply);
 
-/* Drops records past their deadline, at most `max`. Errors as above. */
-int dedupe_sweep(struct dedupe *dedupe, size_t max);
+/* Drops records past their deadline, at most `max`. */
+void dedupe_sweep(struct dedupe *dedupe, size_t max);
 
 #endif

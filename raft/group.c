@@ -2,6 +2,7 @@
 #include "raft/group.h"
 
 #include "base/alloc.h"
+#include "raft/dedupe.h"
 #include "raft/host_private.h"
 
 static size_t group_place(const struct bnd_raft_host *host, uint64_t gid) {
@@ -144,11 +145,18 @@ static int open_core(struct group *group, const struct bnd_journal_group *recove
     return rv == 0 ? 0 : BND_WRAP(err, rv, "group %llu", (unsigned long long)group->gid);
 }
 
+int group_load_ids(struct group *group, const struct tuple *tuple, struct bnd_error *err) {
+    dedupe_table_clear(&group->ids);
+    return dedupe_load(group->host->config.state, group->slot, tuple->dedupe_count, &group->ids,
+                       err);
+}
+
 int group_open(struct group *group, const struct bnd_journal_group *recovered,
                struct bnd_error *err) {
     group->slot = recovered->start.slot;
     int rv = tuple_load(group->host->config.state, group->slot, true, &group->written, err);
     rv = rv == 0 ? fits(group, recovered, err) : rv;
+    rv = rv == 0 ? group_load_ids(group, &group->written, err) : rv;
     rv = rv == 0 ? open_fsm(group, err) : rv;
     rv = rv == 0 ? open_core(group, recovered, err) : rv;
     if (rv != 0) {
@@ -194,6 +202,7 @@ void group_stop(struct group *group) {
     storage_forget(group);
     transport_forget(group);
     apply_forget(group);
+    dedupe_table_clear(&group->ids);
     unlink_if(&group->changed_link);
     unlink_if(&group->propose_link);
     group->written = (struct tuple){.state_version = TUPLE_STATE_VERSION};

@@ -7,6 +7,7 @@
 #define BND_RAFT_GROUP_H
 
 #include "raft/core.h"
+#include "raft/dedupe_table.h"
 #include "raft/host.h"
 #include "raft/tuple.h"
 
@@ -123,6 +124,7 @@ struct group {
     struct bnd_link apply_link;   /* in host.apply.waiting while there is backlog */
     struct bnd_link touched_link; /* in host.apply.touched while the batch holds some of it */
     struct tuple applying;        /* with the unwritten batch */
+    struct dedupe_table ids;      /* likewise */
     struct tuple written;
     struct tuple settled;   /* as the last persist left it */
     uint64_t journal_start; /* index; never above settled */
@@ -150,6 +152,9 @@ struct group *group_running(const struct bnd_raft_host *host, uint64_t gid);
  * BND_CORRUPT: journal and state do not fit together. */
 int group_open(struct group *group, const struct bnd_journal_group *recovered,
                struct bnd_error *err);
+/* Reads the request ids of the group's slot, whose tuple is given, in place of those in memory.
+ * Errors of dedupe_load. */
+int group_load_ids(struct group *group, const struct tuple *tuple, struct bnd_error *err);
 /* Starts the core of an opened group: RUNNING. */
 void group_start(struct group *group);
 

@@ -444,6 +444,9 @@ void import_durable(struct group *group, uint64_t op) {
         group->written = tuple;
         group->applying = tuple;
         group->settled = tuple;
+        rv = group_load_ids(group, &tuple, &why);
+    }
+    if (rv == 0) {
         rv = group->fsm.ops->open(group->fsm.self, group->gid, group->slot, host->config.state,
                                   &why);
     }

@@ -23,16 +23,15 @@ struct tuple {
 
 /* Keys of BND_CF_RAFT, each after the slot in big-endian. */
 enum tuple_key {
-    TUPLE_KEY_APPLIED = 'a', /* the tuple */
-    TUPLE_KEY_OUTCOME = 'd', /* minter, seq -> outcome */
-    TUPLE_KEY_STAGED = 'e', /* in a staging slot of an import only: index -> entry */
-    TUPLE_KEY_MINTER = 'm',  /* minter -> lowest seq that may still be executed */
-    TUPLE_KEY_EXPIRY = 'x',  /* deadline, minter, seq -> nothing: what to sweep, in order of time */
+    TUPLE_KEY_APPLIED = 'a',   /* the tuple */
+    TUPLE_KEY_OUTCOME = 'd',   /* minter, seq -> outcome */
+    TUPLE_KEY_STAGED = 'e',    /* in a staging slot of an import only: index -> entry */
+    TUPLE_KEY_MINTER = 'm',    /* minter -> lowest seq that may still be executed */
     TUPLE_KEY_SLOT_NEXT = 'n', /* slot 0 only: u32, the next slot never used */
 };
 
 /* Slot 0 holds nothing of a group, only the host's own key: the next slot never used. */
-#define TUPLE_KEY_BYTES_MAX 29
+#define TUPLE_KEY_BYTES_MAX 21
 
 /* Writes slot | kind and the numbers, big-endian, into key; returns the slice. */
 struct bnd_slice tuple_key(uint8_t key[TUPLE_KEY_BYTES_MAX], uint32_t slot, enum tuple_key kind,
