@@ -1,10 +1,12 @@
 /* XML requests, by expat with every feature that a request has no need of refused: document types
  * (so entities), depth, size.
  *
- * Invariant: `path` names the open elements, and `ends` where each begins in it. */
+ * Invariant: `path` names the open elements, and `ends` where each begins in it. After a stop nothing
+ * changes: expat still tells the end of an empty element whose start was refused. */
 #include "gateway/s3/xml_read.h"
 
 #include "base/alloc.h"
+#include "base/assert.h"
 
 #include <expat.h>
 #include <stddef.h>
@@ -29,6 +31,9 @@ static void stop(struct parse *parse, int rv) {
 
 static void on_start(void *data, const XML_Char *name, const XML_Char **attributes) {
     struct parse *parse = data;
+    if (parse->rv != 0) {
+        return;
+    }
     size_t len = strlen(name);
     size_t used = strlen(parse->path);
     if (parse->depth == DEPTH_MAX || len > NAME_MAX_LEN) {
@@ -45,6 +50,10 @@ static void on_start(void *data, const XML_Char *name, const XML_Char **attribut
 
 static void on_end(void *data, const XML_Char *name) {
     struct parse *parse = data;
+    if (parse->rv != 0) {
+        return;
+    }
+    BND_ASSERT(parse->depth > 0);
     int rv = parse->text.failed
                  ? BND_NOMEM
                  : parse->each(parse->data, parse->path, bnd_buf_slice(&parse->text));
@@ -57,7 +66,9 @@ static void on_end(void *data, const XML_Char *name) {
 
 static void on_text(void *data, const XML_Char *text, int len) {
     struct parse *parse = data;
-    bnd_buf_append(&parse->text, text, (size_t)len);
+    if (parse->rv == 0) {
+        bnd_buf_append(&parse->text, text, (size_t)len);
+    }
 }
 
 static void on_doctype(void *data, const XML_Char *name, const XML_Char *system_id,
