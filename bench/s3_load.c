@@ -336,7 +336,7 @@ static void add_endpoint(struct options *o, const char *text) {
     if (inet_pton(AF_INET, host, &address->sin_addr) != 1) {
         die("--endpoint is not IPv4:port");
     }
-    strcpy(o->hosts[o->endpoints_count++], text);
+    memcpy(o->hosts[o->endpoints_count++], text, strlen(text) + 1);
 }
 
 static void set_option(struct options *o, const char *name, const char *value) {
