@@ -57,6 +57,7 @@ struct port {
     const char *address;
     const struct bnd_http_handler *handler;
     void *owner;
+    const char *const *(*operations)(size_t *out_count); /* NULL: not told apart */
 };
 
 /* What a connection takes while nothing is under way on it. */
@@ -92,6 +93,9 @@ static int open_port(struct bnd_gateway *gateway, const struct bnd_gateway_confi
         .handler = port->handler,
         .owner = port->owner,
     };
+    if (port->operations != NULL) {
+        options.operations = port->operations(&options.operations_count);
+    }
     int rv = bnd_http_server_create(&options, &gateway->servers[gateway->open], err);
     if (rv == 0) {
         gateway->watched[gateway->open] =
@@ -177,9 +181,9 @@ int bnd_gateway_create(const struct bnd_gateway_config *config, struct bnd_gatew
         rv = bnd_error_set(err, rv, "client ports: %s", bnd_code_text(rv));
     }
     const struct port ports[PORTS] = {
-        {"rest", config->rest_address, bnd_rest_handler(), gateway->rest},
-        {"bindings", config->bindings_address, bindings_handler(), &gateway->services},
-        {"s3", config->s3_address, s3_handler(), gateway->s3},
+        {"rest", config->rest_address, bnd_rest_handler(), gateway->rest, bnd_rest_operation_names},
+        {"bindings", config->bindings_address, bindings_handler(), &gateway->services, NULL},
+        {"s3", config->s3_address, s3_handler(), gateway->s3, s3_operation_names},
     };
     for (size_t i = 0; i < PORTS && rv == 0; i++) {
         rv = open_port(gateway, config, &ports[i], err);

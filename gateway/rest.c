@@ -207,6 +207,10 @@ static void authorize(struct rest_request *request) {
 /* ---- arrival
  * -------------------------------------------------------------------------------------------- */
 
+/* What requests do, as /metrics counts them: by route table, health apart. */
+static const char *const operation_names[] = {"other", "cluster", "credentials", "r2", "health"};
+#define OPERATION_HEALTH 4
+
 /* False: the request has been ended, and is gone. */
 static bool find_route(struct rest_request *request) {
     static const struct rest_route *const tables[] = {rest_admin_routes, rest_clock_routes,
@@ -217,6 +221,8 @@ static bool find_route(struct rest_request *request) {
             rest_route_find(tables[i], request->http->head->method, request->path, &known);
         if (route != NULL) {
             request->route = route;
+            request->http->operation =
+                (uint8_t)(i == 0 && route->permission == 0 ? OPERATION_HEALTH : i + 1);
             return true;
         }
     }
@@ -261,6 +267,11 @@ const struct bnd_http_handler *bnd_rest_handler(void) {
     /* on_abort is of no interest: whatever a request waits for answers it by itself. */
     static const struct bnd_http_handler handler = {.on_request = on_request};
     return &handler;
+}
+
+const char *const *bnd_rest_operation_names(size_t *out_count) {
+    *out_count = sizeof operation_names / sizeof operation_names[0];
+    return operation_names;
 }
 
 int bnd_rest_create(const struct bnd_gateway_services *services, struct bnd_rest **out) {

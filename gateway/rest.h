@@ -29,5 +29,7 @@ void bnd_rest_watch(struct bnd_rest *rest, const struct bnd_rest_port *ports, si
 
 /* The handler for a server whose owner is a struct bnd_rest. */
 const struct bnd_http_handler *bnd_rest_handler(void);
+/* The names of what its requests do, for bnd_http_options.operations. */
+const char *const *bnd_rest_operation_names(size_t *out_count);
 
 #endif

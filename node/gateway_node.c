@@ -13,6 +13,7 @@
 #include "node/files.h"
 #include "node/members.h"
 #include "node/ports.h"
+#include "node/metrics.h"
 #include "node/shard_map.h"
 
 #include <string.h>
@@ -77,6 +78,13 @@ static void metrics(void *owner, struct bnd_buf *out) {
                    "# TYPE bindery_gateway_nodes gauge\nbindery_gateway_nodes %zu\n"
                    "# TYPE bindery_gateway_nodes_up gauge\nbindery_gateway_nodes_up %zu\n",
                    all, up);
+    struct node_metrics_sources from = {.env = node->env,
+                                        .data = node->config.data,
+                                        .identity = &node->identity,
+                                        .mesh = node->mesh,
+                                        .view = bnd_catalog_view(node->catalog),
+                                        .started_ms = node->started_ms};
+    node_metrics_print(&from, out);
 }
 
 static void open_ports(struct bnd_gateway_node *node, const struct bnd_catalog_view *view) {

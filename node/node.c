@@ -20,6 +20,7 @@
 #include "node/identity.h"
 #include "node/members.h"
 #include "node/ports.h"
+#include "node/metrics.h"
 #include "node/shard_map.h"
 #include "raft/client.h"
 
@@ -130,25 +131,15 @@ static bool node_ready(void *owner, struct bnd_buf *out) {
 
 static void node_metrics(void *owner, struct bnd_buf *out) {
     struct bnd_node *node = owner;
-    struct bnd_raft_host_stats raft;
-    bnd_raft_host_stats(node->host, &raft);
-    bnd_buf_printf(
-        out, "# TYPE bindery_state_unpersisted_bytes gauge\nbindery_state_unpersisted_bytes %zu\n",
-        node->state->ops->unpersisted_bytes(node->state));
-    struct bnd_mesh_tcp_stats peers;
-    bnd_mesh_tcp_stats(node->mesh, &peers);
-    bnd_buf_printf(out,
-                   "# TYPE bindery_peers_refused_total counter\nbindery_peers_refused_total %llu\n"
-                   "# TYPE bindery_peers_shed_total counter\nbindery_peers_shed_total %llu\n",
-                   (unsigned long long)peers.refused, (unsigned long long)peers.shed);
-    bnd_buf_printf(out,
-                   "# TYPE bindery_journal_written_bytes_total "
-                   "counter\nbindery_journal_written_bytes_total %llu\n",
-                   (unsigned long long)raft.journal_bytes);
-    bnd_buf_printf(out,
-                   "# TYPE bindery_journal_batches_total "
-                   "counter\nbindery_journal_batches_total %llu\n",
-                   (unsigned long long)raft.journal_batches);
+    struct node_metrics_sources from = {.env = node->env,
+                                        .data = node->config.data,
+                                        .identity = &node->identity,
+                                        .mesh = node->mesh,
+                                        .view = bnd_catalog_view(node->catalog),
+                                        .started_ms = node->started_ms,
+                                        .host = node->host,
+                                        .state = node->state};
+    node_metrics_print(&from, out);
 }
 
 static void open_gateway(struct bnd_node *node) {

@@ -457,6 +457,10 @@ void bnd_raft_host_stats(const struct bnd_raft_host *host, struct bnd_raft_host_
     out->proposals_bytes = host->proposals_bytes;
 }
 
+void bnd_raft_host_journal(const struct bnd_raft_host *host, struct bnd_journal_stats *out) {
+    bnd_journal_stats(host->journal, out);
+}
+
 uint64_t bnd_raft_stamp_ms(const struct bnd_raft_host *host) {
     return host->stamp_ms;
 }

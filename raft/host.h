@@ -14,6 +14,7 @@
 #define BND_RAFT_HOST_H
 
 #include "base/env.h"
+#include "base/histogram.h"
 #include "engine/state.h"
 #include "net/mesh.h"
 #include "net/rpc.h"
@@ -192,6 +193,7 @@ struct bnd_raft_host_stats {
         installs_received;
     uint64_t persists, messages_sent, messages_held, journal_bytes, proposals_bytes;
     uint64_t journal_batches; /* durable writes */
+    struct bnd_histogram commits; /* entries led here: from the first proposal to applied */
     uint64_t clock_handovers; /* of leaderships, because this node's clock is off */
     bool clock_known;         /* against a majority of some group's voters */
     bool clock_off;           /* more than 500 ms from their median */
@@ -199,6 +201,10 @@ struct bnd_raft_host_stats {
     uint64_t handovers; /* begun, to preferred leaders */
 };
 void bnd_raft_host_stats(const struct bnd_raft_host *host, struct bnd_raft_host_stats *out);
+
+/* Of the host's journal (engine/journal/journal.h). */
+struct bnd_journal_stats;
+void bnd_raft_host_journal(const struct bnd_raft_host *host, struct bnd_journal_stats *out);
 
 /* The command with which an operator confirms a group's time: for bnd_raft_propose or a write of
  * bnd_shard_call. It confirms a jump to a stamp of at most up_to_ms; the reply is one byte, 1:

@@ -477,7 +477,8 @@ void bnd_journal_stats(const struct bnd_journal *journal, struct bnd_journal_sta
                                       .bytes_queued = journal->bytes_queued,
                                       .segments_free = journal->free_count,
                                       .rewritten_records = journal->rewritten,
-                                      .torn_bytes = journal->torn_bytes};
+                                      .torn_bytes = journal->torn_bytes,
+                                      .writes = journal->writes};
     bool ahead = false;
     for (const struct bnd_link *link = journal->segments.next; link != &journal->segments;
          link = link->next) {

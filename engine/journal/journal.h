@@ -21,6 +21,7 @@
 #define BND_ENGINE_JOURNAL_H
 
 #include "base/env.h"
+#include "base/histogram.h"
 
 struct bnd_journal;
 
@@ -73,6 +74,7 @@ struct bnd_journal_stats {
     uint64_t batches, bytes_written, bytes_queued;
     uint64_t segments, segments_free, rewritten_records;
     uint64_t torn_bytes; /* dropped by the last open */
+    struct bnd_histogram writes; /* from a write's submission to its being durable */
 };
 
 /* Opens or makes the journal in config->dir and scans all of it (blocking). On success *out is owned by the

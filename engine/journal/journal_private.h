@@ -148,6 +148,8 @@ struct bnd_journal {
 
     struct journal_job job;
     struct journal_relocation relocation;
+    struct bnd_histogram writes;
+    uint64_t write_since_ns;
     struct bnd_timer hang_timer;
     unsigned hang_ticks;
     struct bnd_timer retry_timer;

@@ -257,6 +257,7 @@ void journal_write_next(struct bnd_journal *journal) {
     }
     journal->writing = batch;
     journal->hang_ticks = 0;
+    journal->write_since_ns = bnd_now_ns(journal->env);
     struct bnd_iov iov = {.data = batch->data, .len = (size_t)journal_padded(batch->length)};
     journal->write_io.cb = write_done;
     journal->write_io.data = journal;
@@ -296,6 +297,7 @@ static void write_done(struct bnd_io *io, int status, size_t bytes) {
         write_failed(journal, status);
     }
     journal->writing = NULL;
+    bnd_histogram_add(&journal->writes, bnd_now_ns(journal->env) - journal->write_since_ns);
     journal->batch_durable = status == 0 ? batch->number : journal->batch_durable;
     journal->batches++;
     journal->bytes_written += bytes;

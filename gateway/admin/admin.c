@@ -1,5 +1,6 @@
 /* Health and the cluster itself: /livez /readyz /bindery/v1/status, join tokens. */
 #include "base/alloc.h"
+#include "base/version.h"
 #include "catalog/issue.h"
 #include "gateway/admin/admin_private.h"
 #include "gateway/rest_request.h"
@@ -118,11 +119,11 @@ static void run_status(struct rest_request *request) {
     bool holds_all = active > view->settings.replicas || services->host == NULL ||
                      walk.count >= (size_t)view->settings.shards + 1;
     rest_reply(request,
-               json_pack("{s:o, s:I, s:b, s:I, s:o, s:o}", "cluster",
+               json_pack("{s:o, s:I, s:s, s:b, s:I, s:o, s:o}", "cluster",
                          rest_text_json(view->settings.account), "self", (json_int_t)services->self,
-                         "settled", walk.unsettled == 0 && holds_all, "revision",
-                         (json_int_t)view->revision, "nodes", nodes_json(services, view), "groups",
-                         walk.groups));
+                         "version", BND_VERSION_TEXT, "settled", walk.unsettled == 0 && holds_all,
+                         "revision", (json_int_t)view->revision, "nodes",
+                         nodes_json(services, view), "groups", walk.groups));
 }
 
 /* ---- join tokens

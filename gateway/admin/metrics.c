@@ -2,6 +2,7 @@
 #include "gateway/admin/admin_private.h"
 
 #include <stddef.h>
+#include <stdio.h>
 
 static void metric(struct bnd_buf *out, const char *name, const char *type, uint64_t value) {
     bnd_buf_printf(out, "# TYPE bindery_%s %s\nbindery_%s %llu\n", name, type, name,
@@ -121,6 +122,25 @@ static void http_metrics(const struct bnd_rest *rest, struct bnd_buf *out) {
     }
 }
 
+static void operation_metrics(const struct bnd_rest *rest, struct bnd_buf *out) {
+    static const char *const name = "bindery_http_request_seconds";
+    bnd_buf_printf(out, "# TYPE %s histogram\n", name);
+    for (size_t p = 0; p < rest->ports_count; p++) {
+        const char *operation = NULL;
+        const struct bnd_histogram *took = NULL;
+        for (size_t i = 0;
+             (took = bnd_http_server_operation(rest->ports[p].server, i, &operation)) != NULL;
+             i++) {
+            char labels[96];
+            (void)snprintf(labels, sizeof labels, "port=\"%s\",operation=\"%s\"",
+                           rest->ports[p].name, operation);
+            if (bnd_histogram_count(took) > 0) { /* what never came has no series */
+                bnd_histogram_print(took, name, labels, out);
+            }
+        }
+    }
+}
+
 /* ---- all
  * ------------------------------------------------------------------------------------------------
  */
@@ -137,6 +157,7 @@ void admin_run_metrics(struct rest_request *request) {
         metric(&out, "audit_calls_total", "counter", services->audit->calls);
         metric(&out, "audit_refusals_total", "counter", services->audit->refusals);
     }
+    operation_metrics(request->rest, &out);
     object_metrics(services->objects, &out);
     if (services->host != NULL) {
         raft_metrics(services->host, &out);

@@ -175,7 +175,11 @@ static void ended(struct http_request *r) {
     r->read = NULL;
     http_body_drop(r);
     if (!r->internal) {
-        r->pub.server->counters.requests_open--;
+        struct bnd_http_server *server = r->pub.server;
+        server->counters.requests_open--;
+        BND_ASSERT(r->pub.operation < BND_HTTP_OPERATIONS_MAX);
+        bnd_histogram_add(&server->durations[r->pub.operation],
+                          bnd_now_ns(server->env) - r->pub.arrived_ns);
     }
     if (r->conn != NULL) {
         http_conn_touch(r->conn);

@@ -312,6 +312,7 @@ int bnd_http_server_create(const struct bnd_http_options *options, struct bnd_ht
     if (rc != 0) {
         return rc;
     }
+    BND_ASSERT(options->operations_count <= BND_HTTP_OPERATIONS_MAX);
     struct bnd_http_server *server = bnd_zalloc(sizeof *server);
     if (server == NULL) {
         return BND_FAIL(err, NOMEM, "http server: out of memory");
@@ -321,6 +322,8 @@ int bnd_http_server_create(const struct bnd_http_options *options, struct bnd_ht
     server->handler = options->handler;
     server->owner = options->owner;
     server->tls = options->tls;
+    server->operations = options->operations;
+    server->operations_count = options->operations_count;
     bnd_list_init(&server->conns);
     bnd_list_init(&server->dirty);
     bnd_list_init(&server->orphans);
@@ -353,4 +356,10 @@ void bnd_http_server_counters(const struct bnd_http_server *server, struct bnd_h
     *out = server->counters;
     out->buffer_bytes = server->pool.used_bytes;
     out->pool_bytes = server->pool.free_bytes;
+}
+
+const struct bnd_histogram *bnd_http_server_operation(const struct bnd_http_server *server,
+                                                      size_t operation, const char **out_name) {
+    *out_name = operation < server->operations_count ? server->operations[operation] : NULL;
+    return operation < server->operations_count ? &server->durations[operation] : NULL;
 }

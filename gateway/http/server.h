@@ -21,6 +21,7 @@
 #define BND_GATEWAY_HTTP_SERVER_H
 
 #include "base/env.h"
+#include "base/histogram.h"
 #include "gateway/http/head.h"
 
 struct bnd_http_server;
@@ -42,6 +43,7 @@ struct bnd_http_request {
     bool body_ended;        /* every byte of the body has been delivered */
     uint64_t body_received; /* decoded bytes delivered so far */
     uint64_t arrived_ns;    /* bnd_now_ns when the head was complete */
+    uint8_t operation;      /* the handler may set it: an index of bnd_http_options.operations */
     void *data;             /* the handler's */
 };
 
@@ -162,6 +164,8 @@ const char *bnd_http_reason(unsigned status);
 /* ---- the server
  * --------------------------------------------------------------------------------- */
 
+#define BND_HTTP_OPERATIONS_MAX 32
+
 /* A field of 0 takes the default in brackets. */
 struct bnd_http_limits {
     size_t head_bytes_max;      /* [64 KiB], at most BND_HTTP_HEAD_BYTES_MAX */
@@ -192,6 +196,10 @@ struct bnd_http_options {
     struct bnd_http_limits limits;
     const struct bnd_http_handler *handler;
     void *owner;
+    /* What requests do, for the counts by operation: names, at most BND_HTTP_OPERATIONS_MAX, the
+     * first for what the handler did not name. Borrowed for the server's life. */
+    const char *const *operations;
+    size_t operations_count; /* 0: not counted */
 };
 
 /* Monotone counts, and the current values at the end. */
@@ -226,6 +234,12 @@ void bnd_http_server_address(struct bnd_http_server *server, char out[BND_ADDRES
 
 /* A copy of the counters. */
 void bnd_http_server_counters(const struct bnd_http_server *server, struct bnd_http_counters *out);
+
+/* How long requests of an operation took, from the complete head to their end by the handler, as
+ * the clock of the loop tells it (it stands still within a callback). Only requests that the
+ * handler saw are counted. *out_name NULL: there is no such operation. Borrowed. */
+const struct bnd_histogram *bnd_http_server_operation(const struct bnd_http_server *server,
+                                                      size_t operation, const char **out_name);
 
 /* Stops listening, closes idle connections, lets requests finish (their responses say Connection:
  * close) for grace_ns, then cuts what is left: reads and writes are answered BND_CANCELED or

@@ -200,6 +200,9 @@ struct bnd_http_server {
     struct bnd_http_counters counters;
     struct http_addresses addresses;
     struct http_shed shed;
+    const char *const *operations;
+    size_t operations_count;
+    struct bnd_histogram durations[BND_HTTP_OPERATIONS_MAX];
     size_t requests_live; /* not freed */
     uint64_t date_s;
     char date[30]; /* "Sun, 06 Nov 1994 08:49:37 GMT" */

@@ -228,6 +228,7 @@ static void on_request(void *owner, struct bnd_http_request *http) {
         s3_fail(request, error, why);
         return;
     }
+    http->operation = (uint8_t)(request->target.operation + 1);
     s3_authorize(request);
 }
 

@@ -1,6 +1,8 @@
 /* Targets and the table of operations: method, level and sub-resource name one of them. */
 #include "gateway/s3/target.h"
 
+#include "gateway/http/server.h"
+#include "gateway/s3/s3.h"
 #include "gateway/s3/xml_write.h"
 #include "objects/objects.h"
 
@@ -327,27 +329,35 @@ enum s3_error s3_target_parse(const struct bnd_http_head *head, const struct s3_
     return S3_MethodNotAllowed;
 }
 
+static const char *const operation_names[S3_OPERATIONS + 1] = {
+    [0] = "other",
+    [S3_LIST_BUCKETS + 1] = "ListBuckets",
+    [S3_CREATE_BUCKET + 1] = "CreateBucket",
+    [S3_HEAD_BUCKET + 1] = "HeadBucket",
+    [S3_DELETE_BUCKET + 1] = "DeleteBucket",
+    [S3_BUCKET_LOCATION + 1] = "GetBucketLocation",
+    [S3_LIST_OBJECTS + 1] = "ListObjects",
+    [S3_LIST_UPLOADS + 1] = "ListMultipartUploads",
+    [S3_DELETE_OBJECTS + 1] = "DeleteObjects",
+    [S3_GET_OBJECT + 1] = "GetObject",
+    [S3_HEAD_OBJECT + 1] = "HeadObject",
+    [S3_PUT_OBJECT + 1] = "PutObject",
+    [S3_COPY_OBJECT + 1] = "CopyObject",
+    [S3_DELETE_OBJECT + 1] = "DeleteObject",
+    [S3_CREATE_UPLOAD + 1] = "CreateMultipartUpload",
+    [S3_UPLOAD_PART + 1] = "UploadPart",
+    [S3_UPLOAD_PART_COPY + 1] = "UploadPartCopy",
+    [S3_COMPLETE_UPLOAD + 1] = "CompleteMultipartUpload",
+    [S3_ABORT_UPLOAD + 1] = "AbortMultipartUpload",
+    [S3_LIST_PARTS + 1] = "ListParts",
+};
+_Static_assert(S3_OPERATIONS + 1 <= BND_HTTP_OPERATIONS_MAX, "each operation is counted apart");
+
 const char *s3_operation_name(enum s3_operation operation) {
-    static const char *const names[S3_OPERATIONS] = {
-        [S3_LIST_BUCKETS] = "ListBuckets",
-        [S3_CREATE_BUCKET] = "CreateBucket",
-        [S3_HEAD_BUCKET] = "HeadBucket",
-        [S3_DELETE_BUCKET] = "DeleteBucket",
-        [S3_BUCKET_LOCATION] = "GetBucketLocation",
-        [S3_LIST_OBJECTS] = "ListObjects",
-        [S3_LIST_UPLOADS] = "ListMultipartUploads",
-        [S3_DELETE_OBJECTS] = "DeleteObjects",
-        [S3_GET_OBJECT] = "GetObject",
-        [S3_HEAD_OBJECT] = "HeadObject",
-        [S3_PUT_OBJECT] = "PutObject",
-        [S3_COPY_OBJECT] = "CopyObject",
-        [S3_DELETE_OBJECT] = "DeleteObject",
-        [S3_CREATE_UPLOAD] = "CreateMultipartUpload",
-        [S3_UPLOAD_PART] = "UploadPart",
-        [S3_UPLOAD_PART_COPY] = "UploadPartCopy",
-        [S3_COMPLETE_UPLOAD] = "CompleteMultipartUpload",
-        [S3_ABORT_UPLOAD] = "AbortMultipartUpload",
-        [S3_LIST_PARTS] = "ListParts",
-    };
-    return names[operation];
+    return operation_names[operation + 1];
+}
+
+const char *const *s3_operation_names(size_t *out_count) {
+    *out_count = S3_OPERATIONS + 1;
+    return operation_names;
 }
