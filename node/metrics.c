@@ -4,6 +4,7 @@
 #include "engine/io/io.h"
 #include "engine/journal/journal.h"
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -34,11 +35,27 @@ static uint64_t resident_bytes(void) {
     return ok ? (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
+/* 0: not known. Since Linux 6.2 the directory's size says it. */
+static uint64_t open_files(void) {
+    struct stat about = {0};
+    uint64_t count = 0;
+    if (stat("/proc/self/fd", &about) == 0 && about.st_size > 0) {
+        return (uint64_t)about.st_size;
+    }
+    DIR *dir = opendir("/proc/self/fd");
+    while (dir != NULL && readdir(dir) != NULL) {
+        count++;
+    }
+    if (dir != NULL) {
+        (void)closedir(dir); /* was only read */
+    }
+    return count > 3 ? count - 3 : 0; /* ".", ".." and the one it was read through */
+}
+
 /* Names as every Prometheus client library gives them. */
 static void process_metrics(const struct node_metrics_sources *from, struct bnd_buf *out) {
     struct rusage usage = {0};
     struct rlimit files = {0};
-    struct stat fds = {0};
     if (getrusage(RUSAGE_SELF, &usage) == 0) {
         double cpu_s = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
                        (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
@@ -49,9 +66,7 @@ static void process_metrics(const struct node_metrics_sources *from, struct bnd_
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         metric(out, "process_max_fds", "gauge", files.rlim_cur);
     }
-    if (stat("/proc/self/fd", &fds) == 0 && fds.st_size > 0) { /* counted since Linux 6.2 */
-        metric(out, "process_open_fds", "gauge", (uint64_t)fds.st_size);
-    }
+    metric(out, "process_open_fds", "gauge", open_files());
     metric(out, "process_start_time_seconds", "gauge", from->started_ms / 1000);
     type_line(out, "bindery_build_info", "gauge");
     bnd_buf_printf(out, "bindery_build_info{version=\"%s\",node=\"%" PRIu64 "\",role=\"%s\"} 1\n",

@@ -11,6 +11,7 @@ const struct tools_command *tools_commands(void) {
         {"start", "run a node: makes a cluster, joins one, or goes on", tools_cmd_start},
         {"gateway", "run a gateway: the client ports without storage", tools_cmd_gateway},
         {"status", "the cluster as one node sees it", tools_cmd_status},
+        {"top", "a live view of the cluster: load, latency, groups", tools_cmd_top},
         {"node", "node ls: the nodes", tools_cmd_node},
         {"shard", "shard ls: the Raft groups of a node", tools_cmd_shard},
         {"token", "token create, ls, rm: API tokens; token join: for one more node",

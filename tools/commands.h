@@ -11,6 +11,7 @@ int tools_cmd_shard(int argc, const char **argv);
 int tools_cmd_token(int argc, const char **argv);
 int tools_cmd_key(int argc, const char **argv);
 int tools_cmd_clock(int argc, const char **argv);
+int tools_cmd_top(int argc, const char **argv);
 int tools_cmd_inspect(int argc, const char **argv);
 int tools_cmd_workerd_config(int argc, const char **argv);
 int tools_cmd_version(int argc, const char **argv);
