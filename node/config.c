@@ -63,6 +63,8 @@ static const struct bnd_setting settings[] = {
      "1 KiB of a body must come in this time while it is waited for"},
     {"idle_timeout_ms", NUMBER(idle_timeout_ms), "900000", "MS",
      "connections without a request are closed after this"},
+    {"secrets_file", TEXT(secrets_file), "", "FILE",
+     "first start only: write the new cluster's tokens and keys here (mode 600), not to stdout"},
     {"log_level", TEXT(log_level), "info", "LEVEL", "debug, info, warn or error"},
     {0},
 };

@@ -25,6 +25,8 @@ struct bnd_config {
     char tls_cert[BND_CONFIG_TEXT_MAX]; /* PEM files for the client ports; empty: from the cluster's
                                            CA */
     char tls_key[BND_CONFIG_TEXT_MAX];
+    /* Where a new cluster's secrets go; empty: stdout. */
+    char secrets_file[BND_CONFIG_TEXT_MAX];
     char s3_domain[BND_CONFIG_TEXT_MAX]; /* lower case; buckets are also <bucket>.<s3_domain> */
     char log_level[BND_CONFIG_TEXT_MAX]; /* debug, info, warn, error */
     uint64_t base_port;                  /* REST; +1 bindings, +2 S3, +3 peers */

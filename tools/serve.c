@@ -6,10 +6,13 @@
 #include "tools/command.h"
 #include "tools/settings_options.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -21,16 +24,70 @@ struct serve {
     void *running; /* of the service */
     int status;    /* of the exit */
     bool signaled;
+    struct bnd_timer watchdog;
+    uint64_t watchdog_ns;
 };
 
-static void show_secrets(const struct serve *serve, const struct node_genesis_secrets *secrets) {
-    (void)printf(
+static bool print_secrets(const struct serve *serve, const struct node_genesis_secrets *secrets,
+                          FILE *out) {
+    int length = fprintf(
+        out,
         "A new cluster was made. These are shown once:\n"
         "  admin token    %s\n  S3 access key  %s\n  S3 secret key  %s\n  join token     %s\n"
         "Another node joins with: bindery start --data DIR --join %s --token JOIN-TOKEN\n",
         secrets->token, secrets->access_key, secrets->secret_key, secrets->join,
         serve->addresses.advertise);
-    (void)fflush(stdout); /* a closed stdout is the reader's choice */
+    return length > 0 && fflush(out) == 0;
+}
+
+/* Into the file that was asked for, durable and readable by its owner only. */
+static bool write_secrets(const struct serve *serve, const struct node_genesis_secrets *secrets) {
+    int fd = open(serve->config.secrets_file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
+    if (out == NULL) {
+        if (fd >= 0) {
+            (void)close(fd); /* nothing was written */
+        }
+        return false;
+    }
+    bool ok = fchmod(fd, 0600) == 0 && print_secrets(serve, secrets, out) && fsync(fd) == 0;
+    return fclose(out) == 0 && ok;
+}
+
+/* They are in no other place: where the file fails, they are printed all the same. */
+static void show_secrets(const struct serve *serve, const struct node_genesis_secrets *secrets) {
+    const char *file = serve->config.secrets_file;
+    if (file[0] != 0 && write_secrets(serve, secrets)) {
+        bnd_log(serve->env, BND_LOG_INFO, "node", "a new cluster was made; its secrets are in %s",
+                file);
+        return;
+    }
+    if (file[0] != 0) {
+        bnd_log(serve->env, BND_LOG_ERROR, "node",
+                "secrets_file %s cannot be written (%s): they follow on stdout", file,
+                strerror(errno));
+    }
+    (void)print_secrets(serve, secrets, stdout); /* a closed stdout is the reader's choice */
+}
+
+/* ---- the service manager: not run by systemd, sd_notify does nothing
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void on_watchdog(struct bnd_timer *timer) {
+    struct serve *serve = timer->data;
+    (void)sd_notify(0, "WATCHDOG=1");
+    bnd_timer_start(serve->env, timer, serve->watchdog_ns);
+}
+
+/* From the loop, so that a loop that stands still is seen: three times per WatchdogSec. */
+static void start_watchdog(struct serve *serve) {
+    uint64_t within_us = 0;
+    if (sd_watchdog_enabled(0, &within_us) > 0) {
+        serve->watchdog_ns = within_us * 1000 / 3;
+        serve->watchdog = (struct bnd_timer){.cb = on_watchdog, .data = serve};
+        bnd_timer_start(serve->env, &serve->watchdog, serve->watchdog_ns);
+    }
 }
 
 static void on_ready(void *data, const struct node_genesis_secrets *secrets) {
@@ -38,7 +95,8 @@ static void on_ready(void *data, const struct node_genesis_secrets *secrets) {
     if (secrets != NULL) {
         show_secrets(serve, secrets);
     }
-    (void)sd_notify(0, "READY=1"); /* not run by systemd: does nothing */
+    (void)sd_notifyf(0, "READY=1\nSTATUS=serving on %s", serve->addresses.rest);
+    start_watchdog(serve);
 }
 
 static void on_stopped(void *data, int status, const struct bnd_error *err) {
@@ -60,7 +118,7 @@ static void on_signal(void *data, int signal) {
         bnd_io_env_stop(serve->env);
         return;
     }
-    (void)sd_notify(0, "STOPPING=1");
+    (void)sd_notify(0, "STOPPING=1\nSTATUS=stopping");
     serve->service->stop(serve->running);
 }
 
@@ -102,6 +160,7 @@ static int join_if_new(struct serve *serve, struct bnd_error *err) {
         .done = on_joined,
         .data = &result,
     };
+    (void)sd_notifyf(0, "STATUS=joining %s", serve->config.join);
     rv = node_join_start(&options, &join, err);
     if (rv != 0) {
         return rv;
@@ -144,6 +203,7 @@ static int run(struct serve *serve) {
     rv = rv != 0 ? rv : bnd_node_addresses(&serve->config, &serve->addresses, &err);
     rv = rv != 0 ? rv : join_if_new(serve, &err);
     if (rv == 0 && !serve->signaled) {
+        (void)sd_notify(0, "STATUS=recovering");
         rv = serve->service->start(serve->env, &serve->config, &callbacks, &serve->running, &err);
     }
     if (rv != 0) {
