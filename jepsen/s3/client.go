@@ -5,7 +5,6 @@ package s3
 import (
 	"bytes"
 	"context"
-	"crypto/md5"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -158,10 +157,4 @@ func (client *Client) Read(request Request) (*Reply, error) {
 	default:
 		return nil, fmt.Errorf("%w: %s /%s: %d %s", ErrBroken, request.Method, request.Path, reply.Status, reply.Code)
 	}
-}
-
-// MD5 is the ETag of a body that was put whole.
-func MD5(body []byte) string {
-	sum := md5.Sum(body)
-	return hex.EncodeToString(sum[:])
 }

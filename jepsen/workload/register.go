@@ -63,25 +63,25 @@ func stepRegister(worker *Worker) {
 
 // swap reads and puts only if nothing changed since.
 func (worker *Worker) swap(key string) {
-	from, known := worker.read(key)
+	from, etag, known := worker.read(key)
 	if !known {
 		return
 	}
 	number := worker.next()
 	condition := map[string]string{"If-None-Match": "*"}
 	if from != history.Absent {
-		condition = map[string]string{"If-Match": `"` + s3.MD5(worker.body(from)) + `"`}
+		condition = map[string]string{"If-Match": `"` + etag + `"`}
 	}
 	worker.put("cas", key, history.Swap{From: from, To: number}, number, condition)
 }
 
-// read records a read; false: nothing was learnt.
-func (worker *Worker) read(key string) (history.Number, bool) {
+// read records a read of an object and its ETag; false: nothing was learnt.
+func (worker *Worker) read(key string) (history.Number, string, bool) {
 	index := worker.Log.Invoke(worker.process, "read", key, nil)
 	reply, err := worker.Client.Read(s3.Request{Method: "GET", Path: Bucket + "/" + key})
 	if err == nil && reply.Status == http.StatusNotFound {
 		worker.Log.Complete(index, history.OK, history.Absent, "")
-		return history.Absent, true
+		return history.Absent, "", true
 	}
 	var number int64
 	if err == nil {
@@ -91,10 +91,10 @@ func (worker *Worker) read(key string) (history.Number, bool) {
 		worker.noteBroken(err)
 		worker.Log.Complete(index, history.Fail, nil, err.Error())
 		worker.rest()
-		return history.Absent, false
+		return history.Absent, "", false
 	}
 	worker.Log.Complete(index, history.OK, history.Number(number), "")
-	return history.Number(number), true
+	return history.Number(number), reply.ETag, true
 }
 
 // finalRegister reads every key through this worker's node until each read is answered.
@@ -106,7 +106,7 @@ func finalRegister(worker *Worker) {
 		}
 		seen[event.Key] = true
 		for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
-			if _, known := worker.read(event.Key); known {
+			if _, _, known := worker.read(event.Key); known {
 				break
 			}
 		}

@@ -52,8 +52,9 @@ type Workload struct {
 }
 
 var workloads = map[string]Workload{
-	"register": {stepRegister, finalRegister, check.Registers},
-	"list":     {stepList, finalList, func(events []history.Event, _ time.Duration) check.Result { return check.Lists(events) }},
+	"register":  {stepRegister, finalRegister, check.Registers},
+	"multipart": {stepMultipart, finalRegister, check.Registers},
+	"list":      {stepList, finalList, func(events []history.Event, _ time.Duration) check.Result { return check.Lists(events) }},
 }
 
 // Names of the workloads there are.
@@ -143,7 +144,7 @@ func (run *Run) noteBroken(err error) {
 	run.broken = append(run.broken, err.Error())
 }
 
-// write does one changing operation and records it. True: it was done.
+// write does one changing operation and records it. False: it was not done, or nobody knows.
 func (worker *Worker) write(f, key string, value history.Value, request s3.Request) bool {
 	index := worker.Log.Invoke(worker.process, f, key, value)
 	_, outcome, err := worker.Client.Write(request)
