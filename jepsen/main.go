@@ -120,7 +120,7 @@ func inside(o options) int {
 // run does everything once. An error is about the run itself; false: the cluster broke a promise.
 func run(ctx context.Context, o options) (bool, error) {
 	c, err := cluster.New(cluster.Options{Binary: o.binary, Directory: o.directory, Nodes: o.nodes, Name: o.name,
-		Disks: o.disks})
+		Disks: o.disks, Clocks: strings.Contains(o.nemesis, "clock")})
 	defer c.Close()
 	if err != nil {
 		return false, err
@@ -195,12 +195,18 @@ func write(directory string, events []history.Event) error {
 // okMin is how many operations a second must have been acknowledged for a run to count.
 const okMin = 5
 
+const anomaliesShown = 10
+
 func report(o options, c *cluster.Cluster, evil *nemesis.Nemesis, recovered time.Duration, counts map[string]int,
 	anomalies, unknown []string) bool {
 	fmt.Printf("%s under %s, seed %d: ok %d, refused %d, unknown outcome %d; %d faults, %d deliberate stops; whole %.1f s after healing\n",
 		o.workload, o.nemesis, o.seed, counts["ok"], counts["fail"], counts["info"], evil.Count(), c.Stops(),
 		recovered.Seconds())
-	for _, each := range anomalies {
+	for i, each := range anomalies {
+		if i == anomaliesShown {
+			fmt.Printf("... %d anomalies in all\n", len(anomalies))
+			break
+		}
 		fmt.Println("ANOMALY:", each)
 	}
 	for _, each := range unknown {

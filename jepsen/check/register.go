@@ -24,8 +24,8 @@ type registerInput struct {
 }
 
 // A register per key, history.Absent when there is no object. Only operations whose outcome restricts something
-// are given to the model: refused ones are left out, but for a refused swap, which says that the value was not
-// `from` and is a reading of its own kind.
+// are given to the model: failed ones are left out, but for a swap that the state stood against (its completion
+// has a value), which says that the value was not `from` and is a reading of its own kind.
 var registerModel = porcupine.Model{
 	Init: func() interface{} { return history.Absent },
 	Step: func(state, input, output interface{}) (bool, interface{}) {
@@ -71,7 +71,7 @@ func registerOperation(operation history.Operation) (porcupine.Operation, bool) 
 			return out, false
 		}
 		out.Output = operation.End.Value.(history.Number)
-	case operation.Outcome == history.Fail && operation.F == "cas":
+	case operation.Outcome == history.Fail && operation.F == "cas" && operation.End.Value != nil:
 		in.f = "cas-refused"
 	case operation.Outcome == history.Fail:
 		return out, false

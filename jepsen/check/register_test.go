@@ -49,8 +49,10 @@ func TestRegistersAllowWhatIsLinearizable(t *testing.T) {
 			{"read", nil, 3, 4, history.OK, none}, {"read", nil, 5, 6, history.OK, history.Number(1)}},
 		"an operation that never ended": {{"write", history.Number(1), 1, 0, "", nil},
 			{"read", nil, 5, 6, history.OK, history.Number(1)}},
+		"a swap that was not looked at": {{"write", history.Number(1), 1, 2, history.OK, nil},
+			{"cas", history.Swap{From: 1, To: 2}, 3, 4, history.Fail, nil}},
 		"a refused swap": {{"write", history.Number(1), 1, 2, history.OK, nil},
-			{"cas", history.Swap{From: none, To: 2}, 3, 4, history.Fail, nil}},
+			{"cas", history.Swap{From: none, To: 2}, 3, 4, history.Fail, history.Swap{}}},
 	}
 	for name, lines := range histories {
 		if !registers(lines...) {
@@ -71,7 +73,7 @@ func TestRegistersFindWhatIsNot(t *testing.T) {
 		"two swaps from one value": {{"write", history.Number(1), 1, 2, history.OK, nil},
 			{"cas", history.Swap{From: 1, To: 2}, 3, 9, history.OK, nil}, {"cas", history.Swap{From: 1, To: 3}, 3, 9, history.OK, nil}},
 		"a swap refused although nothing stood against it": {{"write", history.Number(1), 1, 2, history.OK, nil},
-			{"cas", history.Swap{From: 1, To: 2}, 3, 4, history.Fail, nil}},
+			{"cas", history.Swap{From: 1, To: 2}, 3, 4, history.Fail, history.Swap{}}},
 		"an unknown write that shows and is undone": {{"write", history.Number(1), 1, 2, history.Info, nil},
 			{"read", nil, 3, 4, history.OK, history.Number(1)}, {"read", nil, 5, 6, history.OK, none}},
 	}

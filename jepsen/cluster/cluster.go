@@ -31,6 +31,7 @@ type Options struct {
 	Nodes     int
 	Name      string // of the namespaces
 	Disks     string // file system of each node's own disk: "ext4", "xfs", or "" for none
+	Clocks    bool   // nodes whose wall clock can be set (SetClock)
 	Flags     []string
 }
 

@@ -45,6 +45,9 @@ func (node *Node) startLocked(join []string) error {
 	}
 	defer out.Close()
 	cmd.Stdout, cmd.Stderr = out, log
+	if cmd.Env, err = node.clockEnvironment(); err != nil {
+		return err
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return err

@@ -3,6 +3,7 @@ package nemesis
 import (
 	"fmt"
 	"syscall"
+	"time"
 
 	"bindery/jepsen/cluster"
 )
@@ -37,6 +38,19 @@ func pause(n *Nemesis) (string, func() error, error) {
 	return each(n, n.victims(true),
 		func(node *cluster.Node) error { return node.Signal(syscall.SIGSTOP) },
 		func(node *cluster.Node) error { return node.Signal(syscall.SIGCONT) })
+}
+
+// clock moves the wall clocks of the victims, by anything from below what is tolerated to hours, ahead or behind.
+func clock(n *Nemesis) (string, func() error, error) {
+	steps := []time.Duration{300 * time.Millisecond, time.Second, 3 * time.Second, time.Minute, 3 * time.Hour}
+	ahead := steps[n.rng.Intn(len(steps))]
+	if n.rng.Intn(2) == 0 {
+		ahead = -ahead
+	}
+	what, heal, err := each(n, n.victims(true),
+		func(node *cluster.Node) error { return node.SetClock(ahead) },
+		func(node *cluster.Node) error { return node.SetClock(0) })
+	return fmt.Sprintf("%s %+v", what, ahead), heal, err
 }
 
 func power(n *Nemesis) (string, func() error, error) {

@@ -18,6 +18,7 @@ import (
 type fault func(n *Nemesis) (what string, heal func() error, err error)
 
 var faults = map[string]fault{
+	"clock":     clock,
 	"kill":      kill,
 	"pause":     pause,
 	"restart":   restart,
@@ -60,6 +61,9 @@ func New(c *cluster.Cluster, log *history.Log, seed int64, names string) (*Nemes
 		}
 		if strings.HasPrefix(name, "power") && c.Disks == "" {
 			return nil, fmt.Errorf("%s needs --disks ext4 or xfs", name)
+		}
+		if name == "clock" && !c.Clocks {
+			return nil, fmt.Errorf("clock needs a cluster whose clocks can be set")
 		}
 		n.drawn = append(n.drawn, name)
 	}

@@ -26,9 +26,10 @@ import (
 type Outcome int
 
 const (
-	Done    Outcome = iota // it happened
-	Refused                // it certainly did not happen
-	Unknown                // it may have happened, or may happen yet
+	Done     Outcome = iota // it happened
+	Refused                 // it certainly did not happen: the state stood against it
+	Rejected                // it certainly did not happen: it was not even looked at
+	Unknown                 // it may have happened, or may happen yet
 )
 
 // Credentials of an S3 key.
@@ -122,6 +123,9 @@ func (client *Client) Do(request Request) (*Reply, error) {
 // ErrBroken is wrapped by errors that no healthy server may cause at any time.
 var ErrBroken = errors.New("a broken answer")
 
+// skewed is how a node whose clock is hours off refuses a signature: rightly, as it sees it, and before anything is done.
+const skewed = "RequestTimeTooSkewed"
+
 // Write sends a request that changes something and says what became of it. err tells why not Done; it wraps
 // ErrBroken for an answer that the S3 surface of the cluster promises never to give.
 func (client *Client) Write(request Request) (*Reply, Outcome, error) {
@@ -137,6 +141,8 @@ func (client *Client) Write(request Request) (*Reply, Outcome, error) {
 	case reply.Status == http.StatusPreconditionFailed || reply.Status == http.StatusNotFound ||
 		reply.Status == http.StatusConflict:
 		return reply, Refused, fmt.Errorf("%d %s", reply.Status, reply.Code)
+	case reply.Code == skewed:
+		return reply, Rejected, fmt.Errorf("%d %s", reply.Status, reply.Code)
 	default:
 		return reply, Unknown, fmt.Errorf("%w: %s /%s: %d %s", ErrBroken, request.Method, request.Path, reply.Status,
 			reply.Code)
@@ -154,7 +160,10 @@ func (client *Client) Read(request Request) (*Reply, error) {
 		return reply, nil
 	case http.StatusServiceUnavailable:
 		return nil, fmt.Errorf("503 %s", reply.Code)
-	default:
-		return nil, fmt.Errorf("%w: %s /%s: %d %s", ErrBroken, request.Method, request.Path, reply.Status, reply.Code)
+	case http.StatusForbidden:
+		if reply.Code == skewed {
+			return nil, fmt.Errorf("403 %s", reply.Code)
+		}
 	}
+	return nil, fmt.Errorf("%w: %s /%s: %d %s", ErrBroken, request.Method, request.Path, reply.Status, reply.Code)
 }

@@ -154,6 +154,9 @@ func (worker *Worker) write(f, key string, value history.Value, request s3.Reque
 		worker.Log.Complete(index, history.OK, value, "")
 	case s3.Refused:
 		worker.Log.Complete(index, history.Fail, value, err.Error())
+	case s3.Rejected:
+		worker.Log.Complete(index, history.Fail, nil, err.Error())
+		worker.rest()
 	default:
 		worker.Log.Complete(index, history.Info, value, err.Error())
 		atomic.AddInt64(&worker.unknown, 1)
