@@ -343,9 +343,6 @@ static int stat_open(const struct reading *reading, const struct body_id *id, st
     struct body_info info;
     uint64_t bytes = 0;
     int rv = reading->env->ops->file_size(reading->env, reading->file, &bytes, err);
-    if (rv == 0 && bytes < BODY_HEADER_BYTES + BODY_FOOTER_BYTES) {
-        return BND_FAIL(err, CORRUPT, "%s: too short", reading->path);
-    }
     rv = rv == 0 ? read_exactly(reading, header, sizeof header, 0, err) : rv;
     rv = rv == 0 ? parse_header(reading, header, id, &info, err) : rv;
     rv =
