@@ -1,5 +1,5 @@
 /* Pure parts: conditions by table, and the codecs of manifests, commands and queries. */
-#include "objects/command.h"
+#include "objects/objects_private.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -185,12 +185,264 @@ static void test_field_bounds(void **state) {
     bnd_buf_free(&custom);
 }
 
+/* ---- commands and queries that no caller makes ------------------------------------------------------- */
+
+static int command_of(const struct objects_command *command, size_t at, unsigned byte) {
+    struct objects_conditions room;
+    struct objects_command out;
+    struct bnd_buf bytes = {0};
+    objects_command_encode(&bytes, command);
+    if (at > 0) {
+        bytes.data[at - 1] = (uint8_t)byte;
+    }
+    int rv = objects_command_decode(bnd_buf_slice(&bytes), &room, &out);
+    bnd_buf_free(&bytes);
+    return rv;
+}
+
+static void test_impossible_commands(void **state) {
+    (void)state;
+    static const uint8_t id[BND_OBJECT_ID_BYTES] = {1};
+    static const uint8_t long_key[BND_OBJECT_KEY_MAX + 1];
+    struct objects_conditions conditions = {.view = bnd_object_conditions_none()};
+    struct objects_command command = {
+        .kind = OBJECTS_DELETE, .key = bnd_slice_str("k"), .conditions = &conditions};
+    assert_int_equal(command_of(&command, 0, 0), 0);
+    assert_int_equal(command_of(&command, 1, 0), BND_INVALID);
+    assert_int_equal(command_of(&command, 1, OBJECTS_TICK + 1), BND_INVALID);
+    assert_int_equal(command_of(&command, 1 + 8 + 4 + 1 + 1, 32), BND_INVALID); /* a condition to come */
+    command.key = bnd_slice(long_key, sizeof long_key);
+    assert_int_equal(command_of(&command, 0, 0), BND_INVALID);
+    command.key = bnd_slice_str("");
+    assert_int_equal(command_of(&command, 0, 0), BND_INVALID);
+    command.key = bnd_slice_str("k");
+    conditions.view.match_given = true;
+    conditions.view.match_count = 1;
+    conditions.view.match = conditions.match;
+    const size_t count_at = 1 + 8 + 4 + 1 + 1 + 1;
+    assert_int_equal(command_of(&command, 0, 0), 0);
+    assert_int_equal(command_of(&command, count_at, BND_OBJECT_ETAGS_MAX + 1), BND_INVALID);
+    assert_int_equal(command_of(&command, count_at + 1, BND_ETAG_WILDCARD + 1), BND_INVALID);
+
+    command = (struct objects_command){.kind = OBJECTS_SEAL, .bucket = 1};
+    assert_int_equal(command_of(&command, 0, 0), BND_INVALID); /* attempts begin at 1 */
+    command.attempt = 1;
+    assert_int_equal(command_of(&command, 0, 0), 0);
+
+    command = (struct objects_command){.kind = OBJECTS_DELETE_MANY, .count = BND_OBJECT_DELETE_MAX};
+    assert_int_equal(command_of(&command, 0, 0), 0);
+    command.count++;
+    assert_int_equal(command_of(&command, 0, 0), BND_INVALID);
+    command.count = 0;
+    assert_int_equal(command_of(&command, 0, 0), BND_INVALID);
+
+    command = (struct objects_command){.kind = OBJECTS_COMPLETE,
+                                       .key = bnd_slice_str("k"),
+                                       .upload_id = id,
+                                       .count = 1,
+                                       .items = bnd_slice(long_key, OBJECTS_PART_REF_BYTES)};
+    assert_int_equal(command_of(&command, 0, 0), 0);
+    command.items.len++;
+    assert_int_equal(command_of(&command, 0, 0), BND_INVALID);
+    command.items.len = 0;
+    command.count = 0;
+    assert_int_equal(command_of(&command, 0, 0), BND_INVALID);
+
+    command = (struct objects_command){.kind = OBJECTS_PART,
+                                       .key = bnd_slice_str("k"),
+                                       .upload_id = id,
+                                       .have_count = BND_REPLICAS_MAX,
+                                       .part = {.number = 1}};
+    assert_int_equal(command_of(&command, 0, 0), 0);
+    assert_int_equal(command_of(&command, 1 + 8 + 4 + 1 + 16 + 8 + 1, BND_REPLICAS_MAX + 1), BND_INVALID);
+    command.part.number = 0;
+    assert_int_equal(command_of(&command, 0, 0), BND_INVALID);
+    command.part.number = BND_OBJECT_PARTS_MAX + 1;
+    assert_int_equal(command_of(&command, 0, 0), BND_INVALID);
+    command.part.number = 1;
+    command.part.size = BND_OBJECT_BODY_MAX + 1;
+    assert_int_equal(command_of(&command, 0, 0), BND_INVALID);
+}
+
+static void test_a_command_ends_where_it_says(void **state) {
+    (void)state;
+    struct objects_conditions room;
+    struct objects_command out;
+    struct bnd_buf bytes = {0};
+    struct objects_command command = {.kind = OBJECTS_TICK};
+    objects_command_encode(&bytes, &command);
+    assert_int_equal(objects_command_decode(bnd_buf_slice(&bytes), &room, &out), 0);
+    bnd_buf_u8(&bytes, 0);
+    assert_int_equal(objects_command_decode(bnd_buf_slice(&bytes), &room, &out), BND_INVALID);
+    bnd_buf_free(&bytes);
+}
+
+static int query_of(const struct objects_query *query, size_t more) {
+    struct objects_query out;
+    struct bnd_buf bytes = {0};
+    objects_query_encode(&bytes, query);
+    for (size_t i = 0; i < more; i++) {
+        bnd_buf_u8(&bytes, 0);
+    }
+    int rv = objects_query_decode(bnd_buf_slice(&bytes), &out);
+    bnd_buf_free(&bytes);
+    return rv;
+}
+
+static void test_impossible_queries(void **state) {
+    (void)state;
+    static const uint8_t long_key[BND_OBJECT_KEY_MAX + 1];
+    struct objects_query query = {.kind = OBJECTS_LIST, .limit = BND_OBJECT_LIST_MAX};
+    assert_int_equal(query_of(&query, 0), 0);
+    assert_int_equal(query_of(&query, 1), BND_INVALID);
+    query.limit++;
+    assert_int_equal(query_of(&query, 0), BND_INVALID);
+    query.limit = 0;
+    assert_int_equal(query_of(&query, 0), BND_INVALID);
+    query.limit = 1;
+    struct bnd_slice *const texts[] = {&query.prefix, &query.delimiter, &query.after};
+    for (size_t i = 0; i < 3; i++) {
+        *texts[i] = bnd_slice(long_key, sizeof long_key);
+        assert_int_equal(query_of(&query, 0), BND_INVALID);
+        texts[i]->len--;
+        assert_int_equal(query_of(&query, 0), 0);
+        texts[i]->len = 0;
+    }
+}
+
+/* ---- records in the state ---------------------------------------------------------------------------- */
+
+static int manifest_of(const struct bnd_object_meta *meta, size_t body_len, size_t at, unsigned byte) {
+    static const uint8_t body[100];
+    struct bnd_object_meta out;
+    struct bnd_slice out_body;
+    struct bnd_buf bytes = {0};
+    objects_manifest_encode(&bytes, meta, bnd_slice(body, body_len), OBJECTS_WHOLE);
+    if (at > 0) {
+        bytes.data[at - 1] = (uint8_t)byte;
+    }
+    int rv = objects_manifest_decode(bnd_buf_slice(&bytes), &out, &out_body);
+    bnd_buf_free(&bytes);
+    return rv;
+}
+
+static void test_impossible_manifests(void **state) {
+    (void)state;
+    struct bnd_object_meta meta = {.size = 5, .fields = bnd_object_fields_none()};
+    assert_int_equal(manifest_of(&meta, 5, 0, 0), 0);
+    assert_int_equal(manifest_of(&meta, 5, 1, OBJECTS_MANIFEST_FORMAT + 1), BND_CORRUPT);
+    assert_int_equal(manifest_of(&meta, 5, 2, BND_PROFILE_PARTS + 1), BND_CORRUPT);
+    assert_int_equal(manifest_of(&meta, 5, 3, 2), BND_CORRUPT);          /* an unknown flag */
+    assert_int_equal(manifest_of(&meta, 5, 4 + 16, 6), BND_CORRUPT);     /* a byte more than there is */
+    meta.parts = 1;
+    assert_int_equal(manifest_of(&meta, 5, 0, 0), BND_CORRUPT);
+    meta = (struct bnd_object_meta){.profile = BND_PROFILE_COPIES,
+                                    .size = BND_OBJECT_BODY_MAX,
+                                    .fields = bnd_object_fields_none()};
+    assert_int_equal(manifest_of(&meta, 0, 0, 0), 0);
+    meta.size++;
+    assert_int_equal(manifest_of(&meta, 0, 0, 0), BND_CORRUPT);
+    meta = (struct bnd_object_meta){.profile = BND_PROFILE_PARTS,
+                                    .parts = BND_OBJECT_PARTS_MAX,
+                                    .fields = bnd_object_fields_none()};
+    assert_int_equal(manifest_of(&meta, 0, 0, 0), 0);
+    meta.parts++;
+    assert_int_equal(manifest_of(&meta, 0, 0, 0), BND_CORRUPT);
+    meta.parts = 0;
+    assert_int_equal(manifest_of(&meta, 0, 0, 0), BND_CORRUPT);
+    meta = (struct bnd_object_meta){.size = 5, .fields = bnd_object_fields_none()};
+    const size_t checksums_at = 3 + 16 + 8 + 8 + 16 + 4 + 1;
+    assert_int_equal(manifest_of(&meta, 5, checksums_at + 1, 1), BND_CORRUPT); /* composite of nothing */
+    static uint8_t big[BND_OBJECT_FIELD_MAX + 1];
+    meta.fields.content_type = bnd_slice(big, sizeof big);
+    assert_int_equal(manifest_of(&meta, 5, 0, 0), BND_CORRUPT);
+    meta.fields = bnd_object_fields_none();
+    struct bnd_buf custom = {0};
+    bnd_object_custom_add(&custom, bnd_slice_str("n"), bnd_slice_str("v"));
+    bnd_buf_u8(&custom, 0);
+    meta.fields.custom = bnd_buf_slice(&custom); /* a pair cut short */
+    assert_int_equal(manifest_of(&meta, 5, 0, 0), BND_CORRUPT);
+    bnd_buf_reset(&custom);
+    bnd_object_custom_add(&custom, bnd_slice_str(""), bnd_slice_str("v"));
+    meta.fields.custom = bnd_buf_slice(&custom); /* without a name */
+    assert_int_equal(manifest_of(&meta, 5, 0, 0), BND_CORRUPT);
+    bnd_buf_free(&custom);
+}
+
+static void test_segments_add_up(void **state) {
+    (void)state;
+    struct bnd_buf segments = {0};
+    struct objects_segment segment = {.size = 10};
+    objects_segment_encode(&segments, &segment);
+    segment.size = 20;
+    objects_segment_encode(&segments, &segment);
+    struct bnd_slice bytes = bnd_buf_slice(&segments);
+    assert_int_equal(objects_segments_check(bytes, 2, 30), 0);
+    assert_int_equal(objects_segments_check(bytes, 2, 31), BND_CORRUPT);
+    assert_int_equal(objects_segments_check(bytes, 3, 30), BND_CORRUPT);
+    assert_int_equal(objects_segments_check(bytes, 1, 30), BND_CORRUPT);
+    assert_int_equal(objects_segments_check(bnd_slice(bytes.data, bytes.len - 1), 2, 30), BND_CORRUPT);
+    segment.size = BND_OBJECT_BODY_MAX + 1;
+    objects_segment_encode(&segments, &segment);
+    assert_int_equal(objects_segments_check(bnd_buf_slice(&segments), 3, BND_OBJECT_BODY_MAX + 31),
+                     BND_CORRUPT);
+    /* And so does every object that is taken from an answer. */
+    struct bnd_object object;
+    struct bnd_buf manifest = {0};
+    struct bnd_object_meta meta = {.profile = BND_PROFILE_PARTS,
+                                   .parts = 2,
+                                   .size = 31,
+                                   .fields = bnd_object_fields_none()};
+    objects_manifest_encode(&manifest, &meta, bnd_slice(NULL, 0), OBJECTS_WHOLE);
+    segments.len = 2 * OBJECTS_SEGMENT_BYTES;
+    assert_int_equal(
+        objects_object_decode(bnd_buf_slice(&manifest), bnd_buf_slice(&segments), 1, &object),
+        BND_CORRUPT);
+    bnd_buf_free(&manifest);
+    bnd_buf_free(&segments);
+}
+
+static void test_records_of_bodies_and_uploads(void **state) {
+    (void)state;
+    struct objects_body_record body = {.size = 5, .have_count = BND_REPLICAS_MAX};
+    struct objects_upload_record upload = {.fields = bnd_object_fields_none()};
+    struct objects_body_record body_out;
+    struct objects_upload_record upload_out;
+    struct bnd_buf bytes = {0};
+    objects_body_encode(&bytes, &body);
+    assert_int_equal(objects_body_decode(bnd_buf_slice(&bytes), &body_out), 0);
+    bytes.data[16] = BND_REPLICAS_MAX + 1;
+    bnd_buf_u64(&bytes, 1);
+    assert_int_equal(objects_body_decode(bnd_buf_slice(&bytes), &body_out), BND_CORRUPT);
+    bytes.data[16] = BND_REPLICAS_MAX;
+    assert_int_equal(objects_body_decode(bnd_buf_slice(&bytes), &body_out), BND_CORRUPT);
+    bnd_buf_reset(&bytes);
+    body = (struct objects_body_record){.size = BND_OBJECT_BODY_MAX + 1};
+    objects_body_encode(&bytes, &body);
+    assert_int_equal(objects_body_decode(bnd_buf_slice(&bytes), &body_out), BND_CORRUPT);
+    bnd_buf_reset(&bytes);
+    objects_upload_encode(&bytes, &upload);
+    assert_int_equal(objects_upload_decode(bnd_buf_slice(&bytes), &upload_out), 0);
+    bytes.data[9] = 2;
+    assert_int_equal(objects_upload_decode(bnd_buf_slice(&bytes), &upload_out), BND_CORRUPT);
+    bytes.data[9] = 1;
+    bnd_buf_u8(&bytes, 0);
+    assert_int_equal(objects_upload_decode(bnd_buf_slice(&bytes), &upload_out), BND_CORRUPT);
+    bnd_buf_free(&bytes);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_conditions),
         cmocka_unit_test(test_multipart_etag_is_compared_with_its_count),
         cmocka_unit_test(test_manifest),
         cmocka_unit_test(test_field_bounds),
+        cmocka_unit_test(test_impossible_commands),
+        cmocka_unit_test(test_a_command_ends_where_it_says),
+        cmocka_unit_test(test_impossible_queries),
+        cmocka_unit_test(test_impossible_manifests),
+        cmocka_unit_test(test_segments_add_up),
+        cmocka_unit_test(test_records_of_bodies_and_uploads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
