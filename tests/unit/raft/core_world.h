@@ -95,9 +95,17 @@ static void world_meta(void *owner, uint64_t op, uint64_t term, uint64_t vote) {
     n->metas++;
 }
 
+/* Nothing of a term is written, or said, before the term is. */
+static void world_check_term(const struct world_node *n) {
+    struct bnd_core_status status;
+    bnd_core_status(n->core, &status);
+    assert_int_equal(status.term, n->disk.term);
+}
+
 static void world_append(void *owner, uint64_t op, const struct bnd_journal_entry *entries,
                          size_t count) {
     struct world_node *n = owner;
+    world_check_term(n);
     assert_int_equal(op, n->op_last + 1);
     n->op_last = op;
     for (size_t i = 0; i < count; i++) {
@@ -115,6 +123,7 @@ static void world_append(void *owner, uint64_t op, const struct bnd_journal_entr
 
 static void world_truncate(void *owner, uint64_t op, uint64_t index) {
     struct world_node *n = owner;
+    world_check_term(n);
     assert_int_equal(op, n->op_last + 1);
     assert_true(index > n->disk.start_index);
     assert_true(index <= n->disk.start_index + n->disk.count);
@@ -127,6 +136,7 @@ static void world_truncate(void *owner, uint64_t op, uint64_t index) {
 static void world_install(void *owner, uint64_t op, const struct bnd_journal_start *start,
                           uint64_t export_id) {
     struct world_node *n = owner;
+    world_check_term(n);
     assert_int_equal(op, n->op_last + 1);
     n->op_last = op;
     n->disk.count = 0;
@@ -142,6 +152,7 @@ static void world_install(void *owner, uint64_t op, const struct bnd_journal_sta
 
 static int world_send(void *owner, const struct bnd_message *message, uint64_t after_op) {
     struct world_node *n = owner;
+    world_check_term(n);
     assert_int_equal(message->from, n->id);
     assert_true(after_op <= n->op_last);
     if (message->type == BND_MESSAGE_INSTALL) {

@@ -126,6 +126,54 @@ static void impossible_fields_are_refused(void **state) {
     m = sample(BND_MESSAGE_TIMEOUT_NOW);
     m.term = 0;
     assert_int_equal(decode_of(&m), BND_CORRUPT);
+    for (int type = BND_MESSAGE_APPEND; type <= BND_MESSAGE_TIMEOUT_NOW; type++) {
+        m = sample((enum bnd_message_type)type); /* a term after which none can follow */
+        m.term = UINT64_MAX;
+        assert_int_equal(decode_of(&m), BND_CORRUPT);
+    }
+    m = sample(BND_MESSAGE_VOTE_RESULT);
+    m.term = 0;
+    assert_int_equal(decode_of(&m), BND_CORRUPT);
+    m = sample(BND_MESSAGE_APPEND);
+    entries[2].data = bnd_slice_str("a barrier has none");
+    assert_int_equal(decode_of(&m), BND_CORRUPT);
+    m = sample(BND_MESSAGE_VOTE);
+    m.vote.last_term = 10;
+    assert_int_equal(decode_of(&m), BND_CORRUPT);
+    m.vote.last_term = 0;
+    assert_int_equal(decode_of(&m), BND_CORRUPT);
+    m = sample(BND_MESSAGE_APPEND_RESULT);
+    m.append_result.rejected = UINT64_MAX;
+    assert_int_equal(decode_of(&m), BND_CORRUPT);
+    m = sample(BND_MESSAGE_APPEND_RESULT);
+    m.append_result.last_index = UINT64_MAX;
+    assert_int_equal(decode_of(&m), BND_CORRUPT);
+    m = sample(BND_MESSAGE_TIMEOUT_NOW);
+    m.timeout_now.last_term = 10;
+    assert_int_equal(decode_of(&m), BND_CORRUPT);
+}
+
+/* Flags that a type does not have, and a count that its bytes cannot hold. */
+static void impossible_bytes_are_refused(void **state) {
+    (void)state;
+    struct bnd_message out;
+    for (int type = BND_MESSAGE_APPEND; type <= BND_MESSAGE_TIMEOUT_NOW; type++) {
+        struct bnd_message m = sample((enum bnd_message_type)type);
+        struct bnd_buf bytes = {0};
+        bool votes = type == BND_MESSAGE_VOTE || type == BND_MESSAGE_VOTE_RESULT;
+        bnd_message_encode(&m, &bytes);
+        bytes.data[1] |= votes ? 4 : 1;
+        assert_int_equal(bnd_message_decode(bnd_buf_slice(&bytes), &out, NULL), BND_CORRUPT);
+        bnd_buf_free(&bytes);
+    }
+    struct bnd_message m = sample(BND_MESSAGE_APPEND);
+    struct bnd_buf bytes = {0};
+    bnd_message_encode(&m, &bytes);
+    bnd_put_u32(bytes.data + 50, UINT32_MAX); /* refused before memory is asked for */
+    struct bnd_error err;
+    assert_int_equal(bnd_message_decode(bnd_buf_slice(&bytes), &out, &err), BND_CORRUPT);
+    assert_string_equal(err.message, "AppendEntries is cut");
+    bnd_buf_free(&bytes);
 }
 
 static void configurations_are_checked(void **state) {
@@ -151,6 +199,16 @@ static void configurations_are_checked(void **state) {
     assert_int_equal(bnd_raft_configuration_decode(bnd_buf_slice(&bad), &c, NULL), BND_CORRUPT);
     bad.data[10] = 0;
     bad.data[1] = 17;
+    assert_int_equal(bnd_raft_configuration_decode(bnd_buf_slice(&bad), &c, NULL), BND_CORRUPT);
+    bad.data[1] = 0;
+    assert_int_equal(bnd_raft_configuration_decode(bnd_slice(bad.data, 2), &c, NULL), BND_CORRUPT);
+    bnd_buf_reset(&bad);
+    bnd_buf_u8(&bad, 1);
+    bnd_buf_u8(&bad, BND_RAFT_MEMBERS_MAX + 1); /* all of them there */
+    for (uint64_t node = 1; node <= BND_RAFT_MEMBERS_MAX + 1; node++) {
+        bnd_buf_u64(&bad, node);
+        bnd_buf_u8(&bad, BND_RAFT_VOTER);
+    }
     assert_int_equal(bnd_raft_configuration_decode(bnd_buf_slice(&bad), &c, NULL), BND_CORRUPT);
     bnd_buf_free(&bad);
 }
@@ -199,6 +257,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_type_round_trips_and_every_cut_is_refused),
         cmocka_unit_test(impossible_fields_are_refused),
+        cmocka_unit_test(impossible_bytes_are_refused),
         cmocka_unit_test(configurations_are_checked),
         cmocka_unit_test(a_split_is_the_same_log),
     };
