@@ -11,6 +11,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -164,6 +165,86 @@ static void a_join_token_belongs_to_the_first_key_that_redeems_it(void **state) 
     assert_int_equal(redeem(m, "t2", "hush", key_b), BND_EXPIRED);
     put_join_token(m, "t3", "hush", m->stamp_ms + 1000);
     assert_int_equal(redeem(m, "t3", "hush", key_b), 3);
+}
+
+static int put_join_record(struct machine *m, const char *id, const struct bnd_join_record *join) {
+    struct bnd_buf record = {0};
+    bnd_join_encode(&record, join);
+    struct bnd_catalog_command command = {
+        .op = BND_CATALOG_JOIN_TOKEN, .a = bnd_slice_str(id), .b = bnd_buf_slice(&record)};
+    int status = apply(m, &command);
+    bnd_buf_free(&record);
+    return status;
+}
+
+static void a_join_token_begins_unused_and_its_joiner_shows_a_key(void **state) {
+    struct machine *m = *state;
+    struct bnd_buf bytes = {0};
+    static const uint8_t hash[BND_SHA256_LEN] = {1};
+    init_cluster(m);
+    struct bnd_join_record used = {.secret_hash = bnd_slice(hash, sizeof hash),
+                                   .expires_ms = m->stamp_ms + 1000,
+                                   .node = 1,
+                                   .key_hash = bnd_slice(key_a, sizeof key_a)};
+    assert_int_equal(put_join_record(m, "t1", &used), BND_INVALID);
+    put_join_token(m, "t2", "hush", m->stamp_ms + 1000);
+    struct bnd_node_record keyless = {
+        .state = BND_NODE_ACTIVE, .role = BND_NODE_STORAGE, .weight = 100};
+    uint8_t secret[BND_SHA256_LEN];
+    bnd_sha256(bnd_slice_str("hush"), secret);
+    bnd_node_encode(&bytes, &keyless);
+    struct bnd_catalog_command command = {.op = BND_CATALOG_JOIN,
+                                          .a = bnd_slice_str("t2"),
+                                          .b = bnd_buf_slice(&bytes),
+                                          .c = bnd_slice(secret, sizeof secret)};
+    assert_int_equal(apply(m, &command), BND_INVALID);
+    bnd_buf_free(&bytes);
+}
+
+/* The table is bounded; what expired a week ago makes room. */
+static void join_tokens_are_bounded_and_swept(void **state) {
+    struct machine *m = *state;
+    char id[16];
+    static const uint8_t hash[BND_SHA256_LEN] = {1};
+    struct bnd_join_record join = {.secret_hash = bnd_slice(hash, sizeof hash)};
+    init_cluster(m);
+    int status = 0;
+    unsigned count = 0;
+    for (; status == 0 && count < 10000; count++) {
+        (void)snprintf(id, sizeof id, "t%u", count);
+        join.expires_ms = m->stamp_ms + 1000;
+        status = put_join_record(m, id, &join);
+    }
+    assert_int_equal(status, BND_FULL);
+    assert_int_equal(count, 4096 + 1);
+    m->stamp_ms += 1000 + UINT64_C(604800000);
+    join.expires_ms = m->stamp_ms + 1000;
+    assert_int_equal(put_join_record(m, "late", &join), BND_FULL); /* a joiner may still retry */
+    m->stamp_ms += 1;
+    join.expires_ms = m->stamp_ms + 1000;
+    assert_int_equal(put_join_record(m, "late", &join), 0);
+}
+
+static void a_changed_node_keeps_its_key(void **state) {
+    struct machine *m = *state;
+    struct bnd_buf bytes = {0};
+    struct bnd_node_record record;
+    init_cluster(m);
+    put_join_token(m, "t1", "hush", m->stamp_ms + 1000);
+    assert_int_equal(redeem(m, "t1", "hush", key_a), 2);
+    struct bnd_node_record moved = {.id = 2,
+                                    .state = BND_NODE_ACTIVE,
+                                    .role = BND_NODE_STORAGE,
+                                    .weight = 100,
+                                    .address = bnd_slice_str("127.0.0.8:7703"),
+                                    .key_hash = bnd_slice(key_b, sizeof key_b)};
+    bnd_node_encode(&bytes, &moved);
+    struct bnd_catalog_command command = {.op = BND_CATALOG_NODE_SET, .a = bnd_buf_slice(&bytes)};
+    assert_int_equal(apply(m, &command), 0);
+    assert_int_equal(bnd_node_decode(bnd_buf_slice(&m->reply), &record), 0);
+    assert_true(bnd_slice_eq(record.address, moved.address));
+    assert_true(bnd_slice_eq(record.key_hash, bnd_slice(key_a, sizeof key_a)));
+    bnd_buf_free(&bytes);
 }
 
 static void a_decommissioned_node_never_comes_back(void **state) {
@@ -361,6 +442,24 @@ static void a_revoked_token_moves_the_revision(void **state) {
     bnd_buf_free(&record);
 }
 
+static void tokens_are_bounded(void **state) {
+    struct machine *m = *state;
+    char id[BND_TOKEN_ID_TEXT];
+    char token[BND_TOKEN_TEXT_LEN + 1];
+    int status = 0;
+    unsigned count = 0;
+    init_cluster(m);
+    for (; status == 0 && count < 10000; count++) {
+        struct bnd_buf record = {0};
+        bnd_issue_token(bnd_sim_env(m->env), BND_PERM_ALL, bnd_slice_str("ci"), &record, id, token);
+        struct bnd_catalog_command put = {.op = BND_CATALOG_TOKEN_PUT, .a = bnd_buf_slice(&record)};
+        status = apply(m, &put);
+        bnd_buf_free(&record);
+    }
+    assert_int_equal(status, BND_FULL);
+    assert_int_equal(count, 4096 + 1);
+}
+
 static void bytes_that_are_no_command_change_nothing(void **state) {
     struct machine *m = *state;
     struct bnd_state_batch *batch = m->state->ops->batch_create(m->state);
@@ -404,11 +503,23 @@ static void a_sealed_secret_opens_only_unchanged_and_with_its_key(void **state) 
     bnd_buf_free(&plain);
 }
 
+static void secrets_are_equal_only_as_a_whole(void **state) {
+    struct bnd_slice secret = bnd_slice_str("secret");
+    assert_true(bnd_secret_eq(secret, bnd_slice_str("secret")));
+    assert_false(bnd_secret_eq(secret, bnd_slice_str("secreT")));
+    assert_false(bnd_secret_eq(secret, bnd_slice_str("secre")));
+    assert_false(bnd_secret_eq(secret, bnd_slice_str("secrets")));
+    assert_false(bnd_secret_eq(secret, bnd_slice_str("")));
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_join_token_belongs_to_the_first_key_that_redeems_it),
+        TEST(a_join_token_begins_unused_and_its_joiner_shows_a_key),
+        TEST(join_tokens_are_bounded_and_swept),
+        TEST(a_changed_node_keeps_its_key),
         TEST(a_decommissioned_node_never_comes_back),
         TEST(a_gateway_has_no_weight_for_ever),
         TEST(bucket_ids_are_never_reused),
@@ -416,8 +527,10 @@ int main(void) {
         TEST(bucket_names_are_checked),
         TEST(buckets_are_listed_in_pages),
         TEST(a_revoked_token_moves_the_revision),
+        TEST(tokens_are_bounded),
         TEST(bytes_that_are_no_command_change_nothing),
         TEST(a_sealed_secret_opens_only_unchanged_and_with_its_key),
+        TEST(secrets_are_equal_only_as_a_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

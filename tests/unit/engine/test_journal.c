@@ -123,6 +123,8 @@ static void wrong_records_are_refused(void **state) {
     struct fixture *f = *state;
     struct bnd_journal_start at5 = {.index = 5, .term = 1}, at4 = {.index = 4, .term = 1};
     assert_int_equal(append(f, 1, 1, NULL), BND_INVALID); /* no such group */
+    struct bnd_journal_start beyond = {.index = (UINT64_C(1) << 62) + 1, .term = 1};
+    assert_int_equal(bnd_journal_create(f->journal, GROUP, &beyond, NULL), BND_INVALID);
     create(f, GROUP);
     assert_int_equal(bnd_journal_create(f->journal, GROUP, &at5, NULL), BND_INVALID);
     assert_int_equal(append(f, 2, 1, NULL), BND_INVALID);
@@ -180,6 +182,46 @@ static void write_error_is_final_and_told_once(void **state) {
     crash_advance(f->world, 10000 * BND_MS);
     assert_int_equal(f->failed, 1);
     assert_int_equal(f->durable, 0);
+}
+
+/* Answers the write that is held, as `status` and `bytes` say. */
+static void answer_held(struct fixture *f, int status, size_t bytes) {
+    struct bnd_io *io = f->world->held;
+    assert_non_null(io);
+    f->world->held = NULL;
+    crash_event(f->world, (struct crash_event){.io = io, .status = status, .bytes = bytes});
+    crash_settle(f->world);
+}
+
+static void a_write_cut_short_is_an_error(void **state) {
+    struct fixture *f = *state;
+    create(f, GROUP);
+    f->world->hold_writes = true;
+    bnd_journal_submit(f->journal);
+    answer_held(f, 0, f->world->held_bytes - 512);
+    assert_int_equal(f->failed, 1);
+    assert_int_equal(f->why.code, BND_IO);
+    assert_int_equal(f->durable, 0);
+}
+
+/* What follows a batch says that it is durable: after a failed write nothing is written, and nothing told. */
+static void nothing_is_written_after_a_failure(void **state) {
+    struct fixture *f = *state;
+    create(f, GROUP);
+    commit(f);
+    f->world->hold_writes = true;
+    assert_int_equal(append(f, 1, 10, NULL), 0);
+    bnd_journal_submit(f->journal);
+    crash_settle(f->world);
+    uint64_t writes = f->world->writes;
+    assert_int_equal(append(f, 2, 10, NULL), 0);
+    bnd_journal_submit(f->journal);
+    f->world->hold_writes = false;
+    answer_held(f, BND_IO, 0);
+    assert_int_equal(f->failed, 1);
+    assert_int_equal(f->world->writes, writes);
+    assert_int_equal(f->durable, 1);
+    assert_int_equal(bnd_journal_durable(f->journal), 1);
 }
 
 static void hung_write_fails_after_running_time(void **state) {
@@ -499,6 +541,8 @@ int main(void) {
         TEST(wrong_records_are_refused),
         TEST(destroyed_group_keeps_its_vote),
         TEST(write_error_is_final_and_told_once),
+        TEST(a_write_cut_short_is_an_error),
+        TEST(nothing_is_written_after_a_failure),
         TEST(hung_write_fails_after_running_time),
         TEST(pause_is_no_hang),
         TEST(another_node_is_refused),

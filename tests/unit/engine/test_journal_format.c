@@ -158,12 +158,66 @@ static void newer_version_is_told_from_damage(void **state) {
     assert_int_equal(journal_segment_header_decode(bnd_slice(block, sizeof block), &out, NULL), BND_VERSION);
 }
 
+/* A record with one byte made another; the length stays what the header says. */
+static int record_with(enum journal_kind kind, size_t at, unsigned byte) {
+    struct journal_record r = sample(kind), out;
+    uint8_t bytes[256] = {0};
+    size_t len = journal_record_bytes(&r);
+    journal_record_encode(&r, bytes);
+    bytes[at] = (uint8_t)byte;
+    struct bnd_slice rest = bnd_slice(bytes, len);
+    return journal_record_decode(&rest, &out);
+}
+
+static void impossible_records_are_refused(void **state) {
+    const size_t body = 16;
+    for (int kind = JOURNAL_CREATE; kind <= JOURNAL_CHECKPOINT_END; kind++) {
+        struct journal_record r = sample((enum journal_kind)kind);
+        bool entry = kind == JOURNAL_ENTRY || kind == JOURNAL_REWRITE;
+        assert_int_equal(record_with((enum journal_kind)kind, 0, 15), BND_CORRUPT); /* no header fits */
+        assert_int_equal(record_with((enum journal_kind)kind, 6, 1), BND_CORRUPT);
+        assert_int_equal(record_with((enum journal_kind)kind, 5, 1), entry ? 0 : BND_CORRUPT);
+        assert_int_equal(record_with((enum journal_kind)kind, 4, 0), BND_CORRUPT);
+        assert_int_equal(record_with((enum journal_kind)kind, 4, JOURNAL_CHECKPOINT_END + 1), BND_CORRUPT);
+        uint8_t bytes[256] = {0};
+        struct journal_record out;
+        size_t len = journal_record_bytes(&r);
+        journal_record_encode(&r, bytes);
+        struct bnd_slice rest = bnd_slice(bytes, len);
+        bnd_put_u32(bytes, (uint32_t)len + 1);
+        assert_int_equal(journal_record_decode(&rest, &out), BND_CORRUPT); /* beyond the batch */
+        rest.len = len + 1;
+        assert_int_equal(journal_record_decode(&rest, &out), entry ? 0 : BND_CORRUPT); /* a byte too many */
+    }
+    assert_int_equal(record_with(JOURNAL_CHECKPOINT_GROUP, body, 2), BND_CORRUPT);     /* exists? */
+    assert_int_equal(record_with(JOURNAL_CHECKPOINT_GROUP, body, 0), BND_CORRUPT);     /* not, but entries */
+    assert_int_equal(record_with(JOURNAL_CHECKPOINT_GROUP, body + 17, 4), BND_CORRUPT); /* ends before it starts */
+    assert_int_equal(record_with(JOURNAL_CHECKPOINT_GROUP, body + 17 + 7, 0x70), BND_CORRUPT);
+    assert_int_equal(record_with(JOURNAL_CHECKPOINT_GROUP, body + 17 + 3, 1), BND_CORRUPT); /* more than fit */
+}
+
+static void impossible_segments_are_refused(void **state) {
+    uint8_t block[JOURNAL_BLOCK];
+    struct journal_segment_header header = {.generation = 3, .bytes = 2 * JOURNAL_BLOCK}, out;
+    journal_segment_header_encode(&header, block);
+    assert_int_equal(journal_segment_header_decode(bnd_slice(block, sizeof block), &out, NULL), 0);
+    assert_int_equal(journal_segment_header_decode(bnd_slice(block, sizeof block - 1), &out, NULL), BND_CORRUPT);
+    header.bytes = JOURNAL_BLOCK;
+    journal_segment_header_encode(&header, block);
+    assert_int_equal(journal_segment_header_decode(bnd_slice(block, sizeof block), &out, NULL), BND_CORRUPT);
+    header.bytes = 2 * JOURNAL_BLOCK + 512;
+    journal_segment_header_encode(&header, block);
+    assert_int_equal(journal_segment_header_decode(bnd_slice(block, sizeof block), &out, NULL), BND_CORRUPT);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(records_come_back),
         cmocka_unit_test(bytes_are_as_specified),
         cmocka_unit_test(every_flipped_bit_is_seen),
         cmocka_unit_test(a_batch_belongs_to_its_place),
+        cmocka_unit_test(impossible_records_are_refused),
+        cmocka_unit_test(impossible_segments_are_refused),
         cmocka_unit_test(newer_version_is_told_from_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
