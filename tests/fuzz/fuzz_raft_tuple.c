@@ -1,4 +1,5 @@
-/* Applied tuple decoder: what it accepts encodes to the same bytes. */
+/* Applied tuple decoder: what it accepts encodes to the same bytes; what an older version wrote, to bytes of this one
+ * that mean the same. */
 #include "base/assert.h"
 #include "raft/tuple.h"
 
@@ -9,7 +10,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     struct bnd_buf again = {0};
     tuple_encode(&tuple, &again);
-    BND_ASSERT(bnd_slice_eq(bnd_buf_slice(&again), bnd_slice(data, size)));
+    if (data[0] == again.data[0]) {
+        BND_ASSERT(bnd_slice_eq(bnd_buf_slice(&again), bnd_slice(data, size)));
+    } else {
+        struct tuple newer;
+        struct bnd_buf third = {0};
+        BND_ASSERT(tuple_decode(bnd_buf_slice(&again), &newer, NULL) == 0);
+        tuple_encode(&newer, &third);
+        BND_ASSERT(bnd_slice_eq(bnd_buf_slice(&again), bnd_buf_slice(&third)));
+        bnd_buf_free(&third);
+    }
     bnd_buf_free(&again);
     return 0;
 }
