@@ -63,7 +63,8 @@ void export_forget(struct group *group);
 
 /* ---- import.c: the receiver -------------------------------------------------------------------*/
 
-/* An INSTALL message came for a running group: begins an import, unless one is under way. */
+/* An INSTALL message came for a running group: begins an import, unless one is under way; or tells
+ * the leader that the log has all of it. */
 void import_invited(struct group *group, const struct bnd_message *message);
 /* Output `install` of the group's core: returns the slot that its journal record switches to. */
 uint32_t import_slot(struct group *group, uint64_t op, const struct bnd_journal_start *start,

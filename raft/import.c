@@ -157,9 +157,14 @@ static void ask_pull(struct import *import) {
 void import_invited(struct group *group, const struct bnd_message *message) {
     struct bnd_raft_host *host = group->host;
     group_refresh(group);
+    if (message->install.start.index <= group->status.commit) {
+        /* An earlier answer was lost: the core tells the leader that it has all of this, so that
+         * entries come again. */
+        bnd_core_recv(group->core, message);
+        return;
+    }
     if (group->import != NULL || host->imports.count >= IMPORTS_MAX || host->dead ||
-        message->term < group->status.term ||
-        message->install.start.index <= group->status.commit) {
+        message->term < group->status.term) {
         return;
     }
     struct import *import = bnd_zalloc(sizeof *import);

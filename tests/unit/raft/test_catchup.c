@@ -75,12 +75,55 @@ static void an_installed_state_survives_a_crash(void **state) {
     cluster_close(c);
 }
 
+struct deafness {
+    uint64_t from; /* its good news to the leader are lost */
+    bool on;
+};
+
+static bool loses_good_news(void *data, uint64_t from, uint64_t to, enum bnd_mesh_kind kind,
+                            struct bnd_slice bytes) {
+    const struct deafness *deafness = data;
+    struct bnd_message message;
+    (void)to;
+    if (!deafness->on || from != deafness->from || kind != BND_MESH_RAFT ||
+        bnd_message_decode(bytes, &message, NULL) != 0) {
+        return true;
+    }
+    bool good = message.type == BND_MESSAGE_APPEND_RESULT && message.append_result.rejected == 0;
+    bnd_message_release(&message);
+    return !good;
+}
+
+static bool is_installed(void *node) {
+    return stats_of(node).installs_received > 0 &&
+           node_status(node, GID).state != BND_RAFT_INSTALLING;
+}
+
+/* The leader goes on to wait for a state that has long arrived: it is told again. */
+static void an_install_whose_answer_is_lost_is_told_again(void **state) {
+    (void)state;
+    struct cluster *c = begin(5, 3);
+    struct node *behind = follower(c);
+    struct deafness deafness = {.from = behind->id, .on = true};
+    lag(c, behind, 200, 4000);
+    bnd_sim_net_filter(c->net, loses_good_news, &deafness);
+    bnd_sim_net_heal(c->net);
+    assert_true(bnd_sim_run_until_true(c->world, is_installed, behind, 60 * SECOND));
+    put_value(c, 1, 100); /* it is behind again, by a little, and can refuse heartbeats only */
+    bnd_sim_run_for(c->world, SECOND);
+    deafness.on = false;
+    await_equal(c);
+    bnd_sim_net_filter(c->net, NULL, NULL);
+    cluster_close(c);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lagging_follower_is_installed_and_can_lead),
         cmocka_unit_test(joiners_get_what_the_log_has_lost),
         cmocka_unit_test(a_busy_group_takes_joiners_in),
         cmocka_unit_test(an_installed_state_survives_a_crash),
+        cmocka_unit_test(an_install_whose_answer_is_lost_is_told_again),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
