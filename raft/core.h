@@ -86,6 +86,7 @@ struct bnd_core_config {
     /* As recovered; all borrowed until bnd_core_open returns. */
     uint64_t term;
     uint64_t vote;
+    struct bnd_journal_floor floor; /* G9; the log is empty or not below it */
     /* The persisted tuple: the state machine holds, durably, everything up to start.index. Index 0:
      * an empty group (bootstrapped: entry 1 is its configuration; joining: no entries). slot is not
      * looked at. */
@@ -201,6 +202,7 @@ struct bnd_core_status {
     struct bnd_core_peer peers[BND_RAFT_MEMBERS_MAX]; /* in the order of configuration */
     size_t log_bytes;                                 /* entries in RAM, with overhead */
     uint64_t ops_last, ops_durable;
+    uint64_t installs; /* taken up since open, durable or not */
     uint64_t held, delayed,
         dropped; /* messages: waiting by G1, by B9; dropped by a guard since open */
 };

@@ -351,7 +351,12 @@ static void deliver(struct bnd_core *core, const struct bnd_message *message) {
     bool append = message->type == BND_MESSAGE_APPEND && message->term >= core->raft.current_term;
     core->appending_end = append ? message->append.prev_index + message->append.entries_count : 0;
     core->appending_rejected = false;
+    struct bnd_guard_state before = core_picture(core);
+    core->voting = message->type == BND_MESSAGE_VOTE ? message : NULL;
+    core->voting_on = &before;
     core->recv(&core->io, &library);
+    core->voting = NULL;
+    core->voting_on = NULL;
     if (append) {
         note_verified(core, message);
     }
@@ -386,16 +391,30 @@ void core_raise_term(struct bnd_core *core) {
     core->meta_dirty = true;
 }
 
+/* B18: as the library does when it leaves the state FOLLOWER. */
+static void forget_leader(struct bnd_core *core) {
+    raft_free(core->raft.follower_state.current_leader.address);
+    core->raft.follower_state.current_leader.address = NULL;
+    core->raft.follower_state.current_leader.id = 0;
+}
+
+/* A follower that has heard of no leader for its election timeout. */
+static bool is_abandoned(const struct bnd_core *core) {
+    return core->raft.state == RAFT_FOLLOWER &&
+           bnd_now_ms(core->env) - core->raft.election_timer_start >=
+               core->raft.follower_state.randomized_election_timeout;
+}
+
 void bnd_core_tick(struct bnd_core *core) {
     if (!enter(core)) {
         return;
     }
     struct bnd_guard_state state = core_picture(core);
     if (bnd_guard_may_tick(&state)) {
-        if (core->raft.state == RAFT_FOLLOWER && bnd_guard_must_raise_term(&state) &&
-            bnd_now_ms(core->env) - core->raft.election_timer_start >=
-                core->raft.follower_state.randomized_election_timeout) {
+        if (is_abandoned(core) && bnd_guard_must_raise_term(&state)) {
             core_raise_term(core);
+        } else if (is_abandoned(core) && bnd_guard_must_forget_leader(&state)) {
+            forget_leader(core);
         }
         core->tick(&core->io);
     }
@@ -686,6 +705,7 @@ void bnd_core_status(const struct bnd_core *core, struct bnd_core_status *out) {
         .log_bytes = core->log_bytes,
         .ops_last = core->op_last,
         .ops_durable = core->op_durable,
+        .installs = core->installs,
         .held = core->held.count,
         .delayed = core->delayed.count,
         .dropped = core->dropped,

@@ -142,21 +142,27 @@ enum bnd_core_role core_role(const struct bnd_core *core) {
     }
 }
 
-static bool sole_voter(const struct bnd_core *core) {
+static bool is_voter(const struct bnd_core *core, uint64_t node) {
     const struct raft_configuration *c = &core->raft.configuration;
-    bool voter = false;
     for (unsigned i = 0; i < c->n; i++) {
-        if (c->servers[i].role == RAFT_VOTER) {
-            if (c->servers[i].id != core->self) {
-                return false;
-            }
-            voter = true;
+        if (c->servers[i].id == node) {
+            return c->servers[i].role == RAFT_VOTER;
         }
     }
-    return voter;
+    return false;
+}
+
+static unsigned voters(const struct bnd_core *core) {
+    const struct raft_configuration *c = &core->raft.configuration;
+    unsigned count = 0;
+    for (unsigned i = 0; i < c->n; i++) {
+        count += c->servers[i].role == RAFT_VOTER;
+    }
+    return count;
 }
 
 struct bnd_guard_state core_picture(struct bnd_core *core) {
+    bool voter = is_voter(core, core->self);
     return (struct bnd_guard_state){
         .guards = core->guards,
         .role = core_role(core),
@@ -170,8 +176,14 @@ struct bnd_guard_state core_picture(struct bnd_core *core) {
         .last_change = core->last_change,
         .verified_term = core->verified_term,
         .verified_index = core->verified_index,
+        .floor_index = core->floor.index,
+        .floor_term = core->floor.term,
         .ops_pending = core->pending_count,
-        .sole_voter = sole_voter(core),
+        .voter = voter,
+        .sole_voter = voter && voters(core) == 1,
+        .has_leader = core->raft.state == RAFT_LEADER ||
+                      (core->raft.state == RAFT_FOLLOWER &&
+                       core->raft.follower_state.current_leader.id != 0),
         .term_of = core_log_term_of,
         .log = &core->raft.log,
     };
@@ -449,6 +461,24 @@ static bool neutral_message(struct bnd_core *core, const struct raft_message *me
     }
 }
 
+/* B18: turns the library's refusal into a vote if it has no other reason than that we do not vote. */
+static void grant_all_the_same(struct bnd_core *core, struct bnd_message *result) {
+    struct bnd_guard_state state = core_picture(core);
+    const struct bnd_message *vote = core->voting;
+    if (vote == NULL || result->vote_result.granted || result->to != vote->from ||
+        !bnd_guard_grants_vote(core->voting_on, &state, vote)) {
+        return;
+    }
+    result->vote_result.granted = true;
+    result->term = vote->term;
+    if (!vote->vote.pre_vote) {
+        core->vote = vote->vote.candidate;
+        core->raft.voted_for = vote->vote.candidate;
+        core->meta_dirty = true;
+        core_flush_meta(core);
+    }
+}
+
 static int io_send(struct raft_io *io, struct raft_io_send *req, const struct raft_message *message,
                    raft_io_send_cb cb) {
     struct bnd_core *core = io->impl;
@@ -456,6 +486,9 @@ static int io_send(struct raft_io *io, struct raft_io_send *req, const struct ra
     struct bnd_message neutral;
     int rv = 0;
     if (!core->failed && neutral_message(core, message, &neutral)) {
+        if (neutral.type == BND_MESSAGE_VOTE_RESULT) {
+            grant_all_the_same(core, &neutral);
+        }
         struct bnd_guard_state state = core_picture(core);
         if (neutral.type == BND_MESSAGE_APPEND_RESULT && neutral.append_result.rejected != 0) {
             core->appending_rejected = true;
@@ -561,6 +594,7 @@ static void put_install(struct bnd_core *core, struct raft_io_snapshot_put *req,
     take_base(core, snapshot);
     core->last_change = snapshot->configuration_index;
     core->log_bytes = 0;
+    core->installs++;
     core->install_buffers = snapshot->bufs;
     uint64_t export_id = bnd_get_u64(snapshot->bufs[0].base);
     bnd_buf_reset(&core->scratch);

@@ -162,6 +162,7 @@ static void copy_config(struct bnd_core *core, const struct bnd_core_config *con
     core->gid = config->gid;
     core->self = config->self;
     core->guards = config->guards;
+    core->floor = config->floor;
     core->message_bytes_max =
         config->message_bytes_max == 0 ? 256 << 10 : config->message_bytes_max;
     core->log_bytes_max = config->log_bytes_max == 0 ? 1 << 20 : config->log_bytes_max;

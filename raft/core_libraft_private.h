@@ -64,6 +64,7 @@ struct bnd_core {
     const struct bnd_core_ops *ops;
     void *owner;
     uint64_t gid, self;
+    struct bnd_journal_floor floor;
     uint32_t guards;
     size_t message_bytes_max, log_bytes_max;
 
@@ -91,9 +92,12 @@ struct bnd_core {
     uint64_t verified_term, verified_index; /* G2 */
     uint64_t appending_end;                 /* of the AppendEntries being delivered */
     bool appending_rejected;
+    const struct bnd_message *voting;      /* B18: the VOTE being delivered; NULL: none */
+    const struct bnd_guard_state *voting_on; /* and the picture before it */
 
     uint64_t applied_out;
     uint64_t last_change;
+    uint64_t installs;
     struct base base;
     struct raft_buffer *install_buffers; /* of an install not yet durable */
     size_t log_bytes;

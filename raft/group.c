@@ -134,6 +134,7 @@ static int open_core(struct group *group, const struct bnd_journal_group *recove
         .log_bytes_max = host->config.log_bytes_group_max,
         .term = recovered->term,
         .vote = recovered->vote,
+        .floor = recovered->floor,
         .start = {.index = tuple->index,
                   .term = tuple->term,
                   .config = bnd_buf_slice(&configuration),

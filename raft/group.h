@@ -98,6 +98,7 @@ struct group {
     bool destroying;
     uint32_t slot;
     uint64_t gone_term, gone_vote; /* of a destroyed group */
+    struct bnd_journal_floor floor; /* of the last time it was destroyed (G9) */
 
     struct bnd_core *core;
     struct bnd_fsm fsm;

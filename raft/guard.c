@@ -46,10 +46,24 @@ static enum bnd_guard_verdict judge_append(const struct bnd_guard_state *state,
     return BND_GUARD_DELIVER;
 }
 
+/* Does a log that ends with this entry end before the floor? */
+static bool below_floor(const struct bnd_guard_state *state, uint64_t index, uint64_t term) {
+    return on(state, BND_GUARD_FLOOR) &&
+           (term < state->floor_term || (term == state->floor_term && index < state->floor_index));
+}
+
+static bool is_below_floor(const struct bnd_guard_state *state) {
+    uint64_t term = state->last_index == 0 ? 0 : state->term_of(state->log, state->last_index);
+    return below_floor(state, state->last_index, term);
+}
+
 static enum bnd_guard_verdict judge_vote(const struct bnd_guard_state *state,
                                          const struct bnd_message *message) {
     bool second = !message->vote.pre_vote && message->term == state->term && state->vote != 0 &&
                   state->vote != message->vote.candidate;
+    if (below_floor(state, message->vote.last_index, message->vote.last_term)) {
+        return BND_GUARD_DROP;
+    }
     return second && on(state, BND_GUARD_VOTE) ? BND_GUARD_DROP : BND_GUARD_DELIVER;
 }
 
@@ -97,7 +111,7 @@ enum bnd_guard_verdict bnd_guard_incoming(const struct bnd_guard_state *state,
     case BND_MESSAGE_VOTE:
         return judge_vote(state, message);
     case BND_MESSAGE_TIMEOUT_NOW:
-        if ((on(state, BND_GUARD_ELECTION) && state->ops_pending > 0) ||
+        if ((on(state, BND_GUARD_ELECTION) && state->ops_pending > 0) || is_below_floor(state) ||
             (on(state, BND_GUARD_SOLE_VOTER) && state->sole_voter)) {
             return BND_GUARD_DROP;
         }
@@ -132,9 +146,30 @@ bool bnd_guard_outgoing(const struct bnd_guard_state *state, uint64_t appending_
     return true;
 }
 
+bool bnd_guard_grants_vote(const struct bnd_guard_state *before,
+                           const struct bnd_guard_state *state, const struct bnd_message *message) {
+    const struct bnd_message_vote *vote = &message->vote;
+    if (!on(state, BND_GUARD_STANDBY) || state->voter || (before->has_leader && !vote->disrupt)) {
+        return false;
+    }
+    if (vote->pre_vote ? message->term < state->term
+                       : message->term != state->term ||
+                             (state->vote != 0 && state->vote != vote->candidate)) {
+        return false;
+    }
+    uint64_t last_term = state->last_index == 0 ? 0 : state->term_of(state->log, state->last_index);
+    return vote->last_term > last_term ||
+           (vote->last_term == last_term && vote->last_index >= state->last_index);
+}
+
+bool bnd_guard_must_forget_leader(const struct bnd_guard_state *state) {
+    return on(state, BND_GUARD_STANDBY) && state->role == BND_CORE_FOLLOWER && !state->voter &&
+           state->has_leader;
+}
+
 bool bnd_guard_may_tick(const struct bnd_guard_state *state) {
-    return !on(state, BND_GUARD_ELECTION) || state->role == BND_CORE_LEADER ||
-           state->ops_pending == 0;
+    return state->role == BND_CORE_LEADER ||
+           ((!on(state, BND_GUARD_ELECTION) || state->ops_pending == 0) && !is_below_floor(state));
 }
 
 bool bnd_guard_may_compact(const struct bnd_guard_state *state) {

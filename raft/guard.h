@@ -38,6 +38,14 @@ enum bnd_guard {
      * has compacted the library knows no terms, takes the first of them for new, and appends it
      * behind its last one, under another index. */
     BND_GUARD_PREFIX = 1u << 11,
+    /* B18: who by its own log does not vote answers candidates all the same (Ongaro, 4.2.2): a
+     * candidate that counts it has a later configuration, and may not come to lead without it. The
+     * library refuses, and its standby never forgets a leader that has gone. */
+    BND_GUARD_STANDBY = 1u << 12,
+    /* G9: a replica that was destroyed and made again answers for the log that it had had. Whatever
+     * it acknowledged may have been counted, under configurations that old candidates still hold:
+     * it votes for nobody whose log ends before that one did, and does not stand itself. */
+    BND_GUARD_FLOOR = 1u << 13,
 };
 
 enum bnd_core_role {
@@ -60,8 +68,12 @@ struct bnd_guard_state {
     uint64_t last_change;    /* highest index of a configuration entry in memory; 0: none */
     uint64_t verified_term;  /* the term in which ... */
     uint64_t verified_index; /* ... everything up to here was matched against its leader */
+    uint64_t floor_index;    /* where the log of the destroyed replica before this one ended */
+    uint64_t floor_term;     /* (0: there was none) */
     size_t ops_pending;      /* log writes handed out and not yet durable */
-    bool sole_voter;         /* self is the only voter of the latest configuration */
+    bool voter;              /* self votes in the latest configuration */
+    bool sole_voter;         /* and is the only one */
+    bool has_leader;         /* self leads, or follows a leader that it has heard of */
     /* The term of the entry at an index, 0 if not known. */
     uint64_t (*term_of)(const void *log, uint64_t index);
     const void *log;
@@ -99,7 +111,15 @@ uint64_t bnd_guard_conflict(const struct bnd_guard_state *state, const struct bn
 bool bnd_guard_outgoing(const struct bnd_guard_state *state, uint64_t appending_end,
                         struct bnd_message *message);
 
-/* G3: may the library's clock tick now? */
+/* B18: the library has refused this VOTE, on which `before` was taken: is it to be granted? Asked
+ * with the picture after the refusal, when the term may have risen to the message's. */
+bool bnd_guard_grants_vote(const struct bnd_guard_state *before,
+                           const struct bnd_guard_state *state, const struct bnd_message *message);
+
+/* B18: must a follower whose election timeout has passed forget its leader? Voters stand. */
+bool bnd_guard_must_forget_leader(const struct bnd_guard_state *state);
+
+/* G3, G9: may the library's clock tick now? */
 bool bnd_guard_may_tick(const struct bnd_guard_state *state);
 
 /* G4: may the library forget its log up to last applied = commit? */

@@ -96,6 +96,7 @@ static void pass_made(struct bnd_raft_host *host) {
             .exists = true,
             .term = making->term,
             .vote = making->vote,
+            .floor = group->floor,
             .start = {.slot = group->slot},
             .entries = &first,
             .entries_count = making->entry.len > 0 ? 1 : 0,
@@ -380,12 +381,23 @@ int bnd_raft_group_bootstrap(struct bnd_raft_host *host, uint64_t gid,
     return host_group_make(host, gid, &configuration, done, data);
 }
 
+/* The last entry that the group's log ever had here. */
+static struct bnd_journal_floor end_of_log(struct group *group) {
+    group_refresh(group);
+    struct bnd_journal_floor end = {.index = group->status.last_index,
+                                    .term = group->status.last_term};
+    bool lower = end.term < group->floor.term ||
+                 (end.term == group->floor.term && end.index < group->floor.index);
+    return lower ? group->floor : end;
+}
+
 int bnd_raft_group_destroy(struct bnd_raft_host *host, uint64_t gid) {
     struct group *group = group_running(host, gid);
     if (host->dead || host->closing || group == NULL) {
         return host->dead || host->closing ? BND_CANCELED : BND_NOTFOUND;
     }
-    int rv = bnd_journal_destroy(host->journal, gid, &host->lsn_last);
+    group->floor = end_of_log(group);
+    int rv = bnd_journal_destroy(host->journal, gid, &group->floor, &host->lsn_last);
     if (rv == 0) {
         group->destroying = true;
         host->destroying++;

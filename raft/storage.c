@@ -192,6 +192,18 @@ struct opening {
     struct bnd_error *err;
 };
 
+/* G9: it was being filled again when the node went down, and has not reached what it once had.
+ * Nobody counts it before that, so that it may begin anew, and must: by the configuration of so
+ * early a log it might lead alone. */
+static bool is_unfinished(const struct bnd_journal_group *recovered) {
+    const struct bnd_journal_floor *floor = &recovered->floor;
+    size_t count = recovered->entries_count;
+    uint64_t last = recovered->start.index + count;
+    uint64_t term = count > 0 ? recovered->entries[count - 1].term : recovered->start.term;
+    return recovered->exists && last > 0 &&
+           (term < floor->term || (term == floor->term && last < floor->index));
+}
+
 static int open_group(void *data, const struct bnd_journal_group *recovered) {
     struct opening *opening = data;
     struct group *group = NULL;
@@ -199,12 +211,30 @@ static int open_group(void *data, const struct bnd_journal_group *recovered) {
     if (rv != 0) {
         return BND_FAIL(opening->err, NOMEM, "no memory for a group");
     }
-    if (!recovered->exists) {
+    group->floor = recovered->floor;
+    group->destroying = is_unfinished(recovered); /* until end_unfinished */
+    if (!recovered->exists || group->destroying) {
         group->gone_term = recovered->term;
         group->gone_vote = recovered->vote;
         return 0;
     }
     return group_open(group, recovered, opening->err);
+}
+
+static int end_unfinished(struct bnd_raft_host *host, struct bnd_error *err) {
+    for (size_t i = 0; i < host->groups_count; i++) {
+        struct group *group = host->groups[i];
+        if (!group->destroying) {
+            continue;
+        }
+        group->destroying = false;
+        int rv = bnd_journal_destroy(host->journal, group->gid, &group->floor, &host->lsn_last);
+        if (rv != 0) {
+            return bnd_error_set(err, rv, "group %llu cannot begin anew",
+                                 (unsigned long long)group->gid);
+        }
+    }
+    return 0;
 }
 
 /* Small segments are for tests: half of one, so that the largest entry still fits from 4 MiB up. */
@@ -235,5 +265,5 @@ int storage_open(struct bnd_raft_host *host, struct bnd_error *err) {
     bnd_journal_recovered(host->journal);
     host->lsn_durable = bnd_journal_durable(host->journal);
     host->lsn_last = host->lsn_durable;
-    return rv;
+    return rv == 0 ? end_unfinished(host, err) : rv;
 }

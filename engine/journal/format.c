@@ -15,7 +15,8 @@ static const uint8_t segment_magic[8] = {'B', 'N', 'D', 'Y', 'J', 'R', 'N', 'L'}
 #define BATCH_HASHED 48
 #define ENTRY_FIXED (JOURNAL_RECORD_HEADER + 16)
 #define START_FIXED 32
-#define GROUP_FIXED 25
+#define FLOOR_FIXED 16
+#define GROUP_FIXED (25 + FLOOR_FIXED)
 
 void journal_segment_header_encode(const struct journal_segment_header *header,
                                    uint8_t out[JOURNAL_BLOCK]) {
@@ -133,7 +134,7 @@ size_t journal_record_bytes(const struct journal_record *record) {
     case JOURNAL_INSTALL:
         return JOURNAL_RECORD_HEADER + START_FIXED + record->start.config.len;
     case JOURNAL_DESTROY:
-        return JOURNAL_RECORD_HEADER;
+        return JOURNAL_RECORD_HEADER + FLOOR_FIXED;
     case JOURNAL_META:
         return JOURNAL_RECORD_HEADER + 16;
     case JOURNAL_ENTRY:
@@ -155,6 +156,11 @@ static void copy(uint8_t *out, struct bnd_slice data) {
     }
 }
 
+static void floor_encode(const struct bnd_journal_floor *floor, uint8_t *out) {
+    bnd_put_u64(out, floor->index);
+    bnd_put_u64(out + 8, floor->term);
+}
+
 static void start_encode(const struct bnd_journal_start *start, uint8_t *out) {
     bnd_put_u64(out, start->index);
     bnd_put_u64(out + 8, start->term);
@@ -172,6 +178,7 @@ static void body_encode(const struct journal_record *record, uint8_t *out) {
         start_encode(&record->start, out);
         return;
     case JOURNAL_DESTROY:
+        floor_encode(&record->floor, out);
         return;
     case JOURNAL_META:
         bnd_put_u64(out, record->term);
@@ -195,6 +202,7 @@ static void body_encode(const struct journal_record *record, uint8_t *out) {
         bnd_put_u64(out + 1, record->term);
         bnd_put_u64(out + 9, record->vote);
         bnd_put_u64(out + 17, record->last);
+        floor_encode(&record->floor, out + 25);
         start_encode(&record->start, out + GROUP_FIXED);
         return;
     }
@@ -213,6 +221,11 @@ void journal_record_encode(const struct journal_record *record, uint8_t *out) {
     body_encode(record, out + JOURNAL_RECORD_HEADER);
 }
 
+static void floor_decode(struct bnd_reader *r, struct bnd_journal_floor *out) {
+    out->index = bnd_read_u64(r);
+    out->term = bnd_read_u64(r);
+}
+
 static void start_decode(struct bnd_reader *r, struct bnd_journal_start *out) {
     out->index = bnd_read_u64(r);
     out->term = bnd_read_u64(r);
@@ -227,6 +240,7 @@ static void group_decode(struct bnd_reader *r, struct journal_record *out) {
     out->term = bnd_read_u64(r);
     out->vote = bnd_read_u64(r);
     out->last = bnd_read_u64(r);
+    floor_decode(r, &out->floor);
     start_decode(r, &out->start);
     if (exists > 1 || out->last < out->start.index || (exists == 0 && out->last > 0) ||
         out->start.index > JOURNAL_INDEX_MAX ||
@@ -244,6 +258,7 @@ static void body_decode(struct bnd_reader *r, uint8_t entry_kind, struct journal
         start_decode(r, &out->start);
         return;
     case JOURNAL_DESTROY:
+        floor_decode(r, &out->floor);
         return;
     case JOURNAL_META:
         out->term = bnd_read_u64(r);

@@ -5,7 +5,7 @@
 
 #include "engine/journal/journal.h"
 
-#define JOURNAL_VERSION 1
+#define JOURNAL_VERSION 2
 #define JOURNAL_BLOCK 4096
 #define JOURNAL_BATCH_HEADER 56
 #define JOURNAL_RECORD_HEADER 16
@@ -80,6 +80,7 @@ struct journal_record {
     uint64_t vote;
     bool exists;                    /* CHECKPOINT_GROUP */
     uint64_t last;
+    struct bnd_journal_floor floor; /* DESTROY, CHECKPOINT_GROUP */
     uint64_t count;                 /* CHECKPOINT_BEGIN, _END */
 };
 

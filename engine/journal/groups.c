@@ -259,6 +259,7 @@ void journal_group_apply(struct journal_group *group, const struct journal_recor
         return;
     case JOURNAL_DESTROY:
         group->exists = false;
+        group->floor = record->floor;
         journal_group_drop_from(group, group->start.index + 1, batch);
         journal_group_set_start(group, &(struct bnd_journal_start){0}, NULL);
         group->last = 0;

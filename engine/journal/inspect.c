@@ -41,7 +41,8 @@ static void say_record(const struct inspection *look, const struct journal_recor
         say_start(look, name, record->gid, &record->start);
         return;
     case JOURNAL_DESTROY:
-        say(look, "    %s group %" PRIu64, name, record->gid);
+        say(look, "    %s group %" PRIu64 " that ended at %" PRIu64 " of term %" PRIu64, name, record->gid,
+            record->floor.index, record->floor.term);
         return;
     case JOURNAL_META:
         say(look, "    %s group %" PRIu64 " term %" PRIu64 " vote %" PRIx64, name, record->gid,
@@ -61,9 +62,11 @@ static void say_record(const struct inspection *look, const struct journal_recor
         say(look, "    %s of %" PRIu64 " groups", name, record->count);
         return;
     case JOURNAL_CHECKPOINT_GROUP:
-        say(look, "    %s %" PRIu64 "%s term %" PRIu64 " vote %" PRIx64 " last %" PRIu64, name,
-            record->gid, record->exists ? "" : " (destroyed)", record->term, record->vote,
-            record->last);
+        say(look,
+            "    %s %" PRIu64 "%s term %" PRIu64 " vote %" PRIx64 " last %" PRIu64 " floor %" PRIu64
+            " of term %" PRIu64,
+            name, record->gid, record->exists ? "" : " (destroyed)", record->term, record->vote,
+            record->last, record->floor.index, record->floor.term);
         say_start(look, name, record->gid, &record->start);
         return;
     }

@@ -336,6 +336,7 @@ static int group_show(const struct journal_group *group,
                                       .exists = group->exists,
                                       .term = group->term,
                                       .vote = group->vote,
+                                      .floor = group->floor,
                                       .start = group->start,
                                       .entries_count = (size_t)(group->last - group->start.index)};
     if (shown.entries_count > 0) {
@@ -421,8 +422,9 @@ int bnd_journal_create(struct bnd_journal *journal, uint64_t gid,
     return add(journal, &record, out_lsn);
 }
 
-int bnd_journal_destroy(struct bnd_journal *journal, uint64_t gid, uint64_t *out_lsn) {
-    struct journal_record record = {.kind = JOURNAL_DESTROY, .gid = gid};
+int bnd_journal_destroy(struct bnd_journal *journal, uint64_t gid, const struct bnd_journal_floor *floor,
+                        uint64_t *out_lsn) {
+    struct journal_record record = {.kind = JOURNAL_DESTROY, .gid = gid, .floor = *floor};
     return add(journal, &record, out_lsn);
 }
 

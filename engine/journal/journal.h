@@ -13,7 +13,8 @@
  *  4. Recycling forgets nothing: segments open with a checkpoint of every group's term, vote, start and
  *     configuration; live entries of a segment to be recycled are rewritten first. A rewrite never implies
  *     truncation.
- *  5. A destroyed group's term and vote stay known, so that a group made again cannot vote twice in a term.
+ *  5. A destroyed group's term, vote and floor stay known, so that a group made again cannot vote twice in a term,
+ *     or for less than it had acknowledged.
  *
  * One loop owns a journal. It does not log and does not know Raft's rules; it keeps, per group, term, vote,
  * start (index, term, slot, configuration) and the entries above start. */
@@ -58,12 +59,20 @@ struct bnd_journal_start {
     uint64_t config_index;
 };
 
+/* Where the log of a destroyed group ended: what was acknowledged up to there is gone, and the group, made again
+ * under this id, still answers for it (raft/guard.h, G9). Index 0: there is none. */
+struct bnd_journal_floor {
+    uint64_t index;
+    uint64_t term;
+};
+
 /* A group as recovered. */
 struct bnd_journal_group {
     uint64_t gid;
-    bool exists; /* false: destroyed, only term and vote are meaningful */
+    bool exists; /* false: destroyed, only term, vote and floor are meaningful */
     uint64_t term;
     uint64_t vote;
+    struct bnd_journal_floor floor; /* of the last time it was destroyed */
     struct bnd_journal_start start;
     const struct bnd_journal_entry *entries; /* consecutive, from start.index + 1 */
     size_t entries_count;
@@ -100,10 +109,11 @@ void bnd_journal_recovered(struct bnd_journal *journal);
  * start), BND_TOOBIG, BND_NOMEM, BND_INVALID (the record may not follow: no such group, a term below the current
  * one, an index other than said below), BND_IO (the journal has failed). */
 
-/* Makes a group (or makes a destroyed one again: term and vote are kept, and must not be lower). */
+/* Makes a group (or makes a destroyed one again: term, vote and floor are kept). */
 int bnd_journal_create(struct bnd_journal *journal, uint64_t gid, const struct bnd_journal_start *start,
                        uint64_t *out_lsn);
-int bnd_journal_destroy(struct bnd_journal *journal, uint64_t gid, uint64_t *out_lsn);
+int bnd_journal_destroy(struct bnd_journal *journal, uint64_t gid, const struct bnd_journal_floor *floor,
+                        uint64_t *out_lsn);
 int bnd_journal_meta(struct bnd_journal *journal, uint64_t gid, uint64_t term, uint64_t vote,
                      uint64_t *out_lsn);
 /* entry->index must be the group's last index + 1. */

@@ -53,6 +53,7 @@ struct journal_group {
     bool exists;
     uint64_t term;
     uint64_t vote;
+    struct bnd_journal_floor floor;
     struct bnd_journal_start start; /* config is owned */
     uint64_t last;
     struct journal_run *runs; /* ascending; holes between them only during recovery */

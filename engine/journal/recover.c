@@ -88,6 +88,7 @@ static int config_copy(const struct bnd_journal_start *start, uint8_t **out, str
 static bool group_equals(const struct journal_group *group, const struct journal_record *record) {
     return group->exists == record->exists && group->term == record->term &&
            group->vote == record->vote && group->last == record->last &&
+           group->floor.index == record->floor.index && group->floor.term == record->floor.term &&
            group->start.index == record->start.index && group->start.term == record->start.term &&
            group->start.slot == record->start.slot &&
            group->start.config_index == record->start.config_index &&
@@ -114,6 +115,7 @@ static int apply_checkpoint_group(struct reading *at, const struct journal_recor
         group->term = record->term;
         group->vote = record->vote;
         group->last = record->last;
+        group->floor = record->floor;
         journal_group_set_start(group, &record->start, config);
         return 0;
     }

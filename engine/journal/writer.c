@@ -190,6 +190,7 @@ static int checkpoint_groups(struct bnd_journal *journal, struct journal_group *
                                         .term = groups[i]->term,
                                         .vote = groups[i]->vote,
                                         .last = groups[i]->last,
+                                        .floor = groups[i]->floor,
                                         .start = groups[i]->start};
         rv = journal_collect(journal, &record, spot);
         journal->checkpoint_bytes += journal_record_bytes(&record);

@@ -26,6 +26,7 @@ struct model_op {
 struct model_group {
     bool known, exists;
     uint64_t term, vote, start, start_term, last;
+    struct bnd_journal_floor floor;
     uint32_t slot, config_seed, config_len;
     struct model_op entries[MODEL_ENTRIES]; /* by index % MODEL_ENTRIES */
 };
@@ -65,6 +66,7 @@ static inline void model_apply(struct model_group *g, const struct model_op *op)
         g->exists = false;
         g->start = g->start_term = g->last = 0;
         g->slot = g->config_seed = g->config_len = 0;
+        g->floor = (struct bnd_journal_floor){op->index, op->term};
         return;
     case M_META:
         g->term = op->term;
@@ -111,7 +113,8 @@ static inline int model_do(struct bnd_journal *j, const struct model_op *op, uin
     uint64_t gid = op->gid + 100;
     switch (op->kind) {
     case M_CREATE: return bnd_journal_create(j, gid, &start, lsn);
-    case M_DESTROY: return bnd_journal_destroy(j, gid, lsn);
+    case M_DESTROY:
+        return bnd_journal_destroy(j, gid, &(struct bnd_journal_floor){op->index, op->term}, lsn);
     case M_META: return bnd_journal_meta(j, gid, op->term, op->vote, lsn);
     case M_APPEND: return bnd_journal_append(j, gid, &entry, lsn);
     case M_TRUNCATE: return bnd_journal_truncate(j, gid, op->index, lsn);
@@ -160,6 +163,8 @@ static inline struct model_op model_choose(struct fixture *f) {
         op.index = g->last + fixture_random(f, 20);
     } else if (gid != 0) {
         op.kind = M_DESTROY;
+        op.index = g->last;
+        op.term = g->term;
         op.len = 0;
     } else {
         op.kind = M_META;
@@ -235,6 +240,8 @@ static inline int compare_group(void *data, const struct bnd_journal_group *g) {
     assert_int_equal(g->exists, m->exists);
     assert_int_equal(g->term, m->term);
     assert_int_equal(g->vote, m->vote);
+    assert_int_equal(g->floor.index, m->floor.index);
+    assert_int_equal(g->floor.term, m->floor.term);
     if (!m->exists) {
         assert_int_equal(g->entries_count, 0);
         return 0;

@@ -143,7 +143,8 @@ static void destroyed_group_keeps_its_vote(void **state) {
     create(f, GROUP);
     assert_int_equal(append(f, 1, 1, NULL), 0);
     assert_int_equal(bnd_journal_meta(f->journal, GROUP, 9, 4, NULL), 0);
-    assert_int_equal(bnd_journal_destroy(f->journal, GROUP, NULL), 0);
+    const struct bnd_journal_floor floor = {.index = 1, .term = 8};
+    assert_int_equal(bnd_journal_destroy(f->journal, GROUP, &floor, NULL), 0);
     create(f, 2);
     for (uint64_t i = 0; i < 400; i++) { /* through several segments */
         assert_int_equal(bnd_journal_meta(f->journal, 2, i, 1, NULL), 0);
@@ -155,6 +156,8 @@ static void destroyed_group_keeps_its_vote(void **state) {
     assert_false(found.group.exists);
     assert_int_equal(found.group.term, 9);
     assert_int_equal(found.group.vote, 4);
+    assert_int_equal(found.group.floor.index, 1);
+    assert_int_equal(found.group.floor.term, 8);
     assert_int_equal(bnd_journal_meta(f->journal, GROUP, 9, 5, NULL), BND_INVALID); /* not there */
     create(f, GROUP);
     assert_int_equal(bnd_journal_meta(f->journal, GROUP, 8, 5, NULL), BND_INVALID); /* lower */
@@ -163,6 +166,7 @@ static void destroyed_group_keeps_its_vote(void **state) {
     found = look(f, GROUP);
     assert_true(found.group.exists);
     assert_int_equal(found.group.term, 9);
+    assert_int_equal(found.group.floor.term, 8);
     assert_int_equal(found.group.entries_count, 0);
 }
 

@@ -33,6 +33,7 @@ static struct journal_record sample(enum journal_kind kind) {
         r.term = 6;
         r.vote = 7;
         r.last = 9;
+        r.floor = (struct bnd_journal_floor){.index = 20, .term = 21};
         break;
     case JOURNAL_CHECKPOINT_BEGIN:
     case JOURNAL_CHECKPOINT_END:
@@ -40,6 +41,7 @@ static struct journal_record sample(enum journal_kind kind) {
         r.count = 3;
         break;
     case JOURNAL_DESTROY:
+        r.floor = (struct bnd_journal_floor){.index = 20, .term = 21};
         break;
     }
     return r;
@@ -81,7 +83,7 @@ static void bytes_are_as_specified(void **state) {
     struct journal_segment_header header = {
         .cluster_id = 1, .node_id = 2, .generation = 3, .salt = 4, .bytes = 8192};
     journal_segment_header_encode(&header, block);
-    assert_memory_equal(block, "BNDYJRNL\1\0\0\0\0\0\0\0\1", 17);
+    assert_memory_equal(block, "BNDYJRNL\2\0\0\0\0\0\0\0\1", 17);
     for (uint8_t i = 0; i < 4; i++) {
         assert_int_equal(bnd_get_u64(block + 16 + 8 * i), i + 1);
     }
@@ -153,7 +155,7 @@ static void newer_version_is_told_from_damage(void **state) {
     uint8_t block[JOURNAL_BLOCK];
     struct journal_segment_header header = {.generation = 3, .bytes = 8192}, out;
     journal_segment_header_encode(&header, block);
-    block[8] = 2;
+    block[8] = JOURNAL_VERSION + 1;
     bnd_put_u64(block + 4088, bnd_hash64(bnd_slice(block, 4088), 0));
     assert_int_equal(journal_segment_header_decode(bnd_slice(block, sizeof block), &out, NULL), BND_VERSION);
 }

@@ -48,6 +48,7 @@ struct world_node {
     uint64_t id;
     struct bnd_core *core;
     struct world_disk disk;
+    struct bnd_journal_floor floor;
     uint64_t op_last, op_durable;
     bool disk_stuck;
     struct world_entry applied[WORLD_LOG]; /* by index */
@@ -231,6 +232,7 @@ static void world_open(struct world *w, uint64_t id) {
         .log_bytes_max = w->log_bytes_max,
         .term = n->disk.term,
         .vote = n->disk.vote,
+        .floor = n->floor,
         .start = {.index = n->disk.start_index,
                   .term = n->disk.start_term,
                   .config_index = n->disk.start_config_index,

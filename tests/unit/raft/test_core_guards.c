@@ -173,6 +173,98 @@ static void g6_and_g8_can_be_switched_off(void **state) {
     world_free(w);
 }
 
+static struct world_entry configuration_entry(uint64_t term, enum bnd_raft_role second) {
+    const struct bnd_raft_configuration configuration = {
+        .count = 2, .members = {{1, BND_RAFT_VOTER}, {2, second}}};
+    struct world_entry entry = {.term = term, .kind = BND_CORE_CONFIGURATION};
+    struct bnd_buf bytes = {0};
+    bnd_raft_configuration_encode(&configuration, &bytes);
+    entry.len = bytes.len;
+    assert_true(bytes.len <= WORLD_TEXT);
+    memcpy(entry.data, bytes.data, bytes.len);
+    bnd_buf_free(&bytes);
+    return entry;
+}
+
+/* Node 1 has made node 2 a voter; it went down before node 2 heard of that. Does it lead again? */
+static bool leads_with_a_standby(uint32_t guards) {
+    struct world *w = world_make(2, 1, guards);
+    for (uint64_t id = 1; id <= 2; id++) {
+        struct world_disk *d = &w->nodes[id].disk;
+        d->term = 2;
+        d->entries[0] = configuration_entry(1, BND_RAFT_STANDBY);
+        d->count = 1;
+    }
+    w->nodes[1].disk.entries[1] = configuration_entry(2, BND_RAFT_VOTER);
+    w->nodes[1].disk.count = 2;
+    world_open(w, 1);
+    world_open(w, 2);
+    give_append(w, 1, 2, 2, (struct bnd_message_append){.prev_index = 1, .prev_term = 1});
+    assert_int_equal(world_status(w, 2).leader, 1); /* the last heartbeat before it went */
+    world_run(w, 5000);
+    bool leads = world_leader(w) == 1;
+    assert_true(!leads || world_status(w, 2).last_index >= 3);
+    world_free(w);
+    return leads;
+}
+
+static void b18_a_standby_votes_for_whoever_counts_it(void **state) {
+    (void)state;
+    assert_true(leads_with_a_standby(UINT32_MAX));
+    assert_false(leads_with_a_standby(~(uint32_t)BND_GUARD_STANDBY)); /* ever */
+}
+
+/* Node 1 was destroyed with a log up to 5 of term 2 and is made again; node 2, which has only
+ * entry 1 and a configuration in which node 1 votes, asks for its vote. */
+static bool votes_for_less(uint32_t guards, uint64_t last_index, uint64_t last_term) {
+    struct world *w = world_make(3, 3, guards);
+    w->keep_mail = true;
+    w->nodes[1].disk.count = 0;
+    w->nodes[1].disk.term = 2;
+    w->nodes[1].floor = (struct bnd_journal_floor){.index = 5, .term = 2};
+    world_open(w, 1);
+    struct bnd_message vote = {
+        .gid = 7,
+        .term = 3,
+        .type = BND_MESSAGE_VOTE,
+        .vote = {.candidate = 2, .last_index = last_index, .last_term = last_term}};
+    world_give(w, 2, 1, &vote);
+    uint64_t voted = world_status(w, 1).vote;
+    world_free(w);
+    return voted == 2;
+}
+
+static void g9_a_replica_made_again_votes_for_no_less_than_it_had(void **state) {
+    (void)state;
+    assert_false(votes_for_less(UINT32_MAX, 1, 1));
+    assert_false(votes_for_less(UINT32_MAX, 4, 2));
+    assert_true(votes_for_less(UINT32_MAX, 5, 2));
+    assert_true(votes_for_less(UINT32_MAX, 2, 3));
+    assert_true(votes_for_less(~(uint32_t)BND_GUARD_FLOOR, 1, 1));
+}
+
+/* While it is filled again, by an old log in which it is the only voter, it does not stand. */
+static void g9_a_replica_made_again_waits_for_its_log(void **state) {
+    (void)state;
+    for (int off = 0; off < 2; off++) {
+        struct world *w = world_make(3, 1, off ? ~(uint32_t)BND_GUARD_FLOOR : UINT32_MAX);
+        w->keep_mail = true;
+        struct world_entry first = w->nodes[1].disk.entries[0];
+        w->nodes[1].disk.count = 0;
+        w->nodes[1].floor = (struct bnd_journal_floor){.index = 5, .term = 2};
+        world_open(w, 1);
+        struct bnd_journal_entry entry = {.index = 1,
+                                          .term = 1,
+                                          .kind = first.kind,
+                                          .data = bnd_slice(first.data, first.len)};
+        give_append(w, 2, 1, 3,
+                    (struct bnd_message_append){.entries = &entry, .entries_count = 1});
+        world_run(w, 3000);
+        assert_int_equal(world_status(w, 1).role, off ? BND_CORE_LEADER : BND_CORE_FOLLOWER);
+        world_free(w);
+    }
+}
+
 /* What was applied first at an index is applied there by all. */
 static void check_equal(struct world *w, struct world_entry *ledger, uint64_t *seen) {
     for (uint64_t id = 1; id <= w->count; id++) {
@@ -282,6 +374,9 @@ int main(void) {
         cmocka_unit_test(g4_rollback_of_a_configuration_is_truncated_and_fatal),
         cmocka_unit_test(b9_a_conflict_waits_and_keeps_its_place),
         cmocka_unit_test(g6_and_g8_can_be_switched_off),
+        cmocka_unit_test(b18_a_standby_votes_for_whoever_counts_it),
+        cmocka_unit_test(g9_a_replica_made_again_votes_for_no_less_than_it_had),
+        cmocka_unit_test(g9_a_replica_made_again_waits_for_its_log),
         cmocka_unit_test(seeded_faults_never_divide_the_group),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -253,6 +253,80 @@ static void two_leaders_in_a_term_are_fatal(void **state) {
     assert_int_equal(verdict(&s, &m), BND_GUARD_DELIVER);
 }
 
+static void b18_who_does_not_vote_grants_all_the_same(void **state) {
+    (void)state;
+    struct bnd_guard_state before = follower();
+    struct bnd_guard_state s = follower();
+    struct bnd_message m = message(BND_MESSAGE_VOTE, 4);
+    m.vote = (struct bnd_message_vote){.candidate = 2, .last_index = 5, .last_term = 3};
+    assert_true(bnd_guard_grants_vote(&before, &s, &m));
+    m.vote.last_index = 4; /* less than our log */
+    assert_false(bnd_guard_grants_vote(&before, &s, &m));
+    m.vote.last_term = 4; /* of a later term, however short */
+    assert_true(bnd_guard_grants_vote(&before, &s, &m));
+    s.vote = 3;
+    assert_false(bnd_guard_grants_vote(&before, &s, &m)); /* once in a term */
+    m.vote.pre_vote = true;
+    assert_true(bnd_guard_grants_vote(&before, &s, &m)); /* which binds nobody */
+    m.vote.pre_vote = false;
+    s.vote = 2;
+    assert_true(bnd_guard_grants_vote(&before, &s, &m)); /* asked again */
+    m.term = 3;
+    assert_false(bnd_guard_grants_vote(&before, &s, &m));
+    m.term = 4;
+    before.has_leader = true;
+    assert_false(bnd_guard_grants_vote(&before, &s, &m));
+    m.vote.disrupt = true;
+    assert_true(bnd_guard_grants_vote(&before, &s, &m));
+    s.voter = true; /* the library had its reasons */
+    assert_false(bnd_guard_grants_vote(&before, &s, &m));
+    s.voter = false;
+    s.guards &= ~(uint32_t)BND_GUARD_STANDBY;
+    assert_false(bnd_guard_grants_vote(&before, &s, &m));
+}
+
+static void b18_who_does_not_vote_forgets_a_leader(void **state) {
+    (void)state;
+    struct bnd_guard_state s = follower();
+    assert_false(bnd_guard_must_forget_leader(&s));
+    s.has_leader = true;
+    assert_true(bnd_guard_must_forget_leader(&s));
+    s.voter = true; /* it stands instead */
+    assert_false(bnd_guard_must_forget_leader(&s));
+    s.voter = false;
+    s.guards &= ~(uint32_t)BND_GUARD_STANDBY;
+    assert_false(bnd_guard_must_forget_leader(&s));
+}
+
+static void g9_a_replica_answers_for_the_log_it_had(void **state) {
+    (void)state;
+    struct bnd_guard_state s = follower();
+    s.floor_index = 7;
+    s.floor_term = 3; /* our log ends at 5 of term 3 */
+    struct bnd_message m = message(BND_MESSAGE_VOTE, 5);
+    struct bnd_message now = message(BND_MESSAGE_TIMEOUT_NOW, 4);
+    m.vote = (struct bnd_message_vote){.candidate = 2, .last_index = 6, .last_term = 3};
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DROP);
+    m.vote.pre_vote = true;
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DROP);
+    m.vote.last_index = 7;
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DELIVER);
+    m.vote = (struct bnd_message_vote){.candidate = 2, .last_index = 2, .last_term = 4};
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DELIVER);
+    m.vote.last_term = 2;
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DROP);
+    assert_false(bnd_guard_may_tick(&s));
+    assert_int_equal(verdict(&s, &now), BND_GUARD_DROP);
+    s.floor_index = 5;
+    assert_true(bnd_guard_may_tick(&s));
+    assert_int_equal(verdict(&s, &now), BND_GUARD_DELIVER);
+    s.floor_index = 7;
+    s.guards &= ~(uint32_t)BND_GUARD_FLOOR;
+    assert_true(bnd_guard_may_tick(&s));
+    assert_int_equal(verdict(&s, &m), BND_GUARD_DELIVER);
+    assert_int_equal(verdict(&s, &now), BND_GUARD_DELIVER);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(g1_holds_results_until_the_barrier_is_stored),
@@ -265,6 +339,9 @@ int main(void) {
         cmocka_unit_test(b12_no_second_vote),
         cmocka_unit_test(b3b_nothing_to_nobody),
         cmocka_unit_test(two_leaders_in_a_term_are_fatal),
+        cmocka_unit_test(b18_who_does_not_vote_grants_all_the_same),
+        cmocka_unit_test(b18_who_does_not_vote_forgets_a_leader),
+        cmocka_unit_test(g9_a_replica_answers_for_the_log_it_had),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

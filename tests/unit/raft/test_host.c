@@ -653,6 +653,61 @@ static void a_group_ends_with_its_record(void **state) {
     assert_true(back > 0);
 }
 
+/* Node 2, as if it led the group in this term, sends its entry 1: node 1 alone votes. */
+static void send_first_entry(struct node *to, struct node *from, uint64_t term) {
+    const struct bnd_raft_configuration alone = {.count = 1, .members = {{1, BND_RAFT_VOTER}}};
+    BND_AUTO_BUF struct bnd_buf configuration = {0};
+    BND_AUTO_BUF struct bnd_buf bytes = {0};
+    bnd_raft_configuration_encode(&alone, &configuration);
+    const struct bnd_journal_entry entry = {.index = 1,
+                                            .term = 1,
+                                            .kind = BND_CORE_CONFIGURATION,
+                                            .data = bnd_buf_slice(&configuration)};
+    const struct bnd_message append = {.gid = GID,
+                                       .term = term,
+                                       .type = BND_MESSAGE_APPEND,
+                                       .append = {.entries = &entry, .entries_count = 1}};
+    bnd_message_encode(&append, &bytes);
+    struct bnd_slice part = bnd_buf_slice(&bytes);
+    bnd_sim_env_enter(from->env);
+    assert_int_equal(
+        from->mesh->ops->send(from->mesh, to->id, BND_MESH_CONTROL, BND_MESH_RAFT, &part, 1), 0);
+    bnd_sim_env_leave(from->env);
+    bnd_sim_run_for(from->cluster->world, SECOND / 4);
+}
+
+/* G9: by the first entries of its old log it votes alone; it may lead again only with all of it. */
+static void a_replica_made_again_does_not_lead_by_an_old_log(void **state) {
+    (void)state;
+    struct cluster *c = fresh(31);
+    struct node *node = &c->nodes[0];
+    struct node *other = &c->nodes[1];
+    node_start(node);
+    node_start(other);
+    cluster_bootstrap(c, GID, 1);
+    (void)cluster_leader(c, GID);
+    assert_int_equal(add_one(node, GID, "a"), 1);
+    bnd_sim_env_enter(node->env);
+    assert_int_equal(bnd_raft_group_destroy(node->host, GID), 0);
+    bnd_sim_env_leave(node->env);
+    node->wants_groups = true;
+    bnd_sim_run_for(c->world, SECOND);
+    struct bnd_raft_group_status status = {0};
+    for (int i = 0; i < 20 && status.last_index == 0; i++) { /* made by one, filled by another */
+        send_first_entry(node, other, 9);
+        (void)bnd_raft_group_status(node->host, GID, &status);
+    }
+    assert_int_equal(status.last_index, 1);
+    bnd_sim_run_for(c->world, 5 * SECOND);
+    assert_int_equal(node_status(node, GID).state, BND_RAFT_FOLLOWER);
+    node_crash(node, BND_SIM_POWER);
+    node_start(node);
+    assert_int_equal(bnd_raft_group_status(node->host, GID, &status), BND_NOTFOUND);
+    bnd_sim_run_for(c->world, 5 * SECOND);
+    assert_int_equal(bnd_raft_group_status(node->host, GID, &status), BND_NOTFOUND);
+    cluster_close(c);
+}
+
 /* Entries stamped far ahead of a follower's clock do not move its group's time. */
 static void a_fast_leader_is_not_followed(void **state) {
     (void)state;
@@ -698,6 +753,7 @@ int main(void) {
         cmocka_unit_test(many_groups_share_a_node),
         cmocka_unit_test(a_destroyed_group_is_gone_and_can_be_made_again),
         cmocka_unit_test(a_group_ends_with_its_record),
+        cmocka_unit_test(a_replica_made_again_does_not_lead_by_an_old_log),
         cmocka_unit_test(a_fast_leader_is_not_followed),
         cmocka_unit_test(a_leader_hands_over),
         cmocka_unit_test(a_voter_confirms_only_its_own_term_and_leader),
