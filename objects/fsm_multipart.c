@@ -140,22 +140,18 @@ static int join_take(const struct objects_change *change, struct join *join,
     return join->size > BND_OBJECT_SIZE_MAX ? refuse(change, BND_TOOBIG, part->number) : 0;
 }
 
-/* Walks stored and wanted parts side by side, both by number. */
+/* Walks stored and wanted parts side by side, both by number: a wanted one out of order is behind the walk, and not
+ * found. */
 static int join_walk(const struct objects_change *change, struct bnd_state_iter *iter,
                      struct join *join) {
     const struct bnd_state_ops *ops = change->context->state->ops;
     struct bnd_reader wanted = bnd_reader(change->command->items);
     uint32_t left = change->command->count;
-    uint32_t before = 0;
     int rv = 0;
     while (left > 0) {
         struct bnd_multipart_part_ref ref = objects_part_ref_read(&wanted);
         struct bnd_multipart_part part = {0};
         left--;
-        if (ref.number <= before) {
-            return refuse(change, BND_INVALID, ref.number);
-        }
-        before = ref.number;
         for (; rv == 0 && ops->iter_valid(iter); ops->iter_next(iter)) {
             rv = part_decode(ops->iter_value(iter), &part);
             if (rv != 0 || part.number >= ref.number) {

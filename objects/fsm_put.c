@@ -55,13 +55,12 @@ void objects_old_free(struct objects_old *old) {
 /* The put's manifest is whole, and of a kind that a put may bring. */
 static int check_manifest(const struct objects_command *command, struct bnd_object_meta *out) {
     struct bnd_slice body;
-    if (objects_manifest_decode(command->manifest, out, &body) != 0 ||
-        out->profile == BND_PROFILE_PARTS) {
+    if (objects_manifest_decode(command->manifest, out, &body) != 0) {
         return BND_INVALID;
     }
     bool has_body = out->profile == BND_PROFILE_COPIES;
     if (!has_body && body.data == NULL) {
-        return BND_INVALID; /* an inline object without its bytes */
+        return BND_INVALID; /* an inline object without its bytes, or one in parts */
     }
     return has_body == (command->have_count > 0) ? 0 : BND_INVALID;
 }

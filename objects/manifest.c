@@ -187,10 +187,10 @@ int objects_manifest_decode(struct bnd_slice bytes, struct bnd_object_meta *out,
     uint8_t format = bnd_read_u8(&r);
     uint8_t profile = bnd_read_u8(&r);
     uint8_t flags = bnd_read_u8(&r);
-    if (format != OBJECTS_MANIFEST_FORMAT || profile > BND_PROFILE_PARTS) {
+    if (format != OBJECTS_MANIFEST_FORMAT) {
         return BND_CORRUPT;
     }
-    meta.profile = (enum bnd_object_profile)profile;
+    meta.profile = (enum bnd_object_profile)profile; /* shape_ok knows them */
     read_id(&r, meta.version);
     meta.size = bnd_read_u64(&r);
     meta.uploaded_ms = bnd_read_u64(&r);

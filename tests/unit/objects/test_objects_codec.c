@@ -264,6 +264,48 @@ static void test_impossible_commands(void **state) {
     assert_int_equal(command_of(&command, 0, 0), BND_INVALID);
 }
 
+/* Lists that hold more than there is room for, with all their items. */
+static void test_lists_in_commands_are_bounded(void **state) {
+    (void)state;
+    static const uint8_t id[BND_OBJECT_ID_BYTES] = {1};
+    static const uint8_t zero[8];
+    struct objects_conditions room;
+    struct objects_command out;
+    struct bnd_buf bytes = {0};
+    struct bnd_buf more = {0};
+    struct objects_conditions conditions = {.view = bnd_object_conditions_none()};
+    conditions.view.match_given = true;
+    conditions.view.match_count = BND_OBJECT_ETAGS_MAX;
+    conditions.view.match = conditions.match;
+    struct objects_command command = {
+        .kind = OBJECTS_DELETE, .key = bnd_slice_str("k"), .conditions = &conditions};
+    objects_command_encode(&bytes, &command);
+    assert_int_equal(objects_command_decode(bnd_buf_slice(&bytes), &room, &out), 0);
+    bytes.data[1 + 8 + 4 + 1 + 1]++;
+    bnd_buf_append(&bytes, zero, 1 + 4);
+    assert_int_equal(objects_command_decode(bnd_buf_slice(&bytes), &room, &out), BND_INVALID);
+
+    const size_t count_at = 1 + 8 + 4 + 1 + 16 + 8;
+    bnd_buf_reset(&bytes);
+    command = (struct objects_command){.kind = OBJECTS_PART,
+                                       .key = bnd_slice_str("k"),
+                                       .upload_id = id,
+                                       .have_count = BND_REPLICAS_MAX,
+                                       .part = {.number = 1}};
+    objects_command_encode(&bytes, &command);
+    bnd_buf_append(&more, bytes.data, count_at + 1);
+    bnd_buf_append(&more, zero, 8);
+    bnd_buf_append(&more, bytes.data + count_at + 1, bytes.len - count_at - 1);
+    more.data[count_at]++;
+    assert_int_equal(objects_command_decode(bnd_buf_slice(&more), &room, &out), BND_INVALID);
+    for (unsigned kind = 0; kind < 256; kind += kind == 0 ? OBJECTS_TICK + 1 : 1) { /* nothing but a kind */
+        uint8_t bare[9] = {(uint8_t)kind};
+        assert_int_equal(objects_command_decode(bnd_slice(bare, sizeof bare), &room, &out), BND_INVALID);
+    }
+    bnd_buf_free(&bytes);
+    bnd_buf_free(&more);
+}
+
 static void test_a_command_ends_where_it_says(void **state) {
     (void)state;
     struct objects_conditions room;
@@ -438,6 +480,7 @@ int main(void) {
         cmocka_unit_test(test_manifest),
         cmocka_unit_test(test_field_bounds),
         cmocka_unit_test(test_impossible_commands),
+        cmocka_unit_test(test_lists_in_commands_are_bounded),
         cmocka_unit_test(test_a_command_ends_where_it_says),
         cmocka_unit_test(test_impossible_queries),
         cmocka_unit_test(test_impossible_manifests),

@@ -412,6 +412,17 @@ static void a_completion_lists_the_parts_as_they_are(void **state) {
     bnd_buf_free(&value);
 }
 
+/* The etag of a later part does not stand for one that was never uploaded. */
+static void a_part_that_is_not_there_is_missed(void **state) {
+    struct machine *m = *state;
+    static const unsigned refs[] = {1, 1, 3, 4, 0};
+    assert_int_equal(upload_command(m, OBJECTS_CREATE, "k"), 0);
+    assert_int_equal(simple_part(m, 1, 1, 100), 0);
+    assert_int_equal(simple_part(m, 4, 4, 100), 0);
+    assert_int_equal(complete(m, "k", refs, 0, false), BND_INVALID);
+    assert_int_equal(bnd_get_u32(m->reply.data), 3);
+}
+
 static void an_object_in_parts_has_a_largest_size(void **state) {
     struct machine *m = *state;
     unsigned refs[2 * 1025 + 1] = {0};
@@ -609,6 +620,7 @@ int main(void) {
         TEST(bytes_that_are_no_command_are_refused),
         TEST(parts_belong_to_an_upload),
         TEST(a_completion_lists_the_parts_as_they_are),
+        TEST(a_part_that_is_not_there_is_missed),
         TEST(an_object_in_parts_has_a_largest_size),
         TEST(a_sealed_bucket_takes_nothing),
         TEST(an_older_attempt_neither_seals_nor_unseals),
