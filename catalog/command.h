@@ -17,12 +17,19 @@ enum bnd_catalog_op {
     BND_CATALOG_BUCKET_REMOVE = 5, /* a: name; id; number: attempt; likewise */
     BND_CATALOG_JOIN_TOKEN = 6,    /* a: token id; b: join record */
     BND_CATALOG_JOIN =
-        7, /* a: token id; b: node record (id 0); c: secret hash -> node record with its id */
-    BND_CATALOG_NODE_SET = 8,      /* a: node record: address, zone, weight, state of a known id */
+        7, /* a: token id; b: node record (id 0; place 0, or the node to replace); c: secret hash ->
+              node record with its id; BND_PRECONDITION: that node has no place to give */
+    BND_CATALOG_NODE_SET = 8, /* a: node record: the address and zone of a known id */
     BND_CATALOG_TOKEN_PUT = 9,     /* a: token record */
     BND_CATALOG_TOKEN_DELETE = 10, /* a: token id */
     BND_CATALOG_KEY_PUT = 11,      /* a: key record; EXISTS */
     BND_CATALOG_KEY_DELETE = 12,   /* a: access key */
+    BND_CATALOG_NODE_STATE =
+        13, /* id: node; number: its new state; a: not empty: also if groups lose voters by it ->
+               node record; BND_PRECONDITION: not from its present state, or groups would */
+    BND_CATALOG_NODE_REPLACE =
+        14, /* id: the node that leaves; number: the one that takes its place -> the latter's
+               record; BND_PRECONDITION: one of them cannot */
     BND_CATALOG_OPS,
 };
 

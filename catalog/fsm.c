@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "catalog/command.h"
+#include "placement/rendezvous.h"
 
 enum {
     TAG_SETTINGS = 's',
@@ -130,13 +131,67 @@ static bool name_fits(struct bnd_slice name) {
 /* ---- the cluster and its nodes
  * ------------------------------------------------------------------------- */
 
-static void put_node(const struct change *change, const struct bnd_node_record *node) {
+static void store_node(const struct change *change, const struct bnd_node_record *node) {
     BND_AUTO_BUF struct bnd_buf value = {0};
     bnd_node_encode(&value, node);
     BND_ASSERT(!value.failed);
     struct state_key key = number_key(change->context->slot, TAG_NODE, node->id);
     put(change, &key, bnd_buf_slice(&value));
-    bnd_buf_append_slice(change->reply, bnd_buf_slice(&value));
+}
+
+/* Also into the reply. */
+static void put_node(const struct change *change, const struct bnd_node_record *node) {
+    store_node(change, node);
+    bnd_node_encode(change->reply, node);
+}
+
+/* The record of an id, borrowing from *value; BND_NOTFOUND. */
+static int get_node(const struct change *change, uint64_t id, struct bnd_buf *value,
+                    struct bnd_node_record *out) {
+    struct state_key key = number_key(change->context->slot, TAG_NODE, id);
+    if (get(change, &key, value) != 0) {
+        return BND_NOTFOUND;
+    }
+    BND_ASSERT(bnd_node_decode(bnd_buf_slice(value), out) == 0);
+    return 0;
+}
+
+static bool stores(const struct bnd_node_record *node) {
+    return node->role == BND_NODE_STORAGE && node->weight > 0 &&
+           (node->state == BND_NODE_ACTIVE || node->state == BND_NODE_DRAINING);
+}
+
+struct node_census {
+    uint64_t place;  /* asked about */
+    size_t storing;  /* nodes that replicas are placed on */
+    size_t on_place; /* nodes with that place that are not gone */
+};
+
+static struct node_census count_nodes(const struct change *change, uint64_t place) {
+    struct node_census census = {.place = place};
+    struct state_key from = make_key(change->context->slot, TAG_NODE, bnd_slice(NULL, 0));
+    struct state_key to = make_key(change->context->slot, TAG_NODE + 1, bnd_slice(NULL, 0));
+    const struct bnd_state_ops *ops = batch_ops(change);
+    struct bnd_state_iter *iter =
+        ops->batch_iter(change->context->batch, BND_CF_CATALOG, key_slice(&from), key_slice(&to));
+    BND_ASSERT(iter != NULL);
+    for (; ops->iter_valid(iter); ops->iter_next(iter)) {
+        struct bnd_node_record node;
+        BND_ASSERT(bnd_node_decode(ops->iter_value(iter), &node) == 0);
+        census.storing += stores(&node);
+        census.on_place += node.place == place && node.state != BND_NODE_GONE;
+    }
+    ops->iter_destroy(iter);
+    return census;
+}
+
+static size_t replicas_wanted(const struct change *change) {
+    BND_AUTO_BUF struct bnd_buf value = {0};
+    struct bnd_settings settings;
+    struct state_key key = make_key(change->context->slot, TAG_SETTINGS, bnd_slice(NULL, 0));
+    BND_ASSERT(get(change, &key, &value) == 0);
+    BND_ASSERT(bnd_settings_decode(bnd_buf_slice(&value), &settings) == 0);
+    return settings.replicas;
 }
 
 static int init_cluster(const struct change *change, const struct bnd_catalog_command *command) {
@@ -154,6 +209,7 @@ static int init_cluster(const struct change *change, const struct bnd_catalog_co
     struct counters counters = get_counters(change);
     put(change, &key, command->a);
     node.joined_ms = change->context->stamp_ms;
+    node.place = node.id;
     put_node(change, &node);
     counters.next_node = node.id + 1;
     counters.revision++;
@@ -209,6 +265,25 @@ static int put_join_token(const struct change *change, const struct bnd_catalog_
     return rv;
 }
 
+/* Has it a place to give: does it store, and has nobody taken it yet? */
+static bool may_be_replaced(const struct change *change, uint64_t id, struct bnd_buf *value,
+                            struct bnd_node_record *out) {
+    return get_node(change, id, value, out) == 0 && out->role == BND_NODE_STORAGE &&
+           out->state != BND_NODE_GONE && count_nodes(change, out->place).on_place == 1;
+}
+
+/* Gives the node the place of another, which leaves; or its own, if replaced->id is 0. */
+static void take_place(const struct change *change, struct bnd_node_record *node,
+                       struct bnd_node_record *replaced) {
+    node->place = node->id;
+    if (replaced->id != 0) {
+        node->place = replaced->place;
+        node->weight = replaced->weight;
+        replaced->state = BND_NODE_LEAVING;
+        store_node(change, replaced);
+    }
+}
+
 /* One token, one public key, one role: the first redeems it, and may ask again after a crash;
  * another is refused. */
 static int join(const struct change *change, const struct bnd_catalog_command *command) {
@@ -242,10 +317,16 @@ static int join(const struct change *change, const struct bnd_catalog_command *c
     if (token.expires_ms < change->context->stamp_ms) {
         return BND_EXPIRED;
     }
+    struct bnd_node_record replaced = {0};
+    BND_AUTO_BUF struct bnd_buf replaced_bytes = {0};
+    if (node.place != 0 && !may_be_replaced(change, node.place, &replaced_bytes, &replaced)) {
+        return BND_PRECONDITION;
+    }
     struct counters counters = get_counters(change);
     node.id = counters.next_node++;
     node.state = BND_NODE_ACTIVE;
     node.joined_ms = change->context->stamp_ms;
+    take_place(change, &node, &replaced);
     token.node = node.id;
     token.key_hash = node.key_hash;
     BND_AUTO_BUF struct bnd_buf value = {0};
@@ -258,6 +339,12 @@ static int join(const struct change *change, const struct bnd_catalog_command *c
     return 0;
 }
 
+static void bump_revision(const struct change *change) {
+    struct counters counters = get_counters(change);
+    counters.revision++;
+    put_counters(change, &counters);
+}
+
 static int set_node(const struct change *change, const struct bnd_catalog_command *command) {
     struct bnd_node_record node;
     struct bnd_node_record known;
@@ -265,22 +352,81 @@ static int set_node(const struct change *change, const struct bnd_catalog_comman
         return BND_INVALID;
     }
     BND_AUTO_BUF struct bnd_buf old = {0};
-    struct state_key key = number_key(change->context->slot, TAG_NODE, node.id);
-    if (get(change, &key, &old) != 0) {
+    if (get_node(change, node.id, &old, &known) != 0) {
         return BND_NOTFOUND;
     }
-    BND_ASSERT(bnd_node_decode(bnd_buf_slice(&old), &known) == 0);
     if (known.state == BND_NODE_GONE) {
         return BND_DENIED; /* a decommissioned id is refused for ever */
     }
-    node.joined_ms = known.joined_ms;
-    node.key_hash = known.key_hash;
-    node.role = known.role;
-    node.weight = node.role == BND_NODE_GATEWAY ? 0 : node.weight;
+    known.address = node.address;
+    known.zone = node.zone;
+    put_node(change, &known);
+    bump_revision(change);
+    return 0;
+}
+
+/* Without this node groups have fewer voters, or no home at all. */
+static bool is_needed(const struct change *change, const struct bnd_node_record *node, bool force) {
+    size_t storing = count_nodes(change, 0).storing;
+    size_t left = storing - stores(node);
+    size_t wanted = replicas_wanted(change);
+    return left == 0 ||
+           (!force && bnd_place_voters(left, wanted) < bnd_place_voters(storing, wanted));
+}
+
+static bool may_become(const struct change *change, const struct bnd_node_record *node,
+                       enum bnd_node_state state, bool force) {
+    if (node->role == BND_NODE_GATEWAY) {
+        return state == BND_NODE_GONE; /* it has nothing that could be moved */
+    }
+    switch (state) {
+    case BND_NODE_ACTIVE:
+        return node->state != BND_NODE_LEAVING || count_nodes(change, node->place).on_place == 1;
+    case BND_NODE_DRAINING:
+        return node->state == BND_NODE_ACTIVE || node->state == BND_NODE_DRAINING;
+    case BND_NODE_LEAVING:
+        return node->state == BND_NODE_LEAVING || !is_needed(change, node, force);
+    case BND_NODE_GONE:
+        return node->state == BND_NODE_LEAVING;
+    }
+    return false;
+}
+
+static int set_node_state(const struct change *change, const struct bnd_catalog_command *command) {
+    BND_AUTO_BUF struct bnd_buf old = {0};
+    struct bnd_node_record node;
+    if (get_node(change, command->id, &old, &node) != 0) {
+        return BND_NOTFOUND;
+    }
+    if (node.state == BND_NODE_GONE) {
+        return BND_DENIED;
+    }
+    if (command->number > BND_NODE_LEAVING ||
+        !may_become(change, &node, (enum bnd_node_state)command->number, command->a.len > 0)) {
+        return BND_PRECONDITION;
+    }
+    node.state = (enum bnd_node_state)command->number;
     put_node(change, &node);
-    struct counters counters = get_counters(change);
-    counters.revision++;
-    put_counters(change, &counters);
+    bump_revision(change);
+    return 0;
+}
+
+static int replace_node(const struct change *change, const struct bnd_catalog_command *command) {
+    BND_AUTO_BUF struct bnd_buf old = {0};
+    BND_AUTO_BUF struct bnd_buf fresh = {0};
+    struct bnd_node_record replaced;
+    struct bnd_node_record node;
+    if (get_node(change, command->id, &old, &replaced) != 0 ||
+        get_node(change, command->number, &fresh, &node) != 0) {
+        return BND_NOTFOUND;
+    }
+    if (node.id == replaced.id || !stores(&node) || node.place != node.id ||
+        !may_be_replaced(change, replaced.id, &old, &replaced)) {
+        return BND_PRECONDITION;
+    }
+    take_place(change, &node, &replaced);
+    put_node(change, &node);
+    bump_revision(change);
     return 0;
 }
 
@@ -470,6 +616,10 @@ static int catalog_apply(void *fsm, const struct bnd_fsm_apply *context, struct 
         return join(&change, &command);
     case BND_CATALOG_NODE_SET:
         return set_node(&change, &command);
+    case BND_CATALOG_NODE_STATE:
+        return set_node_state(&change, &command);
+    case BND_CATALOG_NODE_REPLACE:
+        return replace_node(&change, &command);
     case BND_CATALOG_TOKEN_PUT:
         return put_token(&change, &command);
     case BND_CATALOG_TOKEN_DELETE:

@@ -1,6 +1,6 @@
 #include "catalog/records.h"
 
-enum { RECORD_VERSION = 1 };
+enum { RECORD_VERSION = 1, NODE_VERSION = 2 };
 
 static struct bnd_reader open_record(struct bnd_slice bytes) {
     struct bnd_reader r = bnd_reader(bytes);
@@ -42,8 +42,9 @@ int bnd_settings_decode(struct bnd_slice bytes, struct bnd_settings *out) {
 }
 
 void bnd_node_encode(struct bnd_buf *out, const struct bnd_node_record *record) {
-    bnd_buf_u8(out, RECORD_VERSION);
+    bnd_buf_u8(out, NODE_VERSION);
     bnd_buf_u64(out, record->id);
+    bnd_buf_u64(out, record->place);
     bnd_buf_u8(out, (uint8_t)record->state);
     bnd_buf_u8(out, (uint8_t)record->role);
     bnd_buf_u32(out, record->weight);
@@ -53,9 +54,15 @@ void bnd_node_encode(struct bnd_buf *out, const struct bnd_node_record *record) 
     bnd_buf_bytes(out, record->key_hash);
 }
 
+/* Version 1 had no place: each node had its own. */
 int bnd_node_decode(struct bnd_slice bytes, struct bnd_node_record *out) {
-    struct bnd_reader r = open_record(bytes);
+    struct bnd_reader r = bnd_reader(bytes);
+    uint8_t version = bnd_read_u8(&r);
     struct bnd_node_record record = {.id = bnd_read_u64(&r)};
+    record.place = version == NODE_VERSION ? bnd_read_u64(&r) : record.id;
+    if (version != NODE_VERSION && version != RECORD_VERSION) {
+        r.failed = true;
+    }
     uint8_t state = bnd_read_u8(&r);
     record.state = (enum bnd_node_state)state;
     uint8_t role = bnd_read_u8(&r);
@@ -65,7 +72,7 @@ int bnd_node_decode(struct bnd_slice bytes, struct bnd_node_record *out) {
     record.address = bnd_read_bytes(&r);
     record.zone = bnd_read_bytes(&r);
     record.key_hash = bnd_read_bytes(&r);
-    if (close_record(&r) != 0 || state < BND_NODE_ACTIVE || state > BND_NODE_GONE ||
+    if (close_record(&r) != 0 || state < BND_NODE_ACTIVE || state > BND_NODE_LEAVING ||
         role < BND_NODE_STORAGE || role > BND_NODE_GATEWAY ||
         (role == BND_NODE_GATEWAY && record.weight != 0)) {
         return BND_CORRUPT;

@@ -33,12 +33,19 @@ struct bnd_settings {
     struct bnd_slice ca_key;  /* PEM, sealed (catalog/seal.h) */
 };
 
-enum bnd_node_state { BND_NODE_ACTIVE = 1, BND_NODE_DRAINING = 2, BND_NODE_GONE = 3 };
+enum bnd_node_state {
+    BND_NODE_ACTIVE = 1,
+    BND_NODE_DRAINING = 2, /* keeps what it stores, and leads nothing */
+    BND_NODE_GONE = 3,     /* for ever: the id is refused */
+    BND_NODE_LEAVING = 4,  /* what it stores is moved away; then it is gone */
+};
 /* Fixed when the id is issued. A gateway stores nothing: its weight is 0 for ever. */
 enum bnd_node_role { BND_NODE_STORAGE = 1, BND_NODE_GATEWAY = 2 };
 
 struct bnd_node_record {
     uint64_t id;
+    uint64_t place; /* what it is placed by (placement/rendezvous.h): its own id, or that of the node
+                       whose place it has taken */
     enum bnd_node_state state;
     enum bnd_node_role role;
     uint32_t weight;

@@ -16,6 +16,7 @@
 #include "gateway/http/server.h"
 #include "net/mesh.h"
 #include "objects/objects.h"
+#include "placement/rendezvous.h"
 #include "raft/client.h"
 #include "raft/host.h"
 
@@ -30,6 +31,7 @@ struct bnd_gateway_services {
     struct bnd_shard_client *client;
     struct bnd_raft_host *host; /* NULL in a gateway process */
     struct bnd_mesh *mesh;
+    struct bnd_rpc *rpc; /* NULL in tests of what asks no other node */
     uint64_t self;
     uint64_t started_ms; /* wall clock */
     uint8_t cluster_key[BND_CLUSTER_KEY_LEN];
@@ -38,6 +40,8 @@ struct bnd_gateway_services {
     /* Appends one "name: ok" or "name: why not" line per check to *out (may be NULL); true if all
      * are ok. */
     bool (*ready)(void *owner, struct bnd_buf *out);
+    /* The nodes that should hold a group, best first; returns how many. */
+    size_t (*wanted)(void *owner, uint64_t gid, uint64_t out[BND_REPLICAS_MAX]);
     /* Appends metrics of what only node/ knows (journal, state, process) in Prometheus text. May be
      * NULL. */
     void (*metrics)(void *owner, struct bnd_buf *out);

@@ -54,6 +54,8 @@ static const char *refusal(int status) {
     switch (status) {
     case BND_DENIED:
         return "the join token is unknown, or was redeemed by another node";
+    case BND_PRECONDITION:
+        return "the node to replace stores nothing, or its place is taken already";
     case BND_EXPIRED:
         return "the join token is past its time; `bindery token join` prints a new one";
     default:
@@ -137,6 +139,7 @@ static int propose(struct admission *admission, const struct node_join_request *
     struct bnd_node_record node = {
         .state = BND_NODE_ACTIVE,
         .role = request->role,
+        .place = request->replaces,
         .weight = request->role == BND_NODE_GATEWAY ? 0 : 100,
         .address = request->address,
         .zone = request->zone,
@@ -172,6 +175,12 @@ void node_admission_on_join(void *owner_data, struct bnd_join_request *request,
     if (owner->catalog == NULL || bnd_catalog_view(owner->catalog) == NULL ||
         owner->open >= ADMISSIONS_MAX) {
         refuse(owner, request, "-", BND_BUSY, "not ready to admit nodes; try again");
+        return;
+    }
+    if (decoded.replaces != 0 &&
+        (decoded.replaces == owner->identity->node ||
+         owner->mesh->ops->up(owner->mesh, decoded.replaces))) {
+        refuse(owner, request, "-", BND_PRECONDITION, "the node to replace is up: decommission it");
         return;
     }
     struct admission *admission = bnd_zalloc(sizeof *admission);

@@ -12,6 +12,7 @@ struct node_admission {
     struct bnd_env *env;
     struct bnd_catalog *catalog;
     const struct node_identity *identity;
+    struct bnd_mesh *mesh; /* with catalog */
     size_t open; /* requests being served; at most 16 */
 };
 

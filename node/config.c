@@ -36,6 +36,8 @@ static const struct bnd_setting settings[] = {
     {"join", TEXT(join), "", "HOST:PORT,...", "join the cluster of these nodes (their peer ports)"},
     {"token", TEXT(token), "", "TOKEN",
      "join token, printed at the first start or by `bindery token join`"},
+    {"replaces", NUMBER(replaces), "0", "NODE",
+     "when joining: take the place of this dead node, so that nothing else moves"},
     {"zone", TEXT(zone), "", "LABEL", "failure domain: replicas of a shard go to different ones"},
     {"memory", BYTES(memory), "", "SIZE",
      "bytes for caches and buffers (default: a quarter of RAM)"},
@@ -50,6 +52,8 @@ static const struct bnd_setting settings[] = {
      "S3 buckets are also reached as BUCKET.NAME (virtual-host style)"},
     {"insecure", BOOL(insecure), "false", "",
      "client ports without TLS; refused on addresses but loopback"},
+    {"moves", NUMBER(moves), "4", "N",
+     "groups that a node exchanges replicas of at a time, when nodes come and go: 1 to 1024"},
     {"heartbeat_ms", NUMBER(heartbeat_ms), "100", "MS", "Raft heartbeat interval"},
     {"election_ms", NUMBER(election_ms), "1000", "MS",
      "Raft election timeout, at least 3 heartbeats"},
@@ -384,6 +388,10 @@ static int check(const struct bnd_config *config, struct bnd_error *err) {
     if (config->replicas != 1 && config->replicas != 3 && config->replicas != 5) {
         return BND_FAIL(err, INVALID, "replicas must be 1, 3 or 5, not %llu",
                         (unsigned long long)config->replicas);
+    }
+    if (config->moves == 0 || config->moves > 1024) {
+        return BND_FAIL(err, INVALID, "moves must be 1 to 1024, not %llu",
+                        (unsigned long long)config->moves);
     }
     if (config->heartbeat_ms == 0 || config->election_ms < 3 * config->heartbeat_ms ||
         config->election_ms > 60000) {

@@ -21,6 +21,7 @@ struct bnd_config {
     char advertise[BND_CONFIG_TEXT_MAX]; /* numeric host others reach this node by; empty: listen */
     char join[BND_CONFIG_TEXT_MAX];  /* "host:port,host:port" of peer ports; empty: a new cluster */
     char token[BND_CONFIG_TEXT_MAX]; /* join token */
+    uint64_t replaces; /* with join, once: the dead node whose place this one takes; 0: nobody's */
     char zone[BND_CONFIG_TEXT_MAX];
     char tls_cert[BND_CONFIG_TEXT_MAX]; /* PEM files for the client ports; empty: from the cluster's
                                            CA */
@@ -33,6 +34,7 @@ struct bnd_config {
     uint64_t memory;                     /* bytes for caches and buffers */
     uint64_t shards;                     /* at init only; a power of two */
     uint64_t replicas;                   /* at init only: 1, 3, 5 */
+    uint64_t moves; /* groups led here that exchange replicas at a time */
     uint64_t heartbeat_ms;
     uint64_t election_ms;
     uint64_t connections_max;         /* per client port; 0: by memory */

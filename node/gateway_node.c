@@ -87,6 +87,11 @@ static void metrics(void *owner, struct bnd_buf *out) {
     node_metrics_print(&from, out);
 }
 
+static size_t wanted(void *owner, uint64_t gid, uint64_t out[BND_REPLICAS_MAX]) {
+    const struct bnd_gateway_node *node = owner;
+    return node_shard_map_group(&node->map, gid, out);
+}
+
 static void open_ports(struct bnd_gateway_node *node, const struct bnd_catalog_view *view) {
     struct bnd_error err = {0};
     int rv = node_client_tls(node->env, &node->config, &node->identity, view, &node->tls, &err);
@@ -96,10 +101,12 @@ static void open_ports(struct bnd_gateway_node *node, const struct bnd_catalog_v
                      .objects = node->objects,
                      .client = node->client,
                      .mesh = bnd_mesh_tcp_mesh(node->mesh),
+                     .rpc = node->rpc,
                      .self = node->identity.node,
                      .started_ms = node->started_ms,
                      .owner = node,
                      .ready = ready,
+                     .wanted = wanted,
                      .metrics = metrics},
         .rest_address = node->addresses.rest,
         .bindings_address = node->addresses.bindings,

@@ -170,6 +170,7 @@ static int build_request(struct node_join *join, struct bnd_error *err) {
         .address = bnd_slice_str(join->options.peer_address),
         .zone = bnd_slice_str(config->zone),
         .role = join->options.role,
+        .replaces = config->replaces,
     };
     node_join_request_encode(&join->request, &request);
     return join->request.failed ? BND_FAIL(err, NOMEM, "no memory for the join request") : 0;

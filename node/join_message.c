@@ -1,15 +1,19 @@
 #include "node/join_message.h"
 
-enum { JOIN_VERSION = 1 };
+/* REPLACE_VERSION has one field more. */
+enum { JOIN_VERSION = 1, REPLACE_VERSION = 2 };
 
 void node_join_request_encode(struct bnd_buf *out, const struct node_join_request *request) {
-    bnd_buf_u8(out, JOIN_VERSION);
+    bnd_buf_u8(out, request->replaces == 0 ? JOIN_VERSION : REPLACE_VERSION);
     bnd_buf_bytes(out, request->id);
     bnd_buf_bytes(out, request->secret);
     bnd_buf_bytes(out, request->csr);
     bnd_buf_bytes(out, request->address);
     bnd_buf_bytes(out, request->zone);
     bnd_buf_u8(out, (uint8_t)request->role);
+    if (request->replaces != 0) {
+        bnd_buf_u64(out, request->replaces);
+    }
 }
 
 int node_join_request_decode(struct bnd_slice bytes, struct node_join_request *out) {
@@ -22,7 +26,8 @@ int node_join_request_decode(struct bnd_slice bytes, struct node_join_request *o
     request.zone = bnd_read_bytes(&r);
     uint8_t role = bnd_read_u8(&r);
     request.role = (enum bnd_node_role)role;
-    if (version != JOIN_VERSION || !bnd_reader_done(&r) || request.id.len != BND_JOIN_ID_LEN ||
+    request.replaces = version == REPLACE_VERSION ? bnd_read_u64(&r) : 0;
+    if ((version != JOIN_VERSION && version != REPLACE_VERSION) || !bnd_reader_done(&r) || request.id.len != BND_JOIN_ID_LEN ||
         role < BND_NODE_STORAGE || role > BND_NODE_GATEWAY) {
         return BND_CORRUPT;
     }

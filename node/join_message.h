@@ -13,6 +13,7 @@ struct node_join_request {
     struct bnd_slice address;
     struct bnd_slice zone;
     enum bnd_node_role role;
+    uint64_t replaces; /* the dead node whose place it takes; 0: nobody's */
 };
 
 struct node_join_reply {

@@ -16,6 +16,7 @@
 #include "net/mesh_tcp.h"
 #include "node/admission.h"
 #include "node/client_tls.h"
+#include "node/departure.h"
 #include "node/files.h"
 #include "node/identity.h"
 #include "node/members.h"
@@ -29,6 +30,7 @@
 #include <sys/stat.h>
 
 #define GRACE_NS (5000 * BND_MS)
+#define NODE_GONE_FILE "gone"
 
 struct bnd_node {
     struct bnd_env *env;
@@ -48,6 +50,7 @@ struct bnd_node {
     struct bnd_tls_context *tls;
     struct node_admission admission;
     struct node_members members;
+    struct node_departure departure;
     struct node_shard_map map;
     struct node_genesis genesis;
     struct bnd_buf ca_key; /* of a genesis under way */
@@ -55,6 +58,7 @@ struct bnd_node {
     bool bootstrap_begun;
     bool in_genesis;
     bool secrets_unshown; /* of a cluster just made, until its ports are open */
+    bool departing; /* its ports stay closed */
     bool stopping;
     bool started_ready;
     uint64_t started_ms;
@@ -142,9 +146,14 @@ static void node_metrics(void *owner, struct bnd_buf *out) {
     node_metrics_print(&from, out);
 }
 
+static size_t node_wanted(void *owner, uint64_t gid, uint64_t out[BND_REPLICAS_MAX]) {
+    const struct bnd_node *node = owner;
+    return node_shard_map_group(&node->map, gid, out);
+}
+
 static void open_gateway(struct bnd_node *node) {
     struct bnd_error err = {0};
-    if (node->gateway != NULL || node->stopping || node->in_genesis) {
+    if (node->gateway != NULL || node->departing || node->stopping || node->in_genesis) {
         return;
     }
     int rv = node_client_tls(node->env, &node->config, &node->identity,
@@ -159,10 +168,12 @@ static void open_gateway(struct bnd_node *node) {
                      .client = node->client,
                      .host = node->host,
                      .mesh = bnd_mesh_tcp_mesh(node->mesh),
+                     .rpc = node->rpc,
                      .self = node->identity.node,
                      .started_ms = node->started_ms,
                      .owner = node,
                      .ready = node_ready,
+                     .wanted = node_wanted,
                      .metrics = node_metrics},
         .rest_address = node->addresses.rest,
         .bindings_address = node->addresses.bindings,
@@ -381,12 +392,66 @@ static uint64_t newest_stamp(void *owner) {
     return node->host == NULL ? 0 : bnd_raft_stamp_ms(node->host);
 }
 
+static void close_groups(void *data);
+
+/* ---- leaving for ever
+ * ----------------------------------------------------------------------------------- */
+
+static void on_departing_closed(void *data) {
+    struct bnd_node *node = data;
+    node->gateway = NULL;
+    if (node->stopping) {
+        close_groups(node);
+    } else {
+        node_departure_go(&node->departure);
+    }
+}
+
+static void on_departing(void *owner) {
+    struct bnd_node *node = owner;
+    bnd_log(node->env, BND_LOG_INFO, "node", "this node holds nothing any more, and leaves");
+    node->departing = true;
+    if (node->gateway == NULL) {
+        node_departure_go(&node->departure);
+    } else {
+        bnd_gateway_close(node->gateway, GRACE_NS, on_departing_closed, node);
+    }
+}
+
+/* Whatever starts on this directory again is refused before it asks anybody. */
+static void on_departed(void *owner) {
+    struct bnd_node *node = owner;
+    struct bnd_error err = {0};
+    bnd_log(node->env, BND_LOG_INFO, "node", "this node is gone for ever");
+    if (node_file_write(node->env, node->config.data, NODE_GONE_FILE,
+                        bnd_slice_str("This node was decommissioned.\n"), &err) != 0) {
+        bnd_log(node->env, BND_LOG_ERROR, "node", "%s", err.message);
+    }
+    bnd_node_stop(node);
+}
+
+static int refuse_gone(struct bnd_node *node, struct bnd_error *err) {
+    BND_AUTO_BUF struct bnd_buf text = {0};
+    const char *data = node->config.data;
+    if (node_file_read(node->env, data, NODE_GONE_FILE, &text, NULL) == BND_NOTFOUND) {
+        return 0;
+    }
+    return BND_FAIL(err, DENIED,
+                    "data: %s belonged to a node that was decommissioned; a new node starts with "
+                    "an empty directory",
+                    data);
+}
+
 /* ---- making
  * --------------------------------------------------------------------------------------------- */
 
 static int load_identity(struct bnd_node *node, struct bnd_error *err) {
     const char *data = node->config.data;
-    int rv = node_identity_load(node->env, data, BND_NODE_STORAGE, &node->identity, err);
+    int rv = refuse_gone(node, err);
+    if (rv != 0) {
+        return rv;
+    }
+    rv = node_identity_load(node->env, data, BND_NODE_STORAGE, &node->identity, err);
     if (rv == BND_NOTFOUND) {
         rv = node_genesis_identity(node->env, &node->config, &node->identity, err);
     }
@@ -461,6 +526,7 @@ static int open_host(struct bnd_node *node, struct bnd_error *err) {
         .node_id = node->identity.node,
         .heartbeat_ms = (uint32_t)node->config.heartbeat_ms,
         .election_ms = (uint32_t)node->config.election_ms,
+        .moves_max = (uint32_t)node->config.moves,
         .guards = BND_RAFT_GUARDS_ALL,
         .owner = node,
         .fsm_make = make_fsm,
@@ -503,7 +569,20 @@ static int open_clients(struct bnd_node *node, struct bnd_error *err) {
         return bnd_error_set(err, rv, "catalog: %s", bnd_code_text(rv));
     }
     node->admission.catalog = node->catalog;
+    node->admission.mesh = bnd_mesh_tcp_mesh(node->mesh);
     node->members.catalog = node->catalog;
+    node->departure = (struct node_departure){
+        .env = node->env,
+        .mesh = bnd_mesh_tcp_mesh(node->mesh),
+        .rpc = node->rpc,
+        .host = node->host,
+        .catalog = node->catalog,
+        .self = node->identity.node,
+        .owner = node,
+        .departing = on_departing,
+        .departed = on_departed,
+    };
+    node_departure_start(&node->departure);
     return 0;
 }
 
@@ -581,6 +660,7 @@ static void close_groups(void *data) {
         node_genesis_cancel(&node->genesis);
     }
     node_members_close(&node->members);
+    node_departure_close(&node->departure);
     node->admission.catalog = NULL;
     bnd_catalog_destroy(node->catalog);
     bnd_raft_host_close(node->host, on_host_closed, node);
@@ -589,6 +669,9 @@ static void close_groups(void *data) {
 /* The others lead now: what still comes here is sent on to them until the ports are closed. */
 static void on_retired(void *data) {
     struct bnd_node *node = data;
+    if (node->departing && node->gateway != NULL) {
+        return; /* the ports are being closed already */
+    }
     if (node->gateway == NULL) {
         close_groups(node);
     } else {

@@ -19,7 +19,8 @@ int node_shard_map_update(struct node_shard_map *map, const struct bnd_catalog_v
         if (record->state != BND_NODE_GONE && record->role == BND_NODE_STORAGE) {
             nodes[count++] = (struct bnd_place_node){
                 .id = record->id,
-                .weight = record->state == BND_NODE_ACTIVE ? record->weight : 0,
+                .place = record->place,
+                .weight = record->state == BND_NODE_LEAVING ? 0 : record->weight,
                 .zone = record->zone.len > 0 ? bnd_hash64(record->zone, 1) : record->id,
             };
             if (record->state == BND_NODE_ACTIVE) {

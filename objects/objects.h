@@ -122,6 +122,7 @@ struct bnd_objects_stats {
     uint64_t replica_switches;    /* readers that went on from another replica */
     /* this node's body store */
     uint64_t bodies_written, bodies_read_blocks, bodies_corrupt, bodies_fetched, bodies_freed;
+    uint64_t bodies_fetched_bytes;
     uint64_t bodies_missing;  /* found missing by the last full sweep and not fetched yet */
     uint64_t store_bytes_now; /* waiting to be written or read */
 };

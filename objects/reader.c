@@ -5,7 +5,9 @@
 #include "base/assert.h"
 
 #define RETRY_NS (300 * BND_MS)
-enum { READERS_MAX_DEFAULT = 4096, ROUNDS_MAX = 3 };
+/* So long a chunk may be silent everywhere, as when its nodes are restarted, before the reader fails. */
+#define SILENCE_NS_MAX (10000 * BND_MS)
+enum { READERS_MAX_DEFAULT = 4096 };
 
 struct bnd_object_reader {
     struct bnd_objects *objects;
@@ -19,7 +21,7 @@ struct bnd_object_reader {
     struct bnd_body_get get;
     uint64_t served_by; /* the node that gave the last chunk; 0: none yet */
     bool fetching;
-    unsigned rounds; /* over all replicas, for this chunk */
+    uint64_t since_ns; /* this chunk is asked for */
     struct bnd_timer timer;
     struct bnd_buf ready; /* fetched, not given yet */
     struct bnd_buf given;
@@ -119,7 +121,8 @@ static void on_retry(struct bnd_timer *timer) {
 
 static void on_got(struct bnd_body_get *get, int status, struct bnd_slice bytes) {
     struct bnd_object_reader *reader = get->data;
-    if (status == BND_UNAVAILABLE && ++reader->rounds < ROUNDS_MAX) {
+    uint64_t waited = bnd_now_ns(env_of(reader)) - reader->since_ns;
+    if (status == BND_UNAVAILABLE && waited < SILENCE_NS_MAX) {
         reader->timer.cb = on_retry;
         reader->timer.data = reader;
         bnd_timer_start(env_of(reader), &reader->timer, RETRY_NS);
@@ -156,7 +159,7 @@ static void fetch(struct bnd_object_reader *reader) {
         return;
     }
     reader->fetching = true;
-    reader->rounds = 0;
+    reader->since_ns = bnd_now_ns(env_of(reader));
     fetch_ask(reader);
 }
 

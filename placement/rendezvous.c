@@ -9,7 +9,7 @@
 
 static double score(const struct bnd_place_node *node, uint64_t gid) {
     uint8_t bytes[16];
-    bnd_put_u64(bytes, node->id);
+    bnd_put_u64(bytes, node->place != 0 ? node->place : node->id);
     bnd_put_u64(bytes + 8, gid);
     uint64_t hash = bnd_hash64(bnd_slice(bytes, sizeof bytes), 0);
     double u = ((double)(hash >> 11) + 0.5) / 9007199254740992.0; /* 2^53: exact, never 0 or 1 */

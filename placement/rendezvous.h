@@ -15,7 +15,8 @@
 
 struct bnd_place_node {
     uint64_t id;
-    uint32_t weight; /* 0: holds nothing (draining) */
+    uint64_t place;  /* what is hashed: 0 for its own id, or that of the node it has replaced */
+    uint32_t weight; /* 0: holds nothing (leaving) */
     uint64_t
         zone; /* hash of the zone label; nodes without one have a zone of their own (their id) */
 };

@@ -58,6 +58,7 @@ static void begin(struct bnd_raft_host *host) {
     mesh->ops->receive(mesh, BND_MESH_RAFT, NULL, NULL);
     readindex_close(host);
     export_close(host);
+    survey_close(host);
     drop_apply(host);
     for (size_t i = 0; i < host->groups_count; i++) {
         struct group *group = host->groups[i];

@@ -185,6 +185,7 @@ static int make_chunk(struct export *export) {
         return rv;
     }
     chunk.pairs = bnd_buf_slice(&pairs);
+    group->host->stats.export_bytes += pairs.len;
     export->total = export_total_add(export->total, chunk.pairs_count, chunk.pairs);
     chunk.total = export->total;
     take_entries(export, &chunk);

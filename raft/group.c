@@ -189,6 +189,7 @@ void group_stop(struct group *group) {
     import_forget(group);
     leave_forget(group);
     handover_forget(group);
+    member_forget(group);
     if (group->core != NULL) {
         bnd_core_status(group->core, &group->status);
         group->gone_term = group->status.term;

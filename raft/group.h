@@ -69,6 +69,9 @@ struct group_want {
     size_t count;            /* 0: no wish */
     uint64_t even_since_ns;  /* that many voters; 0: odd */
     uint64_t yield_after_ns; /* no handing over before */
+    bool moving;             /* it is the group's turn to exchange members */
+    uint64_t moved_ns;       /* it last came further in its turn, or had none; */
+    uint64_t moved_mark;     /* how far it was then */
 };
 
 /* Who should lead (handover.c); kept while its struct lives. */
@@ -79,6 +82,7 @@ struct group_balance {
     uint64_t fit_ns;                      /* since when */
     struct bnd_rpc_call call;             /* will it? */
     bool asking;
+    uint64_t ask_ns;                      /* not before */
     uint64_t at_ns, calm_ns;              /* of the last attempt: when, and no other before */
     unsigned attempts;                    /* that followed each other, but the first */
 };

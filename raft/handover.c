@@ -21,9 +21,9 @@
 
 /* Of balancing, on this node, at once. */
 #define BALANCE_AT_ONCE 4u
-/* In election timeouts: so long the preferred voter must have been fit, and so long at least lies
- * between two attempts in a group; the latter doubles up to CALM_DOUBLINGS times while attempts
- * follow each other. */
+/* In election timeouts: so long the preferred voter must have been fit, and so long lies between two
+ * questions to it; and so long a group is left in peace after an attempt, doubled up to
+ * CALM_DOUBLINGS times while attempts follow each other. Who is not named waits for neither. */
 #define BALANCE_FIT_ELECTIONS 3u
 #define BALANCE_CALM_ELECTIONS 10u
 #define BALANCE_CALM_DOUBLINGS 5u
@@ -234,6 +234,7 @@ static void on_answer(struct bnd_rpc_call *call, int status, struct bnd_slice re
         balance_to(group) != group->balance.to || group->balance.to == 0) {
         return;
     }
+    calm_down(&group->balance, host, bnd_now_ns(host->config.env));
     host->stats.handovers++;
     bnd_log(host->config.env, BND_LOG_DEBUG, "raft", "group %llu: node %llu is to lead",
             (unsigned long long)group->gid, (unsigned long long)group->balance.to);
@@ -271,13 +272,16 @@ static void balance_group(struct group *group, uint64_t now) {
         balance->to = to;
         balance->fit_ns = now;
     }
-    if (to == 0 || balance->asking || now < balance->calm_ns ||
-        host->yielding + host->asking >= BALANCE_AT_ONCE ||
-        (!is_unnamed(group) &&
+    if (to == 0 || balance->asking || now < balance->ask_ns ||
+        host->yielding + host->asking >= BALANCE_AT_ONCE) {
+        return;
+    }
+    if (!is_unnamed(group) &&
+        (now < balance->calm_ns ||
          now - balance->fit_ns < elections_ns(host, BALANCE_FIT_ELECTIONS))) {
         return;
     }
-    calm_down(balance, host, now);
+    balance->ask_ns = now + elections_ns(host, BALANCE_FIT_ELECTIONS);
     ask(group);
 }
 

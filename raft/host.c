@@ -207,6 +207,7 @@ static void fill_defaults(struct bnd_raft_host_config *config) {
     DEFAULT(log_bytes_group_max, 1u << 20);
     DEFAULT(log_bytes_node_max, 64u << 20);
     DEFAULT(unpersisted_bytes_max, 64u << 20);
+    DEFAULT(moves_max, 4);
     DEFAULT(dedupe_entries_max, 65536);
 #undef DEFAULT
 }
@@ -274,6 +275,7 @@ int bnd_raft_host_create(const struct bnd_raft_host_config *config, struct bnd_r
     transport_open(host);
     readindex_open(host);
     export_open(host);
+    survey_open(host);
     host->config.env->ops->hook_add(host->config.env, &host->hook);
     for (size_t i = 0; i < host->groups_count; i++) {
         struct group *group = host->groups[i];
@@ -467,6 +469,7 @@ void bnd_raft_host_stats(const struct bnd_raft_host *host, struct bnd_raft_host_
     out->journal_bytes = journal.bytes_written;
     out->journal_batches = journal.batches;
     out->proposals_bytes = host->proposals_bytes;
+    out->moving = host->moving;
 }
 
 void bnd_raft_host_journal(const struct bnd_raft_host *host, struct bnd_journal_stats *out) {

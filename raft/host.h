@@ -51,6 +51,8 @@ struct bnd_raft_host_config {
     size_t log_bytes_node_max;    /* 0: 64 MiB over all groups */
     size_t unpersisted_bytes_max; /* 0: 64 MiB of state above the persisted tuple before a persist
                                      is asked */
+    uint32_t moves_max; /* 0: 4 groups that this node leads exchange members at a time; groups that
+                           lack voters are not counted */
     size_t dedupe_entries_max;    /* 0: 65,536 request ids per group; the same on every node of a
                                      cluster */
 
@@ -199,6 +201,8 @@ struct bnd_raft_host_stats {
     bool clock_off;           /* more than 500 ms from their median */
     int64_t clock_ahead_ms;   /* of the median */
     uint64_t handovers; /* begun, to preferred leaders */
+    uint64_t export_bytes; /* of state, sent to other nodes since start */
+    uint64_t moving;       /* groups led here that exchange members now */
 };
 void bnd_raft_host_stats(const struct bnd_raft_host *host, struct bnd_raft_host_stats *out);
 

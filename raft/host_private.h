@@ -96,6 +96,7 @@ struct bnd_raft_host {
     unsigned ticks;
     unsigned clock_ticks;
     size_t destroying; /* groups */
+    size_t moving;     /* groups whose turn it is to exchange members */
     size_t yielding;   /* groups */
     size_t asking;     /* groups whose preferred leader is asked whether it will lead */
     bool retiring;     /* takes no leadership any more */
@@ -232,6 +233,8 @@ void persist_tick(struct bnd_raft_host *host);
 void persist_log_tick(struct bnd_raft_host *host);
 
 /* member.c: towards the wanted members. */
+/* The group stops: its turn is over. */
+void member_forget(struct group *group);
 /* Makes the next change, if this node leads the group and one is due. */
 void member_step(struct group *group);
 /* member_step for every group. */
@@ -258,6 +261,10 @@ void handover_tick(struct bnd_raft_host *host);
 /* Would this node lead the group? 0, or why not. */
 int handover_serve(struct bnd_raft_host *host, uint64_t gid);
 void handover_forget(struct group *group);
+
+/* survey.c: tells about the groups led here. */
+void survey_open(struct bnd_raft_host *host);
+void survey_close(struct bnd_raft_host *host);
 
 /* leave.c: whether a replica that is not wanted is still a member. */
 /* Answers the question, as the leader. */

@@ -5,6 +5,11 @@
  * tick; so a retry is a later tick, and nothing is queued. What stands in the way (a node that is
  * down, a promotion given up) is looked at again then.
  *
+ * Exchanging members moves data: only so many groups have their turn at a time (moves_max), in order
+ * of their ids. A turn ends when the group is as wanted, with the leadership, or when nothing comes
+ * of it for a while; others go first then. A group that lacks voters does not wait for a turn, nor
+ * does the system's, on which every other waits.
+ *
  * A leader that must leave hands over (host_yield), and the next leader removes it. If nothing came
  * of it, proposals go on for a while before it tries again. */
 #include "raft/host_private.h"
@@ -19,6 +24,8 @@
  * that led to nothing (it holds proposals for one of them) is tried again. */
 #define IMPATIENT_ELECTIONS 10u
 #define HAND_OVER_ELECTIONS 3u
+/* So long may a turn pass without any progress, and so long the group then stands back. */
+#define TURN_ELECTIONS 30u
 
 static uint64_t elections_ns(const struct group *group, uint32_t count) {
     return (uint64_t)group->host->config.election_ms * count * BND_MS;
@@ -102,17 +109,96 @@ static void take_step(struct group *group, struct member_step step) {
     }
 }
 
+/* ---- turns ------------------------------------------------------------------------------------*/
+
+static void end_turn(struct group *group) {
+    group->host->moving -= group->want.moving;
+    group->want.moving = false;
+}
+
+void member_forget(struct group *group) {
+    end_turn(group);
+    group->want.moved_ns = 0;
+}
+
+/* Rises with every change of members, and with every entry that a member to be has got. */
+static uint64_t progress(const struct group *group) {
+    const struct bnd_core_status *status = &group->status;
+    uint64_t mark = status->configuration_index;
+    for (size_t i = 0; i < status->configuration.count; i++) {
+        const struct bnd_raft_member *member = &status->configuration.members[i];
+        if (member->role != BND_RAFT_VOTER && member_wants(group, member->node)) {
+            mark += status->peers[i].match + !status->peers[i].installing;
+        }
+    }
+    return mark;
+}
+
+static bool lacks_voters(const struct group *group) {
+    return bnd_raft_configuration_voters(&group->status.configuration) <
+           member_target(group->want.count);
+}
+
+/* A state on its way is progress that shows only at its end. */
+static bool is_served(const struct group *group) {
+    return group->exports > 0;
+}
+
+/* Is it this group's turn, or may it begin one? */
+static bool has_turn(struct group *group) {
+    struct bnd_raft_host *host = group->host;
+    struct group_want *want = &group->want;
+    uint64_t now = bnd_now_ns(host->config.env);
+    uint64_t mark = progress(group);
+    if (group->gid == 0 || lacks_voters(group)) {
+        return true;
+    }
+    if (want->moving) {
+        if (mark != want->moved_mark || is_served(group)) {
+            want->moved_mark = mark;
+            want->moved_ns = now;
+        } else if (now - want->moved_ns > elections_ns(group, TURN_ELECTIONS)) {
+            end_turn(group);
+            want->moved_ns = now;
+        }
+        return want->moving;
+    }
+    bool stands_back =
+        want->moved_ns != 0 && now - want->moved_ns < elections_ns(group, TURN_ELECTIONS);
+    if (host->moving >= host->config.moves_max || stands_back) {
+        return false;
+    }
+    want->moving = true;
+    want->moved_mark = mark;
+    want->moved_ns = now;
+    host->moving++;
+    return true;
+}
+
+/* ---- steps ------------------------------------------------------------------------------------*/
+
+static bool may_step(const struct group *group) {
+    return group->phase == GROUP_RUNNING && !group->destroying && group->want.count > 0 &&
+           group->status.role == BND_CORE_LEADER && group->yield_until_ns == 0;
+}
+
 /* Whatever refuses the step (another change, a lost leadership) is seen again at the next tick. */
 void member_step(struct group *group) {
     const struct group_want *want = &group->want;
-    if (group->phase != GROUP_RUNNING || group->destroying || want->count == 0 ||
-        group->status.role != BND_CORE_LEADER || group->yield_until_ns != 0 ||
+    if (!may_step(group) ||
         member_as_wanted(&group->status.configuration, want->nodes, want->count)) {
+        if (want->moving && group->yield_until_ns == 0) {
+            end_turn(group);
+            group->want.moved_ns = 0;
+        }
         return;
     }
     group_refresh(group);
     const struct bnd_core_status *status = &group->status;
     if (!status->ready || status->changing || !status->configuration_committed) {
+        return;
+    }
+    if (!has_turn(group)) {
         return;
     }
     struct member_view view;

@@ -1,8 +1,9 @@
-/* bindery status: the cluster as one node sees it; node ls and shard ls show a part of the same
+/* bindery status: the cluster as one node sees it; shard ls (and node ls) show a part of the same
  * answer. */
 #include "tools/api.h"
 #include "tools/command.h"
 #include "tools/commands.h"
+#include "tools/show.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -18,14 +19,33 @@ static long long number(const json_t *object, const char *key) {
     return (long long)json_integer_value(json_object_get(object, key));
 }
 
-static void print_nodes(const json_t *nodes) {
+/* "12 + 3 - 1": has, is to get, is to give away. */
+static void print_replicas(const json_t *node) {
+    char out[64];
+    long long arriving = number(node, "arriving");
+    long long leaving = number(node, "leaving");
+    int len = snprintf(out, sizeof out, "%lld", number(node, "replicas"));
+    if (arriving > 0) {
+        len += snprintf(out + len, sizeof out - (size_t)len, " +%lld", arriving);
+    }
+    if (leaving > 0) {
+        len += snprintf(out + len, sizeof out - (size_t)len, " -%lld", leaving);
+    }
+    (void)printf("%-14s", out);
+}
+
+void tools_print_nodes(const json_t *nodes) {
     size_t i = 0;
     json_t *node = NULL;
-    (void)printf("%-6s %-24s %-10s %-5s %s\n", "NODE", "ADDRESS", "STATE", "UP", "ZONE");
+    (void)printf("%-6s %-24s %-8s %-10s %-5s %-7s %-14s%s\n", "NODE", "ADDRESS", "ROLE", "STATE",
+                 "UP", "LEADS", "REPLICAS", "ZONE");
     json_array_foreach(nodes, i, node) {
-        (void)printf("%-6lld %-24s %-10s %-5s %s\n", number(node, "id"), text(node, "address"),
-                     text(node, "state"), json_is_true(json_object_get(node, "up")) ? "yes" : "no",
-                     text(node, "zone"));
+        (void)printf("%-6lld %-24s %-8s %-10s %-5s %-7lld ", number(node, "id"),
+                     text(node, "address"), text(node, "role"), text(node, "state"),
+                     json_is_true(json_object_get(node, "up")) ? "yes" : "no",
+                     number(node, "leads"));
+        print_replicas(node);
+        (void)printf("%s\n", text(node, "zone"));
     }
 }
 
@@ -48,16 +68,18 @@ static void print_groups(const json_t *groups) {
 }
 
 static void print_summary(const json_t *status) {
-    (void)printf("cluster %s, seen by node %lld, revision %lld: %s\n\n", text(status, "cluster"),
+    bool settled = json_is_true(json_object_get(status, "settled"));
+    (void)printf("cluster %s, seen by node %lld, revision %lld: %s\n", text(status, "cluster"),
                  number(status, "self"), number(status, "revision"),
-                 json_is_true(json_object_get(status, "settled"))
-                     ? "settled"
-                     : "not settled (see `bindery shard ls`)");
-    print_nodes(json_object_get(status, "nodes"));
+                 settled ? "settled" : "not settled (see `bindery shard ls`)");
+    if (number(status, "moves_left") > 0) {
+        (void)printf("%lld replicas are still to be moved\n", number(status, "moves_left"));
+    }
+    (void)printf("\n");
+    tools_print_nodes(json_object_get(status, "nodes"));
 }
 
-/* Asks and prints: the part called `key` of the status by `print`, or with key NULL the whole. */
-static int show(const struct tools_api *api, const char *key, void (*print)(const json_t *part)) {
+int tools_show(const struct tools_api *api, const char *key, void (*print)(const json_t *part)) {
     json_t *status = tools_api_call(api, "GET", STATUS_PATH, NULL);
     if (status == NULL) {
         return TOOLS_FAILED;
@@ -80,30 +102,22 @@ int tools_cmd_status(int argc, const char **argv) {
     if (status == -1 && words[0] != NULL) {
         status = tools_usage("status", "unexpected argument %s", words[0]);
     }
-    status = status != -1 ? status : show(&api, NULL, print_summary);
+    status = status != -1 ? status : tools_show(&api, NULL, print_summary);
     tools_api_free(&api);
     return status;
 }
 
-static int list(int argc, const char **argv, const char *key, void (*print)(const json_t *part)) {
+int tools_cmd_shard(int argc, const char **argv) {
     static const char *const known[] = {"ls", NULL};
     struct tools_api api;
     const char *words[TOOLS_API_WORDS + 1];
     struct tools_api_usage usage = {.help = "ls [flags]"};
     int status = tools_api_parse(argc, argv, &usage, &api, words);
     if (status == -1 && (words[0] == NULL || strcmp(words[0], "ls") != 0)) {
-        status = words[0] == NULL ? tools_usage(argv[0], "what to do is missing: ls")
-                                  : tools_unknown(argv[0], "command", words[0], known);
+        status = words[0] == NULL ? tools_usage("shard", "what to do is missing: ls")
+                                  : tools_unknown("shard", "command", words[0], known);
     }
-    status = status != -1 ? status : show(&api, key, print);
+    status = status != -1 ? status : tools_show(&api, "groups", print_groups);
     tools_api_free(&api);
     return status;
-}
-
-int tools_cmd_node(int argc, const char **argv) {
-    return list(argc, argv, "nodes", print_nodes);
-}
-
-int tools_cmd_shard(int argc, const char **argv) {
-    return list(argc, argv, "groups", print_groups);
 }

@@ -135,7 +135,7 @@ static bool ask(struct question *question, const struct tools_api *api, CURLM *m
     }
     question->curl = curl;
     (void)snprintf(url, sizeof url, "%s%s", question->node->url,
-                   question->metrics ? "/metrics" : "/bindery/v1/status");
+                   question->metrics ? "/metrics" : "/bindery/v1/status?local");
     (void)curl_easy_setopt(curl, CURLOPT_URL, url);
     (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);

@@ -1,11 +1,8 @@
-/* Health and the cluster itself: /livez /readyz /bindery/v1/status, join tokens. */
+/* Health and joining: /livez, /readyz, join tokens; the routes of gateway/admin. */
 #include "base/alloc.h"
-#include "base/version.h"
 #include "catalog/issue.h"
 #include "gateway/admin/admin_private.h"
 #include "gateway/rest_request.h"
-#include "placement/rendezvous.h"
-#include "placement/shard.h"
 
 #include <string.h>
 
@@ -26,104 +23,6 @@ static void run_readyz(struct rest_request *request) {
     } else {
         rest_text(request, 200, bnd_slice_str("ok\n"));
     }
-}
-
-/* ---- status
- * --------------------------------------------------------------------------------------------- */
-
-static const char *node_state_text(enum bnd_node_state state) {
-    switch (state) {
-    case BND_NODE_ACTIVE:
-        return "active";
-    case BND_NODE_DRAINING:
-        return "draining";
-    case BND_NODE_GONE:
-        return "gone";
-    }
-    return "unknown";
-}
-
-static json_t *nodes_json(const struct bnd_gateway_services *services,
-                          const struct bnd_catalog_view *view) {
-    json_t *nodes = json_array();
-    for (size_t i = 0; i < view->nodes_count; i++) {
-        const struct bnd_node_record *node = &view->nodes[i];
-        bool up = node->id == services->self || services->mesh->ops->up(services->mesh, node->id);
-        (void)json_array_append_new(
-            nodes, json_pack("{s:I, s:s, s:o, s:o, s:s, s:b}", "id", (json_int_t)node->id, "role",
-                             node->role == BND_NODE_GATEWAY ? "gateway" : "storage", "address",
-                             rest_text_json(node->address), "zone", rest_text_json(node->zone),
-                             "state", node_state_text(node->state), "up",
-                             up)); /* without memory the answer is cut off: NULL */
-    }
-    return nodes;
-}
-
-struct status_walk {
-    const struct bnd_gateway_services *services;
-    json_t *groups;
-    size_t count;
-    size_t unsettled;
-    size_t voters_wanted;
-};
-
-static const char *role_text(enum bnd_raft_role role) {
-    return role == BND_RAFT_VOTER ? "voter" : role == BND_RAFT_STANDBY ? "standby" : "spare";
-}
-
-static void walk_group(void *data, uint64_t gid) {
-    struct status_walk *walk = data;
-    struct bnd_raft_group_status status;
-    if (bnd_raft_group_status(walk->services->host, gid, &status) != 0) {
-        return;
-    }
-    json_t *members = json_array();
-    size_t voters = 0;
-    for (size_t i = 0; i < status.members_count; i++) {
-        voters += status.members[i].role == BND_RAFT_VOTER;
-        (void)json_array_append_new(members, json_pack("{s:I, s:s}", "node",
-                                                       (json_int_t)status.members[i].node, "role",
-                                                       role_text(status.members[i].role)));
-    }
-    walk->count++;
-    walk->unsettled += status.leader == 0 || voters != walk->voters_wanted;
-    (void)json_array_append_new(
-        walk->groups,
-        json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:o}", "gid", (json_int_t)gid, "kind",
-                  bnd_gid_kind(gid) == BND_GROUP_SYSTEM ? "system" : "objects", "shard",
-                  (json_int_t)bnd_gid_shard(gid), "leader", (json_int_t)status.leader, "term",
-                  (json_int_t)status.term, "commit", (json_int_t)status.commit, "applied",
-                  (json_int_t)status.applied, "time_suspended", status.jump_to_ms != 0, "members",
-                  members));
-}
-
-static size_t active_nodes(const struct bnd_catalog_view *view) {
-    size_t count = 0;
-    for (size_t i = 0; i < view->nodes_count; i++) {
-        count += view->nodes[i].state == BND_NODE_ACTIVE && view->nodes[i].weight > 0;
-    }
-    return count;
-}
-
-static void run_status(struct rest_request *request) {
-    const struct bnd_gateway_services *services = request->services;
-    const struct bnd_catalog_view *view = bnd_catalog_view(services->catalog);
-    size_t active = active_nodes(view);
-    struct status_walk walk = {.services = services,
-                               .groups = json_array(),
-                               .voters_wanted = bnd_place_voters(active, view->settings.replicas)};
-    if (services->host != NULL) {
-        bnd_raft_each_group(services->host, walk_group, &walk);
-    }
-    /* In a cluster of no more nodes than replicas each node holds every group. */
-    bool holds_all = active > view->settings.replicas || services->host == NULL ||
-                     walk.count >= (size_t)view->settings.shards + 1;
-    rest_reply(request,
-               json_pack("{s:o, s:I, s:s, s:b, s:I, s:o, s:o}", "cluster",
-                         rest_text_json(view->settings.account), "self", (json_int_t)services->self,
-                         "version", BND_VERSION_TEXT, "settled", walk.unsettled == 0 && holds_all,
-                         "revision", (json_int_t)view->revision, "nodes",
-                         nodes_json(services, view), "groups", walk.groups));
 }
 
 /* ---- join tokens
@@ -197,7 +96,15 @@ const struct rest_route rest_admin_routes[] = {
     {BND_HTTP_GET, "/livez", 0, 0, run_livez},
     {BND_HTTP_GET, "/readyz", 0, 0, run_readyz},
     {BND_HTTP_GET, "/metrics", 0, 0, admin_run_metrics},
-    {BND_HTTP_GET, "/bindery/v1/status", BND_PERM_CLUSTER_ADMIN, 0, run_status},
+    {BND_HTTP_GET, "/bindery/v1/status", BND_PERM_CLUSTER_ADMIN, 0, admin_run_status},
     {BND_HTTP_POST, "/bindery/v1/join-tokens", BND_PERM_CLUSTER_ADMIN, REST_BODY, run_join_token},
+    {BND_HTTP_POST, "/bindery/v1/nodes/*/drain", BND_PERM_CLUSTER_ADMIN, REST_BODY,
+     admin_run_node_drain},
+    {BND_HTTP_POST, "/bindery/v1/nodes/*/undrain", BND_PERM_CLUSTER_ADMIN, REST_BODY,
+     admin_run_node_undrain},
+    {BND_HTTP_POST, "/bindery/v1/nodes/*/decommission", BND_PERM_CLUSTER_ADMIN, REST_BODY,
+     admin_run_node_decommission},
+    {BND_HTTP_POST, "/bindery/v1/nodes/*/replace", BND_PERM_CLUSTER_ADMIN, REST_BODY,
+     admin_run_node_replace},
     {0},
 };

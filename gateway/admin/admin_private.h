@@ -5,5 +5,13 @@
 #include "gateway/rest_request.h"
 
 void admin_run_metrics(struct rest_request *request);
+void admin_run_status(struct rest_request *request);
+void admin_run_node_drain(struct rest_request *request);
+void admin_run_node_undrain(struct rest_request *request);
+void admin_run_node_decommission(struct rest_request *request);
+void admin_run_node_replace(struct rest_request *request);
+
+/* "active", "draining", ... */
+const char *admin_node_state_text(enum bnd_node_state state);
 
 #endif

@@ -30,6 +30,9 @@ static void raft_metrics(struct bnd_raft_host *host, struct bnd_buf *out) {
     metric(out, "raft_elections_total", "counter", s.elections);
     metric(out, "raft_installs_sent_total", "counter", s.installs_sent);
     metric(out, "raft_installs_received_total", "counter", s.installs_received);
+    metric(out, "raft_export_bytes_total", "counter", s.export_bytes);
+    metric(out, "raft_handovers_total", "counter", s.handovers);
+    metric(out, "raft_groups_moving", "gauge", s.moving);
     metric(out, "raft_persists_total", "counter", s.persists);
     metric(out, "raft_messages_sent_total", "counter", s.messages_sent);
     metric(out, "raft_messages_held", "gauge", s.messages_held);
@@ -59,6 +62,7 @@ static void object_metrics(struct bnd_objects *objects, struct bnd_buf *out) {
     metric(out, "objects_out_bytes_total", "counter", s.bytes_out);
     metric(out, "bodies_corrupt_total", "counter", s.bodies_corrupt);
     metric(out, "bodies_fetched_total", "counter", s.bodies_fetched);
+    metric(out, "bodies_fetched_bytes_total", "counter", s.bodies_fetched_bytes);
     metric(out, "bodies_missing", "gauge", s.bodies_missing);
 }
 

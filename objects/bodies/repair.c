@@ -155,6 +155,7 @@ static void fetch_done(struct bnd_work *work, int status) {
         break;
     default:
         bodies->stats.bodies_fetched++;
+        bodies->stats.bodies_fetched_bytes += fetch->want.size;
         fetch_over(fetch);
         break;
     }

@@ -247,24 +247,154 @@ static void a_changed_node_keeps_its_key(void **state) {
     bnd_buf_free(&bytes);
 }
 
-static void a_decommissioned_node_never_comes_back(void **state) {
-    struct machine *m = *state;
+/* Returns the code; the reply is the record. */
+static int node_state(struct machine *m, uint64_t id, enum bnd_node_state wanted, bool force) {
+    struct bnd_catalog_command command = {.op = BND_CATALOG_NODE_STATE,
+                                          .id = id,
+                                          .number = (uint64_t)wanted,
+                                          .a = bnd_slice("x", force ? 1 : 0)};
+    return apply(m, &command);
+}
+
+static int replace(struct machine *m, uint64_t dead, uint64_t fresh) {
+    struct bnd_catalog_command command = {
+        .op = BND_CATALOG_NODE_REPLACE, .id = dead, .number = fresh};
+    return apply(m, &command);
+}
+
+static int set_address(struct machine *m, uint64_t id, const char *address) {
     struct bnd_buf bytes = {0};
-    init_cluster(m);
-    struct bnd_node_record node = {.id = 1, .state = BND_NODE_GONE, .role = BND_NODE_STORAGE};
+    struct bnd_node_record node = {.id = id,
+                                   .state = BND_NODE_GONE, /* not its to decide */
+                                   .role = BND_NODE_STORAGE,
+                                   .address = bnd_slice_str(address),
+                                   .zone = bnd_slice_str("z2")};
     bnd_node_encode(&bytes, &node);
     struct bnd_catalog_command command = {.op = BND_CATALOG_NODE_SET, .a = bnd_buf_slice(&bytes)};
+    int rv = apply(m, &command);
+    bnd_buf_free(&bytes);
+    return rv;
+}
+
+static struct bnd_node_record replied(struct machine *m) {
+    struct bnd_node_record record;
+    assert_int_equal(bnd_node_decode(bnd_buf_slice(&m->reply), &record), 0);
+    return record;
+}
+
+/* Nodes 2, 3, ... join. */
+static void join_more(struct machine *m, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        char id[8];
+        uint8_t key[BND_SECRET_HASH_LEN] = {9, (uint8_t)i};
+        snprintf(id, sizeof id, "j%zu", i);
+        put_join_token(m, id, "hush", m->stamp_ms + 1000);
+        assert_int_equal(redeem(m, id, "hush", key), 2 + (long)i);
+    }
+}
+
+static void a_decommissioned_node_never_comes_back(void **state) {
+    struct machine *m = *state;
+    init_cluster(m);
+    join_more(m, 3);
+    assert_int_equal(node_state(m, 1, BND_NODE_GONE, true), BND_PRECONDITION); /* it has replicas */
+    assert_int_equal(node_state(m, 1, BND_NODE_LEAVING, false), 0);
+    assert_int_equal(node_state(m, 1, BND_NODE_LEAVING, false), 0);
+    assert_int_equal(node_state(m, 1, BND_NODE_GONE, false), 0);
+    assert_int_equal(node_state(m, 1, BND_NODE_ACTIVE, true), BND_DENIED);
+    assert_int_equal(node_state(m, 1, BND_NODE_GONE, true), BND_DENIED);
+    assert_int_equal(set_address(m, 1, "127.0.0.4:7703"), BND_DENIED);
+    assert_int_equal(replace(m, 1, 2), BND_PRECONDITION);
+    assert_int_equal(node_state(m, 9, BND_NODE_ACTIVE, true), BND_NOTFOUND);
+    put_join_token(m, "t9", "hush", m->stamp_ms + 1000);
+    assert_int_equal(redeem(m, "t9", "hush", key_b), 5); /* and its id is not issued again */
+}
+
+static void groups_keep_their_voters_unless_forced(void **state) {
+    struct machine *m = *state;
+    init_cluster(m);
+    assert_int_equal(node_state(m, 1, BND_NODE_LEAVING, true), BND_PRECONDITION); /* the last one */
+    join_more(m, 2);
+    assert_int_equal(node_state(m, 3, BND_NODE_LEAVING, false), BND_PRECONDITION);
+    assert_int_equal(node_state(m, 3, BND_NODE_LEAVING, true), 0);
+    assert_int_equal(replied(m).state, BND_NODE_LEAVING);
+    assert_int_equal(node_state(m, 2, BND_NODE_LEAVING, false), 0); /* of two one votes anyway */
+    assert_int_equal(node_state(m, 1, BND_NODE_LEAVING, true), BND_PRECONDITION);
+    assert_int_equal(node_state(m, 3, BND_NODE_DRAINING, true), BND_PRECONDITION);
+    assert_int_equal(node_state(m, 3, BND_NODE_ACTIVE, false), 0); /* it may stay after all */
+    assert_int_equal(node_state(m, 3, BND_NODE_DRAINING, false), 0);
+    assert_int_equal(node_state(m, 3, 99, false), BND_PRECONDITION);
+}
+
+static void a_node_takes_the_place_of_another(void **state) {
+    struct machine *m = *state;
+    init_cluster(m);
+    join_more(m, 3);
+    assert_int_equal(replied(m).place, 4);
+    assert_int_equal(replace(m, 2, 2), BND_PRECONDITION);
+    assert_int_equal(replace(m, 2, 9), BND_NOTFOUND);
+    assert_int_equal(replace(m, 2, 4), 0);
+    assert_int_equal(replied(m).id, 4);
+    assert_int_equal(replied(m).place, 2);
+    assert_int_equal(node_state(m, 2, BND_NODE_ACTIVE, true), BND_PRECONDITION); /* it is taken */
+    assert_int_equal(replace(m, 2, 3), BND_PRECONDITION);
+    assert_int_equal(replace(m, 3, 4), BND_PRECONDITION); /* 4 holds what was 2's */
+    /* By joining; and a place can be handed on. */
+    struct bnd_buf node = {0};
+    struct bnd_node_record joining = {.place = 4,
+                                      .state = BND_NODE_ACTIVE,
+                                      .role = BND_NODE_STORAGE,
+                                      .weight = 100,
+                                      .key_hash = bnd_slice(key_b, BND_SECRET_HASH_LEN)};
+    bnd_node_encode(&node, &joining);
+    put_join_token(m, "t9", "hush", m->stamp_ms + 1000);
+    uint8_t hash[BND_SHA256_LEN];
+    bnd_sha256(bnd_slice_str("hush"), hash);
+    struct bnd_catalog_command command = {.op = BND_CATALOG_JOIN,
+                                          .a = bnd_slice_str("t9"),
+                                          .b = bnd_buf_slice(&node),
+                                          .c = bnd_slice(hash, sizeof hash)};
+    /* 2 is still there, with the same place. */
+    assert_int_equal(apply(m, &command), BND_PRECONDITION);
+    assert_int_equal(node_state(m, 2, BND_NODE_GONE, false), 0);
     assert_int_equal(apply(m, &command), 0);
-    bnd_buf_reset(&bytes);
-    node.state = BND_NODE_ACTIVE;
-    bnd_node_encode(&bytes, &node);
-    command.a = bnd_buf_slice(&bytes);
-    assert_int_equal(apply(m, &command), BND_DENIED);
-    bnd_buf_reset(&bytes);
-    node.id = 5;
-    bnd_node_encode(&bytes, &node);
-    command.a = bnd_buf_slice(&bytes);
-    assert_int_equal(apply(m, &command), BND_NOTFOUND);
+    assert_int_equal(replied(m).id, 5);
+    assert_int_equal(replied(m).place, 2);
+    bnd_buf_free(&node);
+}
+
+static void a_node_tells_where_it_is_and_nothing_else(void **state) {
+    struct machine *m = *state;
+    init_cluster(m);
+    assert_int_equal(set_address(m, 1, "127.0.0.4:7703"), 0);
+    struct bnd_node_record record = replied(m);
+    assert_true(bnd_slice_eq(record.address, bnd_slice_str("127.0.0.4:7703")));
+    assert_true(bnd_slice_eq(record.zone, bnd_slice_str("z2")));
+    assert_int_equal(record.state, BND_NODE_ACTIVE);
+    assert_int_equal(record.weight, 100);
+    assert_int_equal(record.place, 1);
+    assert_int_equal(set_address(m, 5, "127.0.0.4:7703"), BND_NOTFOUND);
+}
+
+/* Records of version 1, as clusters made before have them. */
+static void a_record_without_a_place_has_its_own(void **state) {
+    (void)state;
+    struct bnd_buf bytes = {0};
+    bnd_buf_u8(&bytes, 1);
+    bnd_buf_u64(&bytes, 7);
+    bnd_buf_u8(&bytes, BND_NODE_ACTIVE);
+    bnd_buf_u8(&bytes, BND_NODE_STORAGE);
+    bnd_buf_u32(&bytes, 100);
+    bnd_buf_u64(&bytes, 0);
+    for (size_t i = 0; i < 3; i++) {
+        bnd_buf_bytes(&bytes, bnd_slice(NULL, 0));
+    }
+    struct bnd_node_record record;
+    assert_int_equal(bnd_node_decode(bnd_buf_slice(&bytes), &record), 0);
+    assert_int_equal(record.place, 7);
+    assert_int_equal(record.weight, 100);
+    bytes.data[0] = 3;
+    assert_int_equal(bnd_node_decode(bnd_buf_slice(&bytes), &record), BND_CORRUPT);
     bnd_buf_free(&bytes);
 }
 
@@ -521,6 +651,10 @@ int main(void) {
         TEST(join_tokens_are_bounded_and_swept),
         TEST(a_changed_node_keeps_its_key),
         TEST(a_decommissioned_node_never_comes_back),
+        TEST(groups_keep_their_voters_unless_forced),
+        TEST(a_node_takes_the_place_of_another),
+        TEST(a_node_tells_where_it_is_and_nothing_else),
+        TEST(a_record_without_a_place_has_its_own),
         TEST(a_gateway_has_no_weight_for_ever),
         TEST(bucket_ids_are_never_reused),
         TEST(only_the_newest_deletion_attempt_decides),

@@ -121,6 +121,28 @@ static void voters_are_odd(void **state) {
     assert_int_equal(bnd_place_voters(4, 5), 3);
 }
 
+/* Whoever takes a place gets what was there; nobody else moves. */
+static void a_replacement_takes_exactly_what_the_dead_one_held(void **state) {
+    (void)state;
+    struct bnd_place_node nodes[6];
+    make_nodes(nodes, 6);
+    nodes[5].weight = 0;
+    for (uint64_t gid = 0; gid < 500; gid++) {
+        uint64_t before[BND_REPLICAS_MAX];
+        uint64_t after[BND_REPLICAS_MAX];
+        assert_int_equal(bnd_place_group(nodes, 6, gid, 3, before), 3);
+        struct bnd_place_node replaced[6];
+        memcpy(replaced, nodes, sizeof nodes);
+        replaced[1].weight = 0;
+        replaced[5].weight = 100;
+        replaced[5].place = 2;
+        assert_int_equal(bnd_place_group(replaced, 6, gid, 3, after), 3);
+        for (size_t i = 0; i < 3; i++) {
+            assert_int_equal(after[i], before[i] == 2 ? 6 : before[i]);
+        }
+    }
+}
+
 enum { LED = 65 };
 
 /* The leaders of LED groups of three replicas over `count` nodes, of which those up to `may` may
@@ -182,6 +204,7 @@ static void whoever_may_not_lead_is_left_out(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_replacement_takes_exactly_what_the_dead_one_held),
         cmocka_unit_test(leaderships_are_spread_and_few_move),
         cmocka_unit_test(whoever_may_not_lead_is_left_out),
         cmocka_unit_test(shard_numbers_are_frozen),

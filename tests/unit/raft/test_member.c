@@ -55,16 +55,17 @@ static void members_text(const struct bnd_raft_group_status *status, char *out) 
 
 struct members_wait {
     struct cluster *cluster;
+    uint64_t gid; /* 0: GID */
     const char *text;
     char is[NODES * 3 + 1];
 };
 
 static bool members_are(void *data) {
     struct members_wait *wait = data;
-    struct leader_wait leader = {.cluster = wait->cluster, .gid = GID};
+    struct leader_wait leader = {.cluster = wait->cluster, .gid = wait->gid == 0 ? GID : wait->gid};
     wait->is[0] = 0;
     if (has_leader(&leader)) {
-        struct bnd_raft_group_status status = node_status(leader.leader, GID);
+        struct bnd_raft_group_status status = node_status(leader.leader, leader.gid);
         members_text(&status, wait->is);
     }
     return strcmp(wait->is, wait->text) == 0;
@@ -307,6 +308,105 @@ static void a_member_is_not_told_to_leave(void **state) {
     end(c);
 }
 
+enum { MOVING_GROUPS = 4, FIRST_MOVING = 20 };
+
+static void want_group(struct cluster *c, uint64_t gid, const char *nodes) {
+    for (size_t i = 0; i < NODES; i++) {
+        struct bnd_raft_member members[NODES];
+        size_t count = 0;
+        for (; nodes[count] != 0; count++) {
+            members[count] =
+                (struct bnd_raft_member){(uint64_t)(nodes[count] - '0'), BND_RAFT_VOTER};
+        }
+        bnd_sim_env_enter(c->nodes[i].env);
+        bnd_raft_group_want(c->nodes[i].host, gid, members, count);
+        bnd_sim_env_leave(c->nodes[i].env);
+    }
+}
+
+struct turns {
+    struct cluster *cluster;
+    const char *text;
+    size_t most; /* groups that one node exchanged members of at a time */
+};
+
+static bool all_moved(void *data) {
+    struct turns *turns = data;
+    size_t moved = 0;
+    size_t moving[NODES] = {0};
+    for (uint64_t gid = FIRST_MOVING; gid < FIRST_MOVING + MOVING_GROUPS; gid++) {
+        struct leader_wait leader = {.cluster = turns->cluster, .gid = gid};
+        if (!has_leader(&leader)) {
+            continue;
+        }
+        char is[NODES * 3 + 1];
+        struct bnd_raft_group_status status = node_status(leader.leader, gid);
+        members_text(&status, is);
+        moved += strcmp(is, turns->text) == 0;
+        size_t *count = &moving[leader.leader->id - 1];
+        *count += status.members_count != 3;
+        turns->most = *count > turns->most ? *count : turns->most;
+    }
+    return moved == MOVING_GROUPS;
+}
+
+/* Exchanging members is throttled, and whoever waits has its turn. */
+static size_t exchange(uint64_t seed, uint32_t moves_max) {
+    cluster.config = (struct bnd_raft_host_config){.moves_max = moves_max};
+    cluster_open(&cluster, seed);
+    for (size_t i = 0; i < NODES; i++) {
+        node_start(&cluster.nodes[i]);
+        cluster.nodes[i].wants_groups = true;
+    }
+    for (uint64_t gid = FIRST_MOVING; gid < FIRST_MOVING + MOVING_GROUPS; gid++) {
+        cluster_bootstrap(&cluster, gid, 3);
+        (void)cluster_leader(&cluster, gid);
+        const uint64_t first = 2; /* one node leads all */
+        for (size_t i = 0; i < 3; i++) {
+            bnd_sim_env_enter(cluster.nodes[i].env);
+            bnd_raft_group_prefer(cluster.nodes[i].host, gid, &first, 1);
+            bnd_sim_env_leave(cluster.nodes[i].env);
+        }
+    }
+    bnd_sim_run_for(cluster.world, 10 * SECOND);
+    for (uint64_t gid = FIRST_MOVING; gid < FIRST_MOVING + MOVING_GROUPS; gid++) {
+        want_group(&cluster, gid, "234");
+    }
+    struct turns turns = {.cluster = &cluster, .text = "2v 3v 4v "};
+    assert_true(bnd_sim_run_until_true(cluster.world, all_moved, &turns, 120 * SECOND));
+    cluster_close(&cluster);
+    return turns.most;
+}
+
+static void only_so_many_groups_exchange_members_at_a_time(void **state) {
+    (void)state;
+    assert_int_equal(exchange(12, 1), 1);
+    assert_int_equal(exchange(12, 2), 2);
+    assert_int_equal(exchange(12, 16), MOVING_GROUPS);
+}
+
+/* A group that cannot get on gives its turn to the next. */
+static void a_stuck_group_does_not_hold_up_the_others(void **state) {
+    (void)state;
+    cluster.config = (struct bnd_raft_host_config){.moves_max = 1};
+    cluster_open(&cluster, 13);
+    for (size_t i = 0; i < NODES; i++) {
+        node_start(&cluster.nodes[i]);
+        cluster.nodes[i].wants_groups = i != 4; /* node 5 never takes a group */
+    }
+    for (uint64_t gid = FIRST_MOVING; gid < FIRST_MOVING + MOVING_GROUPS; gid++) {
+        cluster_bootstrap(&cluster, gid, 3);
+        (void)cluster_leader(&cluster, gid);
+        want_group(&cluster, gid, gid == FIRST_MOVING ? "235" : "234");
+    }
+    struct members_wait wait = {.cluster = &cluster, .text = "2v 3v 4v "};
+    for (uint64_t gid = FIRST_MOVING + 1; gid < FIRST_MOVING + MOVING_GROUPS; gid++) {
+        wait.gid = gid;
+        assert_true(bnd_sim_run_until_true(cluster.world, members_are, &wait, 120 * SECOND));
+    }
+    cluster_close(&cluster);
+}
+
 static int setup(void **state) {
     (void)state;
     struct bnd_error err;
@@ -326,6 +426,8 @@ int main(void) {
         cmocka_unit_test(a_wish_outlives_leaders),
         cmocka_unit_test(a_removed_replica_learns_of_it),
         cmocka_unit_test(a_member_is_not_told_to_leave),
+        cmocka_unit_test(only_so_many_groups_exchange_members_at_a_time),
+        cmocka_unit_test(a_stuck_group_does_not_hold_up_the_others),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
