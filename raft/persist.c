@@ -106,7 +106,8 @@ void persist_pass(struct bnd_raft_host *host) {
         struct group *group = host->groups[persist->cursor];
         struct bnd_error why;
         int rv = 0;
-        if (group->phase == GROUP_RUNNING && group->written.index > group->journal_start) {
+        if (group->phase == GROUP_RUNNING && !group->destroying &&
+            group->written.index > group->journal_start) {
             rv = compact(group, &why);
         }
         if (rv == BND_FULL) {

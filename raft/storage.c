@@ -168,7 +168,7 @@ static void on_durable(void *owner, uint64_t lsn) {
             struct group *group = BND_CONTAINER(link, struct group, ops_link);
             link = link->next; /* a core's new operations go to the tail, never before it */
             uint64_t op = durable_prefix(group, lsn);
-            if (op != 0) {
+            if (op != 0 && !group->destroying) { /* else its journal has ended */
                 group->ops.durable = op;
                 import_durable(group, op);
                 bnd_core_persisted(group->core, op);

@@ -653,6 +653,38 @@ static void a_group_ends_with_its_record(void **state) {
     assert_true(back > 0);
 }
 
+/* The store stalls when the group goes: what is persisted meanwhile says nothing about it any more. */
+static void a_group_ends_while_the_store_stalls(void **state) {
+    (void)state;
+    for (uint64_t seed = 200; seed < 260; seed++) {
+        struct cluster *c = fresh(seed);
+        struct node *node = &c->nodes[0];
+        c->config.unpersisted_bytes_max = 1;
+        node_start(node);
+        cluster_bootstrap(c, GID, 1);
+        (void)cluster_leader(c, GID);
+        for (int64_t i = 1; i <= 4; i++) {
+            assert_int_equal(add_one(node, GID, "a"), i);
+            bnd_sim_run_for(c->world, SECOND / 4);
+        }
+        assert_int_equal(add_one(node, GID, "a"), 5);
+        bnd_sim_run_for(c->world, (seed - 200) * BND_MS);
+        bnd_sim_store_stall(node->store, SECOND / 5);
+        BND_AUTO_BUF struct bnd_buf command = {0};
+        kv_add(&command, bnd_slice_str("a"), 1);
+        attempt = (struct attempt){0};
+        assert_int_equal(propose_start(node, GID, &attempt, bnd_buf_slice(&command)), 0);
+        bnd_sim_run_for(c->world, SECOND / 10);
+        bnd_sim_env_enter(node->env);
+        assert_int_equal(bnd_raft_group_destroy(node->host, GID), 0);
+        bnd_sim_env_leave(node->env);
+        bnd_sim_run_for(c->world, SECOND);
+        assert_int_equal(node->fatal, 0);
+        assert_int_equal(read_counter(node, GID, "a"), BND_NOTFOUND);
+        cluster_close(c);
+    }
+}
+
 /* Node 2, as if it led the group in this term, sends its entry 1: node 1 alone votes. */
 static void send_first_entry(struct node *to, struct node *from, uint64_t term) {
     const struct bnd_raft_configuration alone = {.count = 1, .members = {{1, BND_RAFT_VOTER}}};
@@ -753,6 +785,7 @@ int main(void) {
         cmocka_unit_test(many_groups_share_a_node),
         cmocka_unit_test(a_destroyed_group_is_gone_and_can_be_made_again),
         cmocka_unit_test(a_group_ends_with_its_record),
+        cmocka_unit_test(a_group_ends_while_the_store_stalls),
         cmocka_unit_test(a_replica_made_again_does_not_lead_by_an_old_log),
         cmocka_unit_test(a_fast_leader_is_not_followed),
         cmocka_unit_test(a_leader_hands_over),
