@@ -182,10 +182,18 @@ static void on_lost(struct bnd_sim_event *event) {
     attempt_failed(BND_CONTAINER(event, struct attempt, event), false);
 }
 
+static uint64_t any_node(struct client *client) {
+    const struct bnd_sim_cluster *cluster = client->clients->cluster;
+    uint64_t id = 0;
+    do {
+        id = 1 + bnd_sim_rng_below(&client->rng, BND_SIM_NODES_MAX);
+    } while (!cluster->nodes[id - 1].exists);
+    return id;
+}
+
 static void send(struct client *client) {
     struct bnd_sim_cluster *cluster = client->clients->cluster;
-    uint64_t id = client->node != 0 ? client->node
-                                    : 1 + bnd_sim_rng_below(&client->rng, BND_SIM_NODES_MAX);
+    uint64_t id = client->node != 0 ? client->node : any_node(client);
     struct bnd_sim_node *node = &cluster->nodes[id - 1];
     if (node->life != BND_SIM_UP || node->fatal) {
         client->node = 0;

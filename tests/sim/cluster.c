@@ -3,6 +3,7 @@
 #include "tests/sim/cluster.h"
 
 #include "base/assert.h"
+#include "tests/sim/membership.h"
 #include "tests/sim/memory.h"
 
 #include <inttypes.h>
@@ -37,19 +38,15 @@ static int on_fsm_make(void *owner, uint64_t gid, struct bnd_fsm *out, struct bn
     return 0;
 }
 
-static bool wanted_in(const struct bnd_sim_group *group, uint64_t node) {
-    for (size_t i = 0; i < group->want_count; i++) {
-        if (group->want[i].node == node) {
-            return true;
-        }
-    }
-    return false;
+static bool on_group_wanted(void *owner, uint64_t gid, uint64_t from) {
+    (void)from; /* as node/node.c: only the node's own map counts */
+    return bnd_sim_membership_knows(owner, gid);
 }
 
-static bool on_group_wanted(void *owner, uint64_t gid, uint64_t from) {
+static void on_group_removed(void *owner, uint64_t gid) {
     struct bnd_sim_node *node = owner;
-    return gid >= 1 && gid <= node->cluster->groups_count &&
-           wanted_in(&node->cluster->groups[gid - 1], node->id);
+    node->cluster->counts.departures++;
+    (void)bnd_raft_group_destroy(node->host, gid); /* a full journal: it is told again */
 }
 
 static void on_group_changed(void *owner, uint64_t gid) {
@@ -69,7 +66,9 @@ static void on_fatal(void *owner, const struct bnd_error *why) {
         (void)fprintf(stderr, "node %" PRIu64 " stops itself: %s\n", node->id, why->message);
     }
     /* Rolling a configuration back is not handled in memory (B9, G4): a stop is the answer to it. */
-    if (!node->disk_failed && why->code != BND_UNSUPPORTED) {
+    if (why->code == BND_UNSUPPORTED) {
+        cluster->counts.rollbacks++;
+    } else if (!node->disk_failed) {
         bnd_sim_violation(&cluster->check, "node %" PRIu64 " stops itself: %s", node->id, why->message);
     }
 }
@@ -89,6 +88,8 @@ static void forget_life(struct bnd_sim_node *node) {
     node->acks_count = 0;
     node->disk_failed = false;
     node->fatal = false;
+    node->installs = 0;
+    bnd_sim_membership_forget(node);
     bnd_sim_disk_heal(node->disk);
     for (size_t g = 0; g < BND_SIM_GROUPS_MAX; g++) {
         node->replicas[g].seen.valid = false;
@@ -151,6 +152,7 @@ void bnd_sim_node_start(struct bnd_sim_node *node) {
     BND_ASSERT(bnd_rpc_create(env, node->mesh, 0, &node->rpc) == 0);
     node->state = bnd_sim_store_open(node->store, node->env);
     struct bnd_raft_host_config config = cluster->config;
+    config.log_bytes_group_max = node->log_bytes_max;
     config.env = env;
     config.mesh = node->mesh;
     config.rpc = node->rpc;
@@ -163,6 +165,7 @@ void bnd_sim_node_start(struct bnd_sim_node *node) {
     config.fsm_make = on_fsm_make;
     config.group_wanted = on_group_wanted;
     config.group_changed = on_group_changed;
+    config.group_removed = on_group_removed;
     config.fatal = on_fatal;
     struct bnd_error err = {0};
     int rv = bnd_raft_host_create(&config, &node->host, &err);
@@ -178,48 +181,18 @@ void bnd_sim_node_start(struct bnd_sim_node *node) {
         }
         bnd_sim_violation(&cluster->check, "node %" PRIu64 " does not start: %s", node->id, err.message);
         bnd_sim_node_crash(node, BND_SIM_KILL);
+        return;
     }
+    bnd_sim_membership_start(node);
 }
 
 /* ---- groups ----------------------------------------------------------------------------------------- */
 
-static bool has_exactly(const struct bnd_sim_group *group, const struct bnd_raft_group_status *status) {
-    for (size_t i = 0; i < status->members_count; i++) {
-        if (status->members[i].role != BND_RAFT_VOTER || !wanted_in(group, status->members[i].node)) {
-            return false;
-        }
-    }
-    return status->members_count == group->want_count;
-}
-
-bool bnd_sim_cluster_settled(struct bnd_sim_cluster *cluster, size_t g) {
-    const struct bnd_sim_group *group = &cluster->groups[g];
-    struct bnd_raft_group_status first = {0};
-    bool ready = false;
-    for (size_t i = 0; i < group->want_count; i++) {
-        const struct bnd_sim_node *node = &cluster->nodes[group->want[i].node - 1];
-        struct bnd_raft_group_status status;
-        if (node->life != BND_SIM_UP || node->fatal ||
-            bnd_raft_group_status(node->host, group->gid, &status) != 0) {
-            return false;
-        }
-        if (i == 0) {
-            first = status;
-        }
-        if (!has_exactly(group, &status) || status.term != first.term ||
-            status.last_index != first.last_index || status.applied != status.last_index) {
-            return false;
-        }
-        ready = ready || status.ready;
-    }
-    return ready;
-}
-
 void bnd_sim_cluster_compare(struct bnd_sim_cluster *cluster, size_t g) {
     const struct bnd_sim_group *group = &cluster->groups[g];
     uint64_t first = 0;
-    for (size_t i = 0; i < group->want_count; i++) {
-        const struct bnd_sim_node *node = &cluster->nodes[group->want[i].node - 1];
+    for (size_t i = 0; i < group->want.count; i++) {
+        const struct bnd_sim_node *node = &cluster->nodes[group->want.members[i].node - 1];
         struct bnd_raft_group_status status;
         BND_ASSERT(bnd_raft_group_status(node->host, group->gid, &status) == 0);
         uint8_t from[4];
@@ -230,10 +203,10 @@ void bnd_sim_cluster_compare(struct bnd_sim_cluster *cluster, size_t g) {
         if (i == 0) {
             first = hash;
         } else if (hash != first) {
-            bnd_sim_violation(&cluster->check,
+            bnd_sim_divergence(&cluster->check,
                               "group %" PRIu64 ": the settled states of nodes %" PRIu64 " and %" PRIu64
                               " differ",
-                              group->gid, group->want[0].node, node->id);
+                              group->gid, group->want.members[0].node, node->id);
         }
     }
 }
@@ -249,16 +222,13 @@ static bool none_left(void *data) {
 
 static void bootstrap(struct bnd_sim_cluster *cluster, size_t nodes) {
     size_t left = nodes * cluster->groups_count;
+    bnd_sim_membership_found(cluster, nodes);
     for (size_t g = 0; g < cluster->groups_count; g++) {
         struct bnd_sim_group *group = &cluster->groups[g];
         for (size_t n = 0; n < nodes; n++) {
-            group->want[n] = (struct bnd_raft_member){.node = n + 1, .role = BND_RAFT_VOTER};
-        }
-        group->want_count = nodes;
-        for (size_t n = 0; n < nodes; n++) {
             struct bnd_sim_node *node = &cluster->nodes[n];
             bnd_sim_env_enter(node->env);
-            BND_ASSERT(bnd_raft_group_bootstrap(node->host, group->gid, group->want, nodes,
+            BND_ASSERT(bnd_raft_group_bootstrap(node->host, group->gid, group->want.members, nodes,
                                                 on_bootstrapped, &left) == 0);
             bnd_sim_env_leave(node->env);
         }
@@ -268,12 +238,19 @@ static void bootstrap(struct bnd_sim_cluster *cluster, size_t nodes) {
 
 /* ---- the whole -------------------------------------------------------------------------------------- */
 
-static void node_make(struct bnd_sim_cluster *cluster, size_t n) {
+static void node_make(struct bnd_sim_cluster *cluster, const struct bnd_sim_cluster_config *config,
+                      size_t n) {
+    static const struct bnd_sim_latency slow = {
+        .min_ns = BND_MS, .max_ns = 40 * BND_MS, .slow_ns = 200 * BND_MS, .slow_per_mille = 10};
     struct bnd_sim_node *node = &cluster->nodes[n];
     node->cluster = cluster;
     node->id = n + 1;
     node->disk = bnd_sim_disk_create(cluster->world, node->id, 0);
     node->store = bnd_sim_store_create(cluster->world, node->id);
+    if (bnd_sim_rng_chance(&cluster->rng, config->slow_disks_per_mille)) {
+        bnd_sim_disk_latency(node->disk, &slow);
+    }
+    node->log_bytes_max = bnd_sim_rng_chance(&cluster->rng, 600) ? config->log_bytes_max : 0;
     node->reaper = (struct bnd_timer){.cb = on_reap, .data = node};
     for (size_t g = 0; g < BND_SIM_GROUPS_MAX; g++) {
         struct bnd_sim_replica *replica = &node->replicas[g];
@@ -284,7 +261,8 @@ static void node_make(struct bnd_sim_cluster *cluster, size_t n) {
 }
 
 struct bnd_sim_cluster *bnd_sim_cluster_create(const struct bnd_sim_cluster_config *config) {
-    BND_ASSERT(config->nodes <= BND_SIM_NODES_MAX && config->groups <= BND_SIM_GROUPS_MAX);
+    BND_ASSERT(config->nodes <= BND_SIM_FOUNDERS_MAX);
+    BND_ASSERT(config->nodes + config->spares <= BND_SIM_NODES_MAX && config->groups <= BND_SIM_GROUPS_MAX);
     struct bnd_sim_cluster *cluster = bnd_sim_zalloc(sizeof *cluster);
     cluster->world = bnd_sim_world_create(config->seed);
     struct bnd_sim_net_config net;
@@ -294,17 +272,19 @@ struct bnd_sim_cluster *bnd_sim_cluster_create(const struct bnd_sim_cluster_conf
     cluster->config = config->host;
     cluster->guards = config->guards;
     cluster->verbose = config->verbose;
+    cluster->check.print = config->verbose;
     cluster->groups_count = config->groups;
     bnd_sim_rng_init(&cluster->rng, config->seed, "faults", 0);
     bnd_sim_net_filter(cluster->net, bnd_sim_watch_message, cluster);
     for (size_t g = 0; g < config->groups; g++) {
         cluster->groups[g].gid = g + 1;
         bnd_sim_ledger_init(&cluster->groups[g].ledger, g + 1, &cluster->check);
+        bnd_sim_logbook_init(&cluster->groups[g].logbook, g + 1, &cluster->check);
     }
     for (size_t n = 0; n < BND_SIM_NODES_MAX; n++) {
-        node_make(cluster, n);
+        node_make(cluster, config, n);
     }
-    for (size_t n = 0; n < config->nodes; n++) {
+    for (size_t n = 0; n < config->nodes + config->spares; n++) {
         cluster->nodes[n].exists = true;
         bnd_sim_node_start(&cluster->nodes[n]);
     }
@@ -323,8 +303,10 @@ void bnd_sim_cluster_destroy(struct bnd_sim_cluster *cluster) {
     }
     for (size_t g = 0; g < cluster->groups_count; g++) {
         bnd_sim_ledger_free(&cluster->groups[g].ledger);
+        bnd_sim_logbook_free(&cluster->groups[g].logbook);
         bnd_sim_history_free(&cluster->groups[g].history);
         bnd_sim_free(cluster->groups[g].votes);
+        bnd_sim_free(cluster->groups[g].requests);
     }
     bnd_sim_net_destroy(cluster->net);
     bnd_sim_world_destroy(cluster->world);

@@ -1,18 +1,23 @@
 #include "tests/sim/faults.h"
 
 #include "tests/sim/leaders.h"
+#include "tests/sim/membership.h"
 #include "tests/sim/memory.h"
 
 #include <stdio.h>
 
 #define INTERVAL_NS_MIN (50 * BND_MS)
-#define INTERVAL_NS_MAX (1200 * BND_MS)
+#define INTERVAL_NS_MAX (900 * BND_MS)
 #define HEAL_CHECK_NS (200 * BND_MS)
+/* Before a machine is lost for good the others get so long to be well. */
+#define REPLACE_NS_MAX (2500 * BND_MS)
+#define REPLACE_CHECK_NS (50 * BND_MS)
 
 struct bnd_sim_faults {
     struct bnd_sim_cluster *cluster;
     struct bnd_timer timer;
     bool healed;
+    uint64_t replace_until_ns; /* a machine is to be lost for good; 0: no */
 };
 
 static struct bnd_sim_node *draw_node(struct bnd_sim_cluster *cluster) {
@@ -96,10 +101,20 @@ static void hurt_disk(struct bnd_sim_cluster *cluster) {
     }
 }
 
-static void fault(struct bnd_sim_cluster *cluster) {
+/* As a clean stop begins (node/node.c); the node may stop, or stay. */
+static void hand_over(struct bnd_sim_node *node) {
+    if (node->life == BND_SIM_UP && !node->fatal) {
+        bnd_sim_env_enter(node->env);
+        bnd_raft_step_down_all(node->host);
+        bnd_sim_env_leave(node->env);
+    }
+}
+
+static void fault(struct bnd_sim_faults *faults) {
+    struct bnd_sim_cluster *cluster = faults->cluster;
     struct bnd_sim_rng *rng = &cluster->rng;
     struct bnd_sim_node *node = draw_node(cluster);
-    switch (bnd_sim_rng_below(rng, 12)) {
+    switch (bnd_sim_rng_below(rng, 19)) {
     case 0:
     case 1:
     case 2:
@@ -119,7 +134,23 @@ static void fault(struct bnd_sim_cluster *cluster) {
         jump_clock(cluster);
         break;
     case 10:
+    case 18:
         hurt_disk(cluster);
+        break;
+    case 11:
+    case 12:
+    case 13:
+    case 14:
+        bnd_sim_membership_change(cluster);
+        break;
+    case 15:
+        if (bnd_sim_rng_chance(rng, 500)) {
+            bnd_sim_net_heal(cluster->net);
+            faults->replace_until_ns = bnd_sim_world_now_ns(cluster->world) + REPLACE_NS_MAX;
+        }
+        break;
+    case 16:
+        hand_over(node);
         break;
     default:
         if (node->life == BND_SIM_UP) {
@@ -137,7 +168,15 @@ static void on_timer(struct bnd_timer *timer) {
         bnd_sim_world_at(cluster->world, timer, HEAL_CHECK_NS);
         return;
     }
-    fault(cluster);
+    if (faults->replace_until_ns > 0) {
+        restart_some(cluster, 1000);
+        bool over = bnd_sim_membership_replace(cluster) ||
+                    bnd_sim_world_now_ns(cluster->world) > faults->replace_until_ns;
+        faults->replace_until_ns = over ? 0 : faults->replace_until_ns;
+        bnd_sim_world_at(cluster->world, timer, REPLACE_CHECK_NS);
+        return;
+    }
+    fault(faults);
     if (bnd_sim_rng_chance(&cluster->rng, 300)) {
         bnd_sim_leaders_draw(cluster);
     }

@@ -179,12 +179,12 @@ static void replay_one(struct run *run, const struct bnd_sim_ledger_entry *entry
         run->writes == 0 ? NULL
                          : bsearch(&key, run->by_command, run->writes, sizeof *run->by_command, by_command);
     if (found == NULL) {
-        bnd_sim_violation(run->check, "index %" PRIu64 ": a command that no client sent", entry->index);
+        bnd_sim_divergence(run->check, "index %" PRIu64 ": a command that no client sent", entry->index);
         return;
     }
     struct bnd_sim_op *op = *found;
     if (op->place != 0) {
-        bnd_sim_violation(run->check, "index %" PRIu64 ": operation %" PRIu64 " executed twice",
+        bnd_sim_divergence(run->check, "index %" PRIu64 ": operation %" PRIu64 " executed twice",
                           entry->index, op->token);
         return;
     }
@@ -193,17 +193,17 @@ static void replay_one(struct run *run, const struct bnd_sim_ledger_entry *entry
     struct bnd_slice reply;
     int status = execute(&run->keys[op->key], op, place, bytes, &reply);
     if (op->outcome == BND_SIM_NOT_EXECUTED) {
-        bnd_sim_violation(run->check,
+        bnd_sim_divergence(run->check,
                           "index %" PRIu64 ": operation %" PRIu64 " was executed, its client was told not",
                           entry->index, op->token);
     }
     if (status != entry->status || (op->outcome == BND_SIM_ANSWERED && op->status != status)) {
-        bnd_sim_violation(run->check,
+        bnd_sim_divergence(run->check,
                           "index %" PRIu64 ": operation %" PRIu64 " should give %d, gave %d, answered %d",
                           entry->index, op->token, status, entry->status, op->status);
     } else if (op->outcome == BND_SIM_ANSWERED &&
                !bnd_slice_eq(reply, bnd_slice(op->reply, op->reply_len))) {
-        bnd_sim_violation(run->check, "index %" PRIu64 ": operation %" PRIu64 " has a wrong reply",
+        bnd_sim_divergence(run->check, "index %" PRIu64 ": operation %" PRIu64 " has a wrong reply",
                           entry->index, op->token);
     }
 }
@@ -230,10 +230,10 @@ static uint64_t place_of_value(const struct versions *key, uint64_t floor, struc
 static void check_one(struct run *run, struct bnd_sim_op *op, uint64_t floor) {
     if (op->kind != BND_SIM_GET) {
         if (op->outcome == BND_SIM_ANSWERED && op->place == 0) {
-            bnd_sim_violation(run->check, "operation %" PRIu64 " on key %u: acknowledged and lost",
+            bnd_sim_divergence(run->check, "operation %" PRIu64 " on key %u: acknowledged and lost",
                               op->token, op->key);
         } else if (op->place != 0 && op->place <= floor) {
-            bnd_sim_violation(run->check,
+            bnd_sim_divergence(run->check,
                               "operation %" PRIu64 " on key %u: took effect before it began", op->token,
                               op->key);
         }
@@ -245,7 +245,7 @@ static void check_one(struct run *run, struct bnd_sim_op *op, uint64_t floor) {
     op->place = place_of_value(&run->keys[op->key], floor, bnd_slice(op->reply, op->reply_len));
     if (op->place == UINT64_MAX) {
         op->place = 0;
-        bnd_sim_violation(run->check,
+        bnd_sim_divergence(run->check,
                           "read of key %u at %" PRIu64 " us: stale, or a value that never was (%zu bytes)",
                           op->key, op->invoked_ns / 1000, op->reply_len);
     }

@@ -71,18 +71,18 @@ static struct bnd_sim_ledger_entry *find(struct bnd_sim_ledger *ledger, uint64_t
 static void compare(struct bnd_sim_ledger *ledger, uint64_t node, const struct bnd_sim_ledger_entry *e,
                     const struct bnd_sim_applied *a) {
     if (e->command != bnd_sim_command_hash(a->command)) {
-        bnd_sim_violation(ledger->check,
+        bnd_sim_divergence(ledger->check,
                           "group %" PRIu64 " index %" PRIu64 ".%" PRIu32 ": node %" PRIu64
                           " applied another command than others",
                           ledger->gid, a->index, a->position, node);
     } else if (e->term != a->term || e->status != a->status) {
-        bnd_sim_violation(ledger->check,
+        bnd_sim_divergence(ledger->check,
                           "group %" PRIu64 " index %" PRIu64 ".%" PRIu32 ": node %" PRIu64
                           " has term %" PRIu64 " outcome %d, others term %" PRIu64 " outcome %d",
                           ledger->gid, a->index, a->position, node, a->term, a->status, e->term,
                           e->status);
     } else if (e->hash != a->hash) {
-        bnd_sim_violation(ledger->check,
+        bnd_sim_divergence(ledger->check,
                           "group %" PRIu64 " index %" PRIu64 ".%" PRIu32 ": the state of node %" PRIu64
                           " differs from others",
                           ledger->gid, a->index, a->position, node);
@@ -96,7 +96,7 @@ void bnd_sim_ledger_applied(struct bnd_sim_ledger *ledger, uint64_t node,
         if (e->index == a->index && e->position == a->position) {
             compare(ledger, node, e, a);
         } else {
-            bnd_sim_violation(ledger->check,
+            bnd_sim_divergence(ledger->check,
                               "group %" PRIu64 " index %" PRIu64 ".%" PRIu32 ": node %" PRIu64
                               " executed a command where others executed none",
                               ledger->gid, a->index, a->position, node);
@@ -105,7 +105,7 @@ void bnd_sim_ledger_applied(struct bnd_sim_ledger *ledger, uint64_t node,
     }
     uint64_t hash = bnd_sim_command_hash(a->command);
     if (!seen_add(ledger, hash)) {
-        bnd_sim_violation(ledger->check,
+        bnd_sim_divergence(ledger->check,
                           "group %" PRIu64 " index %" PRIu64 ".%" PRIu32
                           ": a command was executed a second time",
                           ledger->gid, a->index, a->position);
@@ -136,7 +136,7 @@ void bnd_sim_ledger_leader(struct bnd_sim_ledger *ledger, uint64_t node, uint64_
             ledger->leaders[i].life = life;
         } else if (life != 0 && ledger->leaders[i].life != life) {
             bnd_sim_violation(ledger->check,
-                              "group %" PRIu64 " term %" PRIu64 ": node %" PRIu64
+                              "G8: group %" PRIu64 " term %" PRIu64 ": node %" PRIu64
                               " leads again after a restart",
                               ledger->gid, term, node);
         }
