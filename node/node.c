@@ -330,6 +330,12 @@ static bool group_wanted(void *owner, uint64_t gid, uint64_t from) {
     return false;
 }
 
+/* The bodies of object groups lie beside their state. */
+static bool holds_all(void *owner, uint64_t gid, uint64_t id) {
+    struct bnd_node *node = owner;
+    return bnd_gid_kind(gid) != BND_GROUP_OBJECTS || bnd_objects_hold_all(node->objects, gid, id);
+}
+
 static void on_group_changed(void *owner, uint64_t gid) {
     struct bnd_node *node = owner;
     struct bnd_raft_group_status status;
@@ -531,6 +537,7 @@ static int open_host(struct bnd_node *node, struct bnd_error *err) {
         .owner = node,
         .fsm_make = make_fsm,
         .group_wanted = group_wanted,
+        .holds_all = holds_all,
         .group_changed = on_group_changed,
         .group_removed = on_group_removed,
         .clock_changed = on_clock_changed,

@@ -107,6 +107,10 @@ void bnd_objects_stats(const struct bnd_objects *objects, struct bnd_objects_sta
     bnd_bodies_stats(objects->bodies, out);
 }
 
+bool bnd_objects_hold_all(struct bnd_objects *objects, uint64_t gid, uint64_t node) {
+    return !objects->closing && bnd_bodies_hold_all(objects->bodies, gid, node);
+}
+
 /* ---- what operations share --------------------------------------------------------------------
  */
 

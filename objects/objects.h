@@ -128,6 +128,11 @@ struct bnd_objects_stats {
 };
 void bnd_objects_stats(const struct bnd_objects *objects, struct bnd_objects_stats *out);
 
+/* True if the node (self allowed) has said in the last 10 s that it holds every live body of the
+ * object group, each verified block by block. Else it is asked, and looks, and fetches what it
+ * lacks: to be called again while it matters. A node that has not the group does not hold it. */
+bool bnd_objects_hold_all(struct bnd_objects *objects, uint64_t gid, uint64_t node);
+
 /* ---- names ------------------------------------------------------------------------------------
  */
 

@@ -62,6 +62,10 @@ struct bnd_raft_host_config {
     /* A Raft message came for a group that this node does not have: may it be made, empty, to be
      * filled by its leader? (from is an authenticated member of the cluster.) */
     bool (*group_wanted)(void *owner, uint64_t gid, uint64_t from);
+    /* Does the node hold everything that the group's state counts on beside the log? Asked by the
+     * leader, on ticks, before it makes the node a voter, and of every other wanted voter before it
+     * takes a voter away that is up: false only puts that off. NULL: always. */
+    bool (*holds_all)(void *owner, uint64_t gid, uint64_t node);
     /* Something changed in a group here: role, leader, term, members. For metrics and waiting
      * calls. */
     void (*group_changed)(void *owner, uint64_t gid);

@@ -53,6 +53,39 @@ bool member_caught_up(const struct group *group, size_t at) {
     return !peer->installing && peer->match + CAUGHT_UP_ENTRIES >= group->status.last_index;
 }
 
+static bool holds_all(const struct group *group, uint64_t node) {
+    const struct bnd_raft_host_config *config = &group->host->config;
+    return config->holds_all == NULL || config->holds_all(config->owner, group->gid, node);
+}
+
+/* What a wanted standby lacks beside the log would count as lost with the others' copies. */
+static bool may_vote(const struct group *group, size_t at) {
+    const struct bnd_raft_member *member = &group->status.configuration.members[at];
+    if (member->role != BND_RAFT_STANDBY || !member_wants(group, member->node)) {
+        return true;
+    }
+    return group->status.peers[at].recent && holds_all(group, member->node);
+}
+
+/* A voter that is up is taken away only when the others do without its copies; one that is down has
+ * none to give. */
+static bool may_go(const struct group *group, uint64_t node) {
+    const struct bnd_raft_configuration *configuration = &group->status.configuration;
+    struct bnd_mesh *mesh = group->host->config.mesh;
+    size_t at = bnd_raft_configuration_find(configuration, node);
+    bool may = true;
+    if (configuration->members[at].role != BND_RAFT_VOTER || !mesh->ops->up(mesh, node)) {
+        return true;
+    }
+    for (size_t i = 0; i < configuration->count; i++) { /* all are asked at once */
+        const struct bnd_raft_member *member = &configuration->members[i];
+        if (i != at && member->role == BND_RAFT_VOTER && member_wants(group, member->node)) {
+            may = holds_all(group, member->node) && may;
+        }
+    }
+    return may;
+}
+
 static void look(const struct group *group, struct member_view *out) {
     const struct bnd_core_status *status = &group->status;
     const struct group_want *want = &group->want;
@@ -66,7 +99,7 @@ static void look(const struct group *group, struct member_view *out) {
     };
     for (size_t i = 0; i < status->configuration.count; i++) {
         out->heard[i] = status->peers[i].recent;
-        out->caught_up[i] = member_caught_up(group, i);
+        out->caught_up[i] = member_caught_up(group, i) && may_vote(group, i);
     }
     for (size_t i = 0; i < want->count; i++) {
         out->up[i] = want->nodes[i] == self || mesh->ops->up(mesh, want->nodes[i]);
@@ -104,7 +137,9 @@ static void take_step(struct group *group, struct member_step step) {
         (void)bnd_core_member_assign(group->core, step.node, BND_RAFT_VOTER);
         return;
     case MEMBER_REMOVE:
-        (void)bnd_core_member_remove(group->core, step.node);
+        if (may_go(group, step.node)) {
+            (void)bnd_core_member_remove(group->core, step.node);
+        }
         return;
     }
 }

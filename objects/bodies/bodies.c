@@ -20,6 +20,8 @@ void body_work_done(struct bnd_bodies *bodies) {
 static void free_all(struct bnd_bodies *bodies) {
     body_repair_destroy(bodies->repair);
     body_sweep_destroy(bodies->sweep);
+    body_checks_destroy(bodies->checks);
+    body_strays_destroy(bodies->strays);
     bnd_free(bodies->dir);
     bnd_free(bodies);
 }
@@ -44,7 +46,9 @@ void body_close_check(struct bnd_bodies *bodies) {
 static int open_store(struct bnd_bodies *bodies, struct bnd_error *err) {
     bodies->dir = bnd_strdup(bodies->config.dir);
     if (bodies->dir == NULL || body_repair_create(bodies, &bodies->repair) != 0 ||
-        body_sweep_create(bodies, &bodies->sweep) != 0) {
+        body_sweep_create(bodies, &bodies->sweep) != 0 ||
+        body_checks_create(bodies, &bodies->checks) != 0 ||
+        body_strays_create(bodies, &bodies->strays) != 0) {
         return BND_FAIL(err, NOMEM, "no memory for the body store");
     }
     return body_dir_open(bodies->config.env, bodies->dir, err);
@@ -63,6 +67,7 @@ int bnd_bodies_create(const struct bnd_bodies_config *config, struct bnd_bodies 
     bodies->config.sweep_ns = config->sweep_ns == 0 ? 60000 * BND_MS : config->sweep_ns;
     bnd_list_init(&bodies->writing);
     bnd_list_init(&bodies->groups);
+    bnd_list_init(&bodies->confirms);
     int rv = config->dir == NULL ? 0 : open_store(bodies, err);
     if (rv != 0) {
         free_all(bodies);
@@ -85,9 +90,12 @@ void bnd_bodies_close(struct bnd_bodies *bodies, void (*closed)(void *data), voi
     bodies->closed = closed;
     bodies->closed_data = data;
     body_store_close(bodies);
+    body_confirms_close(bodies);
     if (bodies->repair != NULL) {
         body_sweep_close(bodies->sweep);
         body_repair_close(bodies->repair);
+        body_checks_close(bodies->checks);
+        body_strays_close(bodies->strays);
     }
     body_close_check(bodies);
 }
@@ -97,6 +105,7 @@ void bnd_bodies_stats(const struct bnd_bodies *bodies, struct bnd_objects_stats 
     out->bodies_read_blocks = bodies->stats.bodies_read_blocks;
     out->bodies_corrupt = bodies->stats.bodies_corrupt;
     out->bodies_fetched = bodies->stats.bodies_fetched;
+    out->bodies_fetched_bytes = bodies->stats.bodies_fetched_bytes;
     out->bodies_freed = bodies->stats.bodies_freed;
     out->bodies_missing = bodies->stats.bodies_missing;
     out->store_bytes_now = bodies->bytes;
@@ -123,5 +132,5 @@ void bnd_bodies_committed(struct bnd_bodies *bodies, uint64_t gid, const uint8_t
     }
     struct body_id id = {.gid = gid};
     memcpy(id.version, version, sizeof id.version);
-    body_repair_want(bodies->repair, &id, record, false);
+    body_repair_want(bodies->repair, &id, record, BODY_WANT_SOON);
 }

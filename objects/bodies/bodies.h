@@ -42,6 +42,9 @@ void bnd_bodies_group_remove(struct bnd_bodies *bodies, struct objects_fsm *fsm)
 void bnd_bodies_committed(struct bnd_bodies *bodies, uint64_t gid, const uint8_t *version,
                           const struct objects_body_record *record);
 
+/* As bnd_objects_hold_all. */
+bool bnd_bodies_hold_all(struct bnd_bodies *bodies, uint64_t gid, uint64_t node);
+
 /* ---- writing ----------------------------------------------------------------------------------
  */
 

@@ -7,7 +7,9 @@
 
 enum { BODIES_FETCHES_MAX = 4, BODIES_WANTED_MAX = 1024 };
 
+struct body_checks;
 struct body_repair;
+struct body_strays;
 struct body_sweep;
 
 struct bnd_bodies {
@@ -24,8 +26,12 @@ struct bnd_bodies {
     size_t writing_count;
     struct bnd_timer idle;
     struct bnd_link groups;     /* struct objects_fsm */
-    struct body_repair *repair; /* NULL in a gateway */
+    struct body_repair *repair; /* NULL in a gateway, as all below */
     struct body_sweep *sweep;
+    struct body_checks *checks;
+    struct body_strays *strays;
+    struct bnd_link confirms; /* confirm.c: what others said of their bodies */
+    size_t confirms_count;
     struct bnd_objects_stats stats; /* of bodies */
 };
 
@@ -41,13 +47,37 @@ void body_store_close(struct bnd_bodies *bodies);
 
 /* Fetching missing and damaged bodies (repair.c). */
 int body_repair_create(struct bnd_bodies *bodies, struct body_repair **out);
-/* Wants a body here; forced: although the file looks complete. Dropped when too many are wanted
- * already: the sweep comes again. */
+enum body_want {
+    BODY_WANT_SOON, /* it may be just arriving */
+    BODY_WANT_NOW,
+    BODY_WANT_FORCED, /* although the file looks complete */
+};
+/* Wants a body here. Dropped when too many are wanted already: the sweep comes again. */
 void body_repair_want(struct body_repair *repair, const struct body_id *id,
-                      const struct objects_body_record *record, bool forced);
+                      const struct objects_body_record *record, enum body_want want);
 void body_repair_close(struct body_repair *repair);
 bool body_repair_idle(const struct body_repair *repair);
 void body_repair_destroy(struct body_repair *repair);
+
+/* Whether this node holds what it should (check.c). */
+int body_checks_create(struct bnd_bodies *bodies, struct body_checks **out);
+/* Answer CHECK and HAVE; a code: not answered. */
+int body_check_serve(struct body_checks *checks, struct bnd_rpc_request *request, uint64_t gid);
+int body_have_serve(struct body_checks *checks, struct bnd_rpc_request *request,
+                    const struct body_request *what);
+void body_checks_close(struct body_checks *checks);
+void body_checks_destroy(struct body_checks *checks); /* NULL allowed */
+/* The group's state here, or NULL. */
+struct objects_fsm *body_group_of(const struct bnd_bodies *bodies, uint64_t gid);
+
+/* Whether others do (confirm.c). */
+void body_confirms_close(struct bnd_bodies *bodies);
+
+/* Files of groups that are not here (stray.c). */
+int body_strays_create(struct bnd_bodies *bodies, struct body_strays **out);
+void body_stray_found(struct body_strays *strays, const struct body_id *id);
+void body_strays_close(struct body_strays *strays);
+void body_strays_destroy(struct body_strays *strays); /* NULL allowed */
 
 /* Comparing files and state (sweep.c). */
 int body_sweep_create(struct bnd_bodies *bodies, struct body_sweep **out);

@@ -290,7 +290,7 @@ static bool is_wanted(const struct body_repair *repair, const struct body_id *id
 }
 
 void body_repair_want(struct body_repair *repair, const struct body_id *id,
-                      const struct objects_body_record *record, bool forced) {
+                      const struct objects_body_record *record, enum body_want how) {
     if (repair->queued >= BODIES_WANTED_MAX || is_wanted(repair, id)) {
         return;
     }
@@ -300,13 +300,17 @@ void body_repair_want(struct body_repair *repair, const struct body_id *id,
     }
     want->id = *id;
     want->size = record->size;
-    want->forced = forced;
-    want->due_ns = bnd_now_ns(env_of(repair)) + DELAY_NS;
-    bnd_list_push(&repair->queue, &want->link);
+    want->forced = how == BODY_WANT_FORCED;
+    want->due_ns = bnd_now_ns(env_of(repair)) + (how == BODY_WANT_NOW ? 0 : DELAY_NS);
+    if (how == BODY_WANT_NOW) { /* before those that wait */
+        bnd_list_push(repair->queue.next, &want->link);
+    } else {
+        bnd_list_push(&repair->queue, &want->link);
+    }
     repair->queued++;
     repair->timer.cb = on_tick;
     repair->timer.data = repair;
-    bnd_timer_start(env_of(repair), &repair->timer, TICK_NS);
+    bnd_timer_start(env_of(repair), &repair->timer, how == BODY_WANT_NOW ? 0 : TICK_NS);
 }
 
 int body_repair_create(struct bnd_bodies *bodies, struct body_repair **out) {

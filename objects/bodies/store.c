@@ -123,7 +123,7 @@ static void job_answer_read(struct job *job) {
         bnd_log(bodies->config.env, BND_LOG_WARN, "bodies",
                 "a damaged body of group %llx: fetching", (unsigned long long)job->what.id.gid);
         if (!bodies->closing) {
-            body_repair_want(bodies->repair, &job->what.id, &record, true);
+            body_repair_want(bodies->repair, &job->what.id, &record, BODY_WANT_FORCED);
         }
     }
     struct bnd_slice parts[2] = {bnd_slice(head, sizeof head), bnd_buf_slice(&job->out)};
@@ -283,6 +283,12 @@ static void serve(void *owner, struct bnd_rpc_request *request) {
             break;
         case BODY_READ:
             rv = job_start(bodies, NULL, request, &what);
+            break;
+        case BODY_CHECK:
+            rv = body_check_serve(bodies->checks, request, what.id.gid);
+            break;
+        case BODY_HAVE:
+            rv = body_have_serve(bodies->checks, request, &what);
             break;
         default:
             rv = serve_write(bodies, request, &what);

@@ -6,7 +6,8 @@
  * Why a file may be deleted: it has no record in its group's state here, and that state has seen a
  * stamp beyond the file's deadline. The only command that could have given it a record is then
  * either applied here (and the record was dropped since, for ever) or will be refused (fsm.h, 2 and
- * 3). So a file of a group that is not here, or whose footer cannot be read, stays.
+ * 3). So a file whose footer cannot be read stays; one of a group that is not
+ * here is left to stray.c.
  *
  * The directory is listed before the state is read: a file that came meanwhile is not in the list,
  * and is only looked at again by the fetch of what seems missing. */
@@ -181,7 +182,7 @@ static void mark_missing(struct body_sweep *sweep, const struct objects_fsm *fsm
     struct body_id id = {.gid = fsm->gid};
     memcpy(id.version, version, sizeof id.version);
     sweep->missing++;
-    body_repair_want(sweep->bodies->repair, &id, &record, false);
+    body_repair_want(sweep->bodies->repair, &id, &record, BODY_WANT_SOON);
 }
 
 /* What the group's state holds and the directory does not. */
@@ -207,30 +208,21 @@ static void find_missing(struct body_sweep *sweep, const struct objects_fsm *fsm
     ops->iter_destroy(iter);
 }
 
-static const struct objects_fsm *group_of(const struct body_sweep *sweep, uint64_t gid) {
-    const struct bnd_link *head = &sweep->bodies->groups;
-    for (struct bnd_link *link = head->next; link != head; link = link->next) {
-        const struct objects_fsm *fsm = BND_CONTAINER(link, struct objects_fsm, link);
-        if (fsm->gid == gid && fsm->state != NULL) {
-            return fsm;
-        }
-    }
-    return NULL;
-}
-
 static bool suspended(const struct body_sweep *sweep, uint64_t gid) {
     const struct bnd_bodies_config *config = &sweep->bodies->config;
     return config->time_suspended != NULL && config->time_suspended(config->owner, gid);
 }
 
-/* Files without a record, in groups that are here and whose time can be trusted. */
+/* Files without a record, in groups that are here and whose time can be trusted; and files of groups
+ * that are not here. */
 static void find_suspects(struct body_sweep *sweep) {
     BND_AUTO_BUF struct bnd_buf value = {0};
     for (size_t i = 0; i < sweep->names_count && sweep->suspects_count < SUSPECTS_MAX; i++) {
         const struct body_id *id = &sweep->names[i];
-        const struct objects_fsm *fsm = group_of(sweep, id->gid);
+        const struct objects_fsm *fsm = body_group_of(sweep->bodies, id->gid);
         struct objects_key key;
         if (fsm == NULL) {
+            body_stray_found(sweep->bodies->strays, id);
             continue;
         }
         objects_key_version(&key, fsm->slot, OBJECTS_TAG_BODY,

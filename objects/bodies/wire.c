@@ -21,7 +21,7 @@ int body_request_decode(struct bnd_slice bytes, struct body_request *out) {
     request.size = bnd_read_u64(&r);
     request.deadline_ms = bnd_read_u64(&r);
     request.len = bnd_read_u32(&r);
-    if (r.failed || op < BODY_OPEN || op > BODY_READ || request.size > BND_OBJECT_BODY_MAX ||
+    if (r.failed || op < BODY_OPEN || op > BODY_HAVE || request.size > BND_OBJECT_BODY_MAX ||
         request.offset > BND_OBJECT_BODY_MAX || request.len > BND_OBJECT_CHUNK_MAX ||
         r.rest.len > (op == BODY_APPEND ? BND_OBJECT_CHUNK_MAX : 0)) {
         return BND_INVALID;

@@ -45,6 +45,7 @@ struct node {
     uint64_t applied;      /* of the log */
     bool up;
     bool lags; /* does not apply for now */
+    bool left; /* it is in no group any more, and nobody's replica */
 };
 
 struct logged {
@@ -271,9 +272,11 @@ void bnd_shard_call_cancel(struct bnd_shard_call *call) {
 static inline int replicas(void *owner, uint32_t shard, struct bnd_object_replicas *out) {
     const struct node *node = owner;
     (void)shard;
-    *out = (struct bnd_object_replicas){.count = NODES, .voters = node->cluster->voters};
+    *out = (struct bnd_object_replicas){.voters = node->cluster->voters};
     for (size_t i = 0; i < NODES; i++) {
-        out->nodes[i] = node->cluster->nodes[i].id;
+        if (!node->cluster->nodes[i].left) {
+            out->nodes[out->count++] = node->cluster->nodes[i].id;
+        }
     }
     return 0;
 }
@@ -335,12 +338,25 @@ static inline bool flag_set(void *data) {
     return *(bool *)data;
 }
 
+static inline void node_close_groups(struct node *node) {
+    for (uint32_t i = 0; i < SHARDS && !node->left; i++) {
+        node->fsm[i].ops->close(node->fsm[i].self);
+    }
+}
+
+/* Its replicas are destroyed; its files stay. */
+static inline void node_leave(struct node *node) {
+    bnd_sim_env_enter(node->sim);
+    node_close_groups(node);
+    bnd_sim_env_leave(node->sim);
+    node->lags = true;
+    node->left = true;
+}
+
 static inline void node_stop(struct node *node) {
     bool closed = false;
     bnd_sim_env_enter(node->sim);
-    for (uint32_t i = 0; i < SHARDS; i++) {
-        node->fsm[i].ops->close(node->fsm[i].self);
-    }
+    node_close_groups(node);
     bnd_objects_close(node->objects, set_flag, &closed);
     bnd_sim_env_leave(node->sim);
     assert_true(bnd_sim_run_until_true(node->cluster->world, flag_set, &closed, 60000 * BND_MS));

@@ -137,7 +137,7 @@ static void test_malformed_requests_are_refused(void **state) {
     struct body_request wrong[] = {open_of(&id), open_of(&id), finish_of(&id, BND_OBJECT_BODY_MAX + 1),
                                    append_of(&id, BND_OBJECT_BODY_MAX + 1), open_of(&id)};
     wrong[0].op = 0;
-    wrong[1].op = BODY_READ + 1;
+    wrong[1].op = BODY_HAVE + 1;
     wrong[4].op = BODY_READ;
     wrong[4].size = BND_OBJECT_BODY_MAX;
     wrong[4].len = BND_OBJECT_CHUNK_MAX + 1;

@@ -407,6 +407,76 @@ static void a_stuck_group_does_not_hold_up_the_others(void **state) {
     cluster_close(&cluster);
 }
 
+/* By node id: what it lacks beside the log. */
+static bool lacking[NODES + 1];
+
+static bool holds_all(void *owner, uint64_t gid, uint64_t node) {
+    (void)owner;
+    (void)gid;
+    return !lacking[node];
+}
+
+static struct cluster *begin_holding(uint64_t seed, size_t voters) {
+    memset(lacking, 0, sizeof lacking);
+    cluster.config = (struct bnd_raft_host_config){.holds_all = holds_all};
+    cluster_open(&cluster, seed);
+    for (size_t i = 0; i < NODES; i++) {
+        node_start(&cluster.nodes[i]);
+        cluster.nodes[i].wants_groups = true;
+    }
+    cluster_bootstrap(&cluster, GID, voters);
+    load_start(&load, &cluster, GID, 0);
+    return &cluster;
+}
+
+static void nobody_votes_before_it_holds_all(void **state) {
+    (void)state;
+    struct cluster *c = begin_holding(14, 1);
+    lacking[2] = true;
+    want(c, "123");
+    bnd_sim_run_for(c->world, 20 * SECOND);
+    await_members(c, "1v 2s 3s "); /* two voters would not be safer than one */
+    lacking[2] = false;
+    await_members(c, "1v 2v 3v ");
+    end(c);
+}
+
+static void a_voter_stays_until_the_others_hold_all(void **state) {
+    (void)state;
+    struct cluster *c = begin_holding(15, 3);
+    struct node *leader = cluster_leader(c, GID);
+    uint64_t goes = leader->id == 1 ? 2 : 1;
+    uint64_t stays = 6 - goes - leader->id;
+    char wanted[4] = {(char)('0' + leader->id), (char)('0' + stays), '4', 0};
+    lacking[stays] = true;
+    want(c, wanted);
+    await_members(c, "1v 2v 3v 4v ");
+    bnd_sim_run_for(c->world, 20 * SECOND);
+    await_members(c, "1v 2v 3v 4v ");
+    lacking[stays] = false;
+    lacking[goes] = true; /* its own lack holds nobody up */
+    const char *after = goes == 1 ? "2v 3v 4v " : "1v 3v 4v ";
+    await_members(c, after);
+    end(c);
+}
+
+/* What is dead has nothing to give. */
+static void a_dead_voter_is_taken_away_all_the_same(void **state) {
+    (void)state;
+    struct cluster *c = begin_holding(16, 3);
+    struct node *leader = cluster_leader(c, GID);
+    struct node *dead = &c->nodes[leader->id == 1 ? 1 : 0];
+    uint64_t stays = 6 - dead->id - leader->id;
+    char wanted[4] = {(char)('0' + leader->id), (char)('0' + stays), '4', 0};
+    node_crash(dead, BND_SIM_POWER);
+    bnd_sim_run_for(c->world, 5 * SECOND);
+    lacking[stays] = true;
+    want(c, wanted);
+    const char *after = dead->id == 1 ? "2v 3v 4v " : "1v 3v 4v ";
+    await_members(c, after);
+    end(c);
+}
+
 static int setup(void **state) {
     (void)state;
     struct bnd_error err;
@@ -426,6 +496,9 @@ int main(void) {
         cmocka_unit_test(a_wish_outlives_leaders),
         cmocka_unit_test(a_removed_replica_learns_of_it),
         cmocka_unit_test(a_member_is_not_told_to_leave),
+        cmocka_unit_test(nobody_votes_before_it_holds_all),
+        cmocka_unit_test(a_voter_stays_until_the_others_hold_all),
+        cmocka_unit_test(a_dead_voter_is_taken_away_all_the_same),
         cmocka_unit_test(only_so_many_groups_exchange_members_at_a_time),
         cmocka_unit_test(a_stuck_group_does_not_hold_up_the_others),
     };
