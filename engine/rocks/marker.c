@@ -62,25 +62,36 @@ static int create(struct bnd_env *env, const char *dir, const char *path, struct
     return rv != 0 ? rv : env->ops->dir_sync(env, dir, err);
 }
 
+static int marker_path(const char *dir, char path[PATH_LEN_MAX], struct bnd_error *err) {
+    int len = snprintf(path, PATH_LEN_MAX, "%s/FORMAT", dir);
+    return len < 0 || len >= (int)PATH_LEN_MAX
+               ? BND_FAIL(err, TOOBIG, "state directory: the path is too long")
+               : 0;
+}
+
+int rocks_marker_read(struct bnd_env *env, const char *dir, struct bnd_error *err) {
+    char path[PATH_LEN_MAX];
+    struct bnd_file *file = NULL;
+    int rv = marker_path(dir, path, err);
+    rv = rv != 0 ? rv : env->ops->file_open(env, path, BND_OPEN_READ, &file, err);
+    if (rv != 0) {
+        return rv;
+    }
+    uint8_t bytes[MARKER_LEN + 1];
+    size_t got = 0;
+    rv = env->ops->file_pread(env, file, bytes, sizeof bytes, 0, &got, err);
+    env->ops->file_close(env, file);
+    return rv != 0 ? rv : decode(bytes, got, path, err);
+}
+
 int rocks_marker_check(struct bnd_env *env, const char *dir, struct bnd_error *err) {
     char path[PATH_LEN_MAX];
-    int len = snprintf(path, sizeof path, "%s/FORMAT", dir);
-    if (len < 0 || (size_t)len >= sizeof path) {
-        return BND_FAIL(err, TOOBIG, "state directory: the path is too long");
-    }
-    struct bnd_file *file = NULL;
-    int rv = env->ops->file_open(env, path, BND_OPEN_READ, &file, err);
-    if (rv == 0) {
-        uint8_t bytes[MARKER_LEN + 1];
-        size_t got = 0;
-        rv = env->ops->file_pread(env, file, bytes, sizeof bytes, 0, &got, err);
-        env->ops->file_close(env, file);
-        return rv != 0 ? rv : decode(bytes, got, path, err);
-    }
+    int rv = rocks_marker_read(env, dir, err);
     if (rv != BND_NOTFOUND) {
         return rv;
     }
-    rv = env->ops->dir_make(env, dir, err);
+    rv = marker_path(dir, path, err);
+    rv = rv != 0 ? rv : env->ops->dir_make(env, dir, err);
     if (rv != 0) {
         return rv;
     }

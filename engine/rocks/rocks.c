@@ -214,6 +214,44 @@ static const struct bnd_state_ops ops = {
     .unpersisted_bytes = rocks_unpersisted_bytes,
 };
 
+static int refuse_write(struct bnd_state *state, struct bnd_state_batch *batch) {
+    return BND_UNSUPPORTED;
+}
+
+static int refuse_persist(struct bnd_state *state, struct bnd_state_persist *persist) {
+    return BND_UNSUPPORTED;
+}
+
+static int refuse_drop(struct bnd_state *state, struct bnd_slice from, struct bnd_slice to) {
+    return BND_UNSUPPORTED;
+}
+
+static const struct bnd_state_ops read_only_ops = {
+    .close = rocks_close,
+    .batch_create = rocks_batch_create,
+    .batch_destroy = rocks_batch_destroy,
+    .batch_clear = rocks_batch_clear,
+    .batch_bytes = rocks_batch_bytes,
+    .batch_put = rocks_batch_put,
+    .batch_delete = rocks_batch_delete,
+    .batch_get = rocks_batch_get,
+    .batch_iter = rocks_batch_iter,
+    .write = refuse_write,
+    .get = rocks_get,
+    .iter = rocks_iter,
+    .iter_valid = rocks_iter_valid,
+    .iter_next = rocks_iter_next,
+    .iter_seek = rocks_iter_seek,
+    .iter_key = rocks_iter_key,
+    .iter_value = rocks_iter_value,
+    .iter_status = rocks_iter_status,
+    .iter_destroy = rocks_iter_destroy,
+    .persist = refuse_persist,
+    .get_persisted = rocks_get,
+    .drop_range = refuse_drop,
+    .unpersisted_bytes = rocks_unpersisted_bytes,
+};
+
 /* reference/engine.md C. No prefix extractor: keys shorter than its prefix would abort Debian's
  * build. */
 static rocksdb_options_t *options_create(const struct bnd_rocks_config *config,
@@ -251,7 +289,7 @@ static rocksdb_options_t *options_create(const struct bnd_rocks_config *config,
     return o;
 }
 
-static int open_db(struct rocks *rocks, const struct bnd_rocks_config *config,
+static int open_db(struct rocks *rocks, const struct bnd_rocks_config *config, bool read_only,
                    struct bnd_error *err) {
     char path[PATH_MAX];
     int len = snprintf(path, sizeof path, "%s/rocks", config->dir);
@@ -264,25 +302,22 @@ static int open_db(struct rocks *rocks, const struct bnd_rocks_config *config,
         all[i] = options;
     }
     char *text = NULL;
-    rocks->db =
-        rocksdb_open_column_families(options, path, ROCKS_CFS, cf_names, all, rocks->cfs, &text);
+    if (read_only) {
+        rocksdb_options_set_paranoid_checks(options, 0);
+        rocks->db = rocksdb_open_for_read_only_column_families(options, path, ROCKS_CFS, cf_names,
+                                                               all, rocks->cfs, 0, &text);
+    } else {
+        rocks->db = rocksdb_open_column_families(options, path, ROCKS_CFS, cf_names, all,
+                                                 rocks->cfs, &text);
+    }
     rocksdb_options_destroy(options);
     struct bnd_error why = {0};
     int rv = rocks_error_take(rocks->env, text, "open", &why);
     return rv == 0 ? 0 : bnd_error_set(err, rv, "%s", why.message);
 }
 
-int bnd_rocks_open(const struct bnd_rocks_config *config, struct bnd_state **out,
-                   struct bnd_error *err) {
-    if (config->memory_bytes < BND_ROCKS_MEMORY_BYTES_MIN) {
-        return BND_FAIL(err, INVALID, "state: memory_bytes %llu is below %llu",
-                        (unsigned long long)config->memory_bytes,
-                        (unsigned long long)BND_ROCKS_MEMORY_BYTES_MIN);
-    }
-    int rv = rocks_marker_check(config->env, config->dir, err);
-    if (rv != 0) {
-        return rv;
-    }
+static int open_store(const struct bnd_rocks_config *config, const struct bnd_state_ops *table,
+                      struct bnd_state **out, struct bnd_error *err) {
     struct rocks *rocks = bnd_zalloc(sizeof *rocks);
     char *dir = bnd_strdup(config->dir);
     if (rocks == NULL || dir == NULL) {
@@ -290,7 +325,7 @@ int bnd_rocks_open(const struct bnd_rocks_config *config, struct bnd_state **out
         bnd_free(rocks);
         return BND_FAIL(err, NOMEM, "state: out of memory");
     }
-    rocks->base.ops = &ops;
+    rocks->base.ops = table;
     rocks->env = config->env;
     rocks->dir = dir;
     rocks->cache = rocksdb_cache_create_lru((size_t)(config->memory_bytes / 4 * 3));
@@ -303,7 +338,7 @@ int bnd_rocks_open(const struct bnd_rocks_config *config, struct bnd_state **out
     rocks->compact_options = rocksdb_compactoptions_create();
     rocksdb_compactoptions_set_exclusive_manual_compaction(rocks->compact_options, 0);
     uint64_t mark = 0;
-    rv = open_db(rocks, config, err);
+    int rv = open_db(rocks, config, table == &read_only_ops, err);
     if (rv == 0) {
         rv = rocks_mark_read(rocks, rocks->read_options, &mark);
         if (rv != 0) {
@@ -318,4 +353,23 @@ int bnd_rocks_open(const struct bnd_rocks_config *config, struct bnd_state **out
     atomic_store(&rocks->mark, mark);
     *out = &rocks->base;
     return 0;
+}
+
+int bnd_rocks_open(const struct bnd_rocks_config *config, struct bnd_state **out,
+                   struct bnd_error *err) {
+    if (config->memory_bytes < BND_ROCKS_MEMORY_BYTES_MIN) {
+        return BND_FAIL(err, INVALID, "state: memory_bytes %llu is below %llu",
+                        (unsigned long long)config->memory_bytes,
+                        (unsigned long long)BND_ROCKS_MEMORY_BYTES_MIN);
+    }
+    int rv = rocks_marker_check(config->env, config->dir, err);
+    return rv != 0 ? rv : open_store(config, &ops, out, err);
+}
+
+int bnd_rocks_open_read_only(struct bnd_env *env, const char *dir, struct bnd_state **out,
+                             struct bnd_error *err) {
+    struct bnd_rocks_config config = {
+        .env = env, .dir = dir, .memory_bytes = BND_ROCKS_MEMORY_BYTES_MIN};
+    int rv = rocks_marker_read(env, dir, err);
+    return rv != 0 ? rv : open_store(&config, &read_only_ops, out, err);
 }

@@ -31,4 +31,11 @@ struct bnd_rocks_config {
 int bnd_rocks_open(const struct bnd_rocks_config *config, struct bnd_state **out,
                    struct bnd_error *err);
 
+/* Opens a store to look at it, for `bindery inspect`: what was persisted is there, nothing on disk
+ * is changed and no lock is taken; writes, persists and drops are BND_UNSUPPORTED. A damaged store
+ * opens if it can: reads of what is damaged are then BND_CORRUPT. dir must be a state directory.
+ * Errors: BND_NOTFOUND, BND_VERSION, BND_CORRUPT, BND_NOMEM, BND_IO. */
+int bnd_rocks_open_read_only(struct bnd_env *env, const char *dir, struct bnd_state **out,
+                             struct bnd_error *err);
+
 #endif

@@ -39,6 +39,8 @@ int rocks_error_take(struct bnd_env *env, char *text, const char *what, struct b
 
 /* marker.c: the file FORMAT. Checks it, or makes directory and file where there is nothing. */
 int rocks_marker_check(struct bnd_env *env, const char *dir, struct bnd_error *err);
+/* Only checks it: BND_NOTFOUND if there is none. */
+int rocks_marker_read(struct bnd_env *env, const char *dir, struct bnd_error *err);
 
 /* batch.c */
 struct bnd_state_batch *rocks_batch_create(struct bnd_state *state);

@@ -529,6 +529,32 @@ static void a_second_open_is_refused(void **state) {
     assert_non_null(strstr(err.message, "memory_bytes 1 is below"));
 }
 
+static void a_look_changes_nothing_and_sees_what_was_persisted(void **state) {
+    struct world *world = *state;
+    struct bnd_state *look = NULL;
+    struct bnd_error err = {0};
+    struct bnd_buf value = {0};
+    assert_int_equal(bnd_rocks_open_read_only(world->env, world->dir, &look, &err), BND_NOTFOUND);
+    write_one(world->state, BND_CF_OBJECTS, "key", "value");
+    world->state->ops->close(world->state); /* persists */
+    world->state = NULL;
+    if (bnd_rocks_open_read_only(world->env, world->path, &look, &err) != 0) {
+        fail_msg("%s", err.message);
+    }
+    world->state = open_at(world->env, world->path); /* no lock is in its way */
+    assert_int_equal(look->ops->get(look, BND_CF_OBJECTS, str("key"), &value), 0);
+    assert_true(bnd_slice_eq(bnd_buf_slice(&value), str("value")));
+    struct bnd_state_batch *batch = look->ops->batch_create(look);
+    look->ops->batch_put(batch, BND_CF_OBJECTS, str("key"), str("other"));
+    assert_int_equal(look->ops->write(look, batch), BND_UNSUPPORTED);
+    look->ops->batch_destroy(batch);
+    assert_int_equal(look->ops->drop_range(look, str("a"), str("z")), BND_UNSUPPORTED);
+    look->ops->close(look);
+    assert_int_equal(world->state->ops->get(world->state, BND_CF_OBJECTS, str("key"), &value), 0);
+    assert_true(bnd_slice_eq(bnd_buf_slice(&value), str("value")));
+    bnd_buf_free(&value);
+}
+
 static void damaged_files_are_told_as_corrupt(void **state) {
     struct world *world = *state;
     world->state->ops->close(world->state);
@@ -564,6 +590,8 @@ int main(int argc, char **argv) {
                                         teardown),
         cmocka_unit_test_setup_teardown(a_first_open_cut_short_is_taken_up_again, setup, teardown),
         cmocka_unit_test_setup_teardown(a_second_open_is_refused, setup_open, teardown),
+        cmocka_unit_test_setup_teardown(a_look_changes_nothing_and_sees_what_was_persisted,
+                                        setup_open, teardown),
         cmocka_unit_test_setup_teardown(damaged_files_are_told_as_corrupt, setup_open, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
