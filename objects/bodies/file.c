@@ -1,5 +1,5 @@
 /* See file.h. */
-#include "objects/bodies/file.h"
+#include "objects/bodies/file_private.h"
 
 #include "base/alloc.h"
 #include "base/assert.h"
@@ -162,14 +162,14 @@ static uint64_t block_seed(const uint8_t *version, uint64_t block) {
     return bnd_hash64(bnd_slice(bytes, sizeof bytes), 0);
 }
 
-static void block_hash(const uint8_t *version, uint64_t block, struct bnd_slice data,
-                       uint8_t out[BODY_HASH_BYTES]) {
+void body_block_hash(const uint8_t *version, uint64_t block, struct bnd_slice data,
+                     uint8_t out[BODY_HASH_BYTES]) {
     struct bnd_hash128 hash = bnd_hash128(data, block_seed(version, block));
     bnd_put_u64(out, hash.low);
     bnd_put_u64(out + 8, hash.high);
 }
 
-static uint64_t chain_next(uint64_t chain, const uint8_t hash[BODY_HASH_BYTES]) {
+uint64_t body_chain_next(uint64_t chain, const uint8_t hash[BODY_HASH_BYTES]) {
     return bnd_hash64(bnd_slice(hash, BODY_HASH_BYTES), chain);
 }
 
@@ -228,8 +228,8 @@ int body_writer_append(struct body_writer *writer, struct bnd_slice data, struct
     for (size_t at = 0; at < data.len; at += BODY_BLOCK_BYTES, block++) {
         size_t len = data.len - at < BODY_BLOCK_BYTES ? data.len - at : BODY_BLOCK_BYTES;
         uint8_t hash[BODY_HASH_BYTES];
-        block_hash(writer->id.version, block, bnd_slice(data.data + at, len), hash);
-        chain = chain_next(chain, hash);
+        body_block_hash(writer->id.version, block, bnd_slice(data.data + at, len), hash);
+        chain = body_chain_next(chain, hash);
         bnd_buf_append(&out, hash, sizeof hash);
         bnd_buf_append(&out, data.data + at, len);
         writer->ended = len < BODY_BLOCK_BYTES;
@@ -300,14 +300,8 @@ void body_writer_abort(struct body_writer *writer) {
 /* ---- reading ----------------------------------------------------------------------------------
  */
 
-struct reading {
-    struct bnd_env *env;
-    struct bnd_file *file;
-    const char *path;
-};
-
-static int read_exactly(const struct reading *reading, uint8_t *out, size_t len, uint64_t offset,
-                        struct bnd_error *err) {
+int body_read_exactly(const struct body_reading *reading, uint8_t *out, size_t len, uint64_t offset,
+                      struct bnd_error *err) {
     size_t got = 0;
     int rv =
         reading->env->ops->file_pread(reading->env, reading->file, out, len, offset, &got, err);
@@ -318,8 +312,8 @@ static int read_exactly(const struct reading *reading, uint8_t *out, size_t len,
     return rv;
 }
 
-static int parse_header(const struct reading *reading, const uint8_t *bytes,
-                        const struct body_id *id, struct body_info *info, struct bnd_error *err) {
+int body_parse_header(const struct body_reading *reading, const uint8_t *bytes,
+                      const struct body_id *id, struct body_info *info, struct bnd_error *err) {
     if (memcmp(bytes, header_magic, 8) != 0 || !sum_ok(bytes)) {
         return BND_FAIL(err, CORRUPT, "%s: header is damaged", reading->path);
     }
@@ -336,35 +330,55 @@ static int parse_header(const struct reading *reading, const uint8_t *bytes,
     return 0;
 }
 
-static int stat_open(const struct reading *reading, const struct body_id *id, struct body_info *out,
-                     uint64_t *out_chain, struct bnd_error *err) {
+int body_parse_footer(const struct body_reading *reading, const uint8_t *bytes,
+                      struct body_footer *out, struct bnd_error *err) {
+    struct body_footer footer = {
+        .size = bnd_get_u64(bytes + 8),
+        .deadline_ms = bnd_get_u64(bytes + 16),
+        .blocks = bnd_get_u64(bytes + 24),
+        .chain = bnd_get_u64(bytes + 32),
+    };
+    memcpy(footer.version, bytes + 40, sizeof footer.version);
+    if (memcmp(bytes, footer_magic, 8) != 0 || !sum_ok(bytes) ||
+        footer.size > BND_OBJECT_BODY_MAX || footer.blocks != blocks_of(footer.size)) {
+        return BND_FAIL(err, CORRUPT, "%s: footer is damaged", reading->path);
+    }
+    *out = footer;
+    return 0;
+}
+
+static int stat_open(const struct body_reading *reading, const struct body_id *id,
+                     struct body_info *out, uint64_t *out_chain, struct bnd_error *err) {
     uint8_t header[BODY_HEADER_BYTES];
     uint8_t footer[BODY_FOOTER_BYTES];
     struct body_info info;
+    struct body_footer end;
     uint64_t bytes = 0;
     int rv = reading->env->ops->file_size(reading->env, reading->file, &bytes, err);
-    rv = rv == 0 ? read_exactly(reading, header, sizeof header, 0, err) : rv;
-    rv = rv == 0 ? parse_header(reading, header, id, &info, err) : rv;
-    rv =
-        rv == 0 ? read_exactly(reading, footer, sizeof footer, bytes - BODY_FOOTER_BYTES, err) : rv;
+    rv = rv == 0 ? body_read_exactly(reading, header, sizeof header, 0, err) : rv;
+    rv = rv == 0 ? body_parse_header(reading, header, id, &info, err) : rv;
+    rv = rv == 0 ? body_read_exactly(reading, footer, sizeof footer, bytes - BODY_FOOTER_BYTES, err)
+                 : rv;
     if (rv != 0) {
         return rv;
     }
-    info.size = bnd_get_u64(footer + 8);
-    info.deadline_ms = bnd_get_u64(footer + 16);
-    if (memcmp(footer, footer_magic, 8) != 0 || !sum_ok(footer) ||
-        memcmp(footer + 40, info.id.version, 16) != 0 || info.size > BND_OBJECT_BODY_MAX ||
-        bnd_get_u64(footer + 24) != blocks_of(info.size) || bytes != file_bytes(info.size)) {
+    rv = body_parse_footer(reading, footer, &end, err);
+    if (rv != 0) {
+        return rv;
+    }
+    info.size = end.size;
+    info.deadline_ms = end.deadline_ms;
+    if (memcmp(end.version, info.id.version, 16) != 0 || bytes != file_bytes(info.size)) {
         return BND_FAIL(err, CORRUPT, "%s: footer is damaged", reading->path);
     }
-    *out_chain = bnd_get_u64(footer + 32);
+    *out_chain = end.chain;
     *out = info;
     return 0;
 }
 
 int body_stat(struct bnd_env *env, const char *path, const struct body_id *id,
               struct body_info *out, struct bnd_error *err) {
-    struct reading reading = {.env = env, .path = path};
+    struct body_reading reading = {.env = env, .path = path};
     uint64_t chain = 0;
     int rv = env->ops->file_open(env, path, BND_OPEN_READ, &reading.file, err);
     if (rv == 0) {
@@ -375,7 +389,7 @@ int body_stat(struct bnd_env *env, const char *path, const struct body_id *id,
 }
 
 /* Reads and verifies blocks [first, first + count) of a body of `size` bytes into out. */
-static int read_blocks(const struct reading *reading, const struct body_id *id,
+static int read_blocks(const struct body_reading *reading, const struct body_id *id,
                        const uint64_t size_first_count[3], struct bnd_buf *out, uint64_t *chain,
                        struct bnd_error *err) {
     uint64_t size = size_first_count[0];
@@ -388,18 +402,18 @@ static int read_blocks(const struct reading *reading, const struct body_id *id,
     if (raw == NULL) {
         return BND_FAIL(err, NOMEM, "%s: no memory to read", reading->path);
     }
-    int rv = read_exactly(reading, raw, bytes, BODY_HEADER_BYTES + first * SLOT_BYTES, err);
+    int rv = body_read_exactly(reading, raw, bytes, BODY_HEADER_BYTES + first * SLOT_BYTES, err);
     for (size_t at = 0; rv == 0 && at < bytes; first++) {
         uint8_t hash[BODY_HASH_BYTES];
         size_t len = bytes - at - BODY_HASH_BYTES;
         len = len < BODY_BLOCK_BYTES ? len : BODY_BLOCK_BYTES;
         struct bnd_slice block = bnd_slice(raw + at + BODY_HASH_BYTES, len);
-        block_hash(id->version, first, block, hash);
+        body_block_hash(id->version, first, block, hash);
         if (memcmp(hash, raw + at, sizeof hash) != 0) {
             return BND_FAIL(err, CORRUPT, "%s: block %llu does not match its hash", reading->path,
                             (unsigned long long)first);
         }
-        *chain = chain_next(*chain, hash);
+        *chain = body_chain_next(*chain, hash);
         bnd_buf_append_slice(out, block);
         at += BODY_HASH_BYTES + len;
     }
@@ -413,7 +427,7 @@ int body_read(struct bnd_env *env, const char *path, const struct body_id *id,
         return BND_FAIL(err, RANGE, "%s: no bytes %llu+%zu", path,
                         (unsigned long long)range->offset, range->len);
     }
-    struct reading reading = {.env = env, .path = path};
+    struct body_reading reading = {.env = env, .path = path};
     struct body_info info;
     uint64_t chain = 0;
     BND_AUTO_BUF struct bnd_buf blocks = {0};
@@ -448,7 +462,7 @@ int body_read(struct bnd_env *env, const char *path, const struct body_id *id,
 
 int body_verify(struct bnd_env *env, const char *path, struct body_info *out,
                 struct bnd_error *err) {
-    struct reading reading = {.env = env, .path = path};
+    struct body_reading reading = {.env = env, .path = path};
     struct body_info info;
     uint64_t chain = 0;
     uint64_t found = 0;

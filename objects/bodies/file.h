@@ -90,6 +90,18 @@ struct body_read_range {
 int body_read(struct bnd_env *env, const char *path, const struct body_id *id,
               struct body_read_range *range, struct bnd_buf *out, struct bnd_error *err);
 
+/* For `bindery inspect body`: tells what the file holds, as far as it can be read, damage or not:
+ * header, footer, and every block whose hash does not match (each: every block). Version and size
+ * come from whichever of header, footer, name and length is not damaged. print gets lines,
+ * borrowed. BND_CORRUPT if anything is damaged; BND_NOTFOUND, BND_IO. */
+struct body_inspection {
+    const char *path;
+    bool each;
+    void (*print)(void *data, const char *line);
+    void *data;
+};
+int body_inspect(struct bnd_env *env, const struct body_inspection *look, struct bnd_error *err);
+
 /* Verifies every block and the footer's chain. BND_CORRUPT names the first bad block. */
 int body_verify(struct bnd_env *env, const char *path, struct body_info *out,
                 struct bnd_error *err);

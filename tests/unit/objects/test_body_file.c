@@ -103,6 +103,21 @@ static void test_round_trips(void **state) {
     teardown(&f);
 }
 
+static void count_damage(void *data, const char *line) {
+    unsigned *count = data;
+    *count += strstr(line, "DAMAGED") != NULL;
+}
+
+/* `inspect body` names exactly the part that is damaged, and goes on. */
+static void check_inspection(struct fixture *f, const char *path, unsigned damaged) {
+    unsigned count = 0;
+    struct body_inspection look = {
+        .path = path, .each = true, .print = count_damage, .data = &count};
+    int rv = body_inspect(f->env, &look, NULL);
+    assert_int_equal(rv, damaged == 0 ? 0 : BND_CORRUPT);
+    assert_int_equal(count, damaged);
+}
+
 static void test_every_flipped_bit_is_seen(void **state) {
     struct fixture f;
     char path[BODY_PATH_MAX];
@@ -123,9 +138,11 @@ static void test_every_flipped_bit_is_seen(void **state) {
         if (rv != BND_CORRUPT && rv != BND_VERSION) {
             fail_msg("byte %llu: %d", (unsigned long long)at, rv);
         }
+        check_inspection(&f, path, 1);
         assert_int_equal(bnd_sim_disk_flip(f.disk, path, at, (unsigned)(at % 8)), 0);
     }
     assert_int_equal(body_verify(f.env, path, &info, NULL), 0);
+    check_inspection(&f, path, 0);
     teardown(&f);
 }
 
