@@ -8,16 +8,17 @@
 
 #include "base/assert.h"
 #include "catalog/command.h"
+#include "catalog/keys.h"
 #include "placement/rendezvous.h"
 
 enum {
-    TAG_SETTINGS = 's',
-    TAG_COUNTERS = 'c',
-    TAG_NODE = 'n',
-    TAG_BUCKET = 'b',
-    TAG_JOIN = 'j',
-    TAG_TOKEN = 't',
-    TAG_KEY = 'k',
+    TAG_SETTINGS = CATALOG_TAG_SETTINGS,
+    TAG_COUNTERS = CATALOG_TAG_COUNTERS,
+    TAG_NODE = CATALOG_TAG_NODE,
+    TAG_BUCKET = CATALOG_TAG_BUCKET,
+    TAG_JOIN = CATALOG_TAG_JOIN,
+    TAG_TOKEN = CATALOG_TAG_TOKEN,
+    TAG_KEY = CATALOG_TAG_KEY,
     KEY_NAME_MAX = 128,
     COUNTERS_VERSION = 1,
     TOKENS_MAX = 4096, /* of each kind: the view of all of them is one message */

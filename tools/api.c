@@ -1,156 +1,246 @@
 #include "tools/api.h"
 
 #include "base/bytes.h"
-#include "tools/command.h"
 
 #include <curl/curl.h>
-#include <stdio.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define URL_DEFAULT "http://127.0.0.1:7700"
-enum { TIMEOUT_S = 30, ANSWER_MAX = 16 << 20 };
+enum { TIMEOUT_S = 30, STALLED_S = 60, ANSWER_MAX = 16 << 20 };
 
-static char *copy_or(char *given, const char *variable, const char *fallback) {
-    const char *from = given != NULL ? NULL : getenv(variable);
-    if (given == NULL && from == NULL) {
-        from = fallback;
-    }
-    return given != NULL ? given : from == NULL ? NULL : strdup(from);
+const struct tools_flag tools_api_flags[] = {
+    {"url", "URL", "REST port of a node (BINDERY_URL); default " URL_DEFAULT},
+    {"token", "TOKEN", "API token (BINDERY_API_TOKEN)"},
+    {"ca", "FILE", "CA certificate for https: certs/ca.pem of a node (BINDERY_CA)"},
+    {"json", NULL, "print JSON"},
+    {0}};
+
+static const char *flag_or(const struct tools_api *api, const char *flag, const char *variable,
+                           const char *fallback) {
+    const char *value = tools_args_flag(&api->args, flag);
+    value = value != NULL ? value : getenv(variable);
+    return value != NULL ? value : fallback;
 }
 
-/* An option that popt does not know, with the nearest that it does. */
-static int bad_option(const char *command, const char *option, int rv,
-                      const struct poptOption *own) {
-    const char *known[TOOLS_API_OWN + 6] = {"url", "token", "ca", "json", "help"};
-    size_t count = 5;
-    for (; own != NULL && own->longName != NULL && count < TOOLS_API_OWN + 5; own++) {
-        known[count++] = own->longName;
-    }
-    option += strspn(option, "-");
-    return rv == POPT_ERROR_BADOPT ? tools_unknown(command, "flag", option, known)
-                                   : tools_usage(command, "%s: %s", option, poptStrerror(rv));
-}
-
-int tools_api_parse(int argc, const char **argv, const struct tools_api_usage *usage,
-                    struct tools_api *api, const char *words[TOOLS_API_WORDS + 1]) {
-    int json = 0;
-    *api = (struct tools_api){0};
-    struct poptOption none[] = {POPT_TABLEEND};
-    struct poptOption options[] = {
-        {NULL, 0, POPT_ARG_INCLUDE_TABLE, usage->own != NULL ? usage->own : none, 0, NULL, NULL},
-        {"url", 0, POPT_ARG_STRING, &api->url, 0, "REST port of a node (BINDERY_URL)", "URL"},
-        {"token", 0, POPT_ARG_STRING, &api->token, 0, "API token (BINDERY_API_TOKEN)", "TOKEN"},
-        {"ca", 0, POPT_ARG_STRING, &api->ca_file, 0,
-         "CA certificate for https: certs/ca.pem of a node (BINDERY_CA)", "FILE"},
-        {"json", 0, POPT_ARG_NONE, &json, 0, "print JSON", NULL},
-        POPT_AUTOHELP POPT_TABLEEND};
-    poptContext context = poptGetContext("bindery", argc, argv, options, 0);
-    poptSetOtherOptionHelp(context, usage->help);
-    int rv = poptGetNextOpt(context);
-    int status = rv >= -1 ? -1
-                          : bad_option(argv[0], poptBadOption(context, POPT_BADOPTION_NOALIAS), rv,
-                                       usage->own);
-    size_t count = 0;
-    for (const char *word = NULL; status == -1 && (word = poptGetArg(context)) != NULL;) {
-        if (count == TOOLS_API_WORDS) {
-            status = tools_usage(argv[0], "unexpected argument %s", word);
-        } else {
-            words[count++] = strdup(word); /* lives as long as the process, as argv does */
-        }
-    }
-    words[count] = NULL;
-    poptFreeContext(context);
-    api->url = copy_or(api->url, "BINDERY_URL", URL_DEFAULT);
-    api->token = copy_or(api->token, "BINDERY_API_TOKEN", NULL);
-    api->ca_file = copy_or(api->ca_file, "BINDERY_CA", NULL);
-    api->json = json != 0;
+int tools_api_parse(int argc, const char **argv, struct tools_api *api) {
+    int status = tools_args_parse(argc, argv, &api->args);
+    api->url = flag_or(api, "url", "BINDERY_URL", URL_DEFAULT);
+    api->token = flag_or(api, "token", "BINDERY_API_TOKEN", NULL);
+    api->ca_file = flag_or(api, "ca", "BINDERY_CA", NULL);
+    api->json = tools_args_flag(&api->args, "json") != NULL;
     return status;
 }
 
 void tools_api_free(struct tools_api *api) {
-    free(api->url);
-    free(api->token);
-    free(api->ca_file);
+    tools_args_free(&api->args);
 }
 
-static size_t take(char *data, size_t size, size_t count, void *out) {
-    struct bnd_buf *answer = out;
-    if (answer->len + size * count > ANSWER_MAX) {
+/* ---- one call
+ * --------------------------------------------------------------------------------------------- */
+
+struct call {
+    const struct tools_api *api;
+    CURL *curl;
+    struct curl_slist *headers;
+    long status;
+    struct bnd_buf answer; /* of all but a transfer's success */
+    FILE *to;              /* where that goes; NULL: into answer */
+    FILE *from;            /* what is sent */
+    int file_errno;        /* why `to` or `from` failed; 0: they did not */
+};
+
+static size_t take(char *data, size_t size, size_t count, void *owner) {
+    struct call *call = owner;
+    long status = 0;
+    (void)curl_easy_getinfo(call->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (call->to != NULL && status == 200) {
+        bool written = fwrite(data, size, count, call->to) == count;
+        call->file_errno = written ? 0 : errno;
+        return written ? size * count : 0;
+    }
+    if (call->answer.len + size * count > ANSWER_MAX) {
         return 0; /* curl ends the transfer with an error */
     }
-    bnd_buf_append(answer, data, size * count);
-    return answer->failed ? 0 : size * count;
+    bnd_buf_append(&call->answer, data, size * count);
+    return call->answer.failed ? 0 : size * count;
 }
 
-/* The envelope's result; or tells its first error. */
-static json_t *open_envelope(const struct tools_api *api, const struct bnd_buf *answer,
-                             long status) {
-    json_error_t error;
-    json_t *envelope = json_loadb((const char *)answer->data, answer->len, 0, &error);
-    json_t *result = json_is_true(json_object_get(envelope, "success"))
-                         ? json_object_get(envelope, "result")
-                         : NULL;
-    if (result == NULL) {
-        json_t *first = json_array_get(json_object_get(envelope, "errors"), 0);
-        const char *message = json_string_value(json_object_get(first, "message"));
-        (void)fprintf(stderr, "bindery: %s: status %ld: %s\n", api->url, status,
-                      message != NULL ? message : "the answer is no envelope");
+/* A file that cannot be read to its end must not look as if it ended there. */
+static size_t give(char *out, size_t size, size_t count, void *owner) {
+    struct call *call = owner;
+    size_t len = fread(out, 1, size * count, call->from);
+    call->file_errno = ferror(call->from) ? errno : 0;
+    return call->file_errno != 0 ? CURL_READFUNC_ABORT : len;
+}
+
+static bool add_header(struct call *call, const char *text) {
+    struct curl_slist *more = curl_slist_append(call->headers, text);
+    call->headers = more != NULL ? more : call->headers;
+    return more != NULL;
+}
+
+static void call_close(struct call *call) {
+    curl_slist_free_all(call->headers);
+    curl_easy_cleanup(call->curl);
+    bnd_buf_free(&call->answer);
+}
+
+/* False: no memory, it was told. Options fail only by a wrong type. */
+static bool call_open(struct call *call, const struct tools_api *api, const char *method,
+                      const char *path) {
+    BND_AUTO_BUF struct bnd_buf url = {0};
+    BND_AUTO_BUF struct bnd_buf bearer = {0};
+    bnd_buf_printf(&url, "%s%s", api->url, path);
+    bnd_buf_printf(&bearer, "Authorization: Bearer %s", api->token == NULL ? "" : api->token);
+    *call = (struct call){.api = api, .curl = curl_easy_init()};
+    if (call->curl == NULL || url.failed || bearer.failed ||
+        !add_header(call, (const char *)bearer.data)) {
+        (void)fprintf(stderr, "bindery: out of memory\n");
+        return false;
     }
-    json_incref(result);
+    (void)curl_easy_setopt(call->curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    (void)curl_easy_setopt(call->curl, CURLOPT_WRITEFUNCTION, take);
+    (void)curl_easy_setopt(call->curl, CURLOPT_WRITEDATA, call);
+    (void)curl_easy_setopt(call->curl, CURLOPT_CONNECTTIMEOUT, (long)TIMEOUT_S);
+    if (api->ca_file != NULL) {
+        (void)curl_easy_setopt(call->curl, CURLOPT_CAINFO, api->ca_file);
+    }
+    (void)curl_easy_setopt(call->curl, CURLOPT_CUSTOMREQUEST, method);
+    (void)curl_easy_setopt(call->curl, CURLOPT_URL, (const char *)url.data);
+    return true;
+}
+
+/* False: nothing came back, it was told why. */
+static bool perform(struct call *call) {
+    char why[CURL_ERROR_SIZE] = "";
+    (void)curl_easy_setopt(call->curl, CURLOPT_HTTPHEADER, call->headers);
+    (void)curl_easy_setopt(call->curl, CURLOPT_ERRORBUFFER, why);
+    CURLcode rv = curl_easy_perform(call->curl);
+    (void)curl_easy_getinfo(call->curl, CURLINFO_RESPONSE_CODE, &call->status);
+    if (rv == CURLE_OK) {
+        return true;
+    }
+    if (call->file_errno != 0) {
+        (void)fprintf(stderr, "bindery: %s: %s\n", call->to != NULL ? "writing" : "reading",
+                      strerror(call->file_errno));
+    } else {
+        (void)fprintf(stderr, "bindery: %s: %s\n", call->api->url,
+                      why[0] != 0 ? why : curl_easy_strerror(rv));
+    }
+    return false;
+}
+
+/* The envelope of a success; NULL: it was told what its first error is. */
+static json_t *open_envelope(const struct call *call) {
+    json_error_t error;
+    json_t *envelope = json_loadb((const char *)call->answer.data, call->answer.len, 0, &error);
+    if (json_is_true(json_object_get(envelope, "success"))) {
+        return envelope;
+    }
+    json_t *first = json_array_get(json_object_get(envelope, "errors"), 0);
+    const char *message = json_string_value(json_object_get(first, "message"));
+    (void)fprintf(stderr, "bindery: %s: status %ld: %s\n", call->api->url, call->status,
+                  message != NULL ? message : "the answer is no envelope");
+    json_decref(envelope);
+    return NULL;
+}
+
+static json_t *result_of(json_t *envelope) {
+    json_t *result = json_object_get(envelope, "result");
+    result = envelope == NULL ? NULL : result == NULL ? json_null() : json_incref(result);
     json_decref(envelope);
     return result;
 }
 
-/* Options fail only by a wrong type. */
-static void prepare(CURL *curl, const struct tools_api *api, const char *method, const char *body) {
-    (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take);
-    (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)TIMEOUT_S);
-    if (api->ca_file != NULL) {
-        (void)curl_easy_setopt(curl, CURLOPT_CAINFO, api->ca_file);
+static json_t *call_envelope(const struct tools_api *api, const char *method, const char *path,
+                             const char *body) {
+    struct call call;
+    json_t *envelope = NULL;
+    if (call_open(&call, api, method, path)) {
+        (void)curl_easy_setopt(call.curl, CURLOPT_TIMEOUT, (long)TIMEOUT_S);
+        if (body != NULL) {
+            (void)curl_easy_setopt(call.curl, CURLOPT_POSTFIELDS, body);
+        }
+        envelope = perform(&call) ? open_envelope(&call) : NULL;
     }
-    if (body != NULL) {
-        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
-    }
-    (void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+    call_close(&call);
+    return envelope;
 }
 
 json_t *tools_api_call(const struct tools_api *api, const char *method, const char *path,
                        const char *body) {
-    BND_AUTO_BUF struct bnd_buf url = {0};
-    BND_AUTO_BUF struct bnd_buf bearer = {0};
-    BND_AUTO_BUF struct bnd_buf answer = {0};
-    json_t *result = NULL;
-    long status = 0;
-    bnd_buf_printf(&url, "%s%s", api->url, path);
-    bnd_buf_printf(&bearer, "Authorization: Bearer %s", api->token == NULL ? "" : api->token);
-    CURL *curl = curl_easy_init();
-    struct curl_slist *headers =
-        bearer.failed ? NULL : curl_slist_append(NULL, (const char *)bearer.data);
-    if (curl == NULL || headers == NULL || url.failed) {
-        (void)fprintf(stderr, "bindery: out of memory\n");
-        curl_slist_free_all(headers);
-        curl_easy_cleanup(curl);
-        return NULL;
+    return result_of(call_envelope(api, method, path, body));
+}
+
+json_t *tools_api_envelope(const struct tools_api *api, const char *path) {
+    return call_envelope(api, "GET", path, NULL);
+}
+
+/* ---- a transfer
+ * --------------------------------------------------------------------------------------------- */
+
+static bool prepare(struct call *call, const struct tools_transfer *transfer) {
+    for (size_t i = 0; transfer->headers != NULL && transfer->headers[i] != NULL; i++) {
+        if (!add_header(call, transfer->headers[i])) {
+            (void)fprintf(stderr, "bindery: out of memory\n");
+            return false;
+        }
     }
-    prepare(curl, api, method, body);
-    (void)curl_easy_setopt(curl, CURLOPT_URL, (const char *)url.data);
-    (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer);
-    CURLcode rv = curl_easy_perform(curl);
-    (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-    if (rv != CURLE_OK) {
-        (void)fprintf(stderr, "bindery: %s: %s\n", api->url, curl_easy_strerror(rv));
-    } else {
-        result = open_envelope(api, &answer, status);
+    call->to = transfer->to;
+    (void)curl_easy_setopt(call->curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    (void)curl_easy_setopt(call->curl, CURLOPT_LOW_SPEED_TIME, (long)STALLED_S);
+    if (strcmp(transfer->method, "HEAD") == 0) {
+        (void)curl_easy_setopt(call->curl, CURLOPT_NOBODY, 1L);
+    } else if (strcmp(transfer->method, "PUT") == 0) {
+        (void)curl_easy_setopt(call->curl, CURLOPT_UPLOAD, 1L);
+        (void)curl_easy_setopt(call->curl, CURLOPT_READFUNCTION, give);
+        call->from = transfer->from;
+        (void)curl_easy_setopt(call->curl, CURLOPT_READDATA, call);
+        (void)curl_easy_setopt(call->curl, CURLOPT_INFILESIZE_LARGE,
+                               (curl_off_t)transfer->from_bytes);
     }
-    curl_slist_free_all(headers);
-    curl_easy_cleanup(curl);
-    return result;
+    return true;
+}
+
+static int finish(struct call *call, const struct tools_transfer *transfer, json_t **out) {
+    bool is_put = strcmp(transfer->method, "PUT") == 0;
+    if (is_put || (call->status != 200 && strcmp(transfer->method, "HEAD") != 0)) {
+        json_t *result = result_of(open_envelope(call));
+        if (out != NULL) {
+            *out = json_incref(result);
+        }
+        json_decref(result);
+        return result != NULL ? 0 : -1;
+    }
+    if (call->status != 200) {
+        (void)fprintf(stderr, "bindery: %s: status %ld%s\n", call->api->url, call->status,
+                      call->status == 404 ? ": there is no such object or bucket" : "");
+        return -1;
+    }
+    struct curl_header *header = NULL;
+    while (transfer->header != NULL &&
+           (header = curl_easy_nextheader(call->curl, CURLH_HEADER, -1, header)) != NULL) {
+        transfer->header(transfer->data, header->name, header->value);
+    }
+    return 0;
+}
+
+int tools_api_transfer(const struct tools_api *api, const struct tools_transfer *transfer,
+                       json_t **out) {
+    struct call call;
+    int rv = -1;
+    if (call_open(&call, api, transfer->method, transfer->path) && prepare(&call, transfer) &&
+        perform(&call)) {
+        rv = finish(&call, transfer, out);
+    }
+    call_close(&call);
+    return rv;
 }
 
 void tools_api_print(const json_t *result) {
-    (void)json_dumpf(result, stdout, JSON_INDENT(2)); /* a closed stdout is the reader's choice */
+    (void)json_dumpf(result, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY); /* a closed stdout is the
+                                                                           reader's choice */
     (void)printf("\n");
 }

@@ -1,11 +1,9 @@
 /* bindery clock: a node's clock against the others'; clock confirm: after a jump of time, when the
  * clocks are right, lets deletion by time go on. */
 #include "tools/api.h"
-#include "tools/command.h"
 #include "tools/commands.h"
 
 #include <stdio.h>
-#include <string.h>
 
 static const char *text(const json_t *object, const char *key) {
     const char *value = json_string_value(json_object_get(object, key));
@@ -55,15 +53,8 @@ static void print_confirmed(const json_t *result) {
                  (long long)json_integer_value(json_object_get(result, "confirmed")));
 }
 
-static int ask(const struct tools_api *api, const char *const *words) {
-    static const char *const known[] = {"confirm", NULL};
-    bool confirm = words[0] != NULL && strcmp(words[0], "confirm") == 0;
-    if (words[0] != NULL && !confirm) {
-        return tools_unknown("clock", "command", words[0], known);
-    }
-    if (confirm && words[1] != NULL) {
-        return tools_usage("clock", "unexpected argument %s", words[1]);
-    }
+static int ask(const struct tools_api *api) {
+    bool confirm = tools_args_is(&api->args, "confirm");
     json_t *result = tools_api_call(api, confirm ? "POST" : "GET",
                                     confirm ? "/bindery/v1/clock/confirm" : "/bindery/v1/clock",
                                     confirm ? "{}" : NULL);
@@ -83,10 +74,8 @@ static int ask(const struct tools_api *api, const char *const *words) {
 
 int tools_cmd_clock(int argc, const char **argv) {
     struct tools_api api;
-    const char *words[TOOLS_API_WORDS + 1];
-    struct tools_api_usage usage = {.help = "[confirm] [flags]"};
-    int status = tools_api_parse(argc, argv, &usage, &api, words);
-    status = status != -1 ? status : ask(&api, words);
+    int status = tools_api_parse(argc, argv, &api);
+    status = status != -1 ? status : ask(&api);
     tools_api_free(&api);
     return status;
 }

@@ -1,44 +1,67 @@
-/* bindery inspect journal DIR: what a journal's files hold, read-only, as far as they can be
- * decoded. */
+/* bindery inspect: what a stopped node's files hold, read-only, as far as it can be decoded. */
 #include "engine/io/io.h"
 #include "engine/journal/journal.h"
-#include "tools/command.h"
+#include "engine/rocks/rocks.h"
+#include "objects/bodies/file.h"
+#include "tools/args.h"
 #include "tools/commands.h"
+#include "tools/inspect_state.h"
 
 #include <stdio.h>
-#include <string.h>
+
+const struct tools_verb tools_inspect_verbs[] = {
+    {"journal", "DIR", "segments and batches of a journal (DATA/journal)"},
+    {"state", "DIR [BUCKET/KEY]",
+     "groups' slots of a state directory (DATA/state): how far applied, records per kind; or all "
+     "that is stored of one object"},
+    {"body", "FILE", "one body (a file of DATA/bodies): header, footer, every block's hash"},
+    {0}};
+const struct tools_flag tools_inspect_flags[] = {
+    {"records", NULL, "journal, state: every record; body: every block"}, {0}};
 
 static void print_line(void *data, const char *line) {
     (void)puts(line); /* a closed stdout is the reader's choice */
 }
 
-static int inspect_journal(const char *dir, bool records) {
+static int inspect_body(struct bnd_env *env, const char *path, bool each, struct bnd_error *err) {
+    struct body_inspection look = {.path = path, .each = each, .print = print_line};
+    return body_inspect(env, &look, err);
+}
+
+static int inspect_state(struct bnd_env *env, const struct tools_args *args, bool records,
+                         struct bnd_error *err) {
+    struct bnd_state *state = NULL;
+    int rv = bnd_rocks_open_read_only(env, args->words[0], &state, err);
+    if (rv != 0) {
+        return rv;
+    }
+    struct tools_state_look look = {
+        .state = state, .records = records, .object = args->words[1], .print = print_line};
+    rv = tools_inspect_state(&look, err);
+    state->ops->close(state);
+    return rv;
+}
+
+static int inspect(const struct tools_args *args) {
     struct bnd_env *env = NULL;
     struct bnd_error err = {0};
+    bool records = tools_args_flag(args, "records") != NULL;
     int rv = bnd_io_env_create(NULL, &env, &err);
-    rv = rv != 0 ? rv : bnd_journal_inspect(env, dir, records, print_line, NULL, &err);
+    if (rv == 0 && tools_args_is(args, "journal")) {
+        rv = bnd_journal_inspect(env, args->words[0], records, print_line, NULL, &err);
+    } else if (rv == 0 && tools_args_is(args, "body")) {
+        rv = inspect_body(env, args->words[0], records, &err);
+    } else if (rv == 0) {
+        rv = inspect_state(env, args, records, &err);
+    }
     bnd_io_env_destroy(env);
     return rv == 0 ? TOOLS_OK : tools_fail(&err);
 }
 
 int tools_cmd_inspect(int argc, const char **argv) {
-    static const char *const known[] = {"journal", NULL};
-    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        (void)printf("Usage: bindery inspect journal DIR [--records]\n\nReads the journal of a "
-                     "stopped node (DATA/journal)"
-                     " and prints its segments and batches,\nwith --records every record. Nothing "
-                     "is changed.\n");
-        return TOOLS_OK;
-    }
-    if (argc < 2) {
-        return tools_usage("inspect", "what to look at is missing: journal");
-    }
-    if (strcmp(argv[1], "journal") != 0) {
-        return tools_unknown("inspect", "thing", argv[1], known);
-    }
-    bool records = argc == 4 && strcmp(argv[3], "--records") == 0;
-    if (argc != 3 && !records) {
-        return tools_usage("inspect", "journal takes a directory and maybe --records");
-    }
-    return inspect_journal(argv[2], records);
+    struct tools_args args;
+    int status = tools_args_parse(argc, argv, &args);
+    status = status != -1 ? status : inspect(&args);
+    tools_args_free(&args);
+    return status;
 }

@@ -1,7 +1,6 @@
 /* bindery status: the cluster as one node sees it; shard ls (and node ls) show a part of the same
  * answer. */
 #include "tools/api.h"
-#include "tools/command.h"
 #include "tools/commands.h"
 #include "tools/show.h"
 
@@ -96,27 +95,15 @@ int tools_show(const struct tools_api *api, const char *key, void (*print)(const
 
 int tools_cmd_status(int argc, const char **argv) {
     struct tools_api api;
-    const char *words[TOOLS_API_WORDS + 1];
-    struct tools_api_usage usage = {.help = "[flags]"};
-    int status = tools_api_parse(argc, argv, &usage, &api, words);
-    if (status == -1 && words[0] != NULL) {
-        status = tools_usage("status", "unexpected argument %s", words[0]);
-    }
+    int status = tools_api_parse(argc, argv, &api);
     status = status != -1 ? status : tools_show(&api, NULL, print_summary);
     tools_api_free(&api);
     return status;
 }
 
 int tools_cmd_shard(int argc, const char **argv) {
-    static const char *const known[] = {"ls", NULL};
     struct tools_api api;
-    const char *words[TOOLS_API_WORDS + 1];
-    struct tools_api_usage usage = {.help = "ls [flags]"};
-    int status = tools_api_parse(argc, argv, &usage, &api, words);
-    if (status == -1 && (words[0] == NULL || strcmp(words[0], "ls") != 0)) {
-        status = words[0] == NULL ? tools_usage("shard", "what to do is missing: ls")
-                                  : tools_unknown("shard", "command", words[0], known);
-    }
+    int status = tools_api_parse(argc, argv, &api);
     status = status != -1 ? status : tools_show(&api, "groups", print_groups);
     tools_api_free(&api);
     return status;

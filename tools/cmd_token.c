@@ -2,7 +2,6 @@
  * printed once, by the command that made it. */
 #include "base/bytes.h"
 #include "tools/api.h"
-#include "tools/command.h"
 #include "tools/commands.h"
 
 #include <curl/curl.h>
@@ -10,33 +9,51 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { TTL_DEFAULT_S = 86400, TTL_MAX_S = 2592000 };
+
 #define PERMISSIONS_DEFAULT "object_read,object_write"
 #define PERMISSIONS_ALL "object_read,object_write,bucket_admin,cluster_admin"
 #define PERMISSIONS_HELP                                                                           \
     "object_read, object_write, bucket_admin, cluster_admin, all, or Cloudflare's names "          \
     "(\"Workers R2 Storage Read\"); default object_read,object_write"
 
+const struct tools_verb tools_token_verbs[] = {
+    {"create", "", "make an API token; it is shown this once"},
+    {"ls", "", "list them, without their secrets"},
+    {"rm", "ID", "revoke one"},
+    {"join", "", "make a join token, for one more node or gateway"},
+    {0}};
+const struct tools_flag tools_token_flags[] = {
+    {"label", "TEXT", "create: what it is for"},
+    {"permissions", "LIST", "create: " PERMISSIONS_HELP},
+    {"ttl", "SECONDS", "join: how long it can be redeemed; default a day"},
+    {0}};
+
+const struct tools_verb tools_key_verbs[] = {
+    {"create", "", "make an S3 key; its secret is shown this once"},
+    {"ls", "", "list them, without their secrets"},
+    {"rm", "ACCESS-KEY-ID", "revoke one"},
+    {0}};
+const struct tools_flag tools_key_flags[] = {
+    {"label", "TEXT", "create: what it is for"},
+    {"permissions", "LIST", "create: " PERMISSIONS_HELP},
+    {"bucket", "NAME", "create: for this bucket only"},
+    {"read-only", NULL, "create: reads objects"},
+    {"write", NULL, "create: reads and writes objects (default)"},
+    {0}};
+
 /* What tells API tokens and S3 keys apart. */
 struct kind {
-    const char *command;
     const char *path;
     const char *id; /* the name in answers of what is shown and revoked by */
     const char *secret;
     const char *heading;
-    const char *help;
-    const char *const *words; /* the subcommands, ended by NULL */
-    bool of_buckets;          /* may be restricted to one */
+    bool of_buckets; /* may be restricted to one */
 };
 
 struct call {
     const struct kind *kind;
     struct tools_api api;
-    const char *words[TOOLS_API_WORDS + 1];
-    char *label; /* flags, owned; NULL: not given */
-    char *permissions;
-    char *bucket;
-    int read_only, write; /* key: in place of permissions */
-    long ttl_s; /* 0: not given */
 };
 
 static const char *text(const json_t *object, const char *key) {
@@ -88,17 +105,21 @@ static void print_created(const struct call *call, const json_t *result) {
 }
 
 static int create(struct call *call) {
-    if (call->read_only + call->write + (call->permissions != NULL) > 1) {
-        return tools_usage(call->kind->command,
+    const char *label = tools_args_flag(&call->api.args, "label");
+    const char *bucket = tools_args_flag(&call->api.args, "bucket");
+    const char *permissions = tools_args_flag(&call->api.args, "permissions");
+    bool read_only = tools_args_flag(&call->api.args, "read-only") != NULL;
+    bool write = tools_args_flag(&call->api.args, "write") != NULL;
+    if (read_only + write + (permissions != NULL) > 1) {
+        return tools_usage(call->api.args.command->name,
                            "--read-only, --write and --permissions exclude each other");
     }
-    const char *given = call->read_only ? "object_read" : call->permissions;
-    json_t *body = json_pack("{s:s, s:o}", "label", call->label == NULL ? "" : call->label,
-                             "permissions", permissions_list(given));
-    if (call->bucket != NULL) {
-        (void)json_object_set_new(body, "bucket", json_string(call->bucket)); /* NULL: see below */
+    json_t *body = json_pack("{s:s, s:o}", "label", label == NULL ? "" : label, "permissions",
+                             permissions_list(read_only ? "object_read" : permissions));
+    if (bucket != NULL) {
+        (void)json_object_set_new(body, "bucket", json_string(bucket)); /* NULL: see below */
     }
-    char *sent = call->bucket != NULL && json_object_get(body, "bucket") == NULL
+    char *sent = bucket != NULL && json_object_get(body, "bucket") == NULL
                      ? NULL
                      : json_dumps(body, JSON_COMPACT);
     json_decref(body);
@@ -138,13 +159,13 @@ static int list(struct call *call) {
 }
 
 static void print_removed(const struct call *call, const json_t *result) {
-    (void)printf("%s %s is revoked, everywhere within 2 seconds\n", call->kind->command,
-                 call->words[1]);
+    (void)printf("%s %s is revoked, everywhere within 2 seconds\n", call->api.args.command->name,
+                 call->api.args.words[0]);
 }
 
 static int drop(struct call *call) {
     BND_AUTO_BUF struct bnd_buf path = {0};
-    char *id = curl_easy_escape(NULL, call->words[1], 0);
+    char *id = curl_easy_escape(NULL, call->api.args.words[0], 0);
     bnd_buf_printf(&path, "%s/%s", call->kind->path, id == NULL ? "" : id);
     curl_free(id);
     if (id == NULL || path.failed) {
@@ -160,10 +181,12 @@ static void print_token(const struct call *call, const json_t *result) {
 }
 
 static int join(struct call *call) {
-    char body[64] = "{}";
-    if (call->ttl_s != 0) {
-        (void)snprintf(body, sizeof body, "{\"ttl_s\":%ld}", call->ttl_s);
+    char body[64];
+    long ttl_s = 0;
+    if (!tools_args_number(&call->api.args, "ttl", 1, TTL_MAX_S, TTL_DEFAULT_S, &ttl_s)) {
+        return TOOLS_USAGE;
     }
+    (void)snprintf(body, sizeof body, "{\"ttl_s\":%ld}", ttl_s); /* fits */
     return finish(call, tools_api_call(&call->api, "POST", "/bindery/v1/join-tokens", body),
                   print_token);
 }
@@ -171,90 +194,33 @@ static int join(struct call *call) {
 /* ---- command lines
  * -------------------------------------------------------------------------------------- */
 
-/* rm takes a word, the others none; -1: well. */
-static int check_words(const struct call *call) {
-    const char *command = call->kind->command;
-    if (call->words[0] == NULL) {
-        return tools_usage(command, "what to do is missing: %s", call->kind->help);
-    }
-    bool is_rm = strcmp(call->words[0], "rm") == 0;
-    if (is_rm && (call->words[1] == NULL || call->words[1][0] == 0)) {
-        return tools_usage(command, "which %s is missing: its id is in `bindery %s ls`", command,
-                           command);
-    }
-    const char *more = call->words[is_rm ? 2 : 1];
-    return more == NULL ? -1 : tools_usage(command, "unexpected argument %s", more);
-}
-
-static int run(struct call *call) {
+static int parse_and_run(int argc, const char **argv, const struct kind *kind) {
     static const struct {
-        const char *name;
+        const char *verb;
         int (*run)(struct call *call);
     } all[] = {{"create", create}, {"ls", list}, {"rm", drop}, {"join", join}};
-    int status = check_words(call);
-    if (status != -1) {
-        return status;
-    }
-    for (const char *const *word = call->kind->words; *word != NULL; word++) {
-        for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-            if (strcmp(all[i].name, *word) == 0 && strcmp(all[i].name, call->words[0]) == 0) {
-                return all[i].run(call);
-            }
+    struct call call = {.kind = kind};
+    int status = tools_api_parse(argc, argv, &call.api);
+    for (size_t i = 0; status == -1 && i < sizeof all / sizeof all[0]; i++) {
+        if (tools_args_is(&call.api.args, all[i].verb)) {
+            status = all[i].run(&call);
         }
     }
-    return tools_unknown(call->kind->command, "command", call->words[0], call->kind->words);
-}
-
-static int parse_and_run(int argc, const char **argv, struct call *call, struct poptOption *own) {
-    struct tools_api_usage usage = {.help = call->kind->help, .own = own};
-    int status = tools_api_parse(argc, argv, &usage, &call->api, call->words);
-    status = status != -1 ? status : run(call);
-    tools_api_free(&call->api);
-    free(call->label);
-    free(call->permissions);
-    free(call->bucket);
+    tools_api_free(&call.api);
     return status;
 }
 
 int tools_cmd_token(int argc, const char **argv) {
-    static const char *const words[] = {"create", "ls", "rm", "join", NULL};
-    static const struct kind kind = {.command = "token",
-                                     .path = "/bindery/v1/tokens",
-                                     .id = "id",
-                                     .secret = "token",
-                                     .heading = "ID",
-                                     .help = "create|ls|rm ID|join [flags]",
-                                     .words = words};
-    struct call call = {.kind = &kind};
-    struct poptOption own[] = {
-        {"label", 0, POPT_ARG_STRING, &call.label, 0, "create: what it is for", "TEXT"},
-        {"permissions", 0, POPT_ARG_STRING, &call.permissions, 0, "create: " PERMISSIONS_HELP,
-         "LIST"},
-        {"ttl", 0, POPT_ARG_LONG, &call.ttl_s, 0,
-         "join: how long it can be redeemed; default a day", "SECONDS"},
-        POPT_TABLEEND};
-    return parse_and_run(argc, argv, &call, own);
+    static const struct kind kind = {
+        .path = "/bindery/v1/tokens", .id = "id", .secret = "token", .heading = "ID"};
+    return parse_and_run(argc, argv, &kind);
 }
 
 int tools_cmd_key(int argc, const char **argv) {
-    static const char *const words[] = {"create", "ls", "rm", NULL};
-    static const struct kind kind = {.command = "key",
-                                     .path = "/bindery/v1/keys",
+    static const struct kind kind = {.path = "/bindery/v1/keys",
                                      .id = "access_key_id",
                                      .secret = "secret_access_key",
                                      .heading = "ACCESS KEY ID",
-                                     .help = "create|ls|rm ACCESS-KEY-ID [flags]",
-                                     .words = words,
                                      .of_buckets = true};
-    struct call call = {.kind = &kind};
-    struct poptOption own[] = {
-        {"label", 0, POPT_ARG_STRING, &call.label, 0, "create: what it is for", "TEXT"},
-        {"permissions", 0, POPT_ARG_STRING, &call.permissions, 0, "create: " PERMISSIONS_HELP,
-         "LIST"},
-        {"bucket", 0, POPT_ARG_STRING, &call.bucket, 0, "create: for this bucket only", "NAME"},
-        {"read-only", 0, POPT_ARG_NONE, &call.read_only, 0, "create: reads objects", NULL},
-        {"write", 0, POPT_ARG_NONE, &call.write, 0, "create: reads and writes objects (default)",
-         NULL},
-        POPT_TABLEEND};
-    return parse_and_run(argc, argv, &call, own);
+    return parse_and_run(argc, argv, &kind);
 }

@@ -1,7 +1,7 @@
 /* bindery top: a live view of a cluster, on a plain terminal. */
 #include "tools/commands.h"
 
-#include "tools/command.h"
+#include "tools/api.h"
 #include "tools/top_view.h"
 
 #include <poll.h>
@@ -12,7 +12,17 @@
 #include <termios.h>
 #include <unistd.h>
 
-enum { INTERVAL_MIN_MS = 200, INTERVAL_MAX_MS = 600000, OPERATIONS_SHOWN = 8 };
+enum {
+    INTERVAL_DEFAULT_MS = 2000,
+    INTERVAL_MIN_MS = 200,
+    INTERVAL_MAX_MS = 600000,
+    OPERATIONS_SHOWN = 8
+};
+
+const struct tools_flag tools_top_flags[] = {
+    {"interval", "SECONDS", "between two looks; default 2"},
+    {"once", NULL, "look twice, print once, end"},
+    {0}};
 
 #define CLEAR "\033[H\033[2J\033[3J"
 
@@ -301,30 +311,31 @@ static int run(struct top *top) {
     return ok ? TOOLS_OK : TOOLS_FAILED;
 }
 
+/* False: it was told what is wrong with it. */
+static bool read_interval(const struct tools_args *args, int *out_ms) {
+    const char *given = tools_args_flag(args, "interval");
+    char *end = NULL;
+    double seconds = given == NULL ? INTERVAL_DEFAULT_MS / 1000.0 : strtod(given, &end);
+    if ((given != NULL && (end == given || *end != 0)) ||
+        !(seconds >= INTERVAL_MIN_MS / 1000.0 && seconds <= INTERVAL_MAX_MS / 1000.0)) {
+        (void)tools_usage("top", "--interval must be a number of seconds from 0.2 to 600");
+        return false;
+    }
+    *out_ms = (int)(seconds * 1000);
+    return true;
+}
+
 int tools_cmd_top(int argc, const char **argv) {
-    double interval_s = 2;
-    int once = 0;
-    struct poptOption own[] = {
-        {"interval", 0, POPT_ARG_DOUBLE, &interval_s, 0, "seconds between two looks [2]", "S"},
-        {"once", 0, POPT_ARG_NONE, &once, 0, "look twice, print once, end", NULL},
-        POPT_TABLEEND};
-    struct tools_api_usage usage = {.help = "[flags]", .own = own};
-    const char *words[TOOLS_API_WORDS + 1];
     struct top *top = calloc(1, sizeof *top);
     if (top == NULL) {
         return TOOLS_FAILED;
     }
-    int status = tools_api_parse(argc, argv, &usage, &top->api, words);
-    if (status == -1 && words[0] != NULL) {
-        status = tools_usage("top", "unexpected argument %s", words[0]);
-    }
-    if (status == -1 &&
-        !(interval_s >= INTERVAL_MIN_MS / 1000.0 && interval_s <= INTERVAL_MAX_MS / 1000.0)) {
-        status = tools_usage("top", "--interval must be a number of seconds from 0.2 to 600");
+    int status = tools_api_parse(argc, argv, &top->api);
+    if (status == -1 && !read_interval(&top->api.args, &top->interval_ms)) {
+        status = TOOLS_USAGE;
     }
     if (status == -1) {
-        top->interval_ms = (int)(interval_s * 1000);
-        top->once = once != 0;
+        top->once = tools_args_flag(&top->api.args, "once") != NULL;
         status = run(top);
     }
     tools_fleet_free(&top->fleet);

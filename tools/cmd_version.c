@@ -1,14 +1,17 @@
 /* bindery version */
-#include "tools/command.h"
-#include "tools/commands.h"
 #include "base/version.h"
+#include "tools/args.h"
+#include "tools/commands.h"
 
 #include <stdio.h>
 
 int tools_cmd_version(int argc, const char **argv) {
-    if (argc > 1) {
-        return tools_usage("version", "unexpected argument %s", argv[1]);
+    struct tools_args args;
+    int status = tools_args_parse(argc, argv, &args);
+    if (status == -1) {
+        (void)printf("bindery %s\n", BND_VERSION_TEXT);
+        status = TOOLS_OK;
     }
-    (void)printf("bindery %s\n", BND_VERSION_TEXT);
-    return TOOLS_OK;
+    tools_args_free(&args);
+    return status;
 }

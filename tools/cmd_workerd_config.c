@@ -1,5 +1,5 @@
 /* bindery workerd-config: the configuration of a released workerd for a wrangler project. */
-#include "tools/command.h"
+#include "tools/args.h"
 #include "tools/commands.h"
 #include "tools/jsonc.h"
 #include "tools/workerd_config.h"
@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <popt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,11 +16,31 @@
 
 enum { KEY_BYTES = 32, KEY_MIN = 32, KEY_MAX = 256, OUTPUT_MODE = 0600 };
 
-struct flags {
-    char **modules; /* popt's */
-    char *environment, *listen, *peers, *disk, *bucket, *endpoint, *key_file, *out;
-    int partial;
-};
+#define LISTEN_DEFAULT "127.0.0.1:8787"
+#define PEERS_DEFAULT "127.0.0.1:8788"
+#define BUCKET_DEFAULT "durable-objects"
+#define S3_DEFAULT "http://127.0.0.1:7702"
+
+const struct tools_flag tools_workerd_config_flags[] = {
+    {"module", "FILE",
+     "a bundled module (`wrangler deploy --dry-run --outdir dist`); again for more, the first is "
+     "the main one"},
+    {"env", "NAME", "environment of the project"},
+    {"listen", "HOST:PORT", "HTTP; default " LISTEN_DEFAULT},
+    {"peers", "HOST:PORT", "where other workerds reach this one; default " PEERS_DEFAULT},
+    {"disk", "DIR", "folder of this workerd alone: a cache"},
+    {"bucket", "NAME",
+     "made by `bindery r2 bucket create NAME --path-segments 5`; default " BUCKET_DEFAULT},
+    {"s3", "URL", "S3 port of a node or gateway; default " S3_DEFAULT},
+    {"key-file", "FILE", "secret that all workerds of the project share; made if it is not there"},
+    {"out", "FILE", "where to write; default: stdout"},
+    {"partial", NULL, "leave out bindings not supported yet"},
+    {0}};
+
+static const char *flag_or(const struct tools_args *args, const char *name, const char *fallback) {
+    const char *value = tools_args_flag(args, name);
+    return value != NULL ? value : fallback;
+}
 
 static int system_error(const char *path, struct bnd_error *err) {
     return bnd_error_set(err, bnd_code_from_errno(errno), "%s: %s", path, strerror(errno));
@@ -119,39 +138,48 @@ static char *output_folder(const char *out) {
 /* ---- the command
  * --------------------------------------------------------------------------------------- */
 
-static int find_modules(const struct flags *flags, struct tools_workerd_options *options,
+static int find_module(const char *folder, const char *path, struct tools_workerd_options *options,
+                       struct bnd_error *err) {
+    if (options->modules_count == TOOLS_MODULES_MAX) {
+        return BND_FAIL(err, INVALID, "more than %d modules", TOOLS_MODULES_MAX);
+    }
+    char *resolved = realpath(path, NULL);
+    char *file = resolved == NULL ? NULL : relative_path(folder, resolved);
+    const char *slash = strrchr(path, '/');
+    int rv = file == NULL ? system_error(path, err) : 0;
+    if (rv == 0) {
+        options->modules[options->modules_count++] =
+            (struct tools_module){.name = slash == NULL ? path : slash + 1, .file = file};
+    }
+    free(resolved);
+    return rv;
+}
+
+static int find_modules(const struct tools_args *args, struct tools_workerd_options *options,
                         struct bnd_error *err) {
-    char *folder = output_folder(flags->out);
+    const char *out = tools_args_flag(args, "out");
+    char *folder = output_folder(out);
     if (folder == NULL) {
-        return system_error(flags->out == NULL ? "." : flags->out, err);
+        return system_error(out == NULL ? "." : out, err);
     }
     int rv = 0;
-    for (char **module = flags->modules; rv == 0 && *module != NULL; module++) {
-        if (options->modules_count == TOOLS_MODULES_MAX) {
-            rv = BND_FAIL(err, INVALID, "more than %d modules", TOOLS_MODULES_MAX);
-            break;
+    for (size_t i = 0; rv == 0 && i < args->given_count; i++) {
+        if (strcmp(args->given[i].name, "module") == 0) {
+            rv = find_module(folder, args->given[i].value, options, err);
         }
-        char *resolved = realpath(*module, NULL);
-        char *file = resolved == NULL ? NULL : relative_path(folder, resolved);
-        const char *slash = strrchr(*module, '/');
-        if (file == NULL) {
-            rv = system_error(*module, err);
-        } else {
-            options->modules[options->modules_count++] =
-                (struct tools_module){.name = slash == NULL ? *module : slash + 1, .file = file};
-        }
-        free(resolved);
     }
     free(folder);
     return rv;
 }
 
 /* What Durable Objects need beyond the project. */
-static int find_cluster(const struct flags *flags, struct tools_workerd_options *options,
+static int find_cluster(const struct tools_args *args, struct tools_workerd_options *options,
                         char key[KEY_MAX + 1], struct bnd_error *err) {
     options->access_key = getenv("AWS_ACCESS_KEY_ID");
     options->secret_key = getenv("AWS_SECRET_ACCESS_KEY");
-    if (flags->key_file == NULL || flags->disk == NULL) {
+    const char *key_file = tools_args_flag(args, "key-file");
+    const char *disk = tools_args_flag(args, "disk");
+    if (key_file == NULL || disk == NULL) {
         return BND_FAIL(err, INVALID, "Durable Objects need --key-file and --disk");
     }
     if (options->access_key == NULL || options->secret_key == NULL) {
@@ -159,15 +187,15 @@ static int find_cluster(const struct flags *flags, struct tools_workerd_options 
                         "Durable Objects need an S3 key in AWS_ACCESS_KEY_ID and "
                         "AWS_SECRET_ACCESS_KEY (`bindery key create`)");
     }
-    if (mkdir(flags->disk, 0700) != 0 && errno != EEXIST) {
-        return system_error(flags->disk, err);
+    if (mkdir(disk, 0700) != 0 && errno != EEXIST) {
+        return system_error(disk, err);
     }
-    options->disk = realpath(flags->disk, NULL);
+    options->disk = realpath(disk, NULL);
     if (options->disk == NULL) {
-        return system_error(flags->disk, err);
+        return system_error(disk, err);
     }
     options->cluster_key = key;
-    return read_key(flags->key_file, key, err);
+    return read_key(key_file, key, err);
 }
 
 static bool has_objects(const struct tools_project *project) {
@@ -179,18 +207,20 @@ static bool has_objects(const struct tools_project *project) {
     return false;
 }
 
-static int make(const char *file, const struct flags *flags, struct bnd_error *err) {
+static int make(const struct tools_args *args, struct bnd_error *err) {
+    const char *file = args->words[0];
+    const char *out = tools_args_flag(args, "out");
     json_t *document = NULL;
     struct tools_project project;
     char key[KEY_MAX + 1];
     BND_AUTO_BUF struct bnd_buf text = {0};
-    struct tools_project_options wanted = {.environment = flags->environment,
-                                           .partial = flags->partial != 0};
+    struct tools_project_options wanted = {.environment = tools_args_flag(args, "env"),
+                                           .partial = tools_args_flag(args, "partial") != NULL};
     struct tools_workerd_options options = {
-        .listen = flags->listen != NULL ? flags->listen : "127.0.0.1:8787",
-        .peers = flags->peers != NULL ? flags->peers : "127.0.0.1:8788",
-        .bucket = flags->bucket != NULL ? flags->bucket : "durable-objects",
-        .endpoint = flags->endpoint != NULL ? flags->endpoint : "http://127.0.0.1:7702",
+        .listen = flag_or(args, "listen", LISTEN_DEFAULT),
+        .peers = flag_or(args, "peers", PEERS_DEFAULT),
+        .bucket = flag_or(args, "bucket", BUCKET_DEFAULT),
+        .endpoint = flag_or(args, "s3", S3_DEFAULT),
     };
     int rv = tools_project_read(file, &document, err);
     if (rv != 0) {
@@ -200,13 +230,13 @@ static int make(const char *file, const struct flags *flags, struct bnd_error *e
     if (rv != 0) {
         (void)BND_WRAP(err, rv, "%s", file);
     }
-    rv = rv != 0 ? rv : find_modules(flags, &options, err);
+    rv = rv != 0 ? rv : find_modules(args, &options, err);
     if (rv == 0 && has_objects(&project)) {
-        rv = find_cluster(flags, &options, key, err);
+        rv = find_cluster(args, &options, key, err);
     }
     rv = rv != 0 ? rv : tools_workerd_config(&project, &options, &text, err);
-    if (rv == 0 && flags->out != NULL) {
-        rv = write_file(flags->out, bnd_buf_slice(&text), err);
+    if (rv == 0 && out != NULL) {
+        rv = write_file(out, bnd_buf_slice(&text), err);
     } else if (rv == 0 &&
                (fwrite(text.data, 1, text.len, stdout) != text.len || fflush(stdout) != 0)) {
         rv = system_error("stdout", err);
@@ -219,72 +249,16 @@ static int make(const char *file, const struct flags *flags, struct bnd_error *e
     return rv;
 }
 
-static int bad_option(poptContext context, int rv, const struct poptOption *options) {
-    const char *known[16];
-    size_t count = 0;
-    const char *option = poptBadOption(context, POPT_BADOPTION_NOALIAS);
-    if (rv != POPT_ERROR_BADOPT) {
-        return tools_usage("workerd-config", "%s: %s", option, poptStrerror(rv));
-    }
-    for (; options->longName != NULL; options++) {
-        known[count++] = options->longName;
-    }
-    known[count] = NULL;
-    return tools_unknown("workerd-config", "flag", option + strspn(option, "-"), known);
-}
-
-static void flags_free(struct flags *flags) {
-    for (char **module = flags->modules; module != NULL && *module != NULL; module++) {
-        free(*module);
-    }
-    free(flags->modules);
-    free(flags->environment);
-    free(flags->listen);
-    free(flags->peers);
-    free(flags->disk);
-    free(flags->bucket);
-    free(flags->endpoint);
-    free(flags->key_file);
-    free(flags->out);
-}
-
 int tools_cmd_workerd_config(int argc, const char **argv) {
-    struct flags f = {0};
+    struct tools_args args;
     struct bnd_error err = {0};
-    struct poptOption options[] = {
-        {"module", 0, POPT_ARG_ARGV, &f.modules, 0,
-         "a bundled module (`wrangler deploy --dry-run --outdir dist`); the first is the main one",
-         "FILE"},
-        {"env", 0, POPT_ARG_STRING, &f.environment, 0, "environment of the project", "NAME"},
-        {"listen", 0, POPT_ARG_STRING, &f.listen, 0, "HTTP; default 127.0.0.1:8787", "HOST:PORT"},
-        {"peers", 0, POPT_ARG_STRING, &f.peers, 0,
-         "where other workerds reach this one; default 127.0.0.1:8788", "HOST:PORT"},
-        {"disk", 0, POPT_ARG_STRING, &f.disk, 0, "folder of this workerd alone: a cache", "DIR"},
-        {"bucket", 0, POPT_ARG_STRING, &f.bucket, 0,
-         "made with header x-bindery-path-segments: 5; default durable-objects", "NAME"},
-        {"s3", 0, POPT_ARG_STRING, &f.endpoint, 0,
-         "S3 port of a node or gateway; default http://127.0.0.1:7702", "URL"},
-        {"key-file", 0, POPT_ARG_STRING, &f.key_file, 0,
-         "secret that all workerds of the project share; made if it is not there", "FILE"},
-        {"out", 0, POPT_ARG_STRING, &f.out, 0, "where to write; default: stdout", "FILE"},
-        {"partial", 0, POPT_ARG_NONE, &f.partial, 0, "leave out bindings not supported yet", NULL},
-        POPT_AUTOHELP POPT_TABLEEND};
-    poptContext context = poptGetContext("bindery", argc, argv, options, 0);
-    poptSetOtherOptionHelp(context, "wrangler.jsonc --module FILE [flags]");
-    int rv = poptGetNextOpt(context);
-    const char *file = rv < -1 ? NULL : poptGetArg(context);
-    const char *more = rv < -1 ? NULL : poptPeekArg(context);
-    int status = TOOLS_OK;
-    if (rv < -1) {
-        status = bad_option(context, rv, options);
-    } else if (file == NULL || more != NULL || f.modules == NULL) {
-        status = more != NULL   ? tools_usage(argv[0], "unexpected argument %s", more)
-                 : file == NULL ? tools_usage(argv[0], "the project's file is missing")
-                                : tools_usage(argv[0], "--module is missing");
-    } else if (make(file, &f, &err) != 0) {
-        status = tools_fail(&err);
+    int status = tools_args_parse(argc, argv, &args);
+    if (status == -1 && tools_args_flag(&args, "module") == NULL) {
+        status = tools_usage(argv[0], "--module is missing");
     }
-    poptFreeContext(context);
-    flags_free(&f);
+    if (status == -1) {
+        status = make(&args, &err) == 0 ? TOOLS_OK : tools_fail(&err);
+    }
+    tools_args_free(&args);
     return status;
 }

@@ -222,7 +222,7 @@ int tools_serve(int argc, const char **argv, const struct tools_service *service
         return TOOLS_FAILED;
     }
     serve->service = service;
-    int status = tools_settings_parse(argc, argv, "[settings]", &serve->config, NULL);
+    int status = tools_settings_parse(argc, argv, &serve->config);
     if (status == -1) {
         status = run(serve);
     }

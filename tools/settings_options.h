@@ -4,12 +4,13 @@
 #define BND_TOOLS_SETTINGS_OPTIONS_H
 
 #include "node/config.h"
+#include "tools/args.h"
 
-/* Parses argv (argv[0] is the command's name) with popt: every setting as --flag VALUE, --config
- * FILE, --help; adds the environment and the file. words: where the words that are no flags go, at
- * most 8, ended by NULL; may be NULL if none is allowed. Returns -1 when *out is filled, else the
- * exit status (help was printed, or an error). */
-int tools_settings_parse(int argc, const char **argv, const char *help, struct bnd_config *out,
-                         const char **words);
+/* What such a command takes besides the settings. */
+extern const struct tools_flag tools_settings_flags[];
+
+/* Parses argv (argv[0] is the command's name) and adds the environment and the file of --config.
+ * Returns -1 when *out is filled, else the exit status: it was told on stderr what is wrong. */
+int tools_settings_parse(int argc, const char **argv, struct bnd_config *out);
 
 #endif

@@ -1,0 +1,15 @@
+/* Keys of BND_CF_CATALOG: slot (BE32), one of these, a name (SPEC.md, "Catalog"). */
+#ifndef BND_CATALOG_KEYS_H
+#define BND_CATALOG_KEYS_H
+
+enum catalog_tag {
+    CATALOG_TAG_SETTINGS = 's',
+    CATALOG_TAG_COUNTERS = 'c',
+    CATALOG_TAG_NODE = 'n',
+    CATALOG_TAG_BUCKET = 'b',
+    CATALOG_TAG_JOIN = 'j',
+    CATALOG_TAG_TOKEN = 't',
+    CATALOG_TAG_KEY = 'k',
+};
+
+#endif
