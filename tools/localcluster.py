@@ -80,7 +80,7 @@ class Cluster:
         """The pid of the node's process, or None."""
         pid = self.node(number)["pid"]
         process = self.processes.get(number)
-        if process is not None and process.poll() is not None:
+        if process is not None and process.pid == pid and process.poll() is not None:
             return None
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as file:
@@ -124,7 +124,14 @@ class Cluster:
     def wait_gone(self, number, seconds=30):
         wait(lambda: self.running(number) is None, seconds, f"node {number} to stop")
 
+    def reload(self):
+        """Takes over what another process wrote: it may have started nodes again."""
+        if os.path.exists(self.file):
+            with open(self.file, encoding="utf-8") as file:
+                self.info = json.load(file)
+
     def stop(self):
+        self.reload()
         for node in self.info["nodes"]:
             if self.running(node["id"]):
                 os.kill(node["pid"], signal.SIGCONT)
@@ -159,6 +166,11 @@ class Cluster:
         status, answer = self.get(number, "/bindery/v1/status")
         return status == 200 and answer["result"]["settled"] and \
             sum(node["role"] == "storage" for node in answer["result"]["nodes"]) == len(self.info["nodes"])
+
+    def joined(self, number):
+        status, answer = self.get(1, "/bindery/v1/status")
+        return status == 200 and any(node["id"] == number and node["address"] == f"127.0.0.{number}:{self.base_port + 3}"
+                                     for node in answer["result"]["nodes"])
 
     def join_token(self):
         status, answer = self.get(1, "/bindery/v1/join-tokens", body={}, method="POST")
@@ -217,8 +229,10 @@ class Cluster:
         token = secrets["join token"]
         for node in self.info["nodes"][1:]:
             self.spawn(node["id"], join=f"127.0.0.1:{self.base_port + 3}", token=token or self.join_token())
+            self.save()
             token = None
-        self.save()
+            # One after the other: ids are issued in the order of joining, and node N is to be at 127.0.0.N.
+            self.wait(lambda number=node["id"]: self.joined(number), 60, f"node {node['id']} to join")
 
     def start(self):
         """Makes the cluster, or starts again what is not running of it; returns when all is ready and settled."""

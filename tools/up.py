@@ -5,6 +5,8 @@ found again by the next run. With --detach it returns when every node is ready a
 DIR/cluster.json for clients; on an existing DIR it starts the same cluster again. tools/down stops it."""
 import argparse
 import os
+import shlex
+import signal
 import subprocess
 import sys
 
@@ -21,32 +23,51 @@ def build(demo):
                    cwd=ROOT, check=True, **quiet)
 
 
+def shell_environment(cluster):
+    """What clients of every kind need, as lines of a shell."""
+    info, node, s3 = cluster.info, cluster.info["nodes"][0], cluster.info["s3"]
+    variables = {
+        "BINDERY_URL": node["rest"], "BINDERY_API_TOKEN": info["token"],
+        "AWS_ACCESS_KEY_ID": s3["access_key_id"], "AWS_SECRET_ACCESS_KEY": s3["secret_access_key"],
+        "AWS_DEFAULT_REGION": s3["region"], "AWS_ENDPOINT_URL": node["s3"],
+        "CLOUDFLARE_API_BASE_URL": node["rest"] + "/client/v4", "CLOUDFLARE_ACCOUNT_ID": info["account_id"],
+        "CLOUDFLARE_API_TOKEN": info["token"], "WRANGLER_SEND_METRICS": "false"}
+    if info.get("ca"):
+        variables.update({name: info["ca"] for name in
+                          ("BINDERY_CA", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE")})
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    return "\n".join([*lines, f"PATH={shlex.quote(os.path.dirname(BINARY))}:$PATH"]) + "\n"
+
+
 def show(cluster):
-    info, node = cluster.info, cluster.info["nodes"][0]
-    s3, ca = info["s3"], info.get("ca")
-
-    def trust(variable):
-        return f" \\\n         {variable}={ca}" if ca else ""
-    print("\nThe cluster is up.")
-    for each in info["nodes"]:
-        print(f"  node {each['id']}   REST {each['rest']}   bindings {each['bindings']}   S3 {each['s3']}")
+    info, s3 = cluster.info, cluster.info["nodes"][0]["s3"]
+    environment = os.path.join(cluster.dir, "env")
+    with open(os.open(environment, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(shell_environment(cluster))
+    nodes = len(info["nodes"])
+    print(f"\nBindery is up: {nodes} node{'s' if nodes > 1 else ''}, data and logs in {cluster.dir}\n")
+    print(f"  {'NODE':<6}{'REST':<26}{'S3':<26}LOG")
+    for node in info["nodes"]:
+        print(f"  {node['id']:<6}{node['rest']:<26}{node['s3']:<26}{cluster.path(node['id'], 'log')}")
     print(f"""
-  account {info['account_id']}   token {info['token']}
+Any node serves any request. Addresses and credentials for the clients below are in one file; in another shell:
 
-With wrangler:
-  export CLOUDFLARE_API_BASE_URL={node['rest']}/client/v4 CLOUDFLARE_ACCOUNT_ID={info['account_id']} \\
-         CLOUDFLARE_API_TOKEN={info['token']} WRANGLER_SEND_METRICS=false{trust("NODE_EXTRA_CA_CERTS")}
-  npx wrangler r2 bucket create demo
+  . {shlex.quote(environment)}
 
-With the aws cli:
-  export AWS_ACCESS_KEY_ID={s3['access_key_id']} AWS_SECRET_ACCESS_KEY={s3['secret_access_key']} \\
-         AWS_DEFAULT_REGION={s3['region']} AWS_ENDPOINT_URL={node['s3']}{trust("AWS_CA_BUNDLE")}
-  aws --endpoint-url {node['s3']} s3 mb s3://demo && aws --endpoint-url {node['s3']} s3 cp README.md s3://demo/
+  bindery status                                   # also: bindery top, bindery r2 --help
+  aws --endpoint-url {s3} s3 mb s3://demo
+  aws --endpoint-url {s3} s3 cp README.md s3://demo/
+  npx wrangler r2 object get demo/README.md --remote --pipe
 
-With workerd (Durable Objects; workerd serve --experimental config.capnp), in the service's config:
-  cluster = (bucket = "s3://demo/c1", bucketOptions = ["aws_endpoint={node['s3']}", "aws_region={s3['region']}",
-    "aws_access_key_id={s3['access_key_id']}", "aws_secret_access_key={s3['secret_access_key']}"],
-    address = "127.0.0.1:9311", key = "<32 bytes or more>")
+  # a wrangler project with Durable Objects, on a released workerd:
+  bindery r2 bucket create durable-objects --path-segments 5
+  npx wrangler deploy --dry-run --outdir dist
+  bindery workerd-config wrangler.jsonc --module dist/index.js --s3 {s3} \\
+      --disk do-cache --key-file do-key --out config.capnp
+  npx workerd serve --experimental config.capnp
+
+account {info['account_id']}   API token {info['token']}
+S3 access key {info['s3']['access_key_id']}   secret {info['s3']['secret_access_key']}   region {info['s3']['region']}
 """, flush=True)
 
 
@@ -64,8 +85,13 @@ def start_demo(cluster):
         workerds.start(number)
     for number in range(len(workerds.processes)):
         wait(lambda n=number: workerds.answers(n), 60, f"workerd {number} to answer")
-    print(f"""Durable Objects (tests/clients/demo/worker.js) on two workerds; increment and read an object through either:
-  curl -X POST '{workerds.url(0)}/hello?id=1'; curl {workerds.url(1)}/hello
+    print(f"""The demo: a Durable Object class (tests/clients/demo/worker.js) on two workerds. Count in an object through one, read
+it through the other, kill a node meanwhile and start it again:
+
+  curl -X POST '{workerds.url(0)}/hello?id=1'
+  curl {workerds.url(1)}/hello
+  tools/cluster kill 2 --dir {shlex.quote(cluster.dir)}
+  tools/up --no-build --detach --dir {shlex.quote(cluster.dir)}
 """, flush=True)
     return workerds
 
@@ -93,6 +119,8 @@ def main():
         print(f"tools/up: {BINARY} is not built", file=sys.stderr)
         return 1
     cluster = demo = None
+    for end in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(end, signal.default_int_handler)
     try:
         cluster = Cluster(options.dir, options.nodes, options.base_port, options.memory, tls=options.tls)
         cluster.start()
