@@ -98,6 +98,10 @@ void rest_text(struct rest_request *request, unsigned status, struct bnd_slice t
     respond(request, status, "text/plain; charset=utf-8", text);
 }
 
+void rest_exposition(struct rest_request *request, struct bnd_slice text) {
+    respond(request, 200, "text/plain; version=0.0.4; charset=utf-8", text);
+}
+
 static int append(const char *text, size_t len, void *data) {
     struct bnd_buf *out = data;
     bnd_buf_append(out, text, len);

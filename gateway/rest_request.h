@@ -95,8 +95,10 @@ void rest_fail(struct rest_request *request, unsigned status, int code, const ch
 /* The same for a code of the services: 503 for what may be tried again or is not known, never 500
  * for those. */
 void rest_fail_code(struct rest_request *request, int status);
-/* Plain text, as health and metrics are. */
+/* Plain text, as health is. */
 void rest_text(struct rest_request *request, unsigned status, struct bnd_slice text);
+/* Metrics in Prometheus' text format. */
+void rest_exposition(struct rest_request *request, struct bnd_slice text);
 /* Cuts the connection. */
 void rest_abort(struct rest_request *request);
 /* Frees a request whose HTTP request has been ended otherwise. */

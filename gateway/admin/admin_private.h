@@ -14,4 +14,7 @@ void admin_run_node_replace(struct rest_request *request);
 /* "active", "draining", ... */
 const char *admin_node_state_text(enum bnd_node_state state);
 
+/* Appends text, with a # HELP line before each # TYPE line of a metric that is known. */
+void admin_metrics_help(struct bnd_slice text, struct bnd_buf *out);
+
 #endif

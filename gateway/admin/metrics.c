@@ -40,8 +40,9 @@ static void raft_metrics(struct bnd_raft_host *host, struct bnd_buf *out) {
     metric(out, "clock_handovers_total", "counter", s.clock_handovers);
     metric(out, "clock_off", "gauge", s.clock_off);
     if (s.clock_known) {
-        bnd_buf_printf(out, "# TYPE bindery_clock_ahead_ms gauge\nbindery_clock_ahead_ms %lld\n",
-                       (long long)s.clock_ahead_ms);
+        bnd_buf_printf(
+            out, "# TYPE bindery_clock_ahead_seconds gauge\nbindery_clock_ahead_seconds %.3f\n",
+            (double)s.clock_ahead_ms / 1000);
     }
     struct suspended_walk walk = {.host = host};
     bnd_raft_each_group(host, count_suspended, &walk);
@@ -154,7 +155,9 @@ void admin_run_metrics(struct rest_request *request) {
     const struct bnd_gateway_services *services = request->services;
     uint64_t age_ms = bnd_catalog_age_ms(services->catalog);
     if (age_ms != UINT64_MAX) {
-        metric(&out, "catalog_age_ms", "gauge", age_ms);
+        bnd_buf_printf(
+            &out, "# TYPE bindery_catalog_age_seconds gauge\nbindery_catalog_age_seconds %.3f\n",
+            (double)age_ms / 1000);
     }
     http_metrics(request->rest, &out);
     if (services->audit != NULL) {
@@ -169,9 +172,11 @@ void admin_run_metrics(struct rest_request *request) {
     if (services->metrics != NULL) {
         services->metrics(services->owner, &out);
     }
-    if (out.failed) {
+    BND_AUTO_BUF struct bnd_buf text = {0};
+    admin_metrics_help(bnd_buf_slice(&out), &text);
+    if (out.failed || text.failed) {
         rest_fail_code(request, BND_NOMEM);
     } else {
-        rest_text(request, 200, bnd_buf_slice(&out));
+        rest_exposition(request, bnd_buf_slice(&text));
     }
 }

@@ -2,6 +2,7 @@
 does not meet, and credentials from their making to their end."""
 import json
 import os
+import re
 import subprocess
 import time
 import urllib.error
@@ -9,6 +10,49 @@ import urllib.parse
 import urllib.request
 
 from localcluster import BINARY
+
+
+def read_exposition(text):
+    """({metric: type}, {series: value}) of Prometheus' text format, checked as promtool does and a little more."""
+    kinds, helped, values = {}, set(), {}
+    for line in text.splitlines():
+        if line.startswith("# HELP "):
+            name, help_text = line.split(" ", 3)[2:]
+            assert name not in helped and help_text.strip() and name not in kinds, line
+            helped.add(name)
+        elif line.startswith("# TYPE "):
+            name, kind = line.split(" ")[2:]
+            assert name in helped, f"{name} has no HELP line"
+            assert re.fullmatch(r"(bindery|process)_[a-z0-9_]+", name) and name not in kinds, line
+            assert kind in ("counter", "gauge", "histogram") and (kind == "counter") == name.endswith("_total"), line
+            assert not re.search(r"_(ms|us|ns|kb|mb|percent)(_|$)", name), f"{name}: base units are seconds and bytes"
+            kinds[name] = kind
+        else:
+            series, value = re.fullmatch(r"([a-z0-9_]+(?:\{[^}]*\})?) ([-+.eE0-9]+|\+Inf|NaN)", line).groups()
+            name = series.split("{")[0]
+            family = name if name in kinds else re.sub(r"_(bucket|sum|count)$", "", name)
+            assert family in kinds and series not in values, line
+            values[series] = float(value)
+            assert values[series] >= 0 or kinds[family] == "gauge", line
+    check_histograms(kinds, values)
+    assert helped == set(kinds)
+    return kinds, values
+
+
+def check_histograms(kinds, values):
+    buckets = {}
+    for series, value in values.items():
+        name, _, labels = series.partition("{")
+        if name.endswith("_bucket"):
+            le = re.search(r'le="([^"]+)"', labels)[1]
+            rest = re.sub(r',?le="[^"]+"', "", labels).rstrip("}")
+            buckets.setdefault((name[:-7], rest), []).append((float(le.replace("+Inf", "inf")), value))
+    assert {name for name, _ in buckets} <= {name for name, kind in kinds.items() if kind == "histogram"}
+    for (name, labels), found in buckets.items():
+        suffix = "{" + labels + "}" if labels else ""
+        counts = [value for _, value in found]
+        assert found == sorted(found) and counts == sorted(counts) and found[-1][0] == float("inf"), (name, labels, found)
+        assert counts[-1] == values[f"{name}_count{suffix}"] and f"{name}_sum{suffix}" in values, (name, labels)
 
 
 class RestChecks:
@@ -105,20 +149,20 @@ class RestChecks:
         self.turn = 0
         self.r2("GET")  # on node 2, as all that follows
         self.turn = 0
-        status, _, text = self.rest("GET", "/metrics", token="nobody")
-        values = {}
-        for line in text.decode().splitlines():
-            if line.startswith("#"):
-                words = line.split()
-                assert words[1] == "TYPE" and words[3] in ("counter", "gauge") and words[2] not in values, line
-                values[words[2]] = None
-            else:
-                name, value = line.split(" ")
-                assert name.split("{")[0] in values and float(value) >= 0, line
-                values[name] = float(value)
-        assert status == 200 and values['bindery_http_requests_total{port="rest"}'] >= 2
-        for name in ('bindery_http_connections{port="s3"}', "bindery_raft_applied_total", "bindery_catalog_age_ms"):
+        status, headers, text = self.rest("GET", "/metrics", token="nobody")
+        assert status == 200 and headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+        kinds, values = read_exposition(text.decode())
+        assert values['bindery_http_requests_total{port="rest"}'] >= 2
+        for name in ('bindery_http_connections{port="s3"}', "bindery_raft_applied_total", "bindery_catalog_age_seconds",
+                     "process_resident_memory_bytes", "bindery_raft_commit_seconds_count"):
             assert name in values, name
+        assert kinds["bindery_http_request_seconds"] == "histogram"
+
+    def check_rest_health(self):
+        assert [self.rest("GET", path, token="nobody")[::2] for path in ("/livez", "/readyz")] == [(200, b"ok\n")] * 2
+        status, _, text = self.rest("GET", "/readyz?verbose", token="nobody")
+        lines = text.decode().splitlines()
+        assert status == 200 and len(lines) >= 4 and all(re.fullmatch(r"[a-z_]+: ok", line) for line in lines), text
 
     # ---- client commands
 
