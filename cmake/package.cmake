@@ -10,28 +10,26 @@ install(FILES ${package}/bindery.toml ${package}/gateway.toml DESTINATION /etc/b
 install(FILES README.md CHANGELOG.md SPEC.md DESTINATION ${doc})
 install(FILES LICENSE DESTINATION ${doc} RENAME copyright)
 install(DIRECTORY docs/ops/ DESTINATION ${doc}/ops)
-if(EXISTS ${CMAKE_SOURCE_DIR}/docs/man)
-    install(DIRECTORY docs/man/ DESTINATION share/man/man1 FILES_MATCHING PATTERN "*.1")
-endif()
 
-# Completions are what the program itself prints.
-if(EXISTS ${CMAKE_SOURCE_DIR}/tools/cmd_completion.c)
-    set(completions)
-    foreach(pair "bash:bindery.bash" "zsh:_bindery" "fish:bindery.fish")
-        string(REPLACE ":" ";" pair ${pair})
-        list(GET pair 0 shell)
-        list(GET pair 1 file)
-        add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/completion/${file}
-            COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/completion
-            COMMAND $<TARGET_FILE:bindery> completion ${shell} > ${CMAKE_BINARY_DIR}/completion/${file}
-            DEPENDS bindery VERBATIM)
-        list(APPEND completions ${CMAKE_BINARY_DIR}/completion/${file})
-    endforeach()
-    add_custom_target(completions ALL DEPENDS ${completions})
-    install(FILES ${CMAKE_BINARY_DIR}/completion/bindery.bash DESTINATION share/bash-completion/completions RENAME bindery)
-    install(FILES ${CMAKE_BINARY_DIR}/completion/_bindery DESTINATION share/zsh/vendor-completions)
-    install(FILES ${CMAKE_BINARY_DIR}/completion/bindery.fish DESTINATION share/fish/vendor_completions.d)
-endif()
+# The manual page and completions are what the program itself prints.
+function(bnd_print file) # bnd_print(FILE WORDS...): FILE, below the build directory, is what `bindery WORDS...` prints
+    get_filename_component(dir ${CMAKE_BINARY_DIR}/${file} DIRECTORY)
+    file(MAKE_DIRECTORY ${dir})
+    add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/${file}
+        COMMAND $<TARGET_FILE:bindery> ${ARGN} > ${CMAKE_BINARY_DIR}/${file}
+        DEPENDS bindery VERBATIM)
+    set_property(GLOBAL APPEND PROPERTY BND_PRINTED ${CMAKE_BINARY_DIR}/${file})
+endfunction()
+bnd_print(man/bindery.1 man)
+bnd_print(completion/bindery.bash completion bash)
+bnd_print(completion/_bindery completion zsh)
+bnd_print(completion/bindery.fish completion fish)
+get_property(printed GLOBAL PROPERTY BND_PRINTED)
+add_custom_target(printed ALL DEPENDS ${printed})
+install(FILES ${CMAKE_BINARY_DIR}/man/bindery.1 DESTINATION share/man/man1)
+install(FILES ${CMAKE_BINARY_DIR}/completion/bindery.bash DESTINATION share/bash-completion/completions RENAME bindery)
+install(FILES ${CMAKE_BINARY_DIR}/completion/_bindery DESTINATION share/zsh/vendor-completions)
+install(FILES ${CMAKE_BINARY_DIR}/completion/bindery.fish DESTINATION share/fish/vendor_completions.d)
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME bindery)
