@@ -208,11 +208,12 @@ static int finish(struct call *call, const struct tools_transfer *transfer, json
     bool is_put = strcmp(transfer->method, "PUT") == 0;
     if (is_put || (call->status != 200 && strcmp(transfer->method, "HEAD") != 0)) {
         json_t *result = result_of(open_envelope(call));
-        if (out != NULL) {
+        bool done = is_put && result != NULL;
+        if (done && out != NULL) {
             *out = json_incref(result);
         }
         json_decref(result);
-        return result != NULL ? 0 : -1;
+        return done ? 0 : -1;
     }
     if (call->status != 200) {
         (void)fprintf(stderr, "bindery: %s: status %ld%s\n", call->api->url, call->status,
