@@ -66,14 +66,91 @@ static void print_groups(const json_t *groups) {
     }
 }
 
-static void print_summary(const json_t *status) {
-    bool settled = json_is_true(json_object_get(status, "settled"));
-    (void)printf("cluster %s, seen by node %lld, revision %lld: %s\n", text(status, "cluster"),
-                 number(status, "self"), number(status, "revision"),
-                 settled ? "settled" : "not settled (see `bindery shard ls`)");
-    if (number(status, "moves_left") > 0) {
-        (void)printf("%lld replicas are still to be moved\n", number(status, "moves_left"));
+/* What is said of the cluster in one word, and why not "healthy". */
+struct health {
+    size_t storage, gateways, down; /* nodes */
+    size_t groups, leaderless,
+        changing; /* a group that changes has a member that does not vote yet */
+    long long moves_left;
+    bool settled;
+};
+
+static void count_nodes(const json_t *nodes, struct health *out) {
+    for (size_t i = 0; i < json_array_size(nodes); i++) {
+        const json_t *node = json_array_get(nodes, i);
+        if (strcmp(text(node, "state"), "gone") != 0) {
+            bool gateway = strcmp(text(node, "role"), "gateway") == 0;
+            out->gateways += gateway;
+            out->storage += !gateway;
+            out->down += !gateway && !json_is_true(json_object_get(node, "up"));
+        }
     }
+}
+
+static bool all_vote(const json_t *group) {
+    const json_t *members = json_object_get(group, "members");
+    for (size_t i = 0; i < json_array_size(members); i++) {
+        if (strcmp(text(json_array_get(members, i), "role"), "voter") != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static struct health health_of(const json_t *status) {
+    const json_t *groups = json_object_get(status, "groups");
+    struct health health = {.groups = json_array_size(groups),
+                            .moves_left = number(status, "moves_left"),
+                            .settled = json_is_true(json_object_get(status, "settled"))};
+    count_nodes(json_object_get(status, "nodes"), &health);
+    for (size_t i = 0; i < health.groups; i++) {
+        const json_t *group = json_array_get(groups, i);
+        health.leaderless += number(group, "leader") == 0;
+        health.changing += !all_vote(group);
+    }
+    return health;
+}
+
+static const char *plural(size_t count) {
+    return count == 1 ? "" : "s";
+}
+
+static void print_problems(const struct health *health) {
+    if (health->down > 0) {
+        (void)printf("  %zu storage node%s down\n", health->down,
+                     health->down == 1 ? " is" : "s are");
+    }
+    if (health->leaderless > 0) {
+        (void)printf("  %zu group%s without a leader: requests to them wait\n", health->leaderless,
+                     plural(health->leaderless));
+    }
+    if (health->changing > 0) {
+        (void)printf("  %zu group%s with a replica that is catching up\n", health->changing,
+                     plural(health->changing));
+    }
+    if (health->moves_left > 0) {
+        (void)printf("  %lld replicas are still to be moved\n", health->moves_left);
+    }
+    if (!health->settled && health->leaderless + health->changing == 0) {
+        (void)printf("  not every group has all its voters yet: `bindery shard ls`\n");
+    }
+}
+
+static void print_summary(const json_t *status) {
+    struct health health = health_of(status);
+    bool fine = health.settled && health.down == 0 && health.moves_left == 0;
+    (void)printf("Cluster %s, as node %lld sees it (revision %lld): %s\n", text(status, "cluster"),
+                 number(status, "self"), number(status, "revision"),
+                 fine                     ? "healthy"
+                 : health.leaderless == 0 ? "serving, but:"
+                                          : "in trouble:");
+    if (fine) {
+        (void)printf("  %zu storage node%s, all up; %zu gateway%s; %zu groups here, each with a "
+                     "leader and all its voters\n",
+                     health.storage, plural(health.storage), health.gateways,
+                     plural(health.gateways), health.groups);
+    }
+    print_problems(&health);
     (void)printf("\n");
     tools_print_nodes(json_object_get(status, "nodes"));
 }

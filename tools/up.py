@@ -136,6 +136,7 @@ def main():
             demo.stop()
         if cluster is not None:
             cluster.stop()
+            print(f"stopped; the data is in {cluster.dir}, and tools/up finds it again", flush=True)
     except ClusterError as error:
         print(f"tools/up: {error}", file=sys.stderr)
         if not options.detach and cluster is not None:
