@@ -105,6 +105,10 @@ static void disk_metrics(const struct node_metrics_sources *from, struct bnd_buf
     if (from->env->ops->disk_space(from->env, from->data, &free_bytes, &total_bytes, NULL) == 0) {
         metric(out, "bindery_disk_free_bytes", "gauge", free_bytes);
         metric(out, "bindery_disk_size_bytes", "gauge", total_bytes);
+        metric(out, "bindery_disk_reserve_bytes", "gauge", node_disk_reserve(total_bytes));
+    }
+    if (from->disk != NULL) { /* 1: nearly full, 2: full */
+        metric(out, "bindery_disk_full", "gauge", from->disk->space);
     }
     type_line(out, "bindery_disk_info", "gauge");
     bnd_buf_printf(out, "bindery_disk_info{filesystem=\"%s\"} 1\n",

@@ -6,6 +6,7 @@
 #include "catalog/view.h"
 #include "engine/state.h"
 #include "net/mesh_tcp.h"
+#include "node/disk.h"
 #include "node/identity.h"
 #include "raft/host.h"
 
@@ -18,6 +19,7 @@ struct node_metrics_sources {
     uint64_t started_ms;
     struct bnd_raft_host *host; /* NULL, as state: a gateway has none */
     struct bnd_state *state;
+    const struct node_disk *disk; /* likewise */
 };
 
 /* Appends everything to *out. On the loop; reads /proc, statfs, nothing else. */

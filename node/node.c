@@ -17,6 +17,7 @@
 #include "node/admission.h"
 #include "node/client_tls.h"
 #include "node/departure.h"
+#include "node/disk.h"
 #include "node/files.h"
 #include "node/identity.h"
 #include "node/members.h"
@@ -52,6 +53,7 @@ struct bnd_node {
     struct node_members members;
     struct node_departure departure;
     struct node_shard_map map;
+    struct node_disk disk;
     struct node_genesis genesis;
     struct bnd_buf ca_key; /* of a genesis under way */
     size_t bootstrapping;  /* groups being made */
@@ -130,6 +132,11 @@ static bool node_ready(void *owner, struct bnd_buf *out) {
     check_line(out, "groups", check.leaderless == 0, "some groups have no leader");
     check_line(out, "genesis", !node->in_genesis, "the cluster is being set up");
     check_line(out, "running", !node->stopping, "the node is stopping");
+    if (out != NULL) { /* for people: it serves reads and deletes also without room */
+        bnd_buf_append_str(out, "disk: ");
+        node_disk_text(&node->disk, out);
+        bnd_buf_append_str(out, "\n");
+    }
     return fresh && check.leaderless == 0 && !node->in_genesis && !node->stopping;
 }
 
@@ -142,7 +149,8 @@ static void node_metrics(void *owner, struct bnd_buf *out) {
                                         .view = bnd_catalog_view(node->catalog),
                                         .started_ms = node->started_ms,
                                         .host = node->host,
-                                        .state = node->state};
+                                        .state = node->state,
+                                        .disk = &node->disk};
     node_metrics_print(&from, out);
 }
 
@@ -383,6 +391,16 @@ static void on_time_jumped(void *owner, uint64_t gid, uint64_t from_ms, uint64_t
             (unsigned long long)to_ms);
 }
 
+static void on_disk_changed(void *owner, enum bnd_raft_space space) {
+    struct bnd_node *node = owner;
+    bnd_raft_host_space(node->host, space);
+}
+
+static bool disk_full(void *owner) {
+    const struct bnd_node *node = owner;
+    return node->disk.space != BND_RAFT_SPACE_OK;
+}
+
 static bool time_suspended(void *owner, uint64_t gid) {
     const struct bnd_node *node = owner;
     return node->host != NULL && bnd_raft_time_suspended(node->host, gid);
@@ -514,6 +532,7 @@ static int open_objects(struct bnd_node *node, struct bnd_error *err) {
         .replicas = replicas_of,
         .stamp_ms = newest_stamp,
         .time_suspended = time_suspended,
+        .disk_full = disk_full,
     };
     rv = rv != 0 ? rv : bnd_objects_create(&config, &node->objects, err);
     return rv == 0 ? 0 : BND_WRAP(err, rv, "bodies");
@@ -545,7 +564,13 @@ static int open_host(struct bnd_node *node, struct bnd_error *err) {
         .fatal = on_fatal,
     };
     rv = rv != 0 ? rv : bnd_raft_host_create(&config, &node->host, err);
-    return rv == 0 ? 0 : BND_WRAP(err, rv, "raft");
+    if (rv != 0) {
+        return BND_WRAP(err, rv, "raft");
+    }
+    node->disk = (struct node_disk){
+        .env = node->env, .path = node->config.data, .owner = node, .changed = on_disk_changed};
+    node_disk_start(&node->disk);
+    return 0;
 }
 
 static int open_clients(struct bnd_node *node, struct bnd_error *err) {
@@ -599,7 +624,8 @@ static int open_directory(struct bnd_node *node, struct bnd_error *err) {
         return BND_FAIL(err, INVALID, "data: the data directory must be given (--data DIR)");
     }
     int rv = node->env->ops->dir_make(node->env, node->config.data, err);
-    return rv != 0 ? rv : node_lock(node->config.data, &node->lock, err);
+    rv = rv != 0 ? rv : node_lock(node->config.data, &node->lock, err);
+    return rv != 0 ? rv : node_disk_may_start(node->env, node->config.data, err);
 }
 
 int bnd_node_start(struct bnd_env *env, const struct bnd_config *config,
@@ -661,6 +687,11 @@ static void on_host_closed(void *data) {
     bnd_objects_close(node->objects, on_objects_closed, node);
 }
 
+static void on_disk_stopped(void *data) {
+    struct bnd_node *node = data;
+    bnd_raft_host_close(node->host, on_host_closed, node);
+}
+
 static void close_groups(void *data) {
     struct bnd_node *node = data;
     if (node->in_genesis) {
@@ -670,7 +701,7 @@ static void close_groups(void *data) {
     node_departure_close(&node->departure);
     node->admission.catalog = NULL;
     bnd_catalog_destroy(node->catalog);
-    bnd_raft_host_close(node->host, on_host_closed, node);
+    node_disk_stop(&node->disk, on_disk_stopped, node);
 }
 
 /* The others lead now: what still comes here is sent on to them until the ports are closed. */

@@ -142,6 +142,19 @@ static int fsm_read(void *self, const struct bnd_fsm_read *context, struct bnd_s
     return BND_INVALID;
 }
 
+/* What frees, or is small and ends something, is taken while the disk has its reserve. */
+static bool fsm_grows(void *self, struct bnd_slice command) {
+    switch (command.len == 0 ? 0 : command.data[0]) {
+    case OBJECTS_PUT:
+    case OBJECTS_CREATE:
+    case OBJECTS_PART:
+    case OBJECTS_COMPLETE:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void fsm_close(void *self) {
     struct objects_fsm *fsm = self;
     if (fsm->hooks.closed != NULL) {
@@ -156,6 +169,7 @@ int objects_fsm_create(uint64_t gid, const struct objects_fsm_hooks *hooks, stru
         .apply = fsm_apply,
         .written = fsm_written,
         .read = fsm_read,
+        .grows = fsm_grows,
         .close = fsm_close,
     };
     struct objects_fsm *fsm = bnd_zalloc(sizeof *fsm);

@@ -42,6 +42,7 @@ int bnd_objects_create(const struct bnd_objects_config *config, struct bnd_objec
         .replicas = config->replicas,
         .stamp_ms = config->stamp_ms,
         .time_suspended = config->time_suspended,
+        .disk_full = config->disk_full,
         .window_bytes = config->upload_window,
         .uploads_max = config->store_uploads_max,
         .bytes_max = config->store_bytes_max,

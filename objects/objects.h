@@ -25,6 +25,7 @@
  *  BND_UNAVAILABLE  no leader, or overload, for as long as the call may wait: not executed
  *  BND_UNKNOWN      a write whose outcome could not be learnt in time
  *  BND_FULL         a bound of a group or a node was met: not executed
+ *  BND_NOSPACE      the disks of a majority are nearly full: not executed; deletes still are
  *  BND_CANCELED     bnd_objects_close: reads not executed (writes get BND_UNKNOWN)
  *  BND_NOMEM, BND_CORRUPT (a reply or stored bytes that no good replica could replace) */
 #ifndef BND_OBJECTS_OBJECTS_H
@@ -84,6 +85,8 @@ struct bnd_objects_config {
     /* True while the group's deletion by time is suspended (bnd_raft_time_suspended): none of its
      * files is freed then. NULL: never. */
     bool (*time_suspended)(void *owner, uint64_t gid);
+    /* True while this node's disk is nearly full: it takes no more bodies. NULL: never. */
+    bool (*disk_full)(void *owner);
     uint64_t timeout_ns;      /* 0: 15 s: how long an operation waits for a leader and an answer */
     size_t uploads_max;       /* 0: 1,024 open uploads in this process */
     size_t readers_max;       /* 0: 4,096 open readers in this process */

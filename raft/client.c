@@ -261,6 +261,13 @@ static void failed(struct op *op, int status, uint64_t hint, bool certain) {
     case BND_INVALID:
         wrong_time(op);
         return;
+    case BND_NOSPACE:
+        if (!op->maybe) {
+            finish_later(op, BND_NOSPACE);
+            return;
+        }
+        /* An earlier attempt may have been executed: only time tells. */
+        __attribute__((fallthrough));
     case BND_BUSY:
     case BND_FULL:
         wait_and_retry(op); /* the right node, at a bad time */

@@ -36,8 +36,9 @@ enum bnd_shard_call_kind { BND_SHARD_READ, BND_SHARD_WRITE };
 
 struct bnd_shard_call {
     /* status 0 or the state machine's code, with its reply (borrowed until cb returns); or, with an
-     * empty reply: BND_UNAVAILABLE (certainly not executed: no leader, overload), BND_UNKNOWN (a
-     * write whose outcome could not be learnt in time), BND_TOOBIG, BND_CANCELED. */
+     * empty reply: BND_UNAVAILABLE (certainly not executed: no leader, overload), BND_NOSPACE
+     * (likewise: the disks of a majority are nearly full), BND_UNKNOWN (a write whose outcome could
+     * not be learnt in time), BND_TOOBIG, BND_CANCELED. */
     void (*cb)(struct bnd_shard_call *call, int status, struct bnd_slice reply);
     void *data;
     /* private */

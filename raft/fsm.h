@@ -58,6 +58,10 @@ struct bnd_fsm_ops {
     int (*read)(void *fsm, const struct bnd_fsm_read *context, struct bnd_slice query,
                 struct bnd_buf *reply);
 
+    /* Does the command make the state grow, so that it must be refused when disks are nearly full?
+     * Any bytes; asked before they are proposed, by the leader alone. NULL: none does much. */
+    bool (*grows)(void *fsm, struct bnd_slice command);
+
     /* The group is gone or the node stops. Takes fsm. */
     void (*close)(void *fsm);
 };

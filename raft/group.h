@@ -122,6 +122,7 @@ struct group {
     uint64_t yield_until_ns; /* the leadership is being handed over: nothing is proposed; 0: no */
     bool yield_asked;        /* and another voter was told to stand */
     uint64_t clock_after_ns; /* no handing over because of the clock before (clock.c) */
+    uint64_t space_after_ns; /* likewise because of the disk (space.c) */
     uint64_t yield_to;       /* who is to lead next; 0: whoever can */
     struct bnd_link propose_link; /* in host.proposing while queue is not empty */
 

@@ -41,10 +41,11 @@ static bool mesh_up(const struct bnd_raft_host *host, uint64_t node) {
 
 /* ---- how --------------------------------------------------------------------------------------*/
 
-/* Of two voters that may follow: one that was asked for, then a wanted one, then one whose clock is
- * right. */
+/* Of two voters that may follow: one that was asked for, then a wanted one, then one with room on
+ * its disk, then one whose clock is right. */
 static unsigned rank_of(const struct group *group, uint64_t node) {
-    return 4u * (node == group->yield_to) + 2u * member_wants(group, node) +
+    return 8u * (node == group->yield_to) + 4u * member_wants(group, node) +
+           2u * (bnd_raft_node_space(group->host, node) == BND_RAFT_SPACE_OK) +
            clock_fit(group, node);
 }
 
@@ -162,11 +163,12 @@ static size_t preference(const struct group *group, uint64_t node) {
     return at;
 }
 
-/* A voter that is connected, has nearly all of the log, and a good clock. */
+/* A voter that is connected, has nearly all of the log, room on its disk, and a good clock. */
 static bool is_fit(const struct group *group, size_t at) {
     const struct bnd_raft_member *member = &group->status.configuration.members[at];
     return member->role == BND_RAFT_VOTER && mesh_up(group->host, member->node) &&
-           member_caught_up(group, at) && clock_fit(group, member->node);
+           member_caught_up(group, at) && clock_fit(group, member->node) &&
+           bnd_raft_node_space(group->host, member->node) == BND_RAFT_SPACE_OK;
 }
 
 /* Nothing is on its way that a new leader would have to begin anew. */
@@ -261,7 +263,8 @@ int handover_serve(struct bnd_raft_host *host, uint64_t gid) {
         return BND_NOTFOUND;
     }
     bool unnamed = group->balance.count > 0 && is_unnamed(group);
-    return host->retiring || unnamed || host->stats.clock_off || group->import != NULL ? BND_UNAVAILABLE : 0;
+    bool unfit = host->stats.clock_off || host->space != BND_RAFT_SPACE_OK;
+    return host->retiring || unnamed || unfit || group->import != NULL ? BND_UNAVAILABLE : 0;
 }
 
 static void balance_group(struct group *group, uint64_t now) {

@@ -140,6 +140,7 @@ static void pass_tick(struct bnd_raft_host *host) {
     persist_tick(host);
     member_tick(host);
     clock_tick(host);
+    space_tick(host);
     handover_tick(host);
     if (++host->ticks % 8 == 0) {
         persist_log_tick(host);

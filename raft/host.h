@@ -6,8 +6,8 @@
  * written here, and survives the loss of any minority of the group's voters.
  *  2. A request id is executed at most once; a retry gets the first outcome (raft/dedupe).
  *  3. A read answered 0 sees everything acknowledged anywhere before it began (batched read index).
- *  4. An outcome is never guessed: BND_NOTLEADER, BND_BUSY and BND_FULL mean certainly not
- * executed; BND_UNKNOWN and BND_EXPIRED mean that only the request id can tell.
+ *  4. An outcome is never guessed: BND_NOTLEADER, BND_BUSY, BND_FULL and BND_NOSPACE mean certainly
+ * not executed (by this proposal: an earlier one under the same id may have been); BND_UNKNOWN and BND_EXPIRED mean that only the request id can tell.
  *  5. Whatever cannot be handled safely stops the node through `fatal`, after the journal is in
  * order. */
 #ifndef BND_RAFT_HOST_H
@@ -127,8 +127,9 @@ struct bnd_raft_propose {
 };
 
 /* Proposes on this node. Answered through cb, later. Immediate errors (cb never called):
- * BND_NOTLEADER, BND_FULL, BND_BUSY (admission stopped: the store stalls), BND_TOOBIG, BND_NOTFOUND
- * (no such group here). */
+ * BND_NOTLEADER, BND_FULL, BND_BUSY (admission stopped: the store stalls, or the disk is nearly full
+ * and the leadership is being handed over), BND_NOSPACE (bnd_raft_host_space), BND_TOOBIG,
+ * BND_NOTFOUND (no such group here). */
 int bnd_raft_propose(struct bnd_raft_host *host, uint64_t gid, struct bnd_raft_propose *propose);
 
 struct bnd_raft_read {
@@ -170,6 +171,22 @@ void bnd_raft_host_retire(struct bnd_raft_host *host, void (*retired)(void *data
 /* Asks every leader here to hand over, to a wanted voter if it can, then to the most advanced. Best
  * effort; the node may lead again. */
 void bnd_raft_step_down_all(struct bnd_raft_host *host);
+
+/* Room on a node's disk (ADR 0076). */
+enum bnd_raft_space {
+    BND_RAFT_SPACE_OK,
+    BND_RAFT_SPACE_LOW,  /* only commands that do not grow the state are taken (bnd_fsm_ops.grows) */
+    BND_RAFT_SPACE_NONE, /* no command is taken at all, so that the journal never meets a full disk */
+};
+
+/* Tells the host of its own disk; OK until told. A node without room hands its leaderships to voters
+ * that have some; where a majority of a group's voters has none, its leader refuses (BND_NOSPACE)
+ * what they could not take. */
+void bnd_raft_host_space(struct bnd_raft_host *host, enum bnd_raft_space space);
+
+/* This node's, or what another node has told in the last seconds to a group that is led here;
+ * OK: nothing else is known. */
+enum bnd_raft_space bnd_raft_node_space(const struct bnd_raft_host *host, uint64_t node);
 
 enum bnd_raft_state { BND_RAFT_FOLLOWER, BND_RAFT_CANDIDATE, BND_RAFT_LEADER, BND_RAFT_INSTALLING };
 

@@ -76,6 +76,14 @@ struct doomed_slot {
     uint64_t lsn;
 };
 
+/* space.c: another node whose disk is nearly full. */
+struct tight_node {
+    uint64_t node; /* 0: free */
+    enum bnd_raft_space space;
+    uint64_t heard_ns;
+};
+#define TIGHT_NODES_MAX 64u /* more are taken for roomy: their bodies and journals refuse by themselves */
+
 struct bnd_raft_host {
     struct bnd_raft_host_config config; /* with the defaults filled in */
     char *journal_dir;
@@ -103,6 +111,10 @@ struct bnd_raft_host {
     uint64_t retire_until_ns;
     void (*retired)(void *data); /* to be told; NULL: nobody, or told */
     void *retired_data;
+
+    enum bnd_raft_space space; /* this node's disk */
+    struct tight_node tight[TIGHT_NODES_MAX];
+    size_t tight_count;
 
     struct bnd_link storing;   /* groups with pending ops */
     struct bnd_link making;    /* struct making */
@@ -265,6 +277,14 @@ void handover_forget(struct group *group);
 /* survey.c: tells about the groups led here. */
 void survey_open(struct bnd_raft_host *host);
 void survey_close(struct bnd_raft_host *host);
+
+/* space.c: what is taken when disks are nearly full. */
+/* Another node's own word. */
+void space_heard(struct bnd_raft_host *host, uint64_t node, uint8_t space);
+/* May the command be proposed? 0, BND_NOSPACE, or BND_BUSY: another leader will take it. */
+int space_admit(const struct group *group, struct bnd_slice command);
+/* Hands leaderships over to voters with room. */
+void space_tick(struct bnd_raft_host *host);
 
 /* leave.c: whether a replica that is not wanted is still a member. */
 /* Answers the question, as the leader. */

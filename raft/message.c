@@ -31,6 +31,8 @@ static uint8_t message_flags(const struct bnd_message *m) {
     case BND_MESSAGE_VOTE_RESULT:
         return (uint8_t)((m->vote_result.granted ? FLAG_GRANTED : 0) |
                          (m->vote_result.pre_vote ? FLAG_PRE_VOTE : 0));
+    case BND_MESSAGE_APPEND_RESULT:
+        return m->append_result.space;
     default:
         return 0;
     }
@@ -205,7 +207,8 @@ static int decode_vote(struct bnd_reader *r, struct bnd_message *m, uint8_t flag
     return 0;
 }
 
-static int decode_pair(struct bnd_reader *r, struct bnd_message *m, struct bnd_error *err) {
+static int decode_pair(struct bnd_reader *r, struct bnd_message *m, uint8_t flags,
+                       struct bnd_error *err) {
     uint64_t first = bnd_read_u64(r);
     uint64_t second = bnd_read_u64(r);
     bool result = m->type == BND_MESSAGE_APPEND_RESULT;
@@ -215,7 +218,7 @@ static int decode_pair(struct bnd_reader *r, struct bnd_message *m, struct bnd_e
                         (int)m->type);
     }
     if (result) {
-        m->append_result = (struct bnd_message_append_result){first, second};
+        m->append_result = (struct bnd_message_append_result){first, second, flags};
     } else {
         m->timeout_now = (struct bnd_message_timeout_now){first, second};
     }
@@ -225,7 +228,8 @@ static int decode_pair(struct bnd_reader *r, struct bnd_message *m, struct bnd_e
 static int decode_body(struct bnd_reader *r, struct bnd_message *m, uint8_t flags,
                        struct bnd_error *err) {
     bool votes = m->type == BND_MESSAGE_VOTE || m->type == BND_MESSAGE_VOTE_RESULT;
-    if (flags > (votes ? 3 : 0)) {
+    bool result = m->type == BND_MESSAGE_APPEND_RESULT;
+    if (flags > (votes ? 3 : result ? 2 : 0)) {
         return BND_FAIL(err, CORRUPT, "message of type %d with flags %u", (int)m->type, flags);
     }
     switch (m->type) {
@@ -233,7 +237,7 @@ static int decode_body(struct bnd_reader *r, struct bnd_message *m, uint8_t flag
         return decode_append(r, m, err);
     case BND_MESSAGE_APPEND_RESULT:
     case BND_MESSAGE_TIMEOUT_NOW:
-        return decode_pair(r, m, err);
+        return decode_pair(r, m, flags, err);
     case BND_MESSAGE_VOTE:
         return decode_vote(r, m, flags, err);
     case BND_MESSAGE_VOTE_RESULT:

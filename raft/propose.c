@@ -127,7 +127,7 @@ static int admit(const struct bnd_raft_host *host, const struct group *group,
         group->proposals_bytes + bytes > host->config.proposals_group_bytes_max) {
         return BND_FULL;
     }
-    return 0;
+    return space_admit(group, propose->command);
 }
 
 /* The batch that takes `bytes` more: the last one queued, or a new one. */

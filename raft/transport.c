@@ -57,6 +57,8 @@ int transport_send(struct group *group, const struct bnd_message *message, uint6
     struct bnd_message stamped = *message;
     if (stamped.type == BND_MESSAGE_APPEND) {
         stamped.append.stamp_ms = bnd_wall_ms(host->config.env);
+    } else if (stamped.type == BND_MESSAGE_APPEND_RESULT) {
+        stamped.append_result.space = (uint8_t)host->space;
     }
     bnd_buf_reset(&host->frame);
     bnd_message_encode(&stamped, &host->frame);
@@ -101,6 +103,16 @@ bool transport_has_room(const struct group *group) {
            !host_congested(group->host);
 }
 
+/* Without any room only what a new leader needs to serve reads: barriers, configurations. */
+static bool fits(const struct bnd_raft_host *host, const struct bnd_message_append *append) {
+    for (size_t i = 0; host->space == BND_RAFT_SPACE_NONE && i < append->entries_count; i++) {
+        if (append->entries[i].kind == BND_CORE_COMMAND) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* May this message reach the core now? */
 static bool wanted(const struct group *group, const struct bnd_message *message) {
     struct bnd_raft_host *host = group->host;
@@ -116,7 +128,7 @@ static bool wanted(const struct group *group, const struct bnd_message *message)
     if (message->append.entries_count == 0) {
         return true; /* a heartbeat keeps the election timer quiet and adds nothing to the log */
     }
-    return transport_has_room(group);
+    return fits(host, &message->append) && transport_has_room(group);
 }
 
 /* A leader speaks to a group we do not have: make it, empty. */
@@ -142,13 +154,18 @@ static void on_message(void *owner, uint64_t from, struct bnd_slice bytes) {
     }
     message.from = from;
     message.to = host->config.node_id;
+    if (message.type == BND_MESSAGE_APPEND_RESULT) {
+        space_heard(host, from, message.append_result.space);
+    }
     struct group *group = group_find(host, message.gid);
     if (group == NULL || group->phase == GROUP_GONE) {
         unknown_group(host, &message);
     } else if (group->phase != GROUP_RUNNING || group->destroying) {
         host->frames_dropped++;
     } else if (message.type == BND_MESSAGE_INSTALL) {
-        import_invited(group, &message); /* the core gets it with the state */
+        if (host->space == BND_RAFT_SPACE_OK) { /* else the leader invites again */
+            import_invited(group, &message);    /* the core gets it with the state */
+        }
     } else if (wanted(group, &message)) {
         bnd_core_recv(group->core, &message);
     } else {

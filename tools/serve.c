@@ -207,7 +207,8 @@ static int run(struct serve *serve) {
         rv = serve->service->start(serve->env, &serve->config, &callbacks, &serve->running, &err);
     }
     if (rv != 0) {
-        return tools_fail(&err);
+        int failed = tools_fail(&err);
+        return rv == BND_NOSPACE ? BND_NODE_EXIT_STOP : failed; /* space may return by itself */
     }
     if (!serve->signaled) {
         bnd_io_env_run(serve->env);

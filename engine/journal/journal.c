@@ -5,7 +5,6 @@
  * Failure modes: an error of any write, of the pool's job, or of reading back is final (journal_fail). */
 #include "engine/journal/journal_private.h"
 
-#define SEGMENT_BYTES_DEFAULT (UINT64_C(64) << 20)
 #define BATCH_BYTES_DEFAULT ((size_t)4 << 20)
 #define QUEUE_BYTES_DEFAULT ((size_t)64 << 20)
 #define HANG_NS_DEFAULT (3000 * BND_MS)
@@ -112,7 +111,7 @@ void journal_retry_later(struct bnd_journal *journal) {
 /* ---- open ------------------------------------------------------------------------------------------------ */
 
 static int config_check(const struct bnd_journal_config *config, struct bnd_error *err) {
-    uint64_t segment = config->segment_bytes == 0 ? SEGMENT_BYTES_DEFAULT : config->segment_bytes;
+    uint64_t segment = config->segment_bytes == 0 ? BND_JOURNAL_SEGMENT_BYTES : config->segment_bytes;
     size_t batch = config->batch_bytes_max == 0 ? BATCH_BYTES_DEFAULT : config->batch_bytes_max;
     size_t queue = config->queue_bytes_max == 0 ? QUEUE_BYTES_DEFAULT : config->queue_bytes_max;
     if (strlen(config->dir) >= JOURNAL_DIR_MAX) {
@@ -142,7 +141,7 @@ static struct bnd_journal *create(const struct bnd_journal_config *config) {
     size_t batch = config->batch_bytes_max == 0 ? BATCH_BYTES_DEFAULT : config->batch_bytes_max;
     journal->batch_bytes = (size_t)journal_padded(batch);
     journal->segment_bytes =
-        config->segment_bytes == 0 ? SEGMENT_BYTES_DEFAULT : config->segment_bytes;
+        config->segment_bytes == 0 ? BND_JOURNAL_SEGMENT_BYTES : config->segment_bytes;
     if (config->queue_bytes_max == 0) {
         journal->config.queue_bytes_max = QUEUE_BYTES_DEFAULT;
     }

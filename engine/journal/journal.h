@@ -26,6 +26,8 @@
 
 struct bnd_journal;
 
+#define BND_JOURNAL_SEGMENT_BYTES (UINT64_C(64) << 20) /* by default */
+
 struct bnd_journal_config {
     struct bnd_env *env;      /* borrowed for the journal's life */
     const char *dir;          /* copied; made if missing */

@@ -162,6 +162,14 @@ static void add_group(struct status *status, uint64_t gid) {
 
 /* ---- nodes ------------------------------------------------------------------------------------*/
 
+/* As this node knows it: of itself, and of those that follow it in some group. NULL: a gateway. */
+static const char *disk_text(const struct bnd_gateway_services *services, uint64_t node) {
+    static const char *const texts[] = {[BND_RAFT_SPACE_OK] = "ok",
+                                        [BND_RAFT_SPACE_LOW] = "nearly full",
+                                        [BND_RAFT_SPACE_NONE] = "full"};
+    return services->host == NULL ? NULL : texts[bnd_raft_node_space(services->host, node)];
+}
+
 static json_t *nodes_json(const struct status *status) {
     json_t *nodes = json_array();
     for (size_t i = 0; i < status->view->nodes_count; i++) {
@@ -169,12 +177,13 @@ static json_t *nodes_json(const struct status *status) {
         const struct tally *tally = &status->tallies[i];
         (void)json_array_append_new(
             nodes,
-            json_pack("{s:I, s:s, s:o, s:o, s:s, s:b, s:I, s:I, s:I, s:I, s:I}", "id",
+            json_pack("{s:I, s:s, s:o, s:o, s:s, s:b, s:s?, s:I, s:I, s:I, s:I, s:I}", "id",
                       (json_int_t)node->id, "role",
                       node->role == BND_NODE_GATEWAY ? "gateway" : "storage", "address",
                       rest_text_json(node->address), "zone", rest_text_json(node->zone), "state",
                       admin_node_state_text(node->state), "up",
                       node->state != BND_NODE_GONE && node_up(status->services, node->id),
+                      "disk", disk_text(status->services, node->id),
                       "replaced", (json_int_t)(node->place == node->id ? 0 : node->place),
                       "replicas", (json_int_t)tally->replicas, "leads", (json_int_t)tally->leads,
                       "arriving", (json_int_t)tally->arriving, "leaving",

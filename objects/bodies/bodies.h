@@ -21,6 +21,7 @@ struct bnd_bodies_config {
     int (*replicas)(void *owner, uint32_t shard, struct bnd_object_replicas *out);
     uint64_t (*stamp_ms)(void *owner);
     bool (*time_suspended)(void *owner, uint64_t gid); /* NULL: never */
+    bool (*disk_full)(void *owner);                    /* NULL: never */
     size_t window_bytes;
     size_t uploads_max;
     size_t bytes_max;

@@ -41,6 +41,11 @@ void body_work_done(struct bnd_bodies *bodies);
 /* Called when something that close waits for is over. */
 void body_close_check(struct bnd_bodies *bodies);
 
+/* True while this node takes no more bytes: bodies go to the other replicas, or fail. */
+static inline bool body_disk_full(const struct bnd_bodies *bodies) {
+    return bodies->config.disk_full != NULL && bodies->config.disk_full(bodies->config.owner);
+}
+
 /* The server (store.c). */
 void body_store_start(struct bnd_bodies *bodies);
 void body_store_close(struct bnd_bodies *bodies);

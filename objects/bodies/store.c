@@ -228,6 +228,9 @@ static int serve_open(struct bnd_bodies *bodies, struct bnd_rpc_request *request
     if (upload_find(bodies, request->from, &what->id) != NULL) {
         return BND_EXISTS;
     }
+    if (body_disk_full(bodies)) {
+        return BND_NOSPACE;
+    }
     if (bodies->writing_count >= bodies->config.uploads_max) {
         return BND_FULL;
     }
@@ -257,6 +260,10 @@ static int serve_write(struct bnd_bodies *bodies, struct bnd_rpc_request *reques
     }
     if (what->op == BODY_APPEND && what->offset != upload->offset) {
         return BND_INVALID;
+    }
+    if (what->op == BODY_APPEND && body_disk_full(bodies)) {
+        upload_abort(upload);
+        return BND_NOSPACE;
     }
     int rv = job_start(bodies, upload, request, what);
     if (rv == 0) {

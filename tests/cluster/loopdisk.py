@@ -1,4 +1,4 @@
-"""File systems of a test's own, on loop devices: one that can lose its power, one that is small.
+"""File systems of a test's own, on loop devices: one that can lose its power, one that is small, one that hangs.
 
 Power loss is the file system's own shutdown (EXT4_IOC_SHUTDOWN, which is XFS_IOC_GOINGDOWN too; what `xfs_io -x -c
 shutdown` calls), without flushing its log: every later request fails with EIO, and after the next mount what was not
@@ -12,6 +12,7 @@ import struct
 import subprocess
 
 IOC_SHUTDOWN = 0x8004587D
+IOC_FREEZE, IOC_THAW = 0xC0045877, 0xC0045878
 NO_LOG_FLUSH = 2
 CANARY = "canary"
 CANARY_BYTES = 256 << 10
@@ -42,7 +43,7 @@ class LoopDisk:
         self.kind, self.size = kind, size_mib << 20
         self.image = os.path.join(directory, f"{name}.img")
         self.path = os.path.join(directory, name)
-        self.mounted = False
+        self.mounted, self.frozen = False, False
         os.makedirs(self.path)
         with open(self.image, "wb") as file:
             file.truncate(self.size)
@@ -81,12 +82,23 @@ class LoopDisk:
             assert kept < CANARY_BYTES, f"{self.kind}: the cut lost nothing, so this run would show nothing"
             os.unlink(canary)
 
+    def freeze(self, frozen):
+        """Frozen: writes get no answer until it is thawed."""
+        handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.ioctl(handle, IOC_FREEZE if frozen else IOC_THAW, 0)
+            self.frozen = frozen
+        finally:
+            os.close(handle)
+
     def free(self):
         state = os.statvfs(self.path)
         return state.f_bavail * state.f_frsize
 
     def remove(self):
         """Cleans up whatever state it is in."""
+        if self.frozen:
+            self.freeze(False)
         if self.mounted and subprocess.run(["umount", self.path], stderr=subprocess.DEVNULL, check=False).returncode != 0:
             ctypes.CDLL(None).umount2(self.path.encode(), UNMOUNT_DETACH)
         self.mounted = False

@@ -237,6 +237,11 @@ static int kv_read(void *fsm, const struct bnd_fsm_read *context, struct bnd_sli
     return rv;
 }
 
+/* As a service's: all but deletes. */
+static bool kv_grows(void *fsm, struct bnd_slice command) {
+    return command.len > 0 && command.data[0] != KV_DELETE;
+}
+
 static void kv_close(void *fsm) {
     struct kv_fsm *kv = fsm;
     bnd_buf_free(&kv->key);
@@ -249,6 +254,7 @@ static const struct bnd_fsm_ops kv_ops = {
     .apply = kv_apply,
     .written = kv_written,
     .read = kv_read,
+    .grows = kv_grows,
     .close = kv_close,
 };
 

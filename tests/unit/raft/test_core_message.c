@@ -32,7 +32,7 @@ static struct bnd_message sample(enum bnd_message_type type) {
         m.append = (struct bnd_message_append){5, 7, 8, 123, entries, 3};
         break;
     case BND_MESSAGE_APPEND_RESULT:
-        m.append_result = (struct bnd_message_append_result){4, 3};
+        m.append_result = (struct bnd_message_append_result){4, 3, 1};
         break;
     case BND_MESSAGE_VOTE:
         m.vote = (struct bnd_message_vote){2, 8, 7, true, false};
@@ -162,7 +162,8 @@ static void impossible_bytes_are_refused(void **state) {
         struct bnd_buf bytes = {0};
         bool votes = type == BND_MESSAGE_VOTE || type == BND_MESSAGE_VOTE_RESULT;
         bnd_message_encode(&m, &bytes);
-        bytes.data[1] |= votes ? 4 : 1;
+        bool result = type == BND_MESSAGE_APPEND_RESULT; /* 1 is there: a disk of kind 3 */
+        bytes.data[1] |= votes ? 4 : result ? 2 : 1;
         assert_int_equal(bnd_message_decode(bnd_buf_slice(&bytes), &out, NULL), BND_CORRUPT);
         bnd_buf_free(&bytes);
     }
