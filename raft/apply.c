@@ -248,8 +248,8 @@ static int fill_batch(struct bnd_raft_host *host, struct bnd_error *err) {
     for (struct bnd_link *link = host->apply.touched.next; link != &host->apply.touched;
          link = link->next) {
         struct group *group = BND_CONTAINER(link, struct group, touched_link);
-        if (tuple_store(host->config.state, host->apply.batch, group->slot, &group->applying) !=
-            0) {
+        if (dedupe_tuple_store(host->config.state, host->apply.batch, group->slot, &group->applying,
+                               &group->ids) != 0) {
             return BND_FAIL(err, NOMEM, "no memory for an applied tuple");
         }
     }

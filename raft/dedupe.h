@@ -22,11 +22,11 @@
 #define DEDUPE_DEADLINE_MS_MAX UINT64_C(600000)
 /* Expired records swept with an entry: this many, and two for each of its operations. */
 #define DEDUPE_SWEEP_MIN 16u
-/* A minter's low_seq drops its outcomes only once it has so many, or the table is full: one mark
- * then stands for many. */
-#define DEDUPE_DROP_MIN 64u
 /* Records dropped by one operation's low_seq; the rest goes with the next ones. */
 #define DEDUPE_DROP_MAX 1024u
+/* Records stored with the tuple: those last made, up to so many bytes. Most are dropped before they
+ * get a key of their own. */
+#define DEDUPE_YOUNG_BYTES_MAX 1024u
 /* Most bytes of a reply that can be stored, and so of any reply of apply. */
 #define BND_RAFT_REPLY_MAX 4096u
 
@@ -41,10 +41,15 @@ struct dedupe {
     struct bnd_buf *scratch; /* reused memory */
 };
 
-/* Reads a slot's records into an empty table; *count is what its tuple says. BND_CORRUPT if there
- * are more or fewer, or one is damaged; BND_IO, BND_NOMEM. The table is cleared on error. */
+/* Reads a slot's records, those of its tuple and those with keys of their own, into an empty table;
+ * count is what the tuple says. BND_CORRUPT if there are more or fewer, or one is damaged; BND_IO,
+ * BND_NOMEM. The table is cleared on error. */
 int dedupe_load(struct bnd_state *state, uint32_t slot, uint64_t count, struct dedupe_table *out,
                 struct bnd_error *err);
+
+/* Puts the tuple, with the table's young records, into a batch. BND_NOMEM. */
+int dedupe_tuple_store(struct bnd_state *state, struct bnd_state_batch *batch, uint32_t slot,
+                       const struct tuple *tuple, const struct dedupe_table *table);
 
 enum dedupe_verdict { DEDUPE_EXECUTE, DEDUPE_ANSWERED, DEDUPE_REFUSED };
 

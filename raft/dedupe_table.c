@@ -147,6 +147,28 @@ static void minter_free_unused(struct dedupe_table *table, struct dedupe_minter 
     bnd_free(minter);
 }
 
+/* ---- the young --------------------------------------------------------------------------------*/
+
+size_t dedupe_record_bytes(const struct dedupe_record *record) {
+    return record->seq == 0 ? 32u : 32u + record->reply_len;
+}
+
+struct dedupe_record *dedupe_table_young(const struct dedupe_table *table) {
+    return bnd_list_empty(&table->young)
+               ? NULL
+               : BND_CONTAINER(table->young.next, struct dedupe_record, young_link);
+}
+
+static void make_young(struct dedupe_table *table, struct dedupe_record *record) {
+    bnd_list_push(&table->young, &record->young_link);
+    table->young_bytes += dedupe_record_bytes(record);
+}
+
+void dedupe_table_settle(struct dedupe_table *table, struct dedupe_record *record) {
+    bnd_link_remove(&record->young_link);
+    table->young_bytes -= dedupe_record_bytes(record);
+}
+
 /* ---- records ----------------------------------------------------------------------------------*/
 
 static struct dedupe_record *record_at(struct bnd_link *link) {
@@ -204,6 +226,7 @@ int dedupe_table_add(struct dedupe_table *table, uint64_t minter, uint64_t seq,
     BND_ASSERT(before == &record->minter->outcomes || record_at(before)->seq < seq);
     bnd_list_push(before->next, &record->link); /* before that one */
     record->minter->outcomes_count++;
+    make_young(table, record);
     return 0;
 }
 
@@ -221,14 +244,21 @@ int dedupe_table_mark(struct dedupe_table *table, uint64_t minter, uint64_t low_
         mark->deadline_ms = until_ms;
         sift_up(table, mark);
         sift_down(table, mark);
+        if (dedupe_record_young(mark)) {
+            dedupe_table_settle(table, mark);
+        }
     }
     mark->minter->low_seq = low_seq;
+    make_young(table, mark);
     return 0;
 }
 
 void dedupe_table_remove(struct dedupe_table *table, struct dedupe_record *record) {
     struct dedupe_minter *minter = record->minter;
     heap_remove(table, record);
+    if (dedupe_record_young(record)) {
+        dedupe_table_settle(table, record);
+    }
     if (record == minter->mark) {
         minter->mark = NULL;
         minter->low_seq = 0;
@@ -240,6 +270,11 @@ void dedupe_table_remove(struct dedupe_table *table, struct dedupe_record *recor
     minter_free_unused(table, minter);
 }
 
+void dedupe_table_init(struct dedupe_table *table) {
+    *table = (struct dedupe_table){0};
+    bnd_list_init(&table->young);
+}
+
 void dedupe_table_clear(struct dedupe_table *table) {
     for (size_t i = 0; i < table->count; i++) {
         bnd_free(table->heap[i]);
@@ -249,5 +284,5 @@ void dedupe_table_clear(struct dedupe_table *table) {
     }
     bnd_free(table->heap);
     bnd_free(table->minters);
-    *table = (struct dedupe_table){0};
+    dedupe_table_init(table);
 }

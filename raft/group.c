@@ -37,6 +37,7 @@ static struct group *group_new(struct bnd_raft_host *host, uint64_t gid) {
     }
     group->host = host;
     group->gid = gid;
+    dedupe_table_init(&group->ids);
     bnd_list_init(&group->held);
     bnd_list_init(&group->queue);
     bnd_list_init(&group->flying);

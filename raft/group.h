@@ -1,8 +1,8 @@
 /* One group of the host: its core, its state machine, and the queues between them (internal).
  *
  * Who fills which part: storage.c ops; transport.c held; propose.c queue and flying; apply.c
- * backlog, applying and written; readindex.c reads; persist.c persisted; member.c want; handover.c balance
- * and yield. */
+ * backlog, applying and written; readindex.c reads; persist.c persisted; member.c want; handover.c
+ * balance and yield. */
 #ifndef BND_RAFT_GROUP_H
 #define BND_RAFT_GROUP_H
 

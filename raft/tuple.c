@@ -1,13 +1,18 @@
 /* See tuple.h. Value of the 'a' key, little-endian:
- *   u8 version (2), u64 index, u64 term, u64 configuration_index, u64 stamp_ms, u32 state_version,
+ *   u8 version (3), u64 index, u64 term, u64 configuration_index, u64 stamp_ms, u32 state_version,
  *   u64 dedupe_count, u64 jump_from_ms, u64 jump_to_ms, u32 length, encoded configuration (empty at
- *   index 0)
- * Version 1 had no jump. */
+ *   index 0), u32 length, young request ids
+ * Version 2 had no young request ids, version 1 no jump either. */
 #include "raft/tuple.h"
 
 #include "base/assert.h"
 
-enum { TUPLE_VERSION = 2, TUPLE_VERSION_WITHOUT_JUMP = 1 };
+enum {
+    TUPLE_VERSION = 3,
+    TUPLE_VERSION_YOUNG = 3,
+    TUPLE_VERSION_JUMP = 2,
+    TUPLE_VERSION_FIRST = 1
+};
 
 struct bnd_slice tuple_key(uint8_t key[TUPLE_KEY_BYTES_MAX], uint32_t slot, enum tuple_key kind,
                            const uint64_t *numbers, size_t count) {
@@ -20,7 +25,7 @@ struct bnd_slice tuple_key(uint8_t key[TUPLE_KEY_BYTES_MAX], uint32_t slot, enum
     return bnd_slice(key, 5 + 8 * count);
 }
 
-void tuple_encode(const struct tuple *tuple, struct bnd_buf *out) {
+void tuple_encode(const struct tuple *tuple, struct bnd_slice young, struct bnd_buf *out) {
     bnd_buf_u8(out, TUPLE_VERSION);
     bnd_buf_u64(out, tuple->index);
     bnd_buf_u64(out, tuple->term);
@@ -38,12 +43,14 @@ void tuple_encode(const struct tuple *tuple, struct bnd_buf *out) {
     if (!out->failed) {
         bnd_put_u32(out->data + at, (uint32_t)(out->len - at - 4));
     }
+    bnd_buf_bytes(out, young);
 }
 
-int tuple_decode(struct bnd_slice bytes, struct tuple *out, struct bnd_error *err) {
+int tuple_decode(struct bnd_slice bytes, struct tuple *out, struct bnd_slice *out_young,
+                 struct bnd_error *err) {
     struct bnd_reader r = bnd_reader(bytes);
     uint8_t version = bnd_read_u8(&r);
-    if (!r.failed && version != TUPLE_VERSION && version != TUPLE_VERSION_WITHOUT_JUMP) {
+    if (!r.failed && (version < TUPLE_VERSION_FIRST || version > TUPLE_VERSION)) {
         return BND_FAIL(err, VERSION, "applied tuple version %u is not known", version);
     }
     struct tuple tuple = {.index = bnd_read_u64(&r), .term = bnd_read_u64(&r)};
@@ -51,11 +58,15 @@ int tuple_decode(struct bnd_slice bytes, struct tuple *out, struct bnd_error *er
     tuple.stamp_ms = bnd_read_u64(&r);
     tuple.state_version = bnd_read_u32(&r);
     tuple.dedupe_count = bnd_read_u64(&r);
-    if (version == TUPLE_VERSION) {
+    if (version >= TUPLE_VERSION_JUMP) {
         tuple.jump_from_ms = bnd_read_u64(&r);
         tuple.jump_to_ms = bnd_read_u64(&r);
     }
     struct bnd_slice configuration = bnd_read_bytes(&r);
+    struct bnd_slice young = bnd_slice(NULL, 0);
+    if (version >= TUPLE_VERSION_YOUNG) {
+        young = bnd_read_bytes(&r);
+    }
     if (!bnd_reader_done(&r) || tuple.configuration_index > tuple.index) {
         return BND_FAIL(err, CORRUPT, "applied tuple of %zu bytes is damaged", bytes.len);
     }
@@ -69,6 +80,7 @@ int tuple_decode(struct bnd_slice bytes, struct tuple *out, struct bnd_error *er
         }
     }
     *out = tuple;
+    *out_young = young;
     return 0;
 }
 
@@ -86,15 +98,16 @@ int tuple_load(struct bnd_state *state, uint32_t slot, bool persisted, struct tu
     if (rv != 0) {
         return bnd_error_set(err, rv, "cannot read the applied tuple of slot %u", slot);
     }
-    rv = tuple_decode(bnd_buf_slice(&value), out, err);
+    struct bnd_slice young;
+    rv = tuple_decode(bnd_buf_slice(&value), out, &young, err);
     return rv == 0 ? 0 : BND_WRAP(err, rv, "slot %u", slot);
 }
 
 int tuple_store(struct bnd_state *state, struct bnd_state_batch *batch, uint32_t slot,
-                const struct tuple *tuple) {
+                const struct tuple *tuple, struct bnd_slice young) {
     BND_AUTO_BUF struct bnd_buf value = {0};
     uint8_t bytes[TUPLE_KEY_BYTES_MAX];
-    tuple_encode(tuple, &value);
+    tuple_encode(tuple, young, &value);
     if (value.failed) {
         return BND_NOMEM;
     }

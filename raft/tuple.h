@@ -37,16 +37,18 @@ enum tuple_key {
 struct bnd_slice tuple_key(uint8_t key[TUPLE_KEY_BYTES_MAX], uint32_t slot, enum tuple_key kind,
                            const uint64_t *numbers, size_t count);
 
-void tuple_encode(const struct tuple *tuple, struct bnd_buf *out);
-/* BND_CORRUPT, BND_VERSION. */
-int tuple_decode(struct bnd_slice bytes, struct tuple *out, struct bnd_error *err);
+/* young: the request ids stored with it (dedupe.c). */
+void tuple_encode(const struct tuple *tuple, struct bnd_slice young, struct bnd_buf *out);
+/* out_young borrows from bytes. BND_CORRUPT, BND_VERSION. */
+int tuple_decode(struct bnd_slice bytes, struct tuple *out, struct bnd_slice *out_young,
+                 struct bnd_error *err);
 
 /* Reads a slot's tuple as it is now, or as a crash would leave it; a slot without one gives index
  * 0. Blocking when persisted. BND_CORRUPT, BND_VERSION, BND_IO. */
 int tuple_load(struct bnd_state *state, uint32_t slot, bool persisted, struct tuple *out,
                struct bnd_error *err);
-/* Puts it into a batch. BND_NOMEM. */
+/* Puts it into a batch (with a group's request ids: dedupe_tuple_store). BND_NOMEM. */
 int tuple_store(struct bnd_state *state, struct bnd_state_batch *batch, uint32_t slot,
-                const struct tuple *tuple);
+                const struct tuple *tuple, struct bnd_slice young);
 
 #endif

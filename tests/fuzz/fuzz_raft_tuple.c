@@ -5,18 +5,19 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct tuple tuple;
-    if (tuple_decode(bnd_slice(data, size), &tuple, NULL) != 0) {
+    struct bnd_slice young;
+    if (tuple_decode(bnd_slice(data, size), &tuple, &young, NULL) != 0) {
         return 0;
     }
     struct bnd_buf again = {0};
-    tuple_encode(&tuple, &again);
+    tuple_encode(&tuple, young, &again);
     if (data[0] == again.data[0]) {
         BND_ASSERT(bnd_slice_eq(bnd_buf_slice(&again), bnd_slice(data, size)));
     } else {
         struct tuple newer;
         struct bnd_buf third = {0};
-        BND_ASSERT(tuple_decode(bnd_buf_slice(&again), &newer, NULL) == 0);
-        tuple_encode(&newer, &third);
+        BND_ASSERT(tuple_decode(bnd_buf_slice(&again), &newer, &young, NULL) == 0);
+        tuple_encode(&newer, young, &third);
         BND_ASSERT(bnd_slice_eq(bnd_buf_slice(&again), bnd_buf_slice(&third)));
         bnd_buf_free(&third);
     }

@@ -36,6 +36,7 @@ struct rig {
     struct bnd_state *state;
     struct bnd_state_batch *batch;
     struct dedupe_table table;
+    struct tuple tuple;
     struct bnd_buf scratch;
     struct dedupe dedupe;
     struct bnd_sim_rng rng;
@@ -46,6 +47,7 @@ static struct rig rig;
 
 static void rig_open(uint64_t seed) {
     rig = (struct rig){0};
+    dedupe_table_init(&rig.table);
     rig.world = bnd_sim_world_create(seed);
     rig.disk = bnd_sim_disk_create(rig.world, 1, 0);
     rig.store = bnd_sim_store_create(rig.world, 1);
@@ -76,6 +78,10 @@ static void rig_close(void) {
 }
 
 static void write_batch(void) {
+    rig.tuple.index++;
+    rig.tuple.state_version = TUPLE_STATE_VERSION;
+    rig.tuple.dedupe_count = rig.table.count;
+    assert_int_equal(dedupe_tuple_store(rig.state, rig.batch, SLOT, &rig.tuple, &rig.table), 0);
     assert_int_equal(rig.state->ops->write(rig.state, rig.batch), 0);
     rig.state->ops->batch_clear(rig.batch);
 }
@@ -95,17 +101,8 @@ static size_t model_count(void) {
     return count;
 }
 
-/* Whether low_seq may drop anything now: the minter has many outcomes, or the table is full. */
-static bool model_drops(unsigned m) {
-    size_t count = 0;
-    for (unsigned s = 0; s < SEQS; s++) {
-        count += rig.model.outcomes[m][s].there;
-    }
-    return count >= DEDUPE_DROP_MIN || (count > 0 && model_count() >= BOUND);
-}
-
 static void model_drop(unsigned m, uint64_t low_seq) {
-    if (low_seq <= rig.model.marks[m].low_seq || !model_drops(m)) {
+    if (low_seq <= rig.model.marks[m].low_seq) {
         return;
     }
     bool dropped = false;
@@ -190,9 +187,12 @@ static void load_again(void) {
     struct bnd_error err = {0};
     write_batch();
     size_t count = rig.table.count;
+    size_t young = rig.table.young_bytes;
+    assert_in_range(young, 0, DEDUPE_YOUNG_BYTES_MAX);
     dedupe_table_clear(&rig.table);
     assert_int_equal(dedupe_load(rig.state, SLOT, count, &rig.table, &err), 0);
     assert_int_equal(rig.table.count, model_count());
+    assert_int_equal(rig.table.young_bytes, young);
 }
 
 static void decides_as_the_rules_say(void **state) {
@@ -270,6 +270,13 @@ static void drops_at_most_a_bound_at_once(void **state) {
     rig_close();
 }
 
+static void put_outcome(const uint64_t *numbers, struct bnd_slice value) {
+    uint8_t key[TUPLE_KEY_BYTES_MAX];
+    rig.state->ops->batch_put(rig.batch, BND_CF_RAFT,
+                              tuple_key(key, SLOT, TUPLE_KEY_OUTCOME, numbers, 2), value);
+    write_batch();
+}
+
 static void refuses_a_table_that_is_not_what_the_tuple_says(void **state) {
     (void)state;
     struct bnd_error err = {0};
@@ -277,25 +284,30 @@ static void refuses_a_table_that_is_not_what_the_tuple_says(void **state) {
     one_operation(0, 1, 1, 2000);
     one_operation(1, 1, 1, 2000);
     write_batch();
-    struct dedupe_table other = {0};
+    struct dedupe_table other;
+    dedupe_table_init(&other);
     assert_int_equal(dedupe_load(rig.state, SLOT, 3, &other, &err), BND_CORRUPT);
     assert_int_equal(dedupe_load(rig.state, SLOT, 1, &other, &err), BND_CORRUPT);
     assert_int_equal(other.count, 0);
     assert_int_equal(dedupe_load(rig.state, SLOT + 1, 0, &other, &err), 0);
-    uint8_t key[TUPLE_KEY_BYTES_MAX];
-    const uint64_t numbers[] = {11, 2};
-    rig.state->ops->batch_put(rig.batch, BND_CF_RAFT,
-                              tuple_key(key, SLOT, TUPLE_KEY_OUTCOME, numbers, 2),
-                              bnd_slice("short", 5));
-    write_batch();
+    static const uint8_t outcome[16] = {0};
+    uint64_t numbers[] = {11, 2};
+    put_outcome(numbers, bnd_slice("short", 5));
     assert_int_equal(dedupe_load(rig.state, SLOT, 3, &other, &err), BND_CORRUPT);
+    put_outcome(numbers, bnd_slice(outcome, 16));
+    assert_int_equal(dedupe_load(rig.state, SLOT, 3, &other, &err), 0);
+    dedupe_table_clear(&other);
+    numbers[1] = 1; /* a young one, too */
+    put_outcome(numbers, bnd_slice(outcome, 16));
+    assert_int_equal(dedupe_load(rig.state, SLOT, 4, &other, &err), BND_CORRUPT);
     rig_close();
 }
 
 static void survives_every_failed_allocation(void **state) {
     (void)state;
     for (uint64_t n = 1;; n++) {
-        struct dedupe_table table = {0};
+        struct dedupe_table table;
+        dedupe_table_init(&table);
         (void)bnd_alloc_fail_at(n, 1);
         int rv = 0;
         for (uint64_t seq = 1; rv == 0 && seq <= 40; seq++) {
