@@ -30,6 +30,13 @@ struct objects_fsm_hooks {
     void (*closed)(void *owner, struct objects_fsm *fsm);
 };
 
+/* Whether a bucket is sealed, as the newest batch leaves it: what a put asks every time. */
+struct objects_seal_known {
+    uint64_t bucket; /* 0: nothing is known (bucket ids begin with 1) */
+    bool sealed;
+};
+#define OBJECTS_SEALS_KNOWN 16u
+
 struct objects_fsm {
     struct objects_fsm_hooks hooks;
     uint64_t gid;
@@ -37,7 +44,8 @@ struct objects_fsm {
     struct bnd_state *state;   /* NULL before open */
     uint64_t applied_stamp_ms; /* of the newest command given to apply */
     uint64_t written_stamp_ms; /* of the newest command whose effects reads of state see */
-    struct bnd_link link;      /* the owner's */
+    struct objects_seal_known seals[OBJECTS_SEALS_KNOWN]; /* by bucket modulo; fsm_seal.c */
+    struct bnd_link link;                                 /* the owner's */
 };
 
 /* Returns owned by out: closed through its ops. BND_NOMEM. The hooks are copied. */

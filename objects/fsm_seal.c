@@ -1,4 +1,7 @@
-/* Seals: the shard's half of deleting a bucket. Record: u64 newest attempt, u8 1 while sealed. */
+/* Seals: the shard's half of deleting a bucket. Record: u64 newest attempt, u8 1 while sealed.
+ *
+ * The machine remembers of some buckets whether they are sealed; only the functions here change
+ * records, and they change what is remembered with them. */
 #include "objects/fsm_private.h"
 
 #include "base/error.h"
@@ -7,6 +10,15 @@ struct seal {
     uint64_t attempt; /* 0: never sealed */
     bool sealed;
 };
+
+static struct objects_seal_known *known(const struct objects_change *change) {
+    return &change->fsm->seals[change->command->bucket % OBJECTS_SEALS_KNOWN];
+}
+
+static void remember(const struct objects_change *change, bool sealed) {
+    *known(change) =
+        (struct objects_seal_known){.bucket = change->command->bucket, .sealed = sealed};
+}
 
 static int load(const struct objects_change *change, struct seal *out) {
     BND_AUTO_BUF struct bnd_buf value = {0};
@@ -30,12 +42,20 @@ static void store(const struct objects_change *change, struct seal seal) {
     value[8] = seal.sealed ? 1 : 0;
     objects_key_seal(&key, change->context->slot, change->command->bucket);
     objects_change_put(change, &key, bnd_slice(value, sizeof value));
+    remember(change, seal.sealed);
 }
 
 int objects_change_unsealed(const struct objects_change *change) {
+    if (change->command->bucket != 0 && known(change)->bucket == change->command->bucket) {
+        return known(change)->sealed ? BND_LOCKED : 0;
+    }
     struct seal seal;
     int rv = load(change, &seal);
-    return rv == 0 && seal.sealed ? BND_LOCKED : rv;
+    if (rv != 0) {
+        return rv;
+    }
+    remember(change, seal.sealed);
+    return seal.sealed ? BND_LOCKED : 0;
 }
 
 /* Is there any key that begins as *from does? */
