@@ -1,15 +1,39 @@
-/* Batches: RocksDB's indexed write batch, and the mark that every write carries.
+/* Batches: writes kept in order with a hash index over their keys, so that reads see them; given to
+ * RocksDB as one write batch, the last write of a key only. The mark that every write carries.
  *
- * Invariant: every write puts the next number under ROCKS_MARK_KEY of the mark's family, so that a
- * flush can be asked for by that key and proved by that number (persist.c). */
+ * Invariants: 1. every write puts the next number under ROCKS_MARK_KEY of the mark's family, so
+ * that a flush can be asked for by that key and proved by that number (persist.c); 2. `index` finds
+ * the last write of each key in the batch, and only that one is not `old`.
+ *
+ * RocksDB's own indexed batch is a skip list that decodes a record at each comparison; it is made
+ * only when an iterator is asked for. Without memory a batch fails as a whole: reads and the write
+ * answer BND_NOMEM. */
 #include "base/alloc.h"
+#include "base/hash.h"
 #include "engine/rocks/rocks_private.h"
 
-#define EMPTY_BATCH_BYTES 12U /* RocksDB's header of a batch */
+#define INDEX_MIN 256u     /* places; a power of two */
+#define OVERHEAD_BYTES 16u /* of one write in RocksDB's batch, about */
+
+struct write_op {
+    size_t at; /* in `bytes`: key, then value */
+    uint32_t key_len;
+    uint32_t value_len;
+    uint8_t cf;
+    bool deleted;
+    bool old; /* a later write of the same key follows */
+};
 
 struct bnd_state_batch {
     struct rocks *rocks;
-    rocksdb_writebatch_wi_t *wi;
+    struct bnd_buf bytes;
+    struct write_op *ops;
+    size_t ops_count, ops_cap;
+    uint32_t *index; /* number of an op + 1, or 0: open addressing */
+    size_t index_len;
+    bool failed;                 /* memory */
+    rocksdb_writebatch_wi_t *wi; /* for iterators: the first wi_count ops; NULL: none yet */
+    size_t wi_count;
 };
 
 struct bnd_state_batch *rocks_batch_create(struct bnd_state *state) {
@@ -18,8 +42,6 @@ struct bnd_state_batch *rocks_batch_create(struct bnd_state *state) {
         return NULL;
     }
     batch->rocks = rocks_of(state);
-    batch->wi =
-        rocksdb_writebatch_wi_create(0, 1); /* 1: the last write of a key wins in the index */
     atomic_fetch_add(&batch->rocks->batches_and_iters_open, 1);
     return batch;
 }
@@ -29,80 +51,215 @@ void rocks_batch_destroy(struct bnd_state_batch *batch) {
         return;
     }
     atomic_fetch_sub(&batch->rocks->batches_and_iters_open, 1);
-    rocksdb_writebatch_wi_destroy(batch->wi);
+    if (batch->wi != NULL) {
+        rocksdb_writebatch_wi_destroy(batch->wi);
+    }
+    bnd_buf_free(&batch->bytes);
+    bnd_free(batch->ops);
+    bnd_free(batch->index);
     bnd_free(batch);
 }
 
 void rocks_batch_clear(struct bnd_state_batch *batch) {
-    rocksdb_writebatch_wi_clear(batch->wi);
+    bnd_buf_reset(&batch->bytes);
+    batch->ops_count = 0;
+    batch->failed = false;
+    if (batch->index_len > 0) {
+        memset(batch->index, 0, batch->index_len * sizeof *batch->index);
+    }
+    if (batch->wi_count > 0) {
+        rocksdb_writebatch_wi_clear(batch->wi);
+        batch->wi_count = 0;
+    }
 }
 
 size_t rocks_batch_bytes(const struct bnd_state_batch *batch) {
-    size_t len = 0;
-    (void)rocksdb_writebatch_wi_data(batch->wi, &len); /* only its length is wanted */
-    BND_ASSERT(len >= EMPTY_BATCH_BYTES);
-    return len - EMPTY_BATCH_BYTES;
+    return batch->bytes.len + batch->ops_count * OVERHEAD_BYTES;
+}
+
+/* ---- the index --------------------------------------------------------------------------------*/
+
+static struct bnd_slice op_key(const struct bnd_state_batch *batch, const struct write_op *op) {
+    return bnd_slice(batch->bytes.data + op->at, op->key_len);
+}
+
+static struct bnd_slice op_value(const struct bnd_state_batch *batch, const struct write_op *op) {
+    return bnd_slice(batch->bytes.data + op->at + op->key_len, op->value_len);
+}
+
+/* The place of a key: of its last write, or the free one where it would go. */
+static uint32_t *place_of(const struct bnd_state_batch *batch, enum bnd_state_cf cf,
+                          struct bnd_slice key) {
+    size_t at = (size_t)bnd_hash64(key, cf);
+    for (;; at++) {
+        uint32_t *place = &batch->index[at & (batch->index_len - 1)];
+        if (*place == 0) {
+            return place;
+        }
+        const struct write_op *op = &batch->ops[*place - 1];
+        if (op->cf == cf && bnd_slice_eq(op_key(batch, op), key)) {
+            return place;
+        }
+    }
+}
+
+static bool index_grow(struct bnd_state_batch *batch) {
+    size_t len = batch->index_len == 0 ? INDEX_MIN : batch->index_len * 2;
+    uint32_t *index = bnd_calloc(len, sizeof *index);
+    if (index == NULL) {
+        return false;
+    }
+    bnd_free(batch->index);
+    batch->index = index;
+    batch->index_len = len;
+    for (size_t i = 0; i < batch->ops_count; i++) {
+        const struct write_op *op = &batch->ops[i];
+        if (!op->old) {
+            *place_of(batch, op->cf, op_key(batch, op)) = (uint32_t)i + 1;
+        }
+    }
+    return true;
+}
+
+static bool ops_grow(struct bnd_state_batch *batch) {
+    size_t cap = batch->ops_cap == 0 ? INDEX_MIN / 2 : batch->ops_cap * 2;
+    struct write_op *ops = bnd_realloc(batch->ops, cap * sizeof *ops);
+    if (ops == NULL) {
+        return false;
+    }
+    batch->ops = ops;
+    batch->ops_cap = cap;
+    return true;
+}
+
+static void add(struct bnd_state_batch *batch, const struct write_op *what, struct bnd_slice key,
+                struct bnd_slice value) {
+    BND_ASSERT(what->cf < BND_CF_COUNT && key.len <= UINT32_MAX && value.len <= UINT32_MAX);
+    size_t at = batch->bytes.len;
+    bnd_buf_append_slice(&batch->bytes, key);
+    bnd_buf_append_slice(&batch->bytes, value);
+    if (batch->failed || batch->bytes.failed ||
+        (batch->ops_count == batch->ops_cap && !ops_grow(batch)) ||
+        (2 * (batch->ops_count + 1) > batch->index_len && !index_grow(batch))) {
+        batch->failed = true;
+        return;
+    }
+    uint32_t *place = place_of(batch, what->cf, key);
+    if (*place != 0) {
+        batch->ops[*place - 1].old = true;
+    }
+    struct write_op *op = &batch->ops[batch->ops_count++];
+    *op = *what;
+    op->at = at;
+    op->key_len = (uint32_t)key.len;
+    op->value_len = (uint32_t)value.len;
+    *place = (uint32_t)batch->ops_count;
 }
 
 void rocks_batch_put(struct bnd_state_batch *batch, enum bnd_state_cf cf, struct bnd_slice key,
                      struct bnd_slice value) {
-    BND_ASSERT(cf < BND_CF_COUNT);
-    rocksdb_writebatch_wi_put_cf(batch->wi, batch->rocks->cfs[cf], (const char *)key.data, key.len,
-                                 (const char *)value.data, value.len);
+    const struct write_op op = {.cf = (uint8_t)cf};
+    add(batch, &op, key, value);
 }
 
 void rocks_batch_delete(struct bnd_state_batch *batch, enum bnd_state_cf cf, struct bnd_slice key) {
-    BND_ASSERT(cf < BND_CF_COUNT);
-    rocksdb_writebatch_wi_delete_cf(batch->wi, batch->rocks->cfs[cf], (const char *)key.data,
-                                    key.len);
+    const struct write_op op = {.cf = (uint8_t)cf, .deleted = true};
+    add(batch, &op, key, bnd_slice(NULL, 0));
 }
+
+/* ---- reading ----------------------------------------------------------------------------------*/
 
 int rocks_batch_get(struct bnd_state_batch *batch, enum bnd_state_cf cf, struct bnd_slice key,
                     struct bnd_buf *out) {
-    struct rocks *rocks = batch->rocks;
     BND_ASSERT(cf < BND_CF_COUNT);
-    size_t len = 0;
-    char *text = NULL;
-    char *value = rocksdb_writebatch_wi_get_from_batch_and_db_cf(
-        batch->wi, rocks->db, rocks->read_options, rocks->cfs[cf], (const char *)key.data, key.len,
-        &len, &text);
-    int rv = rocks_error_take(rocks->env, text, "read", NULL);
-    if (rv != 0) {
-        return rv;
+    if (batch->failed) {
+        return BND_NOMEM;
     }
-    if (value == NULL) {
+    uint32_t found = batch->index_len == 0 ? 0 : *place_of(batch, cf, key);
+    if (found == 0) {
+        return rocks_get_with(batch->rocks, batch->rocks->read_options, cf, key, out);
+    }
+    const struct write_op *op = &batch->ops[found - 1];
+    if (op->deleted) {
         return BND_NOTFOUND;
     }
     bnd_buf_reset(out);
-    bnd_buf_append(out, value, len);
-    rocksdb_free(value);
+    bnd_buf_append_slice(out, op_value(batch, op));
     return out->failed ? BND_NOMEM : 0;
+}
+
+/* Gives RocksDB's indexed batch the ops it does not have yet. */
+static void fill_wi(struct bnd_state_batch *batch) {
+    if (batch->wi == NULL) { /* 1: the last write of a key wins in its index */
+        batch->wi = rocksdb_writebatch_wi_create(0, 1);
+    }
+    for (; batch->wi_count < batch->ops_count; batch->wi_count++) {
+        const struct write_op *op = &batch->ops[batch->wi_count];
+        struct bnd_slice key = op_key(batch, op);
+        struct bnd_slice value = op_value(batch, op);
+        rocksdb_column_family_handle_t *cf = batch->rocks->cfs[op->cf];
+        if (op->deleted) {
+            rocksdb_writebatch_wi_delete_cf(batch->wi, cf, (const char *)key.data, key.len);
+        } else {
+            rocksdb_writebatch_wi_put_cf(batch->wi, cf, (const char *)key.data, key.len,
+                                         (const char *)value.data, value.len);
+        }
+    }
 }
 
 struct bnd_state_iter *rocks_batch_iter(struct bnd_state_batch *batch, enum bnd_state_cf cf,
                                         struct bnd_slice from, struct bnd_slice to) {
+    if (batch->failed) {
+        return NULL;
+    }
+    fill_wi(batch);
     return rocks_iter_create(batch->rocks, batch->wi, cf, from, to);
+}
+
+/* ---- writing ----------------------------------------------------------------------------------*/
+
+static rocksdb_writebatch_t *writebatch_of(const struct bnd_state_batch *batch, uint64_t number) {
+    rocksdb_column_family_handle_t *const *cfs = batch->rocks->cfs;
+    rocksdb_writebatch_t *out = rocksdb_writebatch_create();
+    for (size_t i = 0; i < batch->ops_count; i++) {
+        const struct write_op *op = &batch->ops[i];
+        struct bnd_slice key = op_key(batch, op);
+        struct bnd_slice value = op_value(batch, op);
+        if (op->old) {
+            continue;
+        }
+        if (op->deleted) {
+            rocksdb_writebatch_delete_cf(out, cfs[op->cf], (const char *)key.data, key.len);
+        } else {
+            rocksdb_writebatch_put_cf(out, cfs[op->cf], (const char *)key.data, key.len,
+                                      (const char *)value.data, value.len);
+        }
+    }
+    uint8_t mark[ROCKS_MARK_LEN];
+    bnd_put_u64(mark, number);
+    rocksdb_writebatch_put_cf(out, cfs[ROCKS_CF_MARK], ROCKS_MARK_KEY, ROCKS_MARK_KEY_LEN,
+                              (const char *)mark, sizeof mark);
+    return out;
 }
 
 int rocks_write(struct bnd_state *state, struct bnd_state_batch *batch) {
     struct rocks *rocks = rocks_of(state);
     BND_ASSERT(batch->rocks == rocks);
-    size_t bytes = rocks_batch_bytes(batch);
-    if (bytes == 0) {
+    if (batch->failed) {
+        return BND_NOMEM;
+    }
+    if (batch->ops_count == 0) {
         return 0;
     }
-    /* A busy write leaves its mark in the batch; the index keeps only the newest of them. */
     uint64_t next = atomic_load(&rocks->mark) + 1;
-    uint8_t mark[ROCKS_MARK_LEN];
-    bnd_put_u64(mark, next);
-    rocksdb_writebatch_wi_put_cf(batch->wi, rocks->cfs[ROCKS_CF_MARK], ROCKS_MARK_KEY,
-                                 ROCKS_MARK_KEY_LEN, (const char *)mark, sizeof mark);
+    rocksdb_writebatch_t *writes = writebatch_of(batch, next);
     char *text = NULL;
-    rocksdb_write_writebatch_wi(rocks->db, rocks->write_options, batch->wi, &text);
+    rocksdb_write(rocks->db, rocks->write_options, writes, &text);
+    rocksdb_writebatch_destroy(writes);
     int rv = rocks_error_take(rocks->env, text, "write", NULL);
     if (rv == 0) {
         atomic_store(&rocks->mark, next);
-        atomic_fetch_add(&rocks->bytes_written, bytes);
+        atomic_fetch_add(&rocks->bytes_written, rocks_batch_bytes(batch));
     }
     return rv;
 }

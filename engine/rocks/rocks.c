@@ -80,8 +80,8 @@ int rocks_error_take(struct bnd_env *env, char *text, const char *what, struct b
 /* ---- reading ------------------------------------------------------------------------------------
  */
 
-static int get_with(struct rocks *rocks, const rocksdb_readoptions_t *options, enum bnd_state_cf cf,
-                    struct bnd_slice key, struct bnd_buf *out) {
+int rocks_get_with(struct rocks *rocks, const rocksdb_readoptions_t *options, enum bnd_state_cf cf,
+                   struct bnd_slice key, struct bnd_buf *out) {
     BND_ASSERT(cf < BND_CF_COUNT);
     char *text = NULL;
     rocksdb_pinnableslice_t *pinned = rocksdb_get_pinned_cf(rocks->db, options, rocks->cfs[cf],
@@ -104,13 +104,13 @@ static int get_with(struct rocks *rocks, const rocksdb_readoptions_t *options, e
 static int rocks_get(struct bnd_state *state, enum bnd_state_cf cf, struct bnd_slice key,
                      struct bnd_buf *out) {
     struct rocks *rocks = rocks_of(state);
-    return get_with(rocks, rocks->read_options, cf, key, out);
+    return rocks_get_with(rocks, rocks->read_options, cf, key, out);
 }
 
 static int rocks_get_persisted(struct bnd_state *state, enum bnd_state_cf cf, struct bnd_slice key,
                                struct bnd_buf *out) {
     struct rocks *rocks = rocks_of(state);
-    return get_with(rocks, rocks->persisted_options, cf, key, out);
+    return rocks_get_with(rocks, rocks->persisted_options, cf, key, out);
 }
 
 static struct bnd_state_iter *rocks_iter(struct bnd_state *state, enum bnd_state_cf cf,

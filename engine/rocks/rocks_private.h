@@ -42,6 +42,10 @@ int rocks_marker_check(struct bnd_env *env, const char *dir, struct bnd_error *e
 /* Only checks it: BND_NOTFOUND if there is none. */
 int rocks_marker_read(struct bnd_env *env, const char *dir, struct bnd_error *err);
 
+/* The value under a key, into *out (reset first). BND_NOTFOUND, BND_CORRUPT, BND_IO, BND_NOMEM. */
+int rocks_get_with(struct rocks *rocks, const rocksdb_readoptions_t *options, enum bnd_state_cf cf,
+                   struct bnd_slice key, struct bnd_buf *out);
+
 /* batch.c */
 struct bnd_state_batch *rocks_batch_create(struct bnd_state *state);
 void rocks_batch_destroy(struct bnd_state_batch *batch);

@@ -171,6 +171,100 @@ static void a_batch_sees_its_own_writes_over_the_state(void **state) {
     ops->batch_destroy(batch);
 }
 
+/* Key k of the array is "k<k>", its value the number's text; 0: it is not there. */
+static void expect_order(const struct bnd_state_ops *ops, struct bnd_state_iter *iter,
+                         const int *values, unsigned count) {
+    for (unsigned k = 0; k < count; k++) {
+        char key[16];
+        char value[16];
+        if (values[k] != 0) {
+            (void)snprintf(key, sizeof key, "k%03u", k);
+            (void)snprintf(value, sizeof value, "%d", values[k]);
+            assert_true(ops->iter_valid(iter));
+            assert_true(bnd_slice_eq(ops->iter_key(iter), str(key)));
+            assert_true(bnd_slice_eq(ops->iter_value(iter), str(value)));
+            ops->iter_next(iter);
+        }
+    }
+    assert_false(ops->iter_valid(iter));
+    ops->iter_destroy(iter);
+}
+
+/* Batches of many writes, of few keys and of many, used again and again: what the batch shows, by
+ * key and in order, and what is written, is what an array says. */
+static void batches_large_and_small_agree_with_an_array(void **state) {
+    struct world *world = *state;
+    struct bnd_state *s = world->state;
+    const struct bnd_state_ops *ops = s->ops;
+    enum { KEYS = 700 };
+    static int values[KEYS]; /* 0: none */
+    uint64_t x = 88172645463325252u;
+    struct bnd_state_batch *batch = ops->batch_create(s);
+    memset(values, 0, sizeof values);
+    for (unsigned round = 0; round < 12; round++) {
+        unsigned keys = round % 3 == 0 ? 5 : KEYS;
+        for (unsigned i = 0; i < 900; i++) {
+            char key[16];
+            char value[16];
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            unsigned k = (unsigned)(x >> 33) % keys;
+            (void)snprintf(key, sizeof key, "k%03u", k);
+            (void)snprintf(value, sizeof value, "%u", i + 1);
+            values[k] = x % 3 == 0 ? 0 : (int)i + 1;
+            if (values[k] == 0) {
+                ops->batch_delete(batch, BND_CF_OBJECTS, str(key));
+            } else {
+                ops->batch_put(batch, BND_CF_OBJECTS, str(key), str(value));
+            }
+            BND_AUTO_BUF struct bnd_buf out = {0};
+            int rv = ops->batch_get(batch, BND_CF_OBJECTS, str(key), &out);
+            assert_int_equal(rv, values[k] == 0 ? BND_NOTFOUND : 0);
+            if (i % 300 == 299) { /* an iterator amid the writes */
+                expect_order(ops, ops->batch_iter(batch, BND_CF_OBJECTS, str("k"), str("l")),
+                             values, KEYS);
+            }
+        }
+        assert_int_equal(ops->write(s, batch), 0);
+        ops->batch_clear(batch);
+        for (unsigned k = 0; k < KEYS; k++) {
+            char key[16];
+            char value[16];
+            (void)snprintf(key, sizeof key, "k%03u", k);
+            (void)snprintf(value, sizeof value, "%d", values[k]);
+            expect(s, ops->get, BND_CF_OBJECTS, key, values[k] == 0 ? NULL : value);
+        }
+    }
+    ops->batch_destroy(batch);
+}
+
+static void a_batch_without_memory_fails_as_a_whole(void **state) {
+    struct world *world = *state;
+    struct bnd_state *s = world->state;
+    const struct bnd_state_ops *ops = s->ops;
+    struct bnd_state_batch *batch = ops->batch_create(s);
+    for (uint64_t n = 1; n <= 3; n++) {
+        BND_AUTO_BUF struct bnd_buf out = {0};
+        (void)bnd_alloc_fail_at(n, 1);
+        for (unsigned i = 0; i < 1000; i++) {
+            char key[16];
+            (void)snprintf(key, sizeof key, "m%03u", i);
+            ops->batch_put(batch, BND_CF_OBJECTS, str(key), str("value"));
+        }
+        (void)bnd_alloc_fail_at(0, 0);
+        assert_int_equal(ops->batch_get(batch, BND_CF_OBJECTS, str("m000"), &out), BND_NOMEM);
+        assert_null(ops->batch_iter(batch, BND_CF_OBJECTS, str("m"), str("n")));
+        assert_int_equal(ops->write(s, batch), BND_NOMEM);
+        expect(s, ops->get, BND_CF_OBJECTS, "m000", NULL);
+        ops->batch_clear(batch);
+    }
+    ops->batch_put(batch, BND_CF_OBJECTS, str("m000"), str("value"));
+    assert_int_equal(ops->write(s, batch), 0);
+    expect(s, ops->get, BND_CF_OBJECTS, "m000", "value");
+    ops->batch_destroy(batch);
+}
+
 static void iterators_keep_to_their_snapshot_and_range(void **state) {
     struct world *world = *state;
     struct bnd_state *s = world->state;
@@ -573,6 +667,10 @@ int main(int argc, char **argv) {
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_batch_sees_its_own_writes_over_the_state, setup_open,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(batches_large_and_small_agree_with_an_array, setup_open,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_batch_without_memory_fails_as_a_whole, setup_open,
                                         teardown),
         cmocka_unit_test_setup_teardown(iterators_keep_to_their_snapshot_and_range, setup_open,
                                         teardown),
