@@ -121,6 +121,10 @@ void bnd_core_close(struct bnd_core *core);
 /* Time has passed. To be called every heartbeat_ms or more often, with env's time. */
 void bnd_core_tick(struct bnd_core *core);
 
+/* The connection to `node` is gone. If the group follows it and nothing is heard from it meanwhile,
+ * its election timeout ends within wait_ms (a later end is moved, an earlier one stays). */
+void bnd_core_leader_lost(struct bnd_core *core, uint64_t node, uint32_t wait_ms);
+
 /* A message for this group from an authenticated member of the cluster; message->from is set,
  * everything is borrowed until the call returns. An INSTALL only once its state is fetched and
  * ready to be switched to, with start as fetched: then `install` comes out, unless the log has all

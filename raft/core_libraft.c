@@ -421,6 +421,22 @@ void bnd_core_tick(struct bnd_core *core) {
     core_settle(core);
 }
 
+void bnd_core_leader_lost(struct bnd_core *core, uint64_t node, uint32_t wait_ms) {
+    struct raft *raft = &core->raft;
+    if (!enter(core)) {
+        return;
+    }
+    if (raft->state == RAFT_FOLLOWER && raft->follower_state.current_leader.id == node) {
+        uint64_t timeout_ms = raft->follower_state.randomized_election_timeout;
+        uint64_t now_ms = bnd_now_ms(core->env);
+        if (wait_ms < timeout_ms && now_ms >= timeout_ms &&
+            raft->election_timer_start + timeout_ms > now_ms + wait_ms) {
+            raft->election_timer_start = now_ms + wait_ms - timeout_ms;
+        }
+    }
+    core_settle(core);
+}
+
 void bnd_core_persisted(struct bnd_core *core, uint64_t op) {
     if (!enter(core)) {
         return;

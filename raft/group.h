@@ -135,6 +135,8 @@ struct group {
     struct tuple settled;   /* as the last persist left it */
     uint64_t journal_start; /* index; never above settled */
 
+    bool leader_lost; /* its connection is gone, and an election begins soon */
+
     struct group_want want;
     struct group_balance balance;
     struct group_leave leave;

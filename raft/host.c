@@ -189,6 +189,7 @@ static void on_tick(struct bnd_timer *timer) {
     for (size_t i = 0; i < host->groups_count && !host->dead; i++) {
         if (host->groups[i]->phase == GROUP_RUNNING && !host->groups[i]->destroying &&
             may_tick(host->groups[i])) {
+            leader_lost_tick(host->groups[i]);
             bnd_core_tick(host->groups[i]->core);
         }
     }

@@ -293,6 +293,10 @@ void leave_serve(struct bnd_raft_host *host, struct bnd_rpc_request *request, ui
 void leave_tick(struct bnd_raft_host *host);
 void leave_forget(struct group *group);
 
+/* leader_lost.c: with each tick, before the core's: stands for election soon where the leader's
+ * connection is gone. */
+void leader_lost_tick(struct group *group);
+
 /* close.c: the end of a host, in steps. Tells `persisted` came while closing. */
 void close_step(struct bnd_raft_host *host);
 

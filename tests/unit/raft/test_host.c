@@ -620,14 +620,16 @@ static void a_destroyed_group_is_gone_and_can_be_made_again(void **state) {
     cluster_close(c);
 }
 
-/* A crash while the record of the end is on its way brings the whole group back, or nothing of it. */
+/* A crash while the record of the end is on its way brings the whole group back, or nothing of it.
+ */
 static void a_group_ends_with_its_record(void **state) {
     (void)state;
     unsigned back = 0;
     for (uint64_t seed = 100; seed < 120; seed++) {
         struct cluster *c = fresh(seed);
         struct node *node = &c->nodes[0];
-        c->config.unpersisted_bytes_max = 1; /* what is persisted is all that the journal has dropped */
+        c->config.unpersisted_bytes_max =
+            1; /* what is persisted is all that the journal has dropped */
         node_start(node);
         cluster_bootstrap(c, GID, 1);
         (void)cluster_leader(c, GID);
