@@ -1,8 +1,8 @@
 /* A closed loop of S3 clients against small objects: each client has one keep-alive connection and
  * one request in flight. Every request is signed (SigV4 with the body's SHA-256) before the clock
- * starts, with the gateway's own signer, so that the generator takes as little of the machine as it
- * can; the servers check each signature as always. Every answer is checked: a GET must bring the
- * bytes that were put.
+ * starts (but those of a fill, of which there may be too many), with the gateway's own signer, so
+ * that the generator takes as little of the machine as it can; the servers check each signature as
+ * always. Every answer is checked: a GET must bring the bytes that were put.
  *
  * Prints one line of JSON: what was asked for, operations, rate, latencies, errors, CPU seconds of
  * its own. Exit status 1 if any request failed. */
@@ -63,6 +63,8 @@ struct client {
 
 struct load {
     struct options options;
+    struct s3_signing_key key;
+    char when[32];             /* YYYYMMDDTHHMMSSZ */
     struct prepared *prepared; /* [endpoint * keys + key] */
     uint8_t *bodies;           /* [key * bytes] */
     struct client *clients;
@@ -114,9 +116,10 @@ static void sign(struct bnd_buf *text, const struct s3_signing_key *key) {
     memcpy(memmem(text->data, text->len, UNSIGNED_HEX, S3_SIGNATURE_LEN), hex, S3_SIGNATURE_LEN);
 }
 
-static void prepare(struct load *load, const struct s3_signing_key *key, const char *when,
-                    unsigned endpoint, unsigned number) {
+/* Returns owned bytes. */
+static struct prepared prepare(const struct load *load, unsigned endpoint, unsigned number) {
     const struct options *o = &load->options;
+    const char *when = load->when;
     uint8_t *body = load->bodies + (size_t)number * o->bytes;
     uint8_t digest[32];
     char hash[65];
@@ -135,15 +138,14 @@ static void prepare(struct load *load, const struct s3_signing_key *key, const c
                    "SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature=" UNSIGNED_HEX
                    "\r\n\r\n",
                    o->access_key, when);
-    sign(&text, key);
+    sign(&text, &load->key);
     if (o->put) {
         bnd_buf_append(&text, body, o->bytes);
     }
     if (text.failed) {
         die("memory");
     }
-    load->prepared[(size_t)endpoint * o->keys + number] =
-        (struct prepared){.bytes = text.data, .len = text.len};
+    return (struct prepared){.bytes = text.data, .len = text.len};
 }
 
 /* Bodies follow from the key, so that another run's GET knows them. */
@@ -163,27 +165,25 @@ static void make_bodies(struct load *load) {
 
 static void prepare_all(struct load *load) {
     const struct options *o = &load->options;
-    struct s3_signing_key key;
-    char when[32];
     time_t now = time(NULL);
-    strftime(when, sizeof when, "%Y%m%dT%H%M%SZ", gmtime(&now));
-    s3_signing_key_derive(bnd_slice_str(o->secret), bnd_slice(when, 8), bnd_slice_str("auto"),
-                          &key);
+    strftime(load->when, sizeof load->when, "%Y%m%dT%H%M%SZ", gmtime(&now));
+    s3_signing_key_derive(bnd_slice_str(o->secret), bnd_slice(load->when, 8), bnd_slice_str("auto"),
+                          &load->key);
     make_bodies(load);
     load->prepared = bnd_calloc((size_t)o->endpoints_count * o->keys, sizeof *load->prepared);
     if (load->prepared == NULL || load->bodies == NULL) {
         die("memory");
     }
-    for (unsigned endpoint = 0; endpoint < o->endpoints_count; endpoint++) {
+    for (unsigned endpoint = 0; endpoint < o->endpoints_count && !o->fill; endpoint++) {
         for (unsigned number = 0; number < o->keys; number++) {
-            prepare(load, &key, when, endpoint, number);
+            load->prepared[(size_t)endpoint * o->keys + number] = prepare(load, endpoint, number);
         }
     }
 }
 
 /* ---- clients ----------------------------------------------------------------------------------*/
 
-static const struct prepared *request_of(const struct load *load, const struct client *client) {
+static struct prepared *request_of(const struct load *load, const struct client *client) {
     return &load->prepared[(size_t)client->endpoint * load->options.keys + client->key];
 }
 
@@ -207,7 +207,10 @@ static void begin(struct load *load, struct client *client) {
         return;
     }
     if (o->fill) {
+        bnd_free(request_of(load, client)->bytes);
+        request_of(load, client)->bytes = NULL;
         client->key = load->next_key++;
+        *request_of(load, client) = prepare(load, client->endpoint, client->key);
     } else {
         /* A step that is prime to the number of keys visits them all, in no order. */
         client->key = (unsigned)((client->key + UINT64_C(2654435761)) % o->keys);

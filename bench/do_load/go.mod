@@ -1,0 +1,3 @@
+module bindery/bench/do_load
+
+go 1.19
