@@ -292,11 +292,10 @@ int journal_record_decode(struct bnd_slice *rest, struct journal_record *out) {
     uint8_t entry_kind = bnd_read_u8(&r);
     uint16_t zero = bnd_read_u16(&r);
     struct journal_record record = {.gid = bnd_read_u64(&r)};
-    if (r.failed || length < JOURNAL_RECORD_HEADER || length > rest->len || zero != 0 ||
-        kind < JOURNAL_CREATE || kind > JOURNAL_CHECKPOINT_END) {
+    if (r.failed || length < JOURNAL_RECORD_HEADER || length > rest->len || zero != 0) {
         return BND_CORRUPT;
     }
-    record.kind = (enum journal_kind)kind;
+    record.kind = (enum journal_kind)kind; /* body_decode refuses those that are none */
     bool entry = record.kind == JOURNAL_ENTRY || record.kind == JOURNAL_REWRITE;
     struct bnd_reader body =
         bnd_reader(bnd_slice(rest->data + JOURNAL_RECORD_HEADER, length - JOURNAL_RECORD_HEADER));

@@ -260,15 +260,14 @@ static int first_segment(struct bnd_journal *journal, struct bnd_error *err) {
     if (segment == NULL) {
         return BND_FAIL(err, NOMEM, "no memory for a journal segment");
     }
-    int rv = journal_segment_make(journal, segment, 0, &segment->file, err);
-    return rv == 0 ? parent_sync(journal->env, journal->config.dir, err) : rv;
+    return journal_segment_make(journal, segment, 0, &segment->file, err);
 }
 
 /* Everything after recovery: makes the log ready for its next record. */
 static int begin(struct bnd_journal *journal, const struct journal_scan *scan,
                  struct bnd_error *err) {
     bool fresh = bnd_list_empty(&journal->segments);
-    /* Names too may have been read before they were durable. */
+    /* Names too may have been read before they were durable: the files' and the directory's own. */
     int rv = fresh ? 0 : journal->env->ops->dir_sync(journal->env, journal->config.dir, err);
     if (rv == 0 && !fresh) {
         rv = files_open(journal, err);
@@ -279,6 +278,7 @@ static int begin(struct bnd_journal *journal, const struct journal_scan *scan,
     if (rv == 0 && fresh) {
         rv = first_segment(journal, err);
     }
+    rv = rv == 0 ? parent_sync(journal->env, journal->config.dir, err) : rv;
     if (rv != 0) {
         return rv;
     }

@@ -2,7 +2,8 @@
  *
  * Every change of the disk (write, sync, rename, unlink, create, directory sync) is one operation; the power is
  * cut at operation `cut_at`. Then each 512-byte sector that was written but not synced is kept or lost as
- * `keep` says, and directory changes since the last directory sync are all kept or all lost. After the cut
+ * `keep` says, and directory changes since the last directory sync are all kept or all lost; so is the directory
+ * itself, with all that is in it, until its parent is synced. After the cut
  * nothing reaches the disk: calls fail, requests are answered BND_IO. crash_reboot makes what is left current.
  * Single-threaded and deterministic: the pool's work runs from crash_step. */
 #ifndef TESTS_UNIT_ENGINE_CRASH_ENV_H
@@ -47,6 +48,8 @@ struct crash_env {
     struct bnd_env env;
     struct crash_inode inodes[CRASH_FILES];
     struct crash_name names[CRASH_FILES], durable_names[CRASH_FILES];
+    char dir[CRASH_NAME]; /* the only one, once it is made */
+    bool dir_durable;     /* its parent was synced since */
     struct crash_event events[CRASH_EVENTS];
     size_t events_head, events_count;
     struct bnd_timer_heap timers;
@@ -58,6 +61,8 @@ struct crash_env {
     bool dead;
     bool hold_writes;   /* asynchronous writes are not answered */
     int write_status;   /* the next asynchronous writes fail with this */
+    int read_status;    /* and asynchronous reads */
+    int sync_status;    /* and syncs of files */
     bool work_full;     /* the pool refuses work */
     struct bnd_io *held;
     size_t held_bytes;
@@ -122,6 +127,10 @@ static inline void crash_cut(struct crash_env *w) {
     }
     if (crash_dir_kept(w)) {
         memcpy(w->durable_names, w->names, sizeof w->names);
+        w->dir_durable = true;
+    }
+    for (int i = 0; i < CRASH_FILES && !w->dir_durable; i++) {
+        w->durable_names[i].inode = -1;
     }
 }
 
@@ -275,11 +284,15 @@ static inline int crash_sync(struct bnd_env *env, struct bnd_file *file, struct 
     if (w->dead || crash_op(w)) { /* cut before it took effect; after it is the next operation's cut */
         return crash_dead(err);
     }
+    if (w->sync_status != 0) {
+        return bnd_error_set(err, w->sync_status, "sync: %s", bnd_code_text(w->sync_status));
+    }
     crash_persist(&w->inodes[file->inode], 0, w->inodes[file->inode].size);
     w->syncs++;
     return 0;
 }
 static inline int crash_dir_make(struct bnd_env *env, const char *path, struct bnd_error *err) {
+    snprintf(crash_of(env)->dir, CRASH_NAME, "%s", path);
     return 0;
 }
 /* Frees the files that no name leads to any more, readable or durable. */
@@ -303,9 +316,13 @@ static inline int crash_dir_sync(struct bnd_env *env, const char *path, struct b
     if (w->dead || crash_op(w)) {
         return crash_dead(err);
     }
+    w->syncs++;
+    if (strcmp(path, w->dir) != 0) {
+        w->dir_durable = true;
+        return 0;
+    }
     memcpy(w->durable_names, w->names, sizeof w->names);
     crash_reclaim(w);
-    w->syncs++;
     return 0;
 }
 static inline int crash_by_name(const void *a, const void *b) {
@@ -351,8 +368,9 @@ static inline int crash_unlink(struct bnd_env *env, const char *path, struct bnd
 static inline int crash_read(struct bnd_env *env, struct bnd_file *file, struct bnd_io *io,
                       struct bnd_iov iov, uint64_t offset) {
     size_t got = 0;
+    int status = crash_of(env)->read_status;
     (void)crash_pread(env, file, iov.data, iov.len, offset, &got, NULL);
-    crash_event(crash_of(env), (struct crash_event){.io = io, .bytes = got});
+    crash_event(crash_of(env), (struct crash_event){.io = io, .status = status, .bytes = status == 0 ? got : 0});
     return 0;
 }
 static inline int crash_write(struct bnd_env *env, struct bnd_file *file, struct bnd_io *io,

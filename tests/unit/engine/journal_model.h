@@ -191,7 +191,7 @@ static inline void fixture_init(struct fixture *f, uint64_t seed) {
     *f = (struct fixture){.world = crash_env_create(seed), .rng = seed * 977 + 1};
     f->model = calloc(1, sizeof *f->model);
     f->config = (struct bnd_journal_config){.env = &f->world->env,
-                                            .dir = "journal",
+                                            .dir = "data/journal",
                                             .cluster_id = 7,
                                             .node_id = 3,
                                             .segment_bytes = 16 * 4096,

@@ -1,72 +1,6 @@
 /* The journal's calls, one journal at a time, on a disk in memory. */
 #include "base/alloc.h"
-#include "tests/unit/engine/journal_model.h"
-
-#define GROUP 1
-
-static int setup(void **state) {
-    struct fixture *f = calloc(1, sizeof *f);
-    fixture_init(f, 5);
-    struct bnd_error err;
-    assert_int_equal(fixture_open(f, &err), 0);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state) {
-    struct fixture *f = *state;
-    f->world->hold_writes = false;
-    if (f->world->held != NULL) {
-        crash_event(f->world, (struct crash_event){.io = f->world->held, .status = BND_IO});
-        f->world->held = NULL;
-    }
-    fixture_close(f);
-    fixture_free(f);
-    free(f);
-    return 0;
-}
-
-static int append(struct fixture *f, uint64_t index, size_t len, uint64_t *lsn) {
-    static const uint8_t data[65536] = {1};
-    struct bnd_journal_entry entry = {.index = index, .term = 1, .data = bnd_slice(data, len)};
-    return bnd_journal_append(f->journal, GROUP, &entry, lsn);
-}
-
-static void create(struct fixture *f, uint64_t gid) {
-    assert_int_equal(bnd_journal_create(f->journal, gid, &(struct bnd_journal_start){0}, NULL), 0);
-}
-
-static void commit(struct fixture *f) {
-    bnd_journal_submit(f->journal);
-    crash_settle(f->world);
-}
-
-static int reopen(struct fixture *f, struct bnd_error *err) {
-    fixture_close(f);
-    crash_reboot(f->world);
-    return fixture_open(f, err);
-}
-
-struct found {
-    uint64_t gid;
-    size_t groups;
-    struct bnd_journal_group group;
-};
-
-static int find(void *data, const struct bnd_journal_group *group) {
-    struct found *found = data;
-    found->groups++;
-    if (group->gid == found->gid) {
-        found->group = *group;
-    }
-    return 0;
-}
-
-static struct found look(struct fixture *f, uint64_t gid) {
-    struct found found = {.gid = gid};
-    assert_int_equal(bnd_journal_each_group(f->journal, find, &found), 0);
-    return found;
-}
+#include "tests/unit/engine/journal_rig.h"
 
 static void records_of_one_flight_share_a_write(void **state) {
     struct fixture *f = *state;
@@ -228,6 +162,35 @@ static void nothing_is_written_after_a_failure(void **state) {
     assert_int_equal(bnd_journal_durable(f->journal), 1);
 }
 
+/* The pool's job that was under way ends well, and would go on with the next batch. */
+static void nothing_is_written_when_a_job_ends_after_a_failure(void **state) {
+    struct fixture *f = *state;
+    create(f, GROUP);
+    commit(f);
+    uint64_t index = 1;
+    while (f->world->events_count == 0 || f->world->events[f->world->events_head].work == NULL) {
+        assert_int_equal(append(f, index++, 3000, NULL), 0);
+        bnd_journal_submit(f->journal);
+        assert_true(crash_step(f->world));
+    }
+    assert_int_equal(append(f, index, 3000, NULL), 0);
+    f->world->write_status = BND_IO;
+    bnd_journal_submit(f->journal);
+    struct crash_event job = f->world->events[f->world->events_head];
+    f->world->events_head = (f->world->events_head + 1) % CRASH_EVENTS;
+    f->world->events_count--;
+    assert_int_equal(append(f, index + 1, 3000, NULL), 0);
+    bnd_journal_submit(f->journal);
+    crash_settle(f->world);
+    assert_int_equal(f->failed, 1);
+    f->world->write_status = 0;
+    job.work->run(job.work);
+    uint64_t writes = f->world->writes;
+    job.work->done(job.work, 0);
+    crash_settle(f->world);
+    assert_int_equal(f->world->writes, writes);
+}
+
 static void hung_write_fails_after_running_time(void **state) {
     struct fixture *f = *state;
     create(f, GROUP);
@@ -288,7 +251,7 @@ static void missing_segment_is_refused(void **state) {
         commit(f);
     }
     fixture_close(f);
-    assert_int_equal(crash_unlink(&f->world->env, "journal/0000000000000002.seg", &err), 0);
+    assert_int_equal(crash_unlink(&f->world->env, "data/journal/0000000000000002.seg", &err), 0);
     assert_int_equal(fixture_open(f, &err), BND_CORRUPT);
     assert_non_null(strstr(err.message, "0000000000000003"));
 }
@@ -387,21 +350,64 @@ static void files_are_recycled_around_a_lagging_group(void **state) {
     assert_int_equal(look(f, 2).group.start.index, 1000);
 }
 
-static void damage_found_while_relocating_is_final(void **state) {
-    struct fixture *f = *state;
-    create(f, GROUP);
-    create(f, 2);
-    assert_int_equal(append(f, 1, 3000, NULL), 0);
-    commit(f);
-    crash_file(f->world, "0000000000000001.seg")->now[4096 + 2000] ^= 1;
+/* Makes the first segment be read back, and sees that this ends the journal with `code`. */
+static void relocate_and_fail(struct fixture *f, int code) {
     for (uint64_t i = 1; i <= 200 && f->failed == 0; i++) {
         struct bnd_journal_start start = {.index = i, .term = 1};
         (void)bnd_journal_compact(f->journal, 2, &start, NULL);
         commit(f);
     }
     assert_int_equal(f->failed, 1);
-    assert_int_equal(f->why.code, BND_CORRUPT);
+    assert_int_equal(f->why.code, code);
     assert_non_null(strstr(f->why.message, "0000000000000001"));
+}
+
+static void something_to_relocate(struct fixture *f) {
+    create(f, GROUP);
+    create(f, 2);
+    assert_int_equal(append(f, 1, 3000, NULL), 0);
+    commit(f);
+}
+
+static void damage_found_while_relocating_is_final(void **state) {
+    struct fixture *f = *state;
+    something_to_relocate(f);
+    crash_file(f->world, "0000000000000001.seg")->now[4096 + 2000] ^= 1;
+    relocate_and_fail(f, BND_CORRUPT);
+}
+
+static void damaged_header_found_while_relocating_is_final(void **state) {
+    struct fixture *f = *state;
+    something_to_relocate(f);
+    crash_file(f->world, "0000000000000001.seg")->now[4096 + 50] ^= 1; /* in its own checksum */
+    relocate_and_fail(f, BND_CORRUPT);
+}
+
+static void read_error_while_relocating_is_final(void **state) {
+    struct fixture *f = *state;
+    something_to_relocate(f);
+    f->world->read_status = BND_IO;
+    relocate_and_fail(f, BND_IO);
+}
+
+/* A segment that could not be made is no place for records. */
+static void error_of_a_job_is_final_and_told_once(void **state) {
+    struct fixture *f = *state;
+    create(f, GROUP);
+    commit(f);
+    f->world->sync_status = BND_NOSPACE;
+    for (uint64_t i = 1; i <= 60 && f->failed == 0; i++) {
+        assert_int_equal(append(f, i, 3000, NULL), 0);
+        bnd_journal_submit(f->journal);
+        for (int steps = 0; steps < 20; steps++) { /* a job that is tried again and again has no end */
+            (void)crash_step(f->world);
+        }
+    }
+    assert_int_equal(f->failed, 1);
+    assert_int_equal(f->why.code, BND_NOSPACE);
+    f->world->sync_status = 0;
+    crash_advance(f->world, 10000 * BND_MS);
+    assert_int_equal(f->failed, 1);
 }
 
 static void full_pool_is_waited_out(void **state) {
@@ -483,6 +489,25 @@ static void close_waits_for_the_write(void **state) {
     bnd_journal_close(NULL, on_closed, f);
 }
 
+/* What was accepted must fit into a checkpoint, where it is longer. */
+static void every_accepted_configuration_fits_a_checkpoint(void **state) {
+    struct fixture *f = *state;
+    static const uint8_t config[3 * 4096] = {1};
+    struct bnd_journal_start start = {.config = bnd_slice(config, sizeof config)};
+    int rv = 0;
+    while ((rv = bnd_journal_create(f->journal, GROUP, &start, NULL)) != 0) {
+        assert_int_equal(rv, BND_TOOBIG);
+        start.config.len--;
+    }
+    assert_in_range(start.config.len, 3 * 4096 - 256, 3 * 4096);
+    for (uint64_t i = 1; i <= 60; i++) {
+        assert_int_equal(append(f, i, 3000, NULL), 0);
+        commit(f);
+    }
+    assert_int_equal(f->failed, 0);
+    assert_non_null(crash_file(f->world, "0000000000000003.seg"));
+}
+
 static void sizes_may_change_between_runs(void **state) {
     struct fixture *f = *state;
     struct bnd_error err;
@@ -523,19 +548,18 @@ static void inspect_reads_on_behind_damage(void **state) {
     assert_int_equal(bnd_journal_meta(f->journal, GROUP, 7, 2, NULL), 0);
     commit(f);
     size_t counts[4] = {0};
-    assert_int_equal(bnd_journal_inspect(&f->world->env, "journal", true, count_lines, counts, NULL), 0);
+    assert_int_equal(bnd_journal_inspect(&f->world->env, "data/journal", true, count_lines, counts, NULL), 0);
     assert_int_equal(counts[1], 0);
     assert_int_equal(counts[2], 1);
     assert_int_equal(counts[3], 3);
     crash_file(f->world, "0000000000000001.seg")->now[8192 + 20] ^= 1; /* the second batch's header */
     memset(counts, 0, sizeof counts);
-    assert_int_equal(bnd_journal_inspect(&f->world->env, "journal", true, count_lines, counts, NULL), 0);
+    assert_int_equal(bnd_journal_inspect(&f->world->env, "data/journal", true, count_lines, counts, NULL), 0);
     assert_int_equal(counts[1], 1);
     assert_int_equal(counts[2], 1);
     assert_int_equal(counts[3], 2);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -547,6 +571,7 @@ int main(void) {
         TEST(write_error_is_final_and_told_once),
         TEST(a_write_cut_short_is_an_error),
         TEST(nothing_is_written_after_a_failure),
+        TEST(nothing_is_written_when_a_job_ends_after_a_failure),
         TEST(hung_write_fails_after_running_time),
         TEST(pause_is_no_hang),
         TEST(another_node_is_refused),
@@ -555,9 +580,13 @@ int main(void) {
         TEST(checkpoint_of_thousands_of_groups),
         TEST(files_are_recycled_around_a_lagging_group),
         TEST(damage_found_while_relocating_is_final),
+        TEST(damaged_header_found_while_relocating_is_final),
+        TEST(read_error_while_relocating_is_final),
+        TEST(error_of_a_job_is_final_and_told_once),
         TEST(full_pool_is_waited_out),
         TEST(every_allocation_may_fail),
         TEST(close_waits_for_the_write),
+        TEST(every_accepted_configuration_fits_a_checkpoint),
         TEST(sizes_may_change_between_runs),
         TEST(inspect_reads_on_behind_damage),
     };

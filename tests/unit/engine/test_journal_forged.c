@@ -57,13 +57,13 @@ static void store(struct forge *g, const char *name, size_t len) {
     struct bnd_file *file = NULL;
     struct bnd_error err;
     char path[64];
-    (void)snprintf(path, sizeof path, "journal/%s.seg", name);
+    (void)snprintf(path, sizeof path, "data/journal/%s.seg", name);
     (void)env->ops->unlink(env, path, &err);
     assert_int_equal(env->ops->file_open(env, path, BND_OPEN_WRITE | BND_OPEN_CREATE, &file, &err), 0);
     assert_int_equal(env->ops->file_pwrite(env, file, g->file, len, 0, &err), 0);
     assert_int_equal(env->ops->file_sync(env, file, &err), 0);
     env->ops->file_close(env, file);
-    assert_int_equal(env->ops->dir_sync(env, "journal", &err), 0);
+    assert_int_equal(env->ops->dir_sync(env, "data/journal", &err), 0);
 }
 
 static int open_as(struct forge *g, const char *name) {
@@ -171,8 +171,8 @@ static void a_log_without_its_beginning(void **state) {
     for (int whole = 0; whole < 3; whole++) {
         open_forge(&g);
         struct bnd_env *env = &g.f.world->env;
-        assert_int_equal(env->ops->unlink(env, "journal/" FIRST ".seg", &err), 0);
-        (void)env->ops->unlink(env, "journal/0000000000000002.seg", &err);
+        assert_int_equal(env->ops->unlink(env, "data/journal/" FIRST ".seg", &err), 0);
+        (void)env->ops->unlink(env, "data/journal/0000000000000002.seg", &err);
         begin(&g, 5);
         g.number = 9;
         struct journal_record group = group_of(1, 3);
