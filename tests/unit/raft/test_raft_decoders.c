@@ -46,6 +46,21 @@ static void applied_tuples(void **state) {
     bnd_buf_free(&bytes);
 }
 
+static void configurations_end_where_they_say(void **state) {
+    (void)state;
+    const struct bnd_raft_configuration some = {.count = 1, .members = {{1, BND_RAFT_VOTER}}};
+    struct bnd_raft_configuration out;
+    struct bnd_buf bytes = {0};
+    bnd_raft_configuration_encode(&some, &bytes);
+    assert_int_equal(bnd_raft_configuration_decode(bnd_buf_slice(&bytes), &out, NULL), 0);
+    for (size_t cut = 0; cut < bytes.len; cut++) {
+        assert_int_equal(bnd_raft_configuration_decode(bnd_slice(bytes.data, cut), &out, NULL), BND_CORRUPT);
+    }
+    bnd_buf_u8(&bytes, 0);
+    assert_int_equal(bnd_raft_configuration_decode(bnd_buf_slice(&bytes), &out, NULL), BND_CORRUPT);
+    bnd_buf_free(&bytes);
+}
+
 static int entry_with(uint64_t minter, uint64_t seq, uint64_t low_seq) {
     struct entry out;
     struct bnd_buf bytes = {0};
@@ -287,6 +302,7 @@ static void requests_and_answers_of_exports(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(applied_tuples),
+        cmocka_unit_test(configurations_end_where_they_say),
         cmocka_unit_test(entries_of_operations),
         cmocka_unit_test(frames_of_reads),
         cmocka_unit_test(requests_and_replies_of_shards),
