@@ -42,13 +42,13 @@ static int code_of(const char *text) {
         const char *part;
         int code;
     } table[] = {
+        {"Corruption", BND_CORRUPT}, /* first: what follows it may say anything */
         {"No space left on device", BND_NOSPACE},
         {"Disk quota exceeded", BND_NOSPACE},
         {"Space limit", BND_NOSPACE},
-        {"lock ", BND_LOCKED}, /* "While lock file", "lock hold by current process" */
+        {" lock ", BND_LOCKED}, /* "While lock file", "lock hold by current process" */
         {"Result incomplete", BND_BUSY},
         {"Resource busy", BND_BUSY},
-        {"Corruption", BND_CORRUPT},
         {"Cannot allocate memory", BND_NOMEM},
         {"Memory limit", BND_NOMEM},
         {"Invalid argument", BND_CORRUPT}, /* of open: families or options that are not ours */

@@ -4,6 +4,7 @@
 
 #include "engine/rocks/rocks.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -660,6 +661,72 @@ static void damaged_files_are_told_as_corrupt(void **state) {
     assert_non_null(strstr(err.message, "state: open: "));
 }
 
+#define DAMAGED_KEYS 300
+
+/* Flips a bit in every kilobyte of the first half of each table: data, not the index behind it. */
+static void damage_tables(struct world *world) {
+    char path[200];
+    (void)snprintf(path, sizeof path, "%s/rocks", world->path);
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    size_t tables = 0;
+    for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
+        if (strstr(entry->d_name, ".sst") == NULL) {
+            continue;
+        }
+        (void)snprintf(path, sizeof path, "%s/rocks/%.80s", world->path, entry->d_name);
+        int fd = open(path, O_RDWR);
+        struct stat st;
+        assert_int_equal(fstat(fd, &st), 0);
+        for (off_t at = 500; at < st.st_size / 2 && st.st_size > 65536; at += 1024) {
+            uint8_t byte = 0;
+            assert_int_equal(pread(fd, &byte, 1, at), 1);
+            byte ^= 4;
+            assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+        }
+        tables += st.st_size > 65536;
+        close(fd);
+    }
+    closedir(dir);
+    assert_true(tables > 0);
+}
+
+/* A key whose block is damaged is not one that is not there. */
+static void damaged_tables_are_not_read_as_absent(void **state) {
+    struct world *world = *state;
+    char key[16];
+    char value[1024];
+    for (int i = 0; i < DAMAGED_KEYS; i++) {
+        (void)snprintf(key, sizeof key, "key%03d", i);
+        for (size_t b = 0; b + 1 < sizeof value; b++) {
+            value[b] = (char)(33 + bnd_random(world->env) % 90);
+        }
+        value[sizeof value - 1] = 0;
+        write_one(world->state, BND_CF_OBJECTS, key, value);
+    }
+    assert_int_equal(persist(world), 0);
+    world->state->ops->close(world->state);
+    damage_tables(world);
+    world->state = open_at(world->env, world->path);
+    int damaged = 0;
+    for (int i = 0; i < DAMAGED_KEYS; i += 20) {
+        BND_AUTO_BUF struct bnd_buf out = {0};
+        (void)snprintf(key, sizeof key, "key%03d", i);
+        int rv = world->state->ops->get(world->state, BND_CF_OBJECTS, str(key), &out);
+        assert_true(rv == 0 || rv == BND_CORRUPT);
+        damaged += rv != 0;
+    }
+    assert_true(damaged > 3);
+    struct bnd_state_iter *iter = world->state->ops->iter(world->state, BND_CF_OBJECTS, str("key"), str("kez"));
+    int seen = 0;
+    for (; world->state->ops->iter_valid(iter); world->state->ops->iter_next(iter)) {
+        seen++;
+    }
+    assert_int_equal(world->state->ops->iter_status(iter), BND_CORRUPT);
+    assert_true(seen < DAMAGED_KEYS);
+    world->state->ops->iter_destroy(iter);
+}
+
 int main(int argc, char **argv) {
     (void)alarm(200);
     if (argc == 5 && strcmp(argv[1], "child") == 0) {
@@ -691,6 +758,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(a_look_changes_nothing_and_sees_what_was_persisted,
                                         setup_open, teardown),
         cmocka_unit_test_setup_teardown(damaged_files_are_told_as_corrupt, setup_open, teardown),
+        cmocka_unit_test_setup_teardown(damaged_tables_are_not_read_as_absent, setup_open, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
