@@ -8,7 +8,6 @@
 #define BATCH_BYTES_DEFAULT ((size_t)4 << 20)
 #define QUEUE_BYTES_DEFAULT ((size_t)64 << 20)
 #define HANG_NS_DEFAULT (3000 * BND_MS)
-#define CHECKPOINT_EXTRA 64 /* a group's record in a checkpoint is at most this much longer than its start's */
 
 /* ---- failure and close --------------------------------------------------------------------------------- */
 
@@ -373,8 +372,8 @@ static int add(struct bnd_journal *journal, const struct journal_record *record,
     if (rv != 0) {
         return rv;
     }
-    if (record->start.config.len > journal->batch_bytes - JOURNAL_BATCH_HEADER -
-                                       JOURNAL_RECORD_HEADER - CHECKPOINT_EXTRA) {
+    const struct journal_record checkpointed = {.kind = JOURNAL_CHECKPOINT_GROUP, .start = record->start};
+    if (journal_record_bytes(&checkpointed) > journal->batch_bytes - JOURNAL_BATCH_HEADER) {
         return BND_TOOBIG;
     }
     uint8_t *config = NULL;

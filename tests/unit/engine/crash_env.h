@@ -64,6 +64,8 @@ struct crash_env {
     int read_status;    /* and asynchronous reads */
     int sync_status;    /* and syncs of files */
     bool work_full;     /* the pool refuses work */
+    bool hold_reads;    /* the next asynchronous read is not answered: crash_answer_read does it */
+    struct crash_event held_read;
     struct bnd_io *held;
     size_t held_bytes;
     uint64_t writes, syncs;
@@ -370,7 +372,12 @@ static inline int crash_read(struct bnd_env *env, struct bnd_file *file, struct 
     size_t got = 0;
     int status = crash_of(env)->read_status;
     (void)crash_pread(env, file, iov.data, iov.len, offset, &got, NULL);
-    crash_event(crash_of(env), (struct crash_event){.io = io, .status = status, .bytes = status == 0 ? got : 0});
+    struct crash_event e = {.io = io, .status = status, .bytes = status == 0 ? got : 0};
+    if (crash_of(env)->hold_reads) {
+        crash_of(env)->held_read = e;
+        return 0;
+    }
+    crash_event(crash_of(env), e);
     return 0;
 }
 static inline int crash_write(struct bnd_env *env, struct bnd_file *file, struct bnd_io *io,

@@ -390,6 +390,55 @@ static void read_error_while_relocating_is_final(void **state) {
     relocate_and_fail(f, BND_IO);
 }
 
+/* What is read back is no longer needed before the disk has answered. */
+static void a_segment_stays_while_it_is_read(void **state) {
+    struct fixture *f = *state;
+    struct bnd_journal_start start = {.index = 0, .term = 1};
+    something_to_relocate(f);
+    f->world->hold_reads = true;
+    while (f->world->held_read.io == NULL) {
+        start.index++;
+        assert_int_equal(bnd_journal_compact(f->journal, 2, &start, NULL), 0);
+        commit(f);
+    }
+    assert_int_equal(bnd_journal_compact(f->journal, GROUP, &(struct bnd_journal_start){.index = 1, .term = 1}, NULL), 0);
+    for (int i = 0; i < 3; i++) {
+        start.index++;
+        assert_int_equal(bnd_journal_compact(f->journal, 2, &start, NULL), 0);
+        commit(f);
+    }
+    assert_non_null(crash_file(f->world, "0000000000000001.seg"));
+    f->world->hold_reads = false;
+    crash_event(f->world, f->world->held_read);
+    crash_settle(f->world);
+    assert_null(crash_file(f->world, "0000000000000001.seg"));
+    assert_int_equal(f->failed, 0);
+}
+
+/* The log must begin with a checkpoint at every moment: the next one, until the disk has it, is none. */
+static void a_segment_stays_until_the_next_checkpoint_is_durable(void **state) {
+    struct fixture *f = *state;
+    create(f, GROUP);
+    for (uint64_t i = 1; i <= 12; i++) {
+        assert_int_equal(append(f, i, 1000, NULL), 0);
+        commit(f);
+    }
+    assert_int_equal(bnd_journal_compact(f->journal, GROUP, &(struct bnd_journal_start){.index = 12, .term = 1}, NULL), 0);
+    commit(f);
+    f->world->hold_writes = true;
+    assert_int_equal(bnd_journal_meta(f->journal, GROUP, 1, 1, NULL), 0);
+    bnd_journal_submit(f->journal);
+    assert_int_equal(append(f, 13, 9000, NULL), 0); /* goes to the next segment, behind its checkpoint */
+    bnd_journal_submit(f->journal);
+    answer_held(f, 0, f->world->held_bytes);
+    assert_non_null(crash_file(f->world, "0000000000000003.seg")); /* the pool worked */
+    assert_non_null(crash_file(f->world, "0000000000000001.seg"));
+    f->world->hold_writes = false;
+    answer_held(f, 0, f->world->held_bytes);
+    assert_null(crash_file(f->world, "0000000000000001.seg"));
+    assert_int_equal(f->failed, 0);
+}
+
 /* A segment that could not be made is no place for records. */
 static void error_of_a_job_is_final_and_told_once(void **state) {
     struct fixture *f = *state;
@@ -582,6 +631,8 @@ int main(void) {
         TEST(damage_found_while_relocating_is_final),
         TEST(damaged_header_found_while_relocating_is_final),
         TEST(read_error_while_relocating_is_final),
+        TEST(a_segment_stays_while_it_is_read),
+        TEST(a_segment_stays_until_the_next_checkpoint_is_durable),
         TEST(error_of_a_job_is_final_and_told_once),
         TEST(full_pool_is_waited_out),
         TEST(every_allocation_may_fail),
