@@ -158,6 +158,30 @@ static void a_lost_answer_stays_unknown(void **state) {
     cluster_close(c);
 }
 
+/* Without a majority nothing is decided about it: not that it was executed, and not that it never will be. */
+static void an_entry_without_outcome_is_unknown(void **state) {
+    (void)state;
+    struct cluster *c = three(18);
+    struct node *leader = cluster_leader(c, GID);
+    for (size_t i = 0; i < NODES; i++) {
+        if (&c->nodes[i] != leader) {
+            node_crash(&c->nodes[i], BND_SIM_POWER);
+        }
+    }
+    assert_int_equal(add_one(leader, GID, "a"), BND_UNKNOWN);
+    cluster_close(c);
+}
+
+static void commands_are_bounded(void **state) {
+    (void)state;
+    static const uint8_t command[BND_RAFT_COMMAND_MAX + 1];
+    struct cluster *c = three(19);
+    struct attempt attempt = {0};
+    assert_int_equal(propose_start(cluster_leader(c, GID), GID, &attempt, bnd_slice(command, sizeof command)),
+                     BND_TOOBIG);
+    cluster_close(c);
+}
+
 int main(void) {
     struct bnd_error err;
     if (bnd_core_library_init(&err) != 0) {
@@ -169,6 +193,8 @@ int main(void) {
         cmocka_unit_test(a_gateway_needs_no_clock),
         cmocka_unit_test(without_a_majority_a_call_says_so),
         cmocka_unit_test(a_lost_answer_stays_unknown),
+        cmocka_unit_test(an_entry_without_outcome_is_unknown),
+        cmocka_unit_test(commands_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -327,6 +327,50 @@ static void g9_a_replica_answers_for_the_log_it_had(void **state) {
     assert_int_equal(verdict(&s, &now), BND_GUARD_DELIVER);
 }
 
+/* An AppendEntries of `count` entries behind prev, of these terms, after the guard. */
+static struct bnd_message cut(struct bnd_guard_state s, uint64_t term, uint64_t prev, size_t count,
+                              const uint64_t *terms) {
+    static struct bnd_journal_entry entries[8];
+    struct bnd_message m = message(BND_MESSAGE_APPEND, term);
+    for (size_t i = 0; i < count; i++) {
+        entries[i] = (struct bnd_journal_entry){.index = prev + 1 + i, .term = terms[i]};
+    }
+    m.append = (struct bnd_message_append){
+        .prev_index = prev, .prev_term = 1, .commit = 9, .entries = entries, .entries_count = count};
+    bnd_guard_cut_prefix(&s, &m);
+    return m;
+}
+
+static void a_prefix_below_our_commit_is_cut(void **state) {
+    (void)state;
+    static const uint64_t ours[] = {1, 1, 2, 3, 3};
+    static const uint64_t other[] = {1, 1, 1, 3, 3};
+    struct bnd_guard_state s = follower();
+    s.commit = 3;
+    struct bnd_message m = cut(s, 4, 0, 5, ours);
+    assert_int_equal(m.append.prev_index, 3);
+    assert_int_equal(m.append.prev_term, 2);
+    assert_int_equal(m.append.entries_count, 2);
+    assert_int_equal(m.append.entries[0].index, 4);
+    assert_int_equal(m.append.commit, 5); /* never above what it carries */
+    m = cut(s, 4, 0, 2, ours); /* all of it is below */
+    assert_int_equal(m.append.prev_index, 3);
+    assert_int_equal(m.append.entries_count, 0);
+    assert_int_equal(m.append.commit, 3);
+    assert_int_equal(cut(s, 4, 3, 2, ours).append.prev_index, 3); /* nothing is below */
+    assert_int_equal(cut(s, 4, 3, 2, ours).append.commit, 9);
+    assert_int_equal(cut(s, 3, 0, 5, ours).append.prev_index, 0); /* of a stale leader: only answered */
+    assert_int_equal(cut(s, 4, 0, 5, other).append.prev_index, 0); /* contradicts what is committed */
+    s.term = 1;
+    assert_int_equal(cut(s, 1, 0, 2, ours).append.prev_index, 0); /* no leader of term 1 has an entry of 2 */
+    s = follower();
+    s.commit = 9; /* of unknown term */
+    assert_int_equal(cut(s, 4, 0, 5, ours).append.prev_index, 0);
+    s.commit = 3;
+    s.guards &= ~(uint32_t)BND_GUARD_PREFIX;
+    assert_int_equal(cut(s, 4, 0, 5, ours).append.prev_index, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(g1_holds_results_until_the_barrier_is_stored),
@@ -338,6 +382,7 @@ int main(void) {
         cmocka_unit_test(b9_a_conflict_waits_for_pending_writes),
         cmocka_unit_test(b12_no_second_vote),
         cmocka_unit_test(b3b_nothing_to_nobody),
+        cmocka_unit_test(a_prefix_below_our_commit_is_cut),
         cmocka_unit_test(two_leaders_in_a_term_are_fatal),
         cmocka_unit_test(b18_who_does_not_vote_grants_all_the_same),
         cmocka_unit_test(b18_who_does_not_vote_forgets_a_leader),
