@@ -147,7 +147,8 @@ static int counters_text(const struct tools_record *record, struct bnd_buf *out)
 static int tuple_text(const struct tools_record *record, struct bnd_buf *out) {
     static const char *const roles[] = {"spare", "standby", "voter"};
     struct tuple t;
-    int rv = tuple_decode(record->value, &t, NULL);
+    struct bnd_slice young;
+    int rv = tuple_decode(record->value, &t, &young, NULL);
     if (rv != 0) {
         return rv;
     }
