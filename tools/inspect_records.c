@@ -160,8 +160,8 @@ static int tuple_text(const struct tools_record *record, struct bnd_buf *out) {
     }
     bnd_buf_printf(out,
                    " (of index %" PRIu64 "), state version %u, %" PRIu64
-                   " records of request ids, stamp ",
-                   t.configuration_index, t.state_version, t.dedupe_count);
+                   " records of request ids (%zu bytes of them here), stamp ",
+                   t.configuration_index, t.state_version, t.dedupe_count, young.len);
     tools_record_time(out, t.stamp_ms);
     if (t.jump_to_ms != 0) {
         bnd_buf_append_str(out, ", TIME SUSPENDED since a jump to ");
