@@ -5,6 +5,7 @@ export class Counter extends DurableObject {
   constructor(ctx, env) {
     super(ctx, env);
     ctx.storage.sql.exec("CREATE TABLE IF NOT EXISTS increments (id TEXT PRIMARY KEY)");
+    ctx.storage.sql.exec("CREATE TABLE IF NOT EXISTS alarms (due INTEGER, runs INTEGER DEFAULT 0)");
   }
 
   // Counts one increment: a key-value put, an SQL row and, unless one is waiting, an alarm, committed together.
@@ -13,28 +14,27 @@ export class Counter extends DurableObject {
     this.ctx.storage.sql.exec("INSERT INTO increments (id) VALUES (?)", id);
     await this.ctx.storage.put("value", value);
     if ((await this.ctx.storage.getAlarm()) === null) {
-      await this.ctx.storage.setAlarm(Date.now() + alarmInMs);
-      await this.ctx.storage.put("alarmsSet", ((await this.ctx.storage.get("alarmsSet")) ?? 0) + 1);
+      const due = Date.now() + alarmInMs;
+      await this.ctx.storage.setAlarm(due);
+      this.ctx.storage.sql.exec("INSERT INTO alarms (due) VALUES (?)", due);
     }
     return value;
   }
 
-  // An alarm runs at least once: after a failure it runs again.
+  // An alarm runs at least once, not before it is due: after a failure it runs again.
   async alarm() {
-    await this.ctx.storage.put("alarms", ((await this.ctx.storage.get("alarms")) ?? 0) + 1);
+    this.ctx.storage.sql.exec("UPDATE alarms SET runs = runs + 1 WHERE due <= ? AND runs = 0", Date.now());
     await this.ctx.storage.put("lastAlarm", Date.now());
   }
 
   async read() {
-    const [value, alarmsSet, alarms, lastAlarm] = await Promise.all(
-      ["value", "alarmsSet", "alarms", "lastAlarm"].map((name) => this.ctx.storage.get(name)));
+    const { sql } = this.ctx.storage;
     return {
-      value: value ?? 0,
-      alarmsSet: alarmsSet ?? 0,
-      alarms: alarms ?? 0,
-      lastAlarm: lastAlarm ?? null,
-      alarmWaits: (await this.ctx.storage.getAlarm()) !== null,
-      ids: [...this.ctx.storage.sql.exec("SELECT id FROM increments ORDER BY id")].map((row) => row.id),
+      value: (await this.ctx.storage.get("value")) ?? 0,
+      alarms: sql.exec("SELECT count(*) AS n FROM alarms").one().n,
+      alarmsNotRun: sql.exec("SELECT count(*) AS n FROM alarms WHERE runs = 0").one().n,
+      lastAlarm: (await this.ctx.storage.get("lastAlarm")) ?? null,
+      ids: [...sql.exec("SELECT id FROM increments ORDER BY id")].map((row) => row.id),
     };
   }
 }
