@@ -9,11 +9,12 @@
 
 #include "base/alloc.h"
 #include "gateway/gateway.h"
+#include "node/budget.h"
 #include "node/client_tls.h"
 #include "node/files.h"
 #include "node/members.h"
-#include "node/ports.h"
 #include "node/metrics.h"
+#include "node/ports.h"
 #include "node/shard_map.h"
 
 #include <string.h>
@@ -23,6 +24,7 @@
 struct bnd_gateway_node {
     struct bnd_env *env;
     struct bnd_config config;
+    struct node_budget budget;
     struct bnd_node_callbacks callbacks;
     struct bnd_node_addresses addresses;
     struct node_identity identity;
@@ -113,7 +115,7 @@ static void open_ports(struct bnd_gateway_node *node, const struct bnd_catalog_v
         .s3_address = node->addresses.s3,
         .s3_domain = node->config.s3_domain[0] != 0 ? node->config.s3_domain : NULL,
         .tls = node->tls,
-        .memory_bytes = (size_t)node->config.memory / 4,
+        .memory_bytes = node->budget.ports,
         .limits = node_port_limits(&node->config),
     };
     memcpy(config.services.cluster_key, node->identity.cluster_key, BND_CLUSTER_KEY_LEN);
@@ -157,6 +159,7 @@ static int open_mesh(struct bnd_gateway_node *node, struct bnd_error *err) {
         .listen_address = node->addresses.peers,
         .tls = {bnd_buf_slice(&node->identity.node_cert), bnd_buf_slice(&node->identity.node_key),
                 bnd_buf_slice(&node->identity.ca_cert)},
+        .queue_bytes_max = {node->budget.peer_queue, node->budget.peer_queue},
     };
     memcpy(config.cluster, node->identity.cluster, sizeof config.cluster);
     int rv = bnd_mesh_tcp_create(&config, &node->mesh, err);
@@ -176,8 +179,11 @@ static int open_clients(struct bnd_gateway_node *node, struct bnd_error *err) {
         .self = node->identity.node,
         .owner = node,
         .replicas = replicas_of,
+        .upload_bytes_max = node->budget.uploads,
+        .reader_bytes_max = node->budget.readers,
     };
-    struct bnd_shard_client_config client = {.env = node->env, .rpc = node->rpc};
+    struct bnd_shard_client_config client = {
+        .env = node->env, .rpc = node->rpc, .bytes_max = node->budget.calls};
     int rv = bnd_objects_create(&objects, &node->objects, err);
     if (rv != 0) {
         return BND_WRAP(err, rv, "objects");
@@ -220,6 +226,7 @@ int bnd_gateway_node_start(struct bnd_env *env, const struct bnd_config *config,
     }
     node->env = env;
     node->config = *config;
+    node->budget = node_budget(config->memory);
     node->callbacks = *callbacks;
     node->started_ms = bnd_wall_ms(env);
     int rv = bnd_node_addresses(config, &node->addresses, err);

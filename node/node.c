@@ -15,14 +15,15 @@
 #include "gateway/gateway.h"
 #include "net/mesh_tcp.h"
 #include "node/admission.h"
+#include "node/budget.h"
 #include "node/client_tls.h"
 #include "node/departure.h"
 #include "node/disk.h"
 #include "node/files.h"
 #include "node/identity.h"
 #include "node/members.h"
-#include "node/ports.h"
 #include "node/metrics.h"
+#include "node/ports.h"
 #include "node/shard_map.h"
 #include "raft/client.h"
 
@@ -36,6 +37,7 @@
 struct bnd_node {
     struct bnd_env *env;
     struct bnd_config config;
+    struct node_budget budget;
     struct bnd_node_callbacks callbacks;
     struct bnd_node_addresses addresses;
     struct node_identity identity;
@@ -188,7 +190,7 @@ static void open_gateway(struct bnd_node *node) {
         .s3_address = node->addresses.s3,
         .s3_domain = node->config.s3_domain[0] != 0 ? node->config.s3_domain : NULL,
         .tls = node->tls,
-        .memory_bytes = (size_t)node->config.memory / 4,
+        .memory_bytes = node->budget.ports,
         .limits = node_port_limits(&node->config),
     };
     memcpy(config.services.cluster_key, node->identity.cluster_key, BND_CLUSTER_KEY_LEN);
@@ -492,7 +494,7 @@ static int open_state(struct bnd_node *node, struct bnd_error *err) {
     struct bnd_rocks_config config = {
         .env = node->env,
         .dir = dir,
-        .memory_bytes = (size_t)node->config.memory / 2,
+        .memory_bytes = node->budget.state,
     };
     rv = rv != 0 ? rv : bnd_rocks_open(&config, &node->state, err);
     return rv == 0 ? 0 : BND_WRAP(err, rv, "state");
@@ -505,6 +507,7 @@ static int open_mesh(struct bnd_node *node, struct bnd_error *err) {
         .listen_address = node->addresses.peers,
         .tls = {bnd_buf_slice(&node->identity.node_cert), bnd_buf_slice(&node->identity.node_key),
                 bnd_buf_slice(&node->identity.ca_cert)},
+        .queue_bytes_max = {node->budget.peer_queue, node->budget.peer_queue},
         .on_join = node_admission_on_join,
         .join_owner = &node->admission,
     };
@@ -533,6 +536,9 @@ static int open_objects(struct bnd_node *node, struct bnd_error *err) {
         .stamp_ms = newest_stamp,
         .time_suspended = time_suspended,
         .disk_full = disk_full,
+        .upload_bytes_max = node->budget.uploads,
+        .reader_bytes_max = node->budget.readers,
+        .store_bytes_max = node->budget.store,
     };
     rv = rv != 0 ? rv : bnd_objects_create(&config, &node->objects, err);
     return rv == 0 ? 0 : BND_WRAP(err, rv, "bodies");
@@ -553,6 +559,9 @@ static int open_host(struct bnd_node *node, struct bnd_error *err) {
         .election_ms = (uint32_t)node->config.election_ms,
         .moves_max = (uint32_t)node->config.moves,
         .guards = BND_RAFT_GUARDS_ALL,
+        .proposals_bytes_max = node->budget.proposals,
+        .proposals_group_bytes_max = node->budget.proposals_group,
+        .log_bytes_node_max = node->budget.logs,
         .owner = node,
         .fsm_make = make_fsm,
         .group_wanted = group_wanted,
@@ -575,7 +584,11 @@ static int open_host(struct bnd_node *node, struct bnd_error *err) {
 
 static int open_clients(struct bnd_node *node, struct bnd_error *err) {
     struct bnd_shard_client_config client = {
-        .env = node->env, .rpc = node->rpc, .host = node->host};
+        .env = node->env,
+        .rpc = node->rpc,
+        .host = node->host,
+        .bytes_max = node->budget.calls,
+    };
     int rv = bnd_shard_client_create(&client, &node->client);
     if (rv != 0) {
         return bnd_error_set(err, rv, "shard client: %s", bnd_code_text(rv));
@@ -637,6 +650,7 @@ int bnd_node_start(struct bnd_env *env, const struct bnd_config *config,
     }
     node->env = env;
     node->config = *config;
+    node->budget = node_budget(config->memory);
     node->callbacks = *callbacks;
     node->lock = -1;
     node->started_ms = bnd_wall_ms(env);

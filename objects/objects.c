@@ -46,6 +46,7 @@ int bnd_objects_create(const struct bnd_objects_config *config, struct bnd_objec
         .window_bytes = config->upload_window,
         .uploads_max = config->store_uploads_max,
         .bytes_max = config->store_bytes_max,
+        .put_bytes_max = config->upload_bytes_max,
         .sweep_ns = config->sweep_ns,
     };
     int rv = bnd_bodies_create(&bodies, &objects->bodies, err);

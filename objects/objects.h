@@ -90,8 +90,10 @@ struct bnd_objects_config {
     uint64_t timeout_ns;      /* 0: 15 s: how long an operation waits for a leader and an answer */
     size_t uploads_max;       /* 0: 1,024 open uploads in this process */
     size_t readers_max;       /* 0: 4,096 open readers in this process */
+    size_t reader_bytes_max;  /* 0: 256 MiB of chunks in open readers; beyond it BND_FULL */
     size_t requests_max;      /* 0: 65,536 other requests */
     size_t upload_window;     /* 0: 1 MiB: bytes of one upload taken and not yet on its replicas */
+    size_t upload_bytes_max;  /* 0: 64 MiB: of all uploads, likewise; beyond it BND_FULL */
     size_t store_uploads_max; /* 0: 1,024 bodies being written to this node's store */
     size_t store_bytes_max;   /* 0: 64 MiB waiting to be written to, or read for, others here */
     uint64_t sweep_ns;        /* 0: 10 s between steps of the sweep that frees and repairs bodies */

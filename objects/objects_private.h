@@ -13,6 +13,7 @@ struct bnd_objects {
     struct bnd_link ops;     /* struct objects_op */
     struct bnd_link uploads; /* struct bnd_upload */
     struct bnd_link readers; /* struct bnd_object_reader */
+    uint64_t reader_bytes;   /* reserved by open readers */
     struct bnd_objects_stats stats;
     bool closing;
     void (*closed)(void *data);

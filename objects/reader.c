@@ -8,6 +8,7 @@
 /* So long a chunk may be silent everywhere, as when its nodes are restarted, before the reader fails. */
 #define SILENCE_NS_MAX (10000 * BND_MS)
 enum { READERS_MAX_DEFAULT = 4096 };
+#define READER_BYTES_MAX_DEFAULT (UINT64_C(256) << 20)
 
 struct bnd_object_reader {
     struct bnd_objects *objects;
@@ -25,6 +26,7 @@ struct bnd_object_reader {
     struct bnd_timer timer;
     struct bnd_buf ready; /* fetched, not given yet */
     struct bnd_buf given;
+    uint64_t reserved; /* bytes that the two can take, of objects.reader_bytes */
     bool has_ready;
     int failed;
     struct bnd_task task;
@@ -39,13 +41,21 @@ static struct bnd_env *env_of(const struct bnd_object_reader *reader) {
     return reader->objects->config.env;
 }
 
+/* What a reader of so many bytes holds at most: one chunk given, the next one ready. */
+static uint64_t reserve(uint64_t length) {
+    return length < 2 * BND_OBJECT_CHUNK_MAX ? length : 2 * BND_OBJECT_CHUNK_MAX;
+}
+
 int bnd_object_reader_open(struct bnd_objects *objects, struct bnd_object *object, uint64_t offset,
                            uint64_t length, struct bnd_object_reader **out) {
     size_t max = objects->config.readers_max;
     if (offset > object->meta.size || length > object->meta.size - offset) {
         return BND_RANGE;
     }
-    if (objects->closing || objects->stats.readers_open >= (max == 0 ? READERS_MAX_DEFAULT : max)) {
+    size_t bytes_max = objects->config.reader_bytes_max;
+    bytes_max = bytes_max == 0 ? READER_BYTES_MAX_DEFAULT : bytes_max;
+    if (objects->closing || objects->stats.readers_open >= (max == 0 ? READERS_MAX_DEFAULT : max) ||
+        objects->reader_bytes + reserve(length) > bytes_max) {
         return BND_FULL;
     }
     struct bnd_object_reader *reader = bnd_zalloc(sizeof *reader);
@@ -64,6 +74,8 @@ int bnd_object_reader_open(struct bnd_objects *objects, struct bnd_object *objec
     }
     bnd_list_push(&objects->readers, &reader->link);
     objects->stats.readers_open++;
+    reader->reserved = reserve(length);
+    objects->reader_bytes += reader->reserved;
     *out = reader;
     return 0;
 }
@@ -254,6 +266,7 @@ void bnd_object_reader_destroy(struct bnd_object_reader *reader) {
     bnd_timer_stop(env_of(reader), &reader->timer);
     bnd_link_remove(&reader->link);
     reader->objects->stats.readers_open--;
+    reader->objects->reader_bytes -= reader->reserved;
     bnd_object_free(&reader->object);
     bnd_buf_free(&reader->ready);
     bnd_buf_free(&reader->given);

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -191,6 +192,14 @@ static void raise_files(void) {
     }
 }
 
+/* Bursts of large buffers must not stay with the process: few arenas, and what is large goes back
+ * to the system at once (the bound would else rise with the first one that is freed). */
+static void tame_allocator(void) {
+    (void)mallopt(M_ARENA_MAX, 2); /* 0: not supported, nothing to be done about */
+    (void)mallopt(M_MMAP_THRESHOLD, 256 << 10);
+    (void)mallopt(M_TRIM_THRESHOLD, 4 << 20);
+}
+
 static int run(struct serve *serve) {
     struct bnd_error err = {0};
     struct bnd_io_options options = {.on_signal = on_signal,
@@ -198,6 +207,7 @@ static int run(struct serve *serve) {
                                      .log_level = log_level(serve->config.log_level)};
     struct bnd_node_callbacks callbacks = {.data = serve, .ready = on_ready, .stopped = on_stopped};
     raise_files();
+    tame_allocator();
     int rv = bnd_core_library_init(&err);
     rv = rv != 0 ? rv : bnd_io_env_create(&options, &serve->env, &err);
     rv = rv != 0 ? rv : bnd_node_addresses(&serve->config, &serve->addresses, &err);

@@ -62,6 +62,7 @@ int bnd_bodies_create(const struct bnd_bodies_config *config, struct bnd_bodies 
     }
     bodies->config = *config;
     bodies->config.window_bytes = config->window_bytes == 0 ? 1u << 20 : config->window_bytes;
+    bodies->config.put_bytes_max = config->put_bytes_max == 0 ? 64u << 20 : config->put_bytes_max;
     bodies->config.uploads_max = config->uploads_max == 0 ? 1024 : config->uploads_max;
     bodies->config.bytes_max = config->bytes_max == 0 ? 64u << 20 : config->bytes_max;
     bodies->config.sweep_ns = config->sweep_ns == 0 ? 60000 * BND_MS : config->sweep_ns;

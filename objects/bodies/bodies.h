@@ -25,6 +25,7 @@ struct bnd_bodies_config {
     size_t window_bytes;
     size_t uploads_max;
     size_t bytes_max;
+    size_t put_bytes_max; /* 0: 64 MiB: of all puts, not yet on their replicas */
     uint64_t sweep_ns;
 };
 

@@ -21,6 +21,7 @@ struct bnd_bodies {
     void *closed_data;
     uint64_t number;         /* of the last temporary file */
     unsigned works;          /* on the pool */
+    size_t put_bytes;        /* of puts, not yet on their replicas */
     size_t bytes;            /* waiting to be written or read for others */
     struct bnd_link writing; /* store: struct body_upload */
     size_t writing_count;

@@ -5,7 +5,8 @@
  *                      \------------ any error, or too far behind -> failed
  *
  * Invariants
- *  1. At most window_bytes, and one write, are in memory.
+ *  1. At most window_bytes, and one write, are in memory; of all puts put_bytes_max, and one write
+ *     each.
  *  2. A replica is failed for good by any error but BND_FULL, which is asked again; the put fails
  *     once fewer than a majority of the voters are left.
  *  3. A replica that keeps the others waiting for LAG_NS is failed: one slow disk must not slow
@@ -155,6 +156,7 @@ static void release(struct bnd_body_put *put) {
         }
         bnd_link_remove(&chunk->link);
         put->bytes -= chunk->len;
+        put->bodies->put_bytes -= chunk->len;
         bnd_free(chunk);
     }
 }
@@ -273,11 +275,49 @@ static void check_done(struct bnd_body_put *put) {
     answer(put, 0);
 }
 
+/* True while all puts together hold as much as they may. */
+static bool pressed(const struct bnd_body_put *put) {
+    return put->bodies->put_bytes >= put->bodies->config.put_bytes_max;
+}
+
+/* Cuts whole chunks off the tail, whole blocks while pressed, and at the end what is left.
+ * BND_NOMEM. */
+static int cut_chunks(struct bnd_body_put *put) {
+    size_t at = 0;
+    size_t least = put->finishing ? 1 : pressed(put) ? BODY_BLOCK_BYTES : BND_OBJECT_CHUNK_MAX;
+    while (put->tail.len - at >= least) {
+        size_t len = put->tail.len - at;
+        len = len < BND_OBJECT_CHUNK_MAX ? len : BND_OBJECT_CHUNK_MAX;
+        len = put->finishing ? len : len - len % BODY_BLOCK_BYTES;
+        struct chunk *chunk = bnd_alloc(sizeof *chunk + len);
+        if (chunk == NULL) {
+            return BND_NOMEM;
+        }
+        *chunk =
+            (struct chunk){.offset = put->size, .made_ns = bnd_now_ns(env_of(put)), .len = len};
+        memcpy(chunk->data, put->tail.data + at, len);
+        bnd_list_push(&put->chunks, &chunk->link);
+        put->size += len;
+        put->bytes += len;
+        at += len;
+    }
+    if (at > 0) {
+        memmove(put->tail.data, put->tail.data + at, put->tail.len - at);
+        put->tail.len -= at;
+    }
+    return 0;
+}
+
+/* While pressed, each goes on with what it has, and then with one write at a time. */
 static bool room(const struct bnd_body_put *put) {
-    return put->bytes + put->tail.len < put->bodies->config.window_bytes;
+    size_t held = put->bytes + put->tail.len;
+    return held < put->bodies->config.window_bytes && (held < BODY_BLOCK_BYTES || !pressed(put));
 }
 
 static void pump(struct bnd_body_put *put) {
+    if (put->failed == 0 && cut_chunks(put) != 0) {
+        fail(put, BND_NOMEM);
+    }
     for (size_t i = 0; i < put->count && put->failed == 0; i++) {
         if (put->replicas[i].state == REPLICA_READY) {
             replica_pump(&put->replicas[i]);
@@ -328,6 +368,9 @@ static void on_timer(struct bnd_timer *timer) {
 int bnd_body_put_open(struct bnd_bodies *bodies, uint64_t gid, const uint8_t *version,
                       struct bnd_body_put **out) {
     struct bnd_object_replicas replicas = {0};
+    if (bodies->put_bytes >= bodies->config.put_bytes_max) {
+        return BND_FULL;
+    }
     int rv = bodies->config.replicas(bodies->config.owner, bnd_gid_shard(gid), &replicas);
     if (rv != 0 || replicas.voters == 0 || replicas.count > BND_REPLICAS_MAX ||
         replicas.voters > replicas.count) {
@@ -366,35 +409,15 @@ int bnd_body_put_open(struct bnd_bodies *bodies, uint64_t gid, const uint8_t *ve
     return 0;
 }
 
-/* Cuts whole chunks off the tail, and at the end what is left. BND_NOMEM. */
-static int cut_chunks(struct bnd_body_put *put) {
-    size_t at = 0;
-    while (put->tail.len - at >= BND_OBJECT_CHUNK_MAX || (put->finishing && at < put->tail.len)) {
-        size_t len = put->tail.len - at;
-        len = len < BND_OBJECT_CHUNK_MAX ? len : BND_OBJECT_CHUNK_MAX;
-        struct chunk *chunk = bnd_alloc(sizeof *chunk + len);
-        if (chunk == NULL) {
-            return BND_NOMEM;
-        }
-        *chunk =
-            (struct chunk){.offset = put->size, .made_ns = bnd_now_ns(env_of(put)), .len = len};
-        memcpy(chunk->data, put->tail.data + at, len);
-        bnd_list_push(&put->chunks, &chunk->link);
-        put->size += len;
-        put->bytes += len;
-        at += len;
-    }
-    if (at > 0) {
-        memmove(put->tail.data, put->tail.data + at, put->tail.len - at);
-        put->tail.len -= at;
-    }
-    return 0;
+/* Takes the user's bytes; a failure is met by whoever looks at the tail. */
+static void gather(struct bnd_body_put *put, struct bnd_slice data) {
+    bnd_buf_append_slice(&put->tail, data);
+    put->bodies->put_bytes += put->tail.failed ? 0 : data.len;
 }
 
 static void advance(struct bnd_body_put *put) {
-    int rv = put->tail.failed ? BND_NOMEM : cut_chunks(put);
-    if (rv != 0) {
-        fail(put, rv);
+    if (put->tail.failed) {
+        fail(put, BND_NOMEM);
     } else if (put->failed != 0) {
         answer(put, put->failed);
     } else {
@@ -407,13 +430,13 @@ void bnd_body_put_write(struct bnd_body_put *put, struct bnd_slice data, bnd_bod
     BND_ASSERT(put->cb == NULL && !put->finishing);
     put->cb = cb;
     put->cb_data = cb_data;
-    bnd_buf_append_slice(&put->tail, data);
+    gather(put, data);
     advance(put);
 }
 
 void bnd_body_put_preload(struct bnd_body_put *put, struct bnd_slice data) {
     BND_ASSERT(put->cb == NULL && put->size == 0 && put->tail.len == 0);
-    bnd_buf_append_slice(&put->tail, data); /* a failure is met by finish */
+    gather(put, data);
 }
 
 void bnd_body_put_finish(struct bnd_body_put *put, struct bnd_body_placed *out_placed,
@@ -454,6 +477,7 @@ void bnd_body_put_destroy(struct bnd_body_put *put) {
         return;
     }
     bnd_timer_stop(env_of(put), &put->timer);
+    put->bodies->put_bytes -= put->bytes + put->tail.len;
     for (size_t i = 0; i < put->count; i++) {
         struct replica *replica = &put->replicas[i];
         bnd_rpc_cancel(&replica->call);

@@ -68,6 +68,8 @@ struct cluster {
     bool refuse;            /* shard calls are answered BND_UNAVAILABLE */
     uint64_t calls_left;    /* so many more, then refuse is set; 0: no end */
     uint64_t voters;
+    size_t upload_bytes_max; /* of nodes started from now on */
+    size_t reader_bytes_max;
 };
 
 static inline struct bnd_fsm *fsm_of(struct node *node, uint64_t gid) {
@@ -311,6 +313,8 @@ static inline void node_start(struct node *node) {
                                         .replicas = replicas,
                                         .stamp_ms = stamp_ms,
                                         .time_suspended = time_suspended,
+                                        .upload_bytes_max = cluster->upload_bytes_max,
+                                        .reader_bytes_max = cluster->reader_bytes_max,
                                         .sweep_ns = 2000 * BND_MS};
     int rv = bnd_objects_create(&config, &node->objects, &err);
     if (rv != 0) {

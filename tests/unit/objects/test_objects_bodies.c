@@ -321,6 +321,84 @@ static void test_an_upload_given_up_leaves_nothing(void **state) {
     cluster_stop(&cluster);
 }
 
+static void node_restart(struct node *node) {
+    node_crash(node, BND_SIM_KILL);
+    node_start(node);
+    node_catch_up(node);
+}
+
+/* What is written and cannot leave fills the bound: it is held back, another upload is refused. */
+static void test_uploads_are_bounded_in_bytes(void **state) {
+    struct cluster cluster;
+    struct answer answer = {0};
+    struct answer other;
+    (void)state;
+    cluster_start(&cluster, 11);
+    cluster.upload_bytes_max = 200000;
+    struct node *node = &cluster.nodes[0];
+    node_restart(node);
+    bnd_sim_run_for(cluster.world, 3000 * BND_MS);
+    bnd_sim_net_isolate(cluster.net, node->id, false);
+    struct put put = put_of(BUCKET, "stuck");
+    struct bnd_upload *upload = NULL;
+    struct bnd_upload_options options = {.name = put.name, .size = 300000};
+    static uint8_t bytes[100000];
+    bnd_sim_env_enter(node->sim);
+    assert_int_equal(bnd_upload_begin(node->objects, &options, &upload, NULL), 0);
+    bnd_sim_env_leave(node->sim);
+    for (int i = 0; i < 2; i++) {
+        answer.done = false;
+        bnd_sim_env_enter(node->sim);
+        assert_int_equal(
+            bnd_upload_write(upload, bnd_slice(bytes, sizeof bytes), on_written, &answer), 0);
+        bnd_sim_env_leave(node->sim);
+        if (i == 0) {
+            await(&cluster, &answer);
+        }
+    }
+    bnd_sim_run_for(cluster.world, 100 * BND_MS);
+    assert_false(answer.done); /* held back */
+    struct put more = put_of(BUCKET, "more");
+    assert_int_equal(node_put(node, &more, 3, BIG, &other), BND_FULL);
+    bnd_sim_net_heal(cluster.net);
+    await(&cluster, &answer); /* whatever became of it: what it held is given back */
+    bnd_sim_env_enter(node->sim);
+    bnd_upload_destroy(upload);
+    bnd_sim_env_leave(node->sim);
+    bnd_sim_run_for(cluster.world, 3000 * BND_MS);
+    assert_int_equal(node_put(node, &more, 3, BIG, &other), 0);
+    cluster_stop(&cluster);
+}
+
+static void test_readers_are_bounded_in_bytes(void **state) {
+    struct cluster cluster;
+    struct answer answer[3];
+    struct bnd_object_reader *readers[3] = {0};
+    (void)state;
+    cluster_start(&cluster, 12);
+    cluster.reader_bytes_max = 4 * BND_OBJECT_CHUNK_MAX; /* two readers of two chunks */
+    struct node *node = &cluster.nodes[0];
+    node_restart(node);
+    bnd_sim_run_for(cluster.world, 3000 * BND_MS);
+    struct put put = put_of(BUCKET, "read");
+    assert_int_equal(node_put(node, &put, 3, BIG, &answer[0]), 0);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(node_head(node, &put.name, &answer[i]), 0);
+        bnd_sim_env_enter(node->sim);
+        int rv = bnd_object_reader_open(node->objects, &answer[i].object, 0, BIG, &readers[i]);
+        assert_int_equal(rv, i < 2 ? 0 : BND_FULL);
+        bnd_sim_env_leave(node->sim);
+    }
+    bnd_sim_env_enter(node->sim);
+    bnd_object_reader_destroy(readers[0]);
+    assert_int_equal(bnd_object_reader_open(node->objects, &answer[2].object, 0, BIG, &readers[2]),
+                     0);
+    bnd_object_reader_destroy(readers[1]);
+    bnd_object_reader_destroy(readers[2]);
+    bnd_sim_env_leave(node->sim);
+    cluster_stop(&cluster);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_large_body),
@@ -333,6 +411,8 @@ int main(void) {
         cmocka_unit_test(test_what_was_not_committed_is_freed),
         cmocka_unit_test(test_nothing_is_freed_while_time_is_suspended),
         cmocka_unit_test(test_an_upload_given_up_leaves_nothing),
+        cmocka_unit_test(test_uploads_are_bounded_in_bytes),
+        cmocka_unit_test(test_readers_are_bounded_in_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
