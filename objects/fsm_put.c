@@ -157,6 +157,7 @@ int objects_apply_delete_many(const struct objects_change *change) {
         bool existed = false;
         (void)next_key(&r, &one.key); /* checked above */
         rv = delete_one(&single, &existed);
+        bnd_buf_u8(change->reply, existed ? 1 : 0);
     }
     return rv;
 }

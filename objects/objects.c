@@ -32,6 +32,7 @@ int bnd_objects_create(const struct bnd_objects_config *config, struct bnd_objec
     bnd_list_init(&objects->ops);
     bnd_list_init(&objects->uploads);
     bnd_list_init(&objects->readers);
+    bnd_list_init(&objects->deletes);
     struct bnd_bodies_config bodies = {
         .env = config->env,
         .rpc = config->rpc,
@@ -99,6 +100,7 @@ void bnd_objects_close(struct bnd_objects *objects, void (*closed)(void *data), 
         op->cancel(op, op->write ? BND_UNKNOWN : BND_CANCELED);
         objects_op_drop(op);
     }
+    objects_deletes_cancel(objects);
     objects_uploads_cancel(objects);
     objects_readers_cancel(objects);
     bnd_bodies_close(objects->bodies, bodies_closed, objects);

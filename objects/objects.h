@@ -393,7 +393,8 @@ struct bnd_object_delete {
     void *op; /* private */
 };
 
-/* conditions may be NULL. Deletes are proposed at the same priority as writes for now. */
+/* conditions may be NULL: then the deletes of a group and bucket go together, one command under way
+ * at a time, so that a burst of them takes one place among its writes. */
 int bnd_object_delete(struct bnd_objects *objects, struct bnd_object_delete *del,
                       const struct bnd_object_name *name,
                       const struct bnd_object_conditions *conditions);

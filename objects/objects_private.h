@@ -14,6 +14,10 @@ struct bnd_objects {
     struct bnd_link uploads; /* struct bnd_upload */
     struct bnd_link readers; /* struct bnd_object_reader */
     uint64_t reader_bytes;   /* reserved by open readers */
+    struct bnd_link deletes; /* struct delete_batch */
+    size_t deletes_count;    /* in them */
+    struct bnd_timer deletes_timer;
+    bool deletes_due;
     struct bnd_objects_stats stats;
     bool closing;
     void (*closed)(void *data);
@@ -69,8 +73,14 @@ int objects_conditions_wrap(const struct bnd_object_conditions *conditions,
 int objects_object_decode(struct bnd_slice manifest, struct bnd_slice segments, uint64_t gid,
                           struct bnd_object *out);
 
+/* Deletes an object without conditions, together with others (delete_batch.c). BND_FULL, BND_NOMEM,
+ * BND_CANCELED. */
+int objects_delete_add(struct bnd_objects *objects, struct bnd_object_delete *del,
+                       const struct bnd_object_name *name);
+
 /* Close: ends all, with callbacks. */
 void objects_uploads_cancel(struct bnd_objects *objects);
 void objects_readers_cancel(struct bnd_objects *objects);
+void objects_deletes_cancel(struct bnd_objects *objects); /* after the ops' */
 
 #endif

@@ -97,11 +97,12 @@ static void delete_cancel(struct objects_op *op, int status) {
 int bnd_object_delete(struct bnd_objects *objects, struct bnd_object_delete *del,
                       const struct bnd_object_name *name,
                       const struct bnd_object_conditions *conditions) {
-    struct objects_conditions room = {.view = bnd_object_conditions_none()};
+    struct objects_conditions room;
     int rv = objects_name_check(name);
-    if (rv == 0 && conditions != NULL) {
-        rv = objects_conditions_wrap(conditions, &room);
+    if (rv == 0 && conditions == NULL) {
+        return objects_delete_add(objects, del, name);
     }
+    rv = rv == 0 ? objects_conditions_wrap(conditions, &room) : rv;
     struct delete_op *op = rv == 0 ? objects_op_create(objects, sizeof *op, 1, &rv) : NULL;
     if (op == NULL) {
         return rv;
@@ -134,7 +135,7 @@ struct delete_many_op {
 
 static void many_answered(struct objects_op *op, size_t call, int status, struct bnd_slice reply) {
     struct delete_many_op *many = (struct delete_many_op *)op;
-    (void)reply; /* empty */
+    (void)reply; /* which of them existed: of no interest here */
     for (size_t i = 0; i < many->count; i++) {
         if (many->groups[i] == call) {
             many->results[i] = status;

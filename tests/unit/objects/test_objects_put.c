@@ -129,6 +129,76 @@ static void test_deletes(void **state) {
     cluster_stop(&cluster);
 }
 
+enum { BURST = 1000 };
+
+struct burst {
+    struct bnd_object_delete dels[BURST];
+    struct answer answers[BURST];
+};
+
+static bool burst_over(void *data) {
+    struct burst *burst = data;
+    size_t done = 0;
+    for (size_t i = 0; i < BURST; i++) {
+        done += burst->answers[i].done;
+    }
+    return done == BURST;
+}
+
+/* A burst of single deletes is a few commands of its groups; each has its own answer. */
+static void test_a_burst_of_deletes_shares_commands(void **state) {
+    static struct burst burst;
+    static char keys[BURST][16];
+    struct cluster cluster;
+    struct answer answer;
+    (void)state;
+    cluster_start(&cluster, 4);
+    struct put put = put_of(BUCKET, "x");
+    for (int i = 0; i < BURST; i++) {
+        snprintf(keys[i], sizeof keys[i], "k/%d", i);
+        put.name.key = bnd_slice_str(keys[i]);
+        if (i % 10 == 0) {
+            assert_int_equal(node_put(&cluster.nodes[0], &put, 1, 5, &answer), 0);
+        }
+    }
+    uint64_t before = cluster.log_len;
+    struct node *node = &cluster.nodes[1];
+    bnd_sim_env_enter(node->sim);
+    for (int i = 0; i < BURST; i++) {
+        burst.dels[i] = (struct bnd_object_delete){.cb = on_deleted, .data = &burst.answers[i]};
+        put.name.key = bnd_slice_str(keys[i]);
+        assert_int_equal(bnd_object_delete(node->objects, &burst.dels[i], &put.name, NULL), 0);
+    }
+    bnd_sim_env_leave(node->sim);
+    assert_true(bnd_sim_run_until_true(cluster.world, burst_over, &burst, 30000 * BND_MS));
+    for (int i = 0; i < BURST; i++) {
+        assert_int_equal(burst.answers[i].status, 0);
+        assert_int_equal(burst.answers[i].flag, i % 10 == 0);
+        put.name.key = bnd_slice_str(keys[i]);
+        assert_int_equal(node_head(&cluster.nodes[0], &put.name, &answer), BND_NOTFOUND);
+    }
+    assert_in_range(cluster.log_len - before, SHARDS, 4 * SHARDS);
+    cluster_stop(&cluster);
+}
+
+/* What waits when everything closes was certainly not executed. */
+static void test_deletes_end_with_the_service(void **state) {
+    struct cluster cluster;
+    struct answer answer = {0};
+    (void)state;
+    cluster_start(&cluster, 5);
+    struct node *node = &cluster.nodes[0];
+    struct put put = put_of(BUCKET, "late");
+    struct bnd_object_delete del = {.cb = on_deleted, .data = &answer};
+    bnd_sim_env_enter(node->sim);
+    assert_int_equal(bnd_object_delete(node->objects, &del, &put.name, NULL), 0);
+    bnd_sim_env_leave(node->sim);
+    assert_false(answer.done);
+    cluster_stop(&cluster);
+    assert_true(answer.done);
+    assert_int_equal(answer.status, BND_CANCELED);
+}
+
 static void on_sealed(struct bnd_bucket_seal *seal, int status, bool holds) {
     struct answer *answer = seal->data;
     *answer = (struct answer){.done = true, .status = status, .flag = holds};
@@ -319,6 +389,8 @@ int main(void) {
         cmocka_unit_test(test_small_put_is_read_back),
         cmocka_unit_test(test_conditions_are_decided_by_apply),
         cmocka_unit_test(test_deletes),
+        cmocka_unit_test(test_a_burst_of_deletes_shares_commands),
+        cmocka_unit_test(test_deletes_end_with_the_service),
         cmocka_unit_test(test_seal),
         cmocka_unit_test(test_upload_in_parts),
     };
