@@ -345,10 +345,13 @@ void export_pass(struct bnd_raft_host *host) {
     }
 }
 
+/* Once the state is sent it may be installed, and the answer lost: who is asked then has it and says
+ * so, or goes on with what it has begun. */
 static bool serves(const struct bnd_raft_host *host, const struct group *group, uint64_t node) {
     for (struct bnd_link *link = host->exports.list.next; link != &host->exports.list;
          link = link->next) {
-        if (export_at(link)->group == group && export_at(link)->to == node) {
+        const struct export *export = export_at(link);
+        if (export->group == group && export->to == node && !state_sent(export)) {
             return true;
         }
     }

@@ -117,6 +117,39 @@ static void an_install_whose_answer_is_lost_is_told_again(void **state) {
     cluster_close(c);
 }
 
+static bool is_whole(void *node) {
+    return stats_of(node).installs_received > 0;
+}
+
+/* As before, but nothing can be committed without the one that is behind, which waits for entries. */
+static void an_install_that_everyone_waits_for_is_told_again(void **state) {
+    (void)state;
+    static struct attempt attempt;
+    struct cluster *c = begin(6, 3);
+    struct node *behind = follower(c);
+    struct node *leader = cluster_leader(c, GID);
+    struct deafness deafness = {.from = behind->id, .on = true};
+    lag(c, behind, 200, 4000);
+    assert_ptr_equal(cluster_leader(c, GID), leader);
+    bnd_sim_net_filter(c->net, loses_good_news, &deafness);
+    bnd_sim_net_heal(c->net);
+    assert_true(bnd_sim_run_until_true(c->world, is_whole, behind, 60 * SECOND));
+    for (size_t i = 0; i < NODES; i++) {
+        if (&c->nodes[i] != leader && &c->nodes[i] != behind) {
+            node_crash(&c->nodes[i], BND_SIM_KILL);
+        }
+    }
+    BND_AUTO_BUF struct bnd_buf command = {0};
+    kv_add(&command, bnd_slice_str("a"), 1);
+    attempt = (struct attempt){0};
+    assert_int_equal(propose_start(leader, GID, &attempt, bnd_buf_slice(&command)), 0);
+    bnd_sim_run_for(c->world, SECOND / 2); /* below what makes the leader give up */
+    deafness.on = false;
+    await_equal(c);
+    bnd_sim_net_filter(c->net, NULL, NULL);
+    cluster_close(c);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lagging_follower_is_installed_and_can_lead),
@@ -124,6 +157,7 @@ int main(void) {
         cmocka_unit_test(a_busy_group_takes_joiners_in),
         cmocka_unit_test(an_installed_state_survives_a_crash),
         cmocka_unit_test(an_install_whose_answer_is_lost_is_told_again),
+        cmocka_unit_test(an_install_that_everyone_waits_for_is_told_again),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
