@@ -461,12 +461,16 @@ static bool neutral_message(struct bnd_core *core, const struct raft_message *me
     }
 }
 
-/* B18: turns the library's refusal into a vote if it has no other reason than that we do not vote. */
-static void grant_all_the_same(struct bnd_core *core, struct bnd_message *result) {
+/* A refusal of the library's. B18: it becomes a vote if it has no other reason than that we do not
+ * vote. B19: else it says our term. */
+static void refuse(struct bnd_core *core, struct bnd_message *result) {
     struct bnd_guard_state state = core_picture(core);
     const struct bnd_message *vote = core->voting;
-    if (vote == NULL || result->vote_result.granted || result->to != vote->from ||
-        !bnd_guard_grants_vote(core->voting_on, &state, vote)) {
+    if (vote == NULL || result->to != vote->from) {
+        return;
+    }
+    if (!bnd_guard_grants_vote(core->voting_on, &state, vote)) {
+        result->term = bnd_guard_refusal_term(&state, vote, result->term);
         return;
     }
     result->vote_result.granted = true;
@@ -486,8 +490,8 @@ static int io_send(struct raft_io *io, struct raft_io_send *req, const struct ra
     struct bnd_message neutral;
     int rv = 0;
     if (!core->failed && neutral_message(core, message, &neutral)) {
-        if (neutral.type == BND_MESSAGE_VOTE_RESULT) {
-            grant_all_the_same(core, &neutral);
+        if (neutral.type == BND_MESSAGE_VOTE_RESULT && !neutral.vote_result.granted) {
+            refuse(core, &neutral);
         }
         struct bnd_guard_state state = core_picture(core);
         if (neutral.type == BND_MESSAGE_APPEND_RESULT && neutral.append_result.rejected != 0) {

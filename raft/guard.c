@@ -162,6 +162,12 @@ bool bnd_guard_grants_vote(const struct bnd_guard_state *before,
            (vote->last_term == last_term && vote->last_index >= state->last_index);
 }
 
+uint64_t bnd_guard_refusal_term(const struct bnd_guard_state *state,
+                                const struct bnd_message *message, uint64_t term) {
+    bool behind = message->vote.pre_vote && message->term < state->term;
+    return behind && on(state, BND_GUARD_TERM) ? state->term : term;
+}
+
 bool bnd_guard_must_forget_leader(const struct bnd_guard_state *state) {
     return on(state, BND_GUARD_STANDBY) && state->role == BND_CORE_FOLLOWER && !state->voter &&
            state->has_leader;

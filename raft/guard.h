@@ -46,6 +46,10 @@ enum bnd_guard {
      * it acknowledged may have been counted, under configurations that old candidates still hold:
      * it votes for nobody whose log ends before that one did, and does not stand itself. */
     BND_GUARD_FLOOR = 1u << 13,
+    /* B19: who asks for a pre-vote in a term below ours is told ours. The library repeats the
+     * asker's: a voter with the longer log and the lower term then never hears of the higher one,
+     * nor does the other ever win. */
+    BND_GUARD_TERM = 1u << 14,
 };
 
 enum bnd_core_role {
@@ -115,6 +119,10 @@ bool bnd_guard_outgoing(const struct bnd_guard_state *state, uint64_t appending_
  * with the picture after the refusal, when the term may have risen to the message's. */
 bool bnd_guard_grants_vote(const struct bnd_guard_state *before,
                            const struct bnd_guard_state *state, const struct bnd_message *message);
+
+/* B19: the term of our refusal of this VOTE, where the library would say `term`. */
+uint64_t bnd_guard_refusal_term(const struct bnd_guard_state *state,
+                                const struct bnd_message *message, uint64_t term);
 
 /* B18: must a follower whose election timeout has passed forget its leader? Voters stand. */
 bool bnd_guard_must_forget_leader(const struct bnd_guard_state *state);

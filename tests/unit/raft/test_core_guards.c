@@ -375,6 +375,27 @@ static void b18_a_standby_votes_for_whoever_counts_it(void **state) {
     assert_false(leads_with_a_standby(~(uint32_t)BND_GUARD_STANDBY)); /* ever */
 }
 
+/* Of two voters node 1 has the higher term and node 2 the longer log. Does any of them lead? */
+static uint64_t leader_of_unlike(uint32_t guards) {
+    struct world *w = world_make(2, 2, guards);
+    w->nodes[1].disk.term = 8;
+    w->nodes[2].disk.term = 4;
+    w->nodes[2].disk.entries[1] = (struct world_entry){.term = 4, .kind = BND_CORE_BARRIER};
+    w->nodes[2].disk.count = 2;
+    world_open(w, 1);
+    world_open(w, 2);
+    world_run(w, 20000);
+    uint64_t leader = world_leader(w);
+    world_free(w);
+    return leader;
+}
+
+static void b19_the_longer_log_learns_of_the_higher_term(void **state) {
+    (void)state;
+    assert_int_equal(leader_of_unlike(UINT32_MAX), 2);
+    assert_int_equal(leader_of_unlike(~(uint32_t)BND_GUARD_TERM), 0); /* ever */
+}
+
 /* Node 1 was destroyed with a log up to 5 of term 2 and is made again; node 2, which has only
  * entry 1 and a configuration in which node 1 votes, asks for its vote. */
 static bool votes_for_less(uint32_t guards, uint64_t last_index, uint64_t last_term) {
@@ -541,6 +562,7 @@ int main(void) {
         cmocka_unit_test(prefix_no_entry_under_another_index),
         cmocka_unit_test(g6_and_g8_can_be_switched_off),
         cmocka_unit_test(b18_a_standby_votes_for_whoever_counts_it),
+        cmocka_unit_test(b19_the_longer_log_learns_of_the_higher_term),
         cmocka_unit_test(g9_a_replica_made_again_votes_for_no_less_than_it_had),
         cmocka_unit_test(g9_a_replica_made_again_waits_for_its_log),
         cmocka_unit_test(seeded_faults_never_divide_the_group),

@@ -298,6 +298,22 @@ static void b18_who_does_not_vote_forgets_a_leader(void **state) {
     assert_false(bnd_guard_must_forget_leader(&s));
 }
 
+static void b19_a_refusal_tells_our_term(void **state) {
+    (void)state;
+    struct bnd_guard_state s = follower();
+    struct bnd_message m = message(BND_MESSAGE_VOTE, 3);
+    m.vote.pre_vote = true;
+    assert_int_equal(bnd_guard_refusal_term(&s, &m, 3), 4);
+    m.term = 5; /* a later one is for the log's sake: it may stand */
+    assert_int_equal(bnd_guard_refusal_term(&s, &m, 5), 5);
+    m.term = 3;
+    m.vote.pre_vote = false;
+    assert_int_equal(bnd_guard_refusal_term(&s, &m, 4), 4);
+    m.vote.pre_vote = true;
+    s.guards &= ~(uint32_t)BND_GUARD_TERM;
+    assert_int_equal(bnd_guard_refusal_term(&s, &m, 3), 3);
+}
+
 static void g9_a_replica_answers_for_the_log_it_had(void **state) {
     (void)state;
     struct bnd_guard_state s = follower();
@@ -386,6 +402,7 @@ int main(void) {
         cmocka_unit_test(two_leaders_in_a_term_are_fatal),
         cmocka_unit_test(b18_who_does_not_vote_grants_all_the_same),
         cmocka_unit_test(b18_who_does_not_vote_forgets_a_leader),
+        cmocka_unit_test(b19_a_refusal_tells_our_term),
         cmocka_unit_test(g9_a_replica_answers_for_the_log_it_had),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
