@@ -368,7 +368,7 @@ static const struct {
     {"G7", BND_GUARD_MEMBERSHIP},  {"G8", BND_GUARD_SOLE_VOTER}, {"B9", BND_GUARD_CONFLICT},
     {"B12", BND_GUARD_VOTE},       {"B3b", BND_GUARD_ADDRESS},
     {"PREFIX", BND_GUARD_PREFIX},  {"B18", BND_GUARD_STANDBY},
-    {"G9", BND_GUARD_FLOOR},
+    {"G9", BND_GUARD_FLOOR},       {"B19", BND_GUARD_TERM},
 };
 
 static bool switch_off(struct options *options, const char *list) {
