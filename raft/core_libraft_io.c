@@ -500,6 +500,7 @@ static int io_send(struct raft_io *io, struct raft_io_send *req, const struct ra
         if (!bnd_guard_outgoing(&state, core->appending_end, &neutral)) {
             core->dropped++;
         } else if (neutral.type == BND_MESSAGE_APPEND) {
+            bnd_guard_withhold(&state, is_voter(core, neutral.to), &neutral);
             rv = bnd_message_split(&neutral, core->message_bytes_max, core_put_message, core);
         } else {
             rv = core_put_message(core, &neutral);

@@ -146,6 +146,16 @@ bool bnd_guard_outgoing(const struct bnd_guard_state *state, uint64_t appending_
     return true;
 }
 
+void bnd_guard_withhold(const struct bnd_guard_state *state, bool receiver_votes,
+                        struct bnd_message *message) {
+    struct bnd_message_append *append = &message->append;
+    uint64_t change = state->last_change;
+    if (on(state, BND_GUARD_WITHHOLD) && !receiver_votes && change > state->commit &&
+        change > append->prev_index && change <= append->prev_index + append->entries_count) {
+        append->entries_count = change - append->prev_index - 1;
+    }
+}
+
 bool bnd_guard_grants_vote(const struct bnd_guard_state *before,
                            const struct bnd_guard_state *state, const struct bnd_message *message) {
     const struct bnd_message_vote *vote = &message->vote;

@@ -50,6 +50,10 @@ enum bnd_guard {
      * asker's: a voter with the longer log and the lower term then never hears of the higher one,
      * nor does the other ever win. */
     BND_GUARD_TERM = 1u << 14,
+    /* G10: a configuration goes to who does not vote by it only once it is committed. With the
+     * longer log, but no vote, it would refuse the voters who lack it, and they may need it by the
+     * configuration before. */
+    BND_GUARD_WITHHOLD = 1u << 15,
 };
 
 enum bnd_core_role {
@@ -113,6 +117,11 @@ uint64_t bnd_guard_conflict(const struct bnd_guard_state *state, const struct bn
  * `appending_end` is prev_index + count of the AppendEntries being handled at this moment, 0 if
  * none. False: do not send it. */
 bool bnd_guard_outgoing(const struct bnd_guard_state *state, uint64_t appending_end,
+                        struct bnd_message *message);
+
+/* G10: cuts an AppendEntries about to leave before a configuration entry that its receiver may not
+ * have yet. */
+void bnd_guard_withhold(const struct bnd_guard_state *state, bool receiver_votes,
                         struct bnd_message *message);
 
 /* B18: the library has refused this VOTE, on which `before` was taken: is it to be granted? Asked

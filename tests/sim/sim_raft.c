@@ -369,6 +369,7 @@ static const struct {
     {"B12", BND_GUARD_VOTE},       {"B3b", BND_GUARD_ADDRESS},
     {"PREFIX", BND_GUARD_PREFIX},  {"B18", BND_GUARD_STANDBY},
     {"G9", BND_GUARD_FLOOR},       {"B19", BND_GUARD_TERM},
+    {"G10", BND_GUARD_WITHHOLD},
 };
 
 static bool switch_off(struct options *options, const char *list) {

@@ -396,6 +396,34 @@ static void b19_the_longer_log_learns_of_the_higher_term(void **state) {
     assert_int_equal(leader_of_unlike(~(uint32_t)BND_GUARD_TERM), 0); /* ever */
 }
 
+/* Of two voters the leader makes the other a standby, and goes down before its own disk has that. Is
+ * there a leader again? */
+static bool leads_after_demotion(uint32_t guards) {
+    struct world *w = world_make(2, 2, guards);
+    world_open(w, 1);
+    world_open(w, 2);
+    uint64_t leader = world_elect(w);
+    uint64_t other = 3 - leader;
+    struct world_disk durable = w->nodes[leader].disk;
+    w->nodes[leader].disk_stuck = true;
+    assert_int_equal(bnd_core_member_assign(w->nodes[leader].core, other, BND_RAFT_STANDBY), 0);
+    world_settle(w);
+    world_crash(w, leader);
+    w->nodes[leader].disk = durable;
+    w->nodes[leader].disk_stuck = false;
+    world_open(w, leader);
+    world_run(w, 20000);
+    bool leads = world_leader(w) != 0;
+    world_free(w);
+    return leads;
+}
+
+static void g10_a_demotion_half_done_leaves_a_leader(void **state) {
+    (void)state;
+    assert_true(leads_after_demotion(UINT32_MAX));
+    assert_false(leads_after_demotion(~(uint32_t)BND_GUARD_WITHHOLD)); /* ever */
+}
+
 /* Node 1 was destroyed with a log up to 5 of term 2 and is made again; node 2, which has only
  * entry 1 and a configuration in which node 1 votes, asks for its vote. */
 static bool votes_for_less(uint32_t guards, uint64_t last_index, uint64_t last_term) {
@@ -563,6 +591,7 @@ int main(void) {
         cmocka_unit_test(g6_and_g8_can_be_switched_off),
         cmocka_unit_test(b18_a_standby_votes_for_whoever_counts_it),
         cmocka_unit_test(b19_the_longer_log_learns_of_the_higher_term),
+        cmocka_unit_test(g10_a_demotion_half_done_leaves_a_leader),
         cmocka_unit_test(g9_a_replica_made_again_votes_for_no_less_than_it_had),
         cmocka_unit_test(g9_a_replica_made_again_waits_for_its_log),
         cmocka_unit_test(seeded_faults_never_divide_the_group),

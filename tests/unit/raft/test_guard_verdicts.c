@@ -314,6 +314,31 @@ static void b19_a_refusal_tells_our_term(void **state) {
     assert_int_equal(bnd_guard_refusal_term(&s, &m, 3), 3);
 }
 
+static void g10_a_configuration_waits_for_its_commit(void **state) {
+    (void)state;
+    struct bnd_guard_state s = leader();
+    s.last_change = 5;
+    const struct bnd_message_append whole = {.prev_index = 3, .prev_term = 2, .entries_count = 3};
+    struct bnd_message m = message(BND_MESSAGE_APPEND, 4);
+    m.append = whole; /* 4, 5, 6 */
+    bnd_guard_withhold(&s, true, &m);
+    assert_int_equal(m.append.entries_count, 3);
+    bnd_guard_withhold(&s, false, &m);
+    assert_int_equal(m.append.entries_count, 1);
+    m.append = whole;
+    s.commit = 5;
+    bnd_guard_withhold(&s, false, &m);
+    assert_int_equal(m.append.entries_count, 3);
+    s.commit = 2;
+    s.last_change = 3; /* it has that one */
+    bnd_guard_withhold(&s, false, &m);
+    assert_int_equal(m.append.entries_count, 3);
+    s.last_change = 4;
+    s.guards &= ~(uint32_t)BND_GUARD_WITHHOLD;
+    bnd_guard_withhold(&s, false, &m);
+    assert_int_equal(m.append.entries_count, 3);
+}
+
 static void g9_a_replica_answers_for_the_log_it_had(void **state) {
     (void)state;
     struct bnd_guard_state s = follower();
@@ -403,6 +428,7 @@ int main(void) {
         cmocka_unit_test(b18_who_does_not_vote_grants_all_the_same),
         cmocka_unit_test(b18_who_does_not_vote_forgets_a_leader),
         cmocka_unit_test(b19_a_refusal_tells_our_term),
+        cmocka_unit_test(g10_a_configuration_waits_for_its_commit),
         cmocka_unit_test(g9_a_replica_answers_for_the_log_it_had),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
