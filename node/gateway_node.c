@@ -201,6 +201,7 @@ static int open_catalog(struct bnd_gateway_node *node, struct bnd_error *err) {
         .env = node->env,
         .data = node->config.data,
         .advertise = node->addresses.advertise,
+        .zone = node->config.zone,
         .identity = &node->identity,
         .mesh = node->mesh,
         .client = node->client,

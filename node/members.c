@@ -67,15 +67,17 @@ static void on_told(struct bnd_catalog_call *call, int status, struct bnd_slice 
     members->told = status == 0;
 }
 
-static void tell_address(struct node_members *members, const struct bnd_catalog_view *view) {
+static void tell_place(struct node_members *members, const struct bnd_catalog_view *view) {
     const struct bnd_node_record *own = own_record(members, view);
     BND_AUTO_BUF struct bnd_buf bytes = {0};
     if (own == NULL || members->told ||
-        bnd_slice_eq(own->address, bnd_slice_str(members->advertise))) {
+        (bnd_slice_eq(own->address, bnd_slice_str(members->advertise)) &&
+         bnd_slice_eq(own->zone, bnd_slice_str(members->zone)))) {
         return;
     }
     struct bnd_node_record changed = *own;
     changed.address = bnd_slice_str(members->advertise);
+    changed.zone = bnd_slice_str(members->zone);
     bnd_node_encode(&bytes, &changed);
     struct bnd_catalog_command command = {.op = BND_CATALOG_NODE_SET, .a = bnd_buf_slice(&bytes)};
     members->call.cb = on_told;
@@ -119,7 +121,7 @@ void node_members_update(struct node_members *members, const struct bnd_catalog_
         set_peer(members, &view->nodes[i]);
     }
     remember(members, view);
-    tell_address(members, view);
+    tell_place(members, view);
 }
 
 void node_members_close(struct node_members *members) {

@@ -1,5 +1,5 @@
 /* What every member, node or gateway, keeps up with from view to view: connections to the others,
- * where they are after the next start, and its own address in group 0. */
+ * where they are after the next start, and its own address and zone in group 0. */
 #ifndef BND_NODE_MEMBERS_H
 #define BND_NODE_MEMBERS_H
 
@@ -12,6 +12,7 @@ struct node_members {
     struct bnd_env *env; /* all borrowed */
     const char *data;    /* the data directory */
     const char *advertise;
+    const char *zone;
     const struct node_identity *identity;
     struct bnd_mesh_tcp *mesh;
     struct bnd_shard_client *client;
@@ -26,7 +27,7 @@ struct node_members {
 int node_members_load(struct node_members *members, struct bnd_error *err);
 
 /* Takes a new view: connects to who is in it and leaves who is gone, remembers the addresses, and
- * tells group 0 this member's own, once per start, if it changed. Gateways do not connect to each
+ * tells group 0 this member's own and its zone, once per start, if they changed. Gateways do not connect to each
  * other. Failures are logged. */
 void node_members_update(struct node_members *members, const struct bnd_catalog_view *view);
 

@@ -598,6 +598,7 @@ static int open_clients(struct bnd_node *node, struct bnd_error *err) {
         .env = node->env,
         .data = node->config.data,
         .advertise = node->addresses.advertise,
+        .zone = node->config.zone,
         .identity = &node->identity,
         .mesh = node->mesh,
         .client = node->client,
