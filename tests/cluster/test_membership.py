@@ -335,9 +335,9 @@ class Test:
         had = (size + self.state_bytes()) / 2 / self.options.shards
         least = sum(len(after[gid] - before[gid]) for gid in after if gid != 0) * had
         bytes_moved = self.moved() - sent + (gone or 0)
-        self.say(f"{name}: {took:.1f} s, {moves} replicas, {bytes_moved / 1e6:.1f} MB moved, "
-                 f"{least / 1e6:.1f} MB at least; {self.load.written()} written")
-        if moved:
+        told = f"{moves} replicas, {bytes_moved / 1e6:.1f} MB moved, {least / 1e6:.1f} MB at least; " if moved else ""
+        self.say(f"{name}: {took:.1f} s, {told}{self.load.written()} written")
+        if moved:  # counters begin again with a process
             self.ratios.append((name, bytes_moved, least))
 
     def moved(self):
@@ -374,6 +374,12 @@ class Test:
             cluster.wait(lambda: not any(group["leader"] == number for group in cluster.status()["groups"]), 30,
                          "the drained node to lead nothing")
         assert "leaving" in cluster.bindery("node", "decommission", str(number))
+        if number == 1:  # in the middle of it
+            cluster.signal(number, signal.SIGKILL)
+            cluster.wait_gone(number)
+            cluster.processes.pop(number)
+            cluster.spawn(number)
+            cluster.save()
         sent = 0
 
         def gone():
@@ -396,6 +402,10 @@ class Test:
         assert "groups of 3 voters become groups of 1" in text, text
         text = self.cluster.bindery("node", "replace", str(number), str(other), expect=1)
         assert "is up" in text, text
+        assert "draining" in self.cluster.bindery("node", "drain", str(number))
+        assert "active" in self.cluster.bindery("node", "undrain", str(number))
+        self.cluster.bindery("node", "drain", "99", expect=1)
+        self.cluster.bindery("node", "drain", "three", expect=2)
 
     def replace(self, dead, fresh):
         cluster = self.cluster
