@@ -172,13 +172,39 @@ static void an_entry_without_outcome_is_unknown(void **state) {
     cluster_close(c);
 }
 
-static void commands_are_bounded(void **state) {
+/* A clean stop while an entry is under way: others may still execute it. */
+static void a_stop_leaves_what_flies_unknown(void **state) {
+    (void)state;
+    struct cluster *c = three(20);
+    struct node *leader = cluster_leader(c, GID);
+    BND_AUTO_BUF struct bnd_buf command = {0};
+    static struct attempt flying;
+    kv_add(&command, bnd_slice_str("a"), 1);
+    bnd_sim_net_isolate(c->net, leader->id, false);
+    flying = (struct attempt){0};
+    assert_int_equal(propose_start(leader, GID, &flying, bnd_buf_slice(&command)), 0);
+    bnd_sim_run_for(c->world, SECOND / 10);
+    assert_false(flying.waiting.done);
+    node_stop(leader);
+    assert_true(flying.waiting.done);
+    assert_int_equal(flying.waiting.status, BND_UNKNOWN);
+    bnd_sim_net_heal(c->net);
+    cluster_close(c);
+}
+
+static void impossible_proposals_are_refused(void **state) {
     (void)state;
     static const uint8_t command[BND_RAFT_COMMAND_MAX + 1];
     struct cluster *c = three(19);
     struct attempt attempt = {0};
     assert_int_equal(propose_start(cluster_leader(c, GID), GID, &attempt, bnd_slice(command, sizeof command)),
                      BND_TOOBIG);
+    const struct bnd_raft_request_id id = {.minter = 99, .seq = 3};
+    attempt.propose.id = (struct bnd_raft_request_id){.minter = 99};
+    assert_int_equal(propose_start(cluster_leader(c, GID), GID, &attempt, bnd_slice(command, 1)), BND_INVALID);
+    attempt.propose.id = id;
+    attempt.propose.low_seq = 4;
+    assert_int_equal(propose_start(cluster_leader(c, GID), GID, &attempt, bnd_slice(command, 1)), BND_INVALID);
     cluster_close(c);
 }
 
@@ -194,7 +220,8 @@ int main(void) {
         cmocka_unit_test(without_a_majority_a_call_says_so),
         cmocka_unit_test(a_lost_answer_stays_unknown),
         cmocka_unit_test(an_entry_without_outcome_is_unknown),
-        cmocka_unit_test(commands_are_bounded),
+        cmocka_unit_test(a_stop_leaves_what_flies_unknown),
+        cmocka_unit_test(impossible_proposals_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
