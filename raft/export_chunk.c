@@ -72,7 +72,7 @@ int export_opened_decode(struct bnd_slice bytes, struct export_opened *out,
 
 void export_member_encode(const struct export_member *told, struct bnd_buf *out) {
     bnd_buf_u8(out, told->member ? 1 : 0);
-    bnd_buf_u64(out, told->configuration_index);
+    bnd_buf_u64(out, told->as_of);
 }
 
 int export_member_decode(struct bnd_slice bytes, struct export_member *out, struct bnd_error *err) {
@@ -82,7 +82,7 @@ int export_member_decode(struct bnd_slice bytes, struct export_member *out, stru
     if (!bnd_reader_done(&r) || member > 1) {
         return BND_FAIL(err, CORRUPT, "the answer about membership is malformed");
     }
-    *out = (struct export_member){.member = member == 1, .configuration_index = index};
+    *out = (struct export_member){.member = member == 1, .as_of = index};
     return 0;
 }
 

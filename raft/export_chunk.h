@@ -32,10 +32,10 @@ void export_opened_encode(const struct export_opened *opened, struct bnd_buf *ou
 /* BND_CORRUPT. */
 int export_opened_decode(struct bnd_slice bytes, struct export_opened *out, struct bnd_error *err);
 
-/* Answer to MEMBER: is the asker in the committed configuration, and which is that? */
+/* Answer to MEMBER: is the asker in the configuration that is committed, as of which index? */
 struct export_member {
     bool member;
-    uint64_t configuration_index;
+    uint64_t as_of;
 };
 
 void export_member_encode(const struct export_member *told, struct bnd_buf *out);

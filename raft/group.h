@@ -92,7 +92,7 @@ struct group_leave {
     struct bnd_rpc_call call;
     bool asking;
     unsigned turn;          /* whom to ask */
-    uint64_t removed_index; /* the configuration that it is not in: to be told; 0: none */
+    uint64_t removed_index; /* as of which it is no member: to be told; 0: none */
 };
 
 struct group {

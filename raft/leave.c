@@ -2,9 +2,9 @@
  *
  * Whoever is removed gets no more messages, not even the entry that removed it. So a replica whose
  * own wish leaves it out asks the wanted nodes, one after the other, now and then. The leader
- * answers by a linearizable read: at some moment after the question the committed configuration was
- * as it says. If that is not older than the newest in our log, we hold nothing that anyone counts
- * on: to be counted again we would have to be added by a later entry, and to have it.
+ * answers by a linearizable read: as of a committed index we were no member. If no configuration in
+ * our log is later than that (an earlier one that differs was never committed), we hold nothing that
+ * anyone counts on: to be counted again we would have to be added by a later entry, and to have it.
  *
  * Failure modes: every loss is a later question. */
 #include "raft/host_private.h"
@@ -37,7 +37,7 @@ static void answer(struct bnd_raft_read *read, int status, const struct bnd_fsm_
         const struct bnd_raft_configuration *members = &now->configuration;
         const struct export_member told = {
             .member = bnd_raft_configuration_find(members, request->from) < members->count,
-            .configuration_index = now->configuration_index,
+            .as_of = now->commit,
         };
         export_member_encode(&told, &reply);
         rv = !now->configuration_committed ? BND_BUSY : reply.failed ? BND_NOMEM : 0;
@@ -80,7 +80,7 @@ static void on_answer(struct bnd_rpc_call *call, int status, struct bnd_slice re
         return;
     }
     if (!told.member) {
-        group->leave.removed_index = told.configuration_index;
+        group->leave.removed_index = told.as_of;
     }
 }
 

@@ -260,7 +260,7 @@ static void requests_and_answers_of_exports(void **state) {
     (void)state;
     struct export_request request = {.op = EXPORT_PULL, .export_id = 1, .seq = 2, .have = 3};
     struct export_opened opened = {.export_id = 1, .index = 2, .term = 3};
-    const struct export_member told = {.member = true, .configuration_index = 4};
+    const struct export_member told = {.member = true, .as_of = 4};
     struct export_request request_out;
     struct export_opened opened_out;
     struct export_member told_out;
