@@ -197,6 +197,12 @@ int bnd_gateway_create(const struct bnd_gateway_config *config, struct bnd_gatew
     return 0;
 }
 
+void bnd_gateway_set_tls(struct bnd_gateway *gateway, struct bnd_tls_context *tls) {
+    for (size_t i = 0; i < gateway->open && !gateway->closing; i++) {
+        bnd_http_server_set_tls(gateway->servers[i], tls);
+    }
+}
+
 void bnd_gateway_close(struct bnd_gateway *gateway, uint64_t grace_ns,
                        void (*on_closed)(void *data), void *data) {
     if (gateway == NULL) {

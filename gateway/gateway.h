@@ -64,6 +64,9 @@ struct bnd_gateway_config {
 int bnd_gateway_create(const struct bnd_gateway_config *config, struct bnd_gateway **out,
                        struct bnd_error *err);
 
+/* Another context for connections made from now on; the old one may be destroyed after it. */
+void bnd_gateway_set_tls(struct bnd_gateway *gateway, struct bnd_tls_context *tls);
+
 /* Closes the ports: requests under way get grace_ns to finish. on_closed comes last. NULL gateway:
  * returns at once, no callback. */
 void bnd_gateway_close(struct bnd_gateway *gateway, uint64_t grace_ns,

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "gateway/gateway.h"
 #include "node/budget.h"
+#include "node/certificates.h"
 #include "node/client_tls.h"
 #include "node/files.h"
 #include "node/members.h"
@@ -36,6 +37,7 @@ struct bnd_gateway_node {
     struct bnd_catalog *catalog;
     struct bnd_gateway *ports;
     struct bnd_tls_context *tls;
+    struct node_certificates certificates;
     struct node_members members;
     struct node_shard_map map;
     bool stopping;
@@ -241,6 +243,16 @@ int bnd_gateway_node_start(struct bnd_env *env, const struct bnd_config *config,
     if (rv != 0) {
         return rv; /* the process ends, and with it what was opened */
     }
+    node->certificates = (struct node_certificates){
+        .env = env,
+        .config = &node->config,
+        .identity = &node->identity,
+        .mesh = node->mesh,
+        .catalog = node->catalog,
+        .gateway = &node->ports,
+        .tls = &node->tls,
+    };
+    node_certificates_start(&node->certificates);
     *out = node;
     return 0;
 }
@@ -268,6 +280,7 @@ static void on_objects_closed(void *data) {
 
 static void on_ports_closed(void *data) {
     struct bnd_gateway_node *node = data;
+    node_certificates_stop(&node->certificates);
     node_members_close(&node->members);
     bnd_catalog_destroy(node->catalog);
     bnd_objects_close(node->objects, on_objects_closed, node);
@@ -283,5 +296,11 @@ void bnd_gateway_node_stop(struct bnd_gateway_node *node) {
         on_ports_closed(node);
     } else {
         bnd_gateway_close(node->ports, GRACE_NS, on_ports_closed, node);
+    }
+}
+
+void bnd_gateway_node_reload(struct bnd_gateway_node *node) {
+    if (!node->stopping) {
+        node_certificates_reload(&node->certificates);
     }
 }

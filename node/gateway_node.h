@@ -22,5 +22,7 @@ int bnd_gateway_node_start(struct bnd_env *env, const struct bnd_config *config,
 
 /* A clean stop: clients first. Idempotent. */
 void bnd_gateway_node_stop(struct bnd_gateway_node *node);
+/* As bnd_node_reload. */
+void bnd_gateway_node_reload(struct bnd_gateway_node *node);
 
 #endif

@@ -16,6 +16,7 @@
 #include "net/mesh_tcp.h"
 #include "node/admission.h"
 #include "node/budget.h"
+#include "node/certificates.h"
 #include "node/client_tls.h"
 #include "node/departure.h"
 #include "node/disk.h"
@@ -51,6 +52,7 @@ struct bnd_node {
     struct bnd_catalog *catalog;
     struct bnd_gateway *gateway;
     struct bnd_tls_context *tls;
+    struct node_certificates certificates;
     struct node_admission admission;
     struct node_members members;
     struct node_departure departure;
@@ -670,6 +672,16 @@ int bnd_node_start(struct bnd_env *env, const struct bnd_config *config,
         return rv; /* the process ends: what was opened is closed by its end, and nothing is half
                       written */
     }
+    node->certificates = (struct node_certificates){
+        .env = env,
+        .config = &node->config,
+        .identity = &node->identity,
+        .mesh = node->mesh,
+        .catalog = node->catalog,
+        .gateway = &node->gateway,
+        .tls = &node->tls,
+    };
+    node_certificates_start(&node->certificates);
     *out = node;
     return 0;
 }
@@ -712,6 +724,7 @@ static void close_groups(void *data) {
     if (node->in_genesis) {
         node_genesis_cancel(&node->genesis);
     }
+    node_certificates_stop(&node->certificates);
     node_members_close(&node->members);
     node_departure_close(&node->departure);
     node->admission.catalog = NULL;
@@ -739,4 +752,10 @@ void bnd_node_stop(struct bnd_node *node) {
     node->stopping = true;
     bnd_log(node->env, BND_LOG_INFO, "node", "stopping");
     bnd_raft_host_retire(node->host, on_retired, node);
+}
+
+void bnd_node_reload(struct bnd_node *node) {
+    if (!node->stopping) {
+        node_certificates_reload(&node->certificates);
+    }
 }

@@ -48,4 +48,8 @@ int bnd_node_start(struct bnd_env *env, const struct bnd_config *config,
  */
 void bnd_node_stop(struct bnd_node *node);
 
+/* Reads the client ports' certificate again, and renews what nears its end (node/certificates.h).
+ */
+void bnd_node_reload(struct bnd_node *node);
+
 #endif

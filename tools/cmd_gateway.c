@@ -16,7 +16,11 @@ static void stop(void *running) {
     bnd_gateway_node_stop(running);
 }
 
+static void reload(void *running) {
+    bnd_gateway_node_reload(running);
+}
+
 int tools_cmd_gateway(int argc, const char **argv) {
-    static const struct tools_service service = {BND_NODE_GATEWAY, start, stop};
+    static const struct tools_service service = {BND_NODE_GATEWAY, start, stop, reload};
     return tools_serve(argc, argv, &service);
 }

@@ -14,7 +14,11 @@ static void stop(void *running) {
     bnd_node_stop(running);
 }
 
+static void reload(void *running) {
+    bnd_node_reload(running);
+}
+
 int tools_cmd_start(int argc, const char **argv) {
-    static const struct tools_service service = {BND_NODE_STORAGE, start, stop};
+    static const struct tools_service service = {BND_NODE_STORAGE, start, stop, reload};
     return tools_serve(argc, argv, &service);
 }

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,6 +115,12 @@ static void on_stopped(void *data, int status, const struct bnd_error *err) {
 
 static void on_signal(void *data, int signal) {
     struct serve *serve = data;
+    if (signal == SIGHUP) {
+        if (serve->running != NULL) {
+            serve->service->reload(serve->running);
+        }
+        return;
+    }
     serve->signaled = true;
     if (serve->running == NULL) {
         bnd_io_env_stop(serve->env);

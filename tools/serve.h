@@ -11,6 +11,7 @@ struct tools_service {
     int (*start)(struct bnd_env *env, const struct bnd_config *config,
                  const struct bnd_node_callbacks *callbacks, void **out, struct bnd_error *err);
     void (*stop)(void *running);
+    void (*reload)(void *running); /* SIGHUP */
 };
 
 /* Reads the settings from argv, joins if the data directory is new and --join was given, serves.

@@ -333,8 +333,8 @@ static int handles_open(struct io_env *env, struct bnd_error *err) {
     env->prepare.data = env;
     env->timer.data = env;
     (void)uv_prepare_start(&env->prepare, on_prepare); /* fails only without a callback */
-    static const int numbers[2] = {SIGTERM, SIGINT};
-    for (int i = 0; env->options.on_signal != NULL && i < 2; i++) {
+    static const int numbers[IO_SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
+    for (int i = 0; env->options.on_signal != NULL && i < IO_SIGNALS; i++) {
         rc = uv_signal_init(&env->loop, &env->signals[i]);
         env->signals[i].data = env;
         rc = rc != 0 ? rc : uv_signal_start(&env->signals[i], on_signal, numbers[i]);

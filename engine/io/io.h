@@ -29,8 +29,8 @@ struct bnd_io_options {
      * one address. It also lets a second process of the same user take a share, so only for loops
      * that need it. */
     bool reuse_port;
-    /* SIGTERM and SIGINT, on the loop; NULL: the signals keep their action. At most one env of a
-     * process should ask. */
+    /* SIGTERM, SIGINT and SIGHUP, on the loop; NULL: the signals keep their action. At most one env
+     * of a process should ask. */
     void (*on_signal)(void *data, int signal);
     void *signal_data;
     /* Where ops->log goes, from any thread; NULL: one bnd_io_log_line per call on stderr. */

@@ -122,6 +122,8 @@ void io_uring_state_close(struct io_env *env);   /* after the poll handle is clo
 /* ---- the env ------------------------------------------------------------------------------------
  */
 
+#define IO_SIGNALS 3 /* SIGTERM, SIGINT, SIGHUP */
+
 struct io_env {
     struct bnd_env base; /* first */
     struct bnd_io_options options;
@@ -130,7 +132,7 @@ struct io_env {
     uv_prepare_t prepare;
     uv_idle_t idle; /* active while deferred tasks wait */
     uv_timer_t timer;
-    uv_signal_t signals[2];
+    uv_signal_t signals[IO_SIGNALS];
     bool running;
     bool destroying;
     atomic_bool stop;

@@ -352,6 +352,11 @@ void bnd_http_server_address(struct bnd_http_server *server, char out[BND_ADDRES
     server->env->ops->listener_address(server->env, server->listener, out);
 }
 
+void bnd_http_server_set_tls(struct bnd_http_server *server, struct bnd_tls_context *tls) {
+    BND_ASSERT(server->tls != NULL && tls != NULL);
+    server->tls = tls;
+}
+
 void bnd_http_server_counters(const struct bnd_http_server *server, struct bnd_http_counters *out) {
     *out = server->counters;
     out->buffer_bytes = server->pool.used_bytes;

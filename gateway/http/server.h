@@ -232,6 +232,10 @@ int bnd_http_server_create(const struct bnd_http_options *options, struct bnd_ht
 /* "host:port" listened on. */
 void bnd_http_server_address(struct bnd_http_server *server, char out[BND_ADDRESS_MAX]);
 
+/* The context of connections accepted from now on, borrowed like the one before, which connections
+ * that have it keep alive. Only for a server that began with TLS. */
+void bnd_http_server_set_tls(struct bnd_http_server *server, struct bnd_tls_context *tls);
+
 /* A copy of the counters. */
 void bnd_http_server_counters(const struct bnd_http_server *server, struct bnd_http_counters *out);
 

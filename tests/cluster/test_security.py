@@ -292,6 +292,48 @@ def check_slow_heads(cluster):
           f"served, the slowest in {other.slowest:.2f} s")
 
 
+# ---- the certificate of the client ports
+
+def serial(address):
+    pem = ssl.get_server_certificate(address, timeout=10)
+    shown = subprocess.run(["openssl", "x509", "-noout", "-serial"], input=pem, capture_output=True, text=True, check=True)
+    return shown.stdout.strip()
+
+
+def check_reload(directory):
+    """SIGHUP: the user's new certificate is shown from then on; one that cannot be read changes nothing."""
+    certificate, key, log = (os.path.join(directory, name) for name in ("user.pem", "user.key", "tls.log"))
+
+    def issue():
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
+                        key, "-out", certificate, "-subj", "/CN=localhost", "-days", "9"], check=True, capture_output=True)
+
+    def says(text):
+        with open(log, encoding="utf-8") as file:
+            return text in file.read()
+    issue()
+    address = ("127.0.0.11", PORT)
+    with open(log, "wb") as sink, subprocess.Popen(
+            [localcluster.BINARY, "start", "--data", os.path.join(directory, "tls"), "--listen", address[0], "--base-port",
+             str(PORT), "--memory", "128MiB", "--shards", "1", "--tls-cert", certificate, "--tls-key", key],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=sink) as process:
+        try:
+            wait(lambda: says("serves: REST"), 30, "the node to serve")
+            first = serial(address)
+            issue()
+            process.send_signal(signal.SIGHUP)
+            wait(lambda: serial(address) != first, 10, "the new certificate")
+            second = serial(address)
+            with open(certificate, "w", encoding="ascii") as file:
+                file.write("no certificate\n")
+            process.send_signal(signal.SIGHUP)
+            wait(lambda: says("keep their old certificate"), 10, "the refusal")
+            assert serial(address) == second
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+
+
 def run(directory):
     cluster = Cluster(os.path.join(directory, "cluster"), base_port=PORT, memory="256MiB", flags=FLAGS)
     try:
@@ -301,6 +343,7 @@ def run(directory):
         check_foreign_certificate(cluster, directory)
         check_slow_heads(cluster)
         check_join_token(cluster, directory)
+        check_reload(directory)
     except BaseException:
         for node in (1, 2, 3):
             print(f"--- n{node}.log\n{cluster.tail(node, 20)}")
