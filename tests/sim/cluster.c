@@ -3,6 +3,7 @@
 #include "tests/sim/cluster.h"
 
 #include "base/assert.h"
+#include "base/hash.h"
 #include "tests/sim/membership.h"
 #include "tests/sim/memory.h"
 
@@ -41,6 +42,15 @@ static int on_fsm_make(void *owner, uint64_t gid, struct bnd_fsm *out, struct bn
 static bool on_group_wanted(void *owner, uint64_t gid, uint64_t from) {
     (void)from; /* as node/node.c: only the node's own map counts */
     return bnd_sim_membership_knows(owner, gid);
+}
+
+/* A third of the time a node lacks something of a group, as after a move; not for long. */
+static bool on_holds_all(void *owner, uint64_t gid, uint64_t node) {
+    const struct bnd_sim_node *asker = owner;
+    uint64_t half_second = bnd_sim_world_now_ns(asker->cluster->world) / (500 * BND_MS);
+    uint8_t bytes[8];
+    bnd_put_u64(bytes, gid << 32 | node);
+    return bnd_hash64(bnd_slice(bytes, sizeof bytes), half_second) % 3 != 0;
 }
 
 static void on_group_removed(void *owner, uint64_t gid) {
@@ -114,13 +124,19 @@ static void on_closed(void *data) {
     bnd_sim_world_at(node->cluster->world, &node->reaper, 0);
 }
 
+static void on_retired(void *data) {
+    struct bnd_sim_node *node = data;
+    bnd_raft_host_close(node->host, on_closed, node);
+}
+
+/* As node/node.c: the leaderships first. */
 void bnd_sim_node_stop(struct bnd_sim_node *node) {
     if (node->life != BND_SIM_UP || node->fatal) {
         return;
     }
     node->life = BND_SIM_CLOSING;
     bnd_sim_env_enter(node->env);
-    bnd_raft_host_close(node->host, on_closed, node);
+    bnd_raft_host_retire(node->host, on_retired, node);
     bnd_sim_env_leave(node->env);
 }
 
@@ -166,6 +182,7 @@ void bnd_sim_node_start(struct bnd_sim_node *node) {
     config.group_wanted = on_group_wanted;
     config.group_changed = on_group_changed;
     config.group_removed = on_group_removed;
+    config.holds_all = on_holds_all;
     config.fatal = on_fatal;
     struct bnd_error err = {0};
     int rv = bnd_raft_host_create(&config, &node->host, &err);
