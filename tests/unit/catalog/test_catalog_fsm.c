@@ -285,7 +285,7 @@ static struct bnd_node_record replied(struct machine *m) {
 /* Nodes 2, 3, ... join. */
 static void join_more(struct machine *m, size_t count) {
     for (size_t i = 0; i < count; i++) {
-        char id[8];
+        char id[24];
         uint8_t key[BND_SECRET_HASH_LEN] = {9, (uint8_t)i};
         snprintf(id, sizeof id, "j%zu", i);
         put_join_token(m, id, "hush", m->stamp_ms + 1000);
