@@ -30,6 +30,9 @@ enum bnd_catalog_op {
     BND_CATALOG_NODE_REPLACE =
         14, /* id: the node that leaves; number: the one that takes its place -> the latter's
                record; BND_PRECONDITION: one of them cannot */
+    BND_CATALOG_RECOVER =
+        15, /* id: the node that group 0 was recovered on, from quorum loss: every other node that
+               stores is gone, and ids of nodes and buckets go on far above (ADR 0085) */
     BND_CATALOG_OPS,
 };
 

@@ -8,122 +8,12 @@
 
 #include "base/assert.h"
 #include "catalog/command.h"
-#include "catalog/keys.h"
+#include "catalog/fsm_private.h"
 #include "placement/rendezvous.h"
-
-enum {
-    TAG_SETTINGS = CATALOG_TAG_SETTINGS,
-    TAG_COUNTERS = CATALOG_TAG_COUNTERS,
-    TAG_NODE = CATALOG_TAG_NODE,
-    TAG_BUCKET = CATALOG_TAG_BUCKET,
-    TAG_JOIN = CATALOG_TAG_JOIN,
-    TAG_TOKEN = CATALOG_TAG_TOKEN,
-    TAG_KEY = CATALOG_TAG_KEY,
-    KEY_NAME_MAX = 128,
-    COUNTERS_VERSION = 1,
-    TOKENS_MAX = 4096, /* of each kind: the view of all of them is one message */
-    LIST_LIMIT_MAX = 1000,
-};
 
 /* How long a join token stays after it expired, so that a joiner that crashed right after redeeming
  * may retry. */
 #define JOIN_KEEP_MS UINT64_C(604800000)
-
-struct state_key {
-    uint8_t bytes[5 + KEY_NAME_MAX];
-    size_t len;
-};
-
-static struct state_key make_key(uint32_t slot, uint8_t tag, struct bnd_slice name) {
-    struct state_key key;
-    BND_ASSERT(name.len <= KEY_NAME_MAX);
-    bnd_put_be32(key.bytes, slot);
-    key.bytes[4] = tag;
-    if (name.len > 0) {
-        memcpy(key.bytes + 5, name.data, name.len);
-    }
-    key.len = 5 + name.len;
-    return key;
-}
-
-static struct state_key number_key(uint32_t slot, uint8_t tag, uint64_t number) {
-    uint8_t name[8];
-    bnd_put_be64(name, number);
-    return make_key(slot, tag, bnd_slice(name, sizeof name));
-}
-
-static struct bnd_slice key_slice(const struct state_key *key) {
-    return bnd_slice(key->bytes, key->len);
-}
-
-struct counters {
-    uint64_t revision;
-    uint64_t next_node;
-    uint64_t next_bucket;
-    uint32_t tokens;
-    uint32_t keys;
-    uint32_t joins;
-};
-
-/* ---- access to the batch, in the words of this file
- * ---------------------------------------------------- */
-
-struct change {
-    const struct bnd_fsm_apply *context;
-    struct bnd_buf *reply;
-};
-
-static const struct bnd_state_ops *batch_ops(const struct change *change) {
-    return change->context->state->ops;
-}
-
-static int get(const struct change *change, const struct state_key *key, struct bnd_buf *out) {
-    bnd_buf_reset(out);
-    int rv =
-        batch_ops(change)->batch_get(change->context->batch, BND_CF_CATALOG, key_slice(key), out);
-    BND_ASSERT(rv == 0 ||
-               rv == BND_NOTFOUND); /* apply cannot fail: a broken store stops the node */
-    return rv;
-}
-
-static void put(const struct change *change, const struct state_key *key, struct bnd_slice value) {
-    batch_ops(change)->batch_put(change->context->batch, BND_CF_CATALOG, key_slice(key), value);
-}
-
-static void drop(const struct change *change, const struct state_key *key) {
-    batch_ops(change)->batch_delete(change->context->batch, BND_CF_CATALOG, key_slice(key));
-}
-
-static struct counters get_counters(const struct change *change) {
-    struct counters counters = {.next_node = 1, .next_bucket = 1};
-    BND_AUTO_BUF struct bnd_buf value = {0};
-    struct state_key key = make_key(change->context->slot, TAG_COUNTERS, bnd_slice(NULL, 0));
-    if (get(change, &key, &value) == 0) {
-        struct bnd_reader r = bnd_reader(bnd_buf_slice(&value));
-        BND_ASSERT(bnd_read_u8(&r) == COUNTERS_VERSION);
-        counters.revision = bnd_read_u64(&r);
-        counters.next_node = bnd_read_u64(&r);
-        counters.next_bucket = bnd_read_u64(&r);
-        counters.tokens = bnd_read_u32(&r);
-        counters.keys = bnd_read_u32(&r);
-        counters.joins = bnd_read_u32(&r);
-        BND_ASSERT(bnd_reader_done(&r));
-    }
-    return counters;
-}
-
-static void put_counters(const struct change *change, const struct counters *counters) {
-    uint8_t value[1 + 3 * 8 + 3 * 4];
-    value[0] = COUNTERS_VERSION;
-    bnd_put_u64(value + 1, counters->revision);
-    bnd_put_u64(value + 9, counters->next_node);
-    bnd_put_u64(value + 17, counters->next_bucket);
-    bnd_put_u32(value + 25, counters->tokens);
-    bnd_put_u32(value + 29, counters->keys);
-    bnd_put_u32(value + 33, counters->joins);
-    struct state_key key = make_key(change->context->slot, TAG_COUNTERS, bnd_slice(NULL, 0));
-    put(change, &key, bnd_slice(value, sizeof value));
-}
 
 static bool name_fits(struct bnd_slice name) {
     return name.len > 0 && name.len <= KEY_NAME_MAX;
@@ -132,20 +22,7 @@ static bool name_fits(struct bnd_slice name) {
 /* ---- the cluster and its nodes
  * ------------------------------------------------------------------------- */
 
-static void store_node(const struct change *change, const struct bnd_node_record *node) {
-    BND_AUTO_BUF struct bnd_buf value = {0};
-    bnd_node_encode(&value, node);
-    BND_ASSERT(!value.failed);
-    struct state_key key = number_key(change->context->slot, TAG_NODE, node->id);
-    put(change, &key, bnd_buf_slice(&value));
-}
-
 /* Also into the reply. */
-static void put_node(const struct change *change, const struct bnd_node_record *node) {
-    store_node(change, node);
-    bnd_node_encode(change->reply, node);
-}
-
 /* The record of an id, borrowing from *value; BND_NOTFOUND. */
 static int get_node(const struct change *change, uint64_t id, struct bnd_buf *value,
                     struct bnd_node_record *out) {
@@ -629,10 +506,12 @@ static int catalog_apply(void *fsm, const struct bnd_fsm_apply *context, struct 
         return put_s3_key(&change, &command);
     case BND_CATALOG_KEY_DELETE:
         return drop_named(&change, TAG_KEY, command.a, offsetof(struct counters, keys));
+    case BND_CATALOG_RECOVER:
+        return catalog_recover(&change, &command);
     case BND_CATALOG_OPS:
         break;
     }
-    BND_UNREACHABLE("catalog command");
+    return BND_INVALID; /* as the decoder says of numbers that are no command's */
 }
 
 /* ---- queries

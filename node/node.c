@@ -25,6 +25,7 @@
 #include "node/members.h"
 #include "node/metrics.h"
 #include "node/ports.h"
+#include "node/repair.h"
 #include "node/shard_map.h"
 #include "raft/client.h"
 
@@ -490,6 +491,17 @@ static int load_identity(struct bnd_node *node, struct bnd_error *err) {
     return rv == BND_NOTFOUND ? 0 : rv;
 }
 
+/* On any thread, and final: nothing more is answered from damaged bytes. The next start repairs. */
+static void on_state_corrupt(void *owner, const char *what) {
+    struct bnd_node *node = owner;
+    struct bnd_error err = {0};
+    if (node_repair_mark(node->env, node->config.data, what, &err) != 0) {
+        bnd_log(node->env, BND_LOG_ERROR, "node", "the mark for a repair: %s", err.message);
+    }
+    (void)BND_FAIL(&err, CORRUPT, "the state is damaged, the next start repairs it: %s", what);
+    node->callbacks.stopped(node->callbacks.data, BND_NODE_EXIT_STOP, &err);
+}
+
 static int open_state(struct bnd_node *node, struct bnd_error *err) {
     char dir[NODE_PATH_MAX];
     int rv = node_path(node->config.data, "state", dir, err);
@@ -497,8 +509,17 @@ static int open_state(struct bnd_node *node, struct bnd_error *err) {
         .env = node->env,
         .dir = dir,
         .memory_bytes = node->budget.state,
+        .corrupt = on_state_corrupt,
+        .owner = node,
     };
+    rv = rv != 0 ? rv : node_repair_run(node->env, node->config.data, &node->identity, err);
     rv = rv != 0 ? rv : bnd_rocks_open(&config, &node->state, err);
+    if (rv == BND_CORRUPT && err != NULL) { /* not even to be opened: repaired at once */
+        struct bnd_error why = *err;
+        rv = node_repair_mark(node->env, node->config.data, why.message, err);
+        rv = rv != 0 ? rv : node_repair_run(node->env, node->config.data, &node->identity, err);
+        rv = rv != 0 ? rv : bnd_rocks_open(&config, &node->state, err);
+    }
     return rv == 0 ? 0 : BND_WRAP(err, rv, "state");
 }
 

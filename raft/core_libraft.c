@@ -340,6 +340,40 @@ static void note_verified(struct bnd_core *core, const struct bnd_message *messa
     }
 }
 
+static const struct raft_server *server_of(const struct bnd_core *core, uint64_t node) {
+    const struct raft_configuration *c = &core->raft.configuration;
+    for (unsigned i = 0; i < c->n; i++) {
+        if (c->servers[i].id == node) {
+            return &c->servers[i];
+        }
+    }
+    return NULL;
+}
+
+static struct raft_progress *progress_of(struct bnd_core *core, uint64_t node) {
+    const struct raft_server *server = server_of(core, node);
+    if (core->raft.state != RAFT_LEADER || server == NULL) {
+        return NULL;
+    }
+    return &core->raft.leader_state.progress[server - core->raft.configuration.servers];
+}
+
+/* B20: a follower whose replica was made anew (ADR 0086) refuses what its leader thinks it has had
+ * for long; the library takes that for a stale message, for ever. To believe less of a follower is
+ * always safe: what it is sent again, it has or takes, and nothing that was committed goes back. */
+static void note_fallen(struct bnd_core *core, const struct bnd_message *message) {
+    struct raft_progress *progress = progress_of(core, message->from);
+    if (progress == NULL || message->type != BND_MESSAGE_APPEND_RESULT ||
+        message->term != core->raft.current_term || message->append_result.rejected == 0 ||
+        message->append_result.last_index >= progress->match_index ||
+        progress->state == PROGRESS_SNAPSHOT) {
+        return;
+    }
+    progress->match_index = message->append_result.last_index;
+    progress->next_index = message->append_result.last_index + 1;
+    progress->state = PROGRESS_PROBE;
+}
+
 static void deliver(struct bnd_core *core, const struct bnd_message *message) {
     char address[ADDRESS_BYTES];
     core_address_of(message->from, address);
@@ -352,6 +386,7 @@ static void deliver(struct bnd_core *core, const struct bnd_message *message) {
     core->appending_end = append ? message->append.prev_index + message->append.entries_count : 0;
     core->appending_rejected = false;
     struct bnd_guard_state before = core_picture(core);
+    note_fallen(core, message);
     core->voting = message->type == BND_MESSAGE_VOTE ? message : NULL;
     core->voting_on = &before;
     core->recv(&core->io, &library);
@@ -514,16 +549,6 @@ int bnd_core_barrier(struct bnd_core *core, uint64_t *out_index, uint64_t *out_t
     return propose_entry(core, NULL, out_index, out_term);
 }
 
-static const struct raft_server *server_of(const struct bnd_core *core, uint64_t node) {
-    const struct raft_configuration *c = &core->raft.configuration;
-    for (unsigned i = 0; i < c->n; i++) {
-        if (c->servers[i].id == node) {
-            return &c->servers[i];
-        }
-    }
-    return NULL;
-}
-
 static bool changing(const struct bnd_core *core) {
     return core->raft.state == RAFT_LEADER && (core->raft.configuration_uncommitted_index != 0 ||
                                                core->raft.leader_state.promotee_id != 0);
@@ -607,14 +632,6 @@ int bnd_core_member_remove(struct bnd_core *core, uint64_t node) {
     }
     core_settle(core);
     return rv;
-}
-
-static struct raft_progress *progress_of(struct bnd_core *core, uint64_t node) {
-    const struct raft_server *server = server_of(core, node);
-    if (core->raft.state != RAFT_LEADER || server == NULL) {
-        return NULL;
-    }
-    return &core->raft.leader_state.progress[server - core->raft.configuration.servers];
 }
 
 int bnd_core_transfer(struct bnd_core *core, uint64_t to) {

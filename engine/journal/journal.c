@@ -297,6 +297,30 @@ static int begin(struct bnd_journal *journal, const struct journal_scan *scan,
     return rv;
 }
 
+int bnd_journal_read(const struct bnd_journal_config *config,
+                     int (*each)(void *data, const struct bnd_journal_group *group), void *data,
+                     struct bnd_journal_stats *out, struct bnd_error *err) {
+    int rv = config_check(config, err);
+    struct bnd_journal *journal = rv == 0 ? create(config) : NULL;
+    if (rv == 0 && journal == NULL) {
+        return BND_FAIL(err, NOMEM, "no memory to read the journal");
+    }
+    if (rv != 0) {
+        return rv;
+    }
+    struct journal_scan scan = {0};
+    rv = journal_recover(journal, &scan, err);
+    if (rv == 0) {
+        rv = bnd_journal_each_group(journal, each, data);
+    }
+    if (rv == 0 && out != NULL) {
+        bnd_journal_stats(journal, out);
+    }
+    bnd_free(scan.numbers);
+    destroy(journal);
+    return rv;
+}
+
 int bnd_journal_open(const struct bnd_journal_config *config, struct bnd_journal **out,
                      struct bnd_error *err) {
     int rv = config_check(config, err);

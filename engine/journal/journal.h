@@ -94,6 +94,14 @@ struct bnd_journal_stats {
 int bnd_journal_open(const struct bnd_journal_config *config, struct bnd_journal **out,
                      struct bnd_error *err);
 
+/* Reads the journal of a stopped node as bnd_journal_open would, changes no file, and calls each(group) for
+ * every recovered group in order of gid, with data borrowed for the call. A directory that is not there is
+ * BND_NOTFOUND; errors of bnd_journal_open; a non-zero return of each stops and is returned. out (may be NULL):
+ * bytes that a torn last write left. Blocking. Of config only env, dir, cluster_id and node_id are looked at. */
+int bnd_journal_read(const struct bnd_journal_config *config,
+                     int (*each)(void *data, const struct bnd_journal_group *group), void *data,
+                     struct bnd_journal_stats *out, struct bnd_error *err);
+
 /* Finishes the write under way, then frees everything; records not submitted are forgotten. `closed` comes
  * last, later. NULL journal: returns at once, no callback. */
 void bnd_journal_close(struct bnd_journal *journal, void (*closed)(void *data), void *data);

@@ -256,7 +256,7 @@ int rocks_write(struct bnd_state *state, struct bnd_state_batch *batch) {
     char *text = NULL;
     rocksdb_write(rocks->db, rocks->write_options, writes, &text);
     rocksdb_writebatch_destroy(writes);
-    int rv = rocks_error_take(rocks->env, text, "write", NULL);
+    int rv = rocks_error_take(rocks, text, "write", NULL);
     if (rv == 0) {
         atomic_store(&rocks->mark, next);
         atomic_fetch_add(&rocks->bytes_written, rocks_batch_bytes(batch));

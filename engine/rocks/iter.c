@@ -65,7 +65,7 @@ struct bnd_slice rocks_iter_value(const struct bnd_state_iter *iter) {
 int rocks_iter_status(const struct bnd_state_iter *iter) {
     char *text = NULL;
     rocksdb_iter_get_error(iter->it, &text);
-    return rocks_error_take(iter->rocks->env, text, "iterate", NULL);
+    return rocks_error_take(iter->rocks, text, "iterate", NULL);
 }
 
 void rocks_iter_destroy(struct bnd_state_iter *iter) {

@@ -26,7 +26,7 @@ int rocks_mark_read(struct rocks *rocks, const rocksdb_readoptions_t *options, u
     char *text = NULL;
     char *value = rocksdb_get_cf(rocks->db, options, rocks->cfs[ROCKS_CF_MARK], ROCKS_MARK_KEY,
                                  ROCKS_MARK_KEY_LEN, &len, &text);
-    int rv = rocks_error_take(rocks->env, text, "read the mark", NULL);
+    int rv = rocks_error_take(rocks, text, "read the mark", NULL);
     if (rv != 0) {
         return rv;
     }
@@ -48,7 +48,7 @@ static int flush_error(struct rocks *rocks) {
     char *text = NULL;
     rocksdb_write(rocks->db, rocks->write_options, empty, &text);
     rocksdb_writebatch_destroy(empty);
-    int rv = rocks_error_take(rocks->env, text, "persist", NULL);
+    int rv = rocks_error_take(rocks, text, "persist", NULL);
     return rv == 0 || rv == BND_BUSY ? BND_IO : rv;
 }
 

@@ -63,7 +63,7 @@ static int code_of(const char *text) {
     return BND_IO;
 }
 
-int rocks_error_take(struct bnd_env *env, char *text, const char *what, struct bnd_error *err) {
+int rocks_error_take(struct rocks *rocks, char *text, const char *what, struct bnd_error *err) {
     if (text == NULL) {
         return 0;
     }
@@ -71,7 +71,10 @@ int rocks_error_take(struct bnd_env *env, char *text, const char *what, struct b
     if (err != NULL) {
         (void)bnd_error_set(err, code, "state: %s: %s", what, text);
     } else if (code != BND_BUSY) {
-        bnd_log(env, BND_LOG_ERROR, "rocks", "%s: %s", what, text);
+        bnd_log(rocks->env, BND_LOG_ERROR, "rocks", "%s: %s", what, text);
+    }
+    if (code == BND_CORRUPT && rocks->corrupt != NULL) {
+        rocks->corrupt(rocks->owner, text);
     }
     rocksdb_free(text);
     return code;
@@ -86,7 +89,7 @@ int rocks_get_with(struct rocks *rocks, const rocksdb_readoptions_t *options, en
     char *text = NULL;
     rocksdb_pinnableslice_t *pinned = rocksdb_get_pinned_cf(rocks->db, options, rocks->cfs[cf],
                                                             (const char *)key.data, key.len, &text);
-    int rv = rocks_error_take(rocks->env, text, "read", NULL);
+    int rv = rocks_error_take(rocks, text, "read", NULL);
     if (rv != 0) {
         return rv;
     }
@@ -147,7 +150,7 @@ static int rocks_drop_range(struct bnd_state *state, struct bnd_slice from, stru
     char *text = NULL;
     rocksdb_write(rocks->db, rocks->write_options, batch, &text);
     rocksdb_writebatch_destroy(batch);
-    int rv = rocks_error_take(rocks->env, text, "drop range", NULL);
+    int rv = rocks_error_take(rocks, text, "drop range", NULL);
     if (rv != 0) {
         return rv;
     }
@@ -157,7 +160,7 @@ static int rocks_drop_range(struct bnd_state *state, struct bnd_slice from, stru
         text = NULL;
         rocksdb_suggest_compact_range_cf(rocks->db, rocks->cfs[i], (const char *)from.data,
                                          from.len, (const char *)to.data, to.len, &text);
-        (void)rocks_error_take(rocks->env, text, "suggest compaction", NULL); /* only a hint */
+        (void)rocks_error_take(rocks, text, "suggest compaction", NULL); /* only a hint */
     }
     return 0;
 }
@@ -312,7 +315,7 @@ static int open_db(struct rocks *rocks, const struct bnd_rocks_config *config, b
     }
     rocksdb_options_destroy(options);
     struct bnd_error why = {0};
-    int rv = rocks_error_take(rocks->env, text, "open", &why);
+    int rv = rocks_error_take(rocks, text, "open", &why);
     return rv == 0 ? 0 : bnd_error_set(err, rv, "%s", why.message);
 }
 
@@ -339,7 +342,7 @@ static int open_store(const struct bnd_rocks_config *config, const struct bnd_st
     rocksdb_compactoptions_set_exclusive_manual_compaction(rocks->compact_options, 0);
     uint64_t mark = 0;
     int rv = open_db(rocks, config, table == &read_only_ops, err);
-    if (rv == 0) {
+    if (rv == 0 && table != &read_only_ops) {
         rv = rocks_mark_read(rocks, rocks->read_options, &mark);
         if (rv != 0) {
             (void)bnd_error_set(err, rv, "state %s: cannot read the last write's mark",
@@ -351,6 +354,8 @@ static int open_store(const struct bnd_rocks_config *config, const struct bnd_st
         return rv;
     }
     atomic_store(&rocks->mark, mark);
+    rocks->corrupt = config->corrupt;
+    rocks->owner = config->owner;
     *out = &rocks->base;
     return 0;
 }

@@ -24,6 +24,8 @@ struct rocks {
     atomic_uint_fast64_t mark;          /* number of the last write */
     atomic_size_t bytes_written;        /* since open */
     atomic_size_t bytes_persisted;      /* of those */
+    void (*corrupt)(void *owner, const char *what); /* NULL until open is through */
+    void *owner;
     char *dir;                          /* for its file system's free space */
     unsigned persists_under_way;        /* the env's thread */
     atomic_uint batches_and_iters_open; /* leaks show at close */
@@ -35,7 +37,7 @@ static inline struct rocks *rocks_of(struct bnd_state *state) {
 
 /* Takes RocksDB's error text (NULL: 0), logs it with `what` unless the code is BND_BUSY, and
  * returns its code. err may be NULL. */
-int rocks_error_take(struct bnd_env *env, char *text, const char *what, struct bnd_error *err);
+int rocks_error_take(struct rocks *rocks, char *text, const char *what, struct bnd_error *err);
 
 /* marker.c: the file FORMAT. Checks it, or makes directory and file where there is nothing. */
 int rocks_marker_check(struct bnd_env *env, const char *dir, struct bnd_error *err);

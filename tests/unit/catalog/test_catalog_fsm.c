@@ -572,6 +572,54 @@ static void a_revoked_token_moves_the_revision(void **state) {
     bnd_buf_free(&record);
 }
 
+static int set_node_again(struct machine *m, uint64_t id, enum bnd_node_role role) {
+    struct bnd_buf bytes = {0};
+    struct bnd_node_record node = {.id = id,
+                                   .state = BND_NODE_ACTIVE,
+                                   .role = role,
+                                   .weight = role == BND_NODE_GATEWAY ? 0 : 100,
+                                   .address = bnd_slice_str("127.0.0.9:7703")};
+    bnd_node_encode(&bytes, &node);
+    struct bnd_catalog_command command = {.op = BND_CATALOG_NODE_SET, .a = bnd_buf_slice(&bytes)};
+    int status = apply(m, &command);
+    bnd_buf_free(&bytes);
+    return status;
+}
+
+static uint64_t bucket_made(struct machine *m, const char *name) {
+    struct bnd_bucket_record bucket;
+    struct bnd_catalog_command command = {.op = BND_CATALOG_BUCKET_CREATE,
+                                          .a = bnd_slice_str(name)};
+    assert_int_equal(apply(m, &command), 0);
+    assert_int_equal(bnd_bucket_decode(bnd_buf_slice(&m->reply), &bucket), 0);
+    return bucket.id;
+}
+
+/* The lost nodes are refused for ever, and no id that they may have issued is issued again. */
+static void a_recovery_gives_up_the_other_nodes_and_leaves_a_gap_of_ids(void **state) {
+    struct machine *m = *state;
+    static const uint8_t keys[4][BND_SECRET_HASH_LEN] = {{1}, {2}, {3}, {4}};
+    static const char *const tokens[] = {"t2", "t3", "t4", "t5"};
+    init_cluster(m);
+    for (size_t i = 0; i < 4; i++) {
+        put_join_token(m, tokens[i], "hush", m->stamp_ms + 1000);
+    }
+    assert_int_equal(redeem(m, "t2", "hush", keys[0]), 2);
+    assert_int_equal(redeem(m, "t3", "hush", keys[1]), 3);
+    assert_int_equal(redeem_as(m, "t4", "hush", keys[2], BND_NODE_GATEWAY), 4);
+    uint64_t bucket = bucket_made(m, "before");
+    struct bnd_catalog_command recover = {.op = BND_CATALOG_RECOVER, .id = 9};
+    assert_int_equal(apply(m, &recover), BND_NOTFOUND);
+    recover.id = 2;
+    assert_int_equal(apply(m, &recover), 0);
+    assert_int_equal(set_node_again(m, 1, BND_NODE_STORAGE), BND_DENIED);
+    assert_int_equal(set_node_again(m, 3, BND_NODE_STORAGE), BND_DENIED);
+    assert_int_equal(set_node_again(m, 2, BND_NODE_STORAGE), 0);
+    assert_int_equal(set_node_again(m, 4, BND_NODE_GATEWAY), 0);
+    assert_true(redeem(m, "t5", "hush", keys[3]) > 1 << 20);
+    assert_true(bucket_made(m, "after") > bucket + (1 << 20));
+}
+
 static void tokens_are_bounded(void **state) {
     struct machine *m = *state;
     char id[BND_TOKEN_ID_TEXT];
@@ -648,6 +696,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_join_token_belongs_to_the_first_key_that_redeems_it),
         TEST(a_join_token_begins_unused_and_its_joiner_shows_a_key),
+        TEST(a_recovery_gives_up_the_other_nodes_and_leaves_a_gap_of_ids),
         TEST(join_tokens_are_bounded_and_swept),
         TEST(a_changed_node_keeps_its_key),
         TEST(a_decommissioned_node_never_comes_back),

@@ -1,0 +1,38 @@
+/* Verifying the files of a stopped node's state, block by block: for `bindery doctor --data`.
+ * RocksDB's C interface has no such call, so this one is behind a shim in C++. */
+#ifndef BND_ENGINE_ROCKS_VERIFY_H
+#define BND_ENGINE_ROCKS_VERIFY_H
+
+#include "base/error.h"
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct bnd_rocks_damage {
+    const char *file;    /* path */
+    const char *family;  /* column family */
+    const char *problem; /* RocksDB's text */
+    uint32_t slot_first; /* slots whose keys lie in the file */
+    uint32_t slot_last;
+};
+
+struct bnd_rocks_verification {
+    const char *dir;                                                    /* DATA/state */
+    void (*damaged)(void *data, const struct bnd_rocks_damage *damage); /* borrowed for the call */
+    void *data;
+    uint64_t files, damaged_files; /* out */
+};
+
+/* Reads every table file that is in use and verifies each block's checksum; calls damaged for each
+ * file that does not verify, and goes on. Changes nothing, takes no lock. Blocking. 0: all were
+ * looked at, damaged or not. BND_CORRUPT, BND_IO: the store cannot be opened at all. */
+int bnd_rocks_verify(struct bnd_rocks_verification *verification, struct bnd_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

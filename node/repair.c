@@ -1,0 +1,396 @@
+/* The order of a repair, each step durable before the next:
+ *
+ *   state.new  what is sound, copied   ->  journal: damaged groups destroyed and created again
+ *   state -> state.old, state.new -> state   ->  mark removed   ->  state.old removed
+ *
+ * A crash before the journal's batch changed nothing that counts. After it, the next start finds
+ * the same damaged files again, but no group with a slot in them any more, copies once more and
+ * goes on.
+ */
+#include "node/repair.h"
+
+#include "base/alloc.h"
+#include "engine/io/io.h"
+#include "engine/journal/journal.h"
+#include "engine/rocks/rocks.h"
+#include "engine/rocks/verify.h"
+#include "node/files.h"
+#include "raft/core.h"
+#include "raft/offline.h"
+#include "raft/tuple.h"
+
+#include <ftw.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MARK "damaged"
+#define COPY_BATCH_BYTES ((size_t)1 << 20)
+#define COPY_MEMORY_BYTES (UINT64_C(64) << 20)
+#define STALL_WAIT_MS 10
+
+struct repair_group {
+    uint64_t gid;
+    uint32_t slot;
+    uint64_t last, last_term; /* of its log, or the floor of an earlier one */
+    bool alone;               /* no other voter is known */
+    bool damaged;
+};
+
+struct repair {
+    struct bnd_env *env;
+    const char *data;
+    const struct node_identity *identity;
+    char state[NODE_PATH_MAX], fresh[NODE_PATH_MAX], old[NODE_PATH_MAX], journal[NODE_PATH_MAX];
+    struct repair_group *groups;
+    size_t groups_count, groups_cap;
+    size_t damaged_count;
+    bool unreadable; /* the state cannot be opened at all */
+    bool done;
+    int status;
+    struct bnd_error why;
+};
+
+int node_repair_mark(struct bnd_env *env, const char *data, const char *what,
+                     struct bnd_error *err) {
+    return node_file_write(env, data, MARK, bnd_slice_str(what), err);
+}
+
+/* ---- directories
+ * -------------------------------------------------------------------------------------------- */
+
+static bool there(const char *path) {
+    struct stat about;
+    return stat(path, &about) == 0;
+}
+
+static int remove_one(const char *path, const struct stat *about, int kind, struct FTW *walk) {
+    return remove(path);
+}
+
+static void remove_tree(const char *path) {
+    if (there(path)) {
+        (void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS); /* what stays is met next time */
+    }
+}
+
+static int swap_states(const struct repair *repair, struct bnd_error *err) {
+    struct bnd_env *env = repair->env;
+    int rv = 0;
+    remove_tree(repair->old);
+    if (there(repair->state)) {
+        rv = env->ops->rename(env, repair->state, repair->old, err);
+        rv = rv != 0 ? rv : env->ops->dir_sync(env, repair->data, err);
+    }
+    rv = rv != 0 ? rv : env->ops->rename(env, repair->fresh, repair->state, err);
+    return rv != 0 ? rv : env->ops->dir_sync(env, repair->data, err);
+}
+
+static int finish(const struct repair *repair, struct bnd_error *err) {
+    char mark[NODE_PATH_MAX];
+    int rv = node_path(repair->data, MARK, mark, err);
+    rv = rv != 0 ? rv : repair->env->ops->unlink(repair->env, mark, err);
+    rv = rv != 0 ? rv : repair->env->ops->dir_sync(repair->env, repair->data, err);
+    remove_tree(repair->old);
+    return rv;
+}
+
+/* ---- what is damaged
+ * ---------------------------------------------------------------------------------------- */
+
+static struct bnd_raft_offline offline_of(const struct repair *repair) {
+    return (struct bnd_raft_offline){.env = repair->env,
+                                     .journal_dir = repair->journal,
+                                     .cluster_id = node_cluster_number(repair->identity->cluster),
+                                     .node_id = repair->identity->node};
+}
+
+/* The newest configuration that can be read: of the start, or of an entry. */
+static bool has_others(const struct repair *repair, const struct bnd_journal_group *group) {
+    struct bnd_raft_configuration configuration = {0};
+    (void)bnd_raft_configuration_decode(group->start.config, &configuration, NULL);
+    for (size_t i = 0; i < group->entries_count; i++) {
+        if (group->entries[i].kind == BND_CORE_CONFIGURATION) {
+            (void)bnd_raft_configuration_decode(group->entries[i].data, &configuration, NULL);
+        }
+    }
+    bool voter = false;
+    for (size_t i = 0; i < configuration.count; i++) {
+        voter = voter || (configuration.members[i].role == BND_RAFT_VOTER &&
+                          configuration.members[i].node != repair->identity->node);
+    }
+    /* An empty one is a joiner's, that has not been given anything yet. */
+    return voter || configuration.count == 0;
+}
+
+static int add_group(void *data, const struct bnd_journal_group *group) {
+    struct repair *repair = data;
+    if (!group->exists) {
+        return 0;
+    }
+    if (repair->groups_count == repair->groups_cap) {
+        size_t cap = repair->groups_cap == 0 ? 128 : repair->groups_cap * 2;
+        struct repair_group *grown = bnd_realloc(repair->groups, cap * sizeof *grown);
+        if (grown == NULL) {
+            return BND_NOMEM;
+        }
+        repair->groups = grown;
+        repair->groups_cap = cap;
+    }
+    size_t count = group->entries_count;
+    struct repair_group known = {.gid = group->gid,
+                                 .slot = group->start.slot,
+                                 .last = group->start.index + count,
+                                 .last_term =
+                                     count > 0 ? group->entries[count - 1].term : group->start.term,
+                                 .alone = !has_others(repair, group)};
+    if (known.last_term < group->floor.term ||
+        (known.last_term == group->floor.term && known.last < group->floor.index)) {
+        known.last = group->floor.index;
+        known.last_term = group->floor.term;
+    }
+    repair->groups[repair->groups_count++] = known;
+    return 0;
+}
+
+static int read_groups(struct repair *repair, struct bnd_error *err) {
+    struct bnd_raft_offline from = offline_of(repair);
+    struct bnd_journal_config config = {.env = from.env,
+                                        .dir = from.journal_dir,
+                                        .cluster_id = from.cluster_id,
+                                        .node_id = from.node_id};
+    return bnd_journal_read(&config, add_group, repair, NULL, err);
+}
+
+static void on_damage(void *data, const struct bnd_rocks_damage *damage) {
+    struct repair *repair = data;
+    bnd_log(repair->env, BND_LOG_ERROR, "repair", "%s is damaged: %s", damage->file,
+            damage->problem);
+    for (size_t i = 0; i < repair->groups_count; i++) {
+        struct repair_group *group = &repair->groups[i];
+        if (group->slot >= damage->slot_first && group->slot <= damage->slot_last) {
+            group->damaged = true;
+        }
+    }
+}
+
+/* Also that nothing is lost by it. */
+static int find_damaged(struct repair *repair, struct bnd_error *err) {
+    struct bnd_rocks_verification verification = {
+        .dir = repair->state, .damaged = on_damage, .data = repair};
+    struct bnd_error why = {0};
+    repair->unreadable = bnd_rocks_verify(&verification, &why) != 0;
+    if (repair->unreadable) {
+        bnd_log(repair->env, BND_LOG_ERROR, "repair", "nothing of the state can be read: %s",
+                why.message);
+    }
+    for (size_t i = 0; i < repair->groups_count; i++) {
+        struct repair_group *group = &repair->groups[i];
+        group->damaged = group->damaged || repair->unreadable;
+        repair->damaged_count += group->damaged;
+        if (group->damaged && group->alone) {
+            return BND_FAIL(err, CORRUPT,
+                            "the state of group %" PRIx64 " is damaged, and there is no other "
+                            "replica: nothing was changed (`bindery doctor --data`)",
+                            group->gid);
+        }
+    }
+    return 0;
+}
+
+/* ---- what is sound
+ * ------------------------------------------------------------------------------------------ */
+
+/* The store may ask to wait; this is start-up, and there is nothing else to do. */
+static int write_batch(struct bnd_state *to, struct bnd_state_batch *batch) {
+    int rv = BND_BUSY;
+    while ((rv = to->ops->write(to, batch)) == BND_BUSY) {
+        (void)poll(NULL, 0, STALL_WAIT_MS); /* an early end is as good */
+    }
+    to->ops->batch_clear(batch);
+    return rv;
+}
+
+static int copy_range(struct bnd_state *from, struct bnd_state *to, struct bnd_state_batch *batch,
+                      enum bnd_state_cf cf, uint32_t slot) {
+    uint8_t low[4];
+    uint8_t high[4];
+    bnd_put_be32(low, slot);
+    bnd_put_be32(high, slot + 1);
+    struct bnd_state_iter *iter =
+        from->ops->iter(from, cf, bnd_slice(low, sizeof low), bnd_slice(high, sizeof high));
+    if (iter == NULL) {
+        return BND_NOMEM;
+    }
+    int rv = 0;
+    for (; rv == 0 && from->ops->iter_valid(iter); from->ops->iter_next(iter)) {
+        to->ops->batch_put(batch, cf, from->ops->iter_key(iter), from->ops->iter_value(iter));
+        if (to->ops->batch_bytes(batch) > COPY_BATCH_BYTES) {
+            rv = write_batch(to, batch);
+        }
+    }
+    rv = rv != 0 ? rv : from->ops->iter_status(iter);
+    from->ops->iter_destroy(iter);
+    return rv;
+}
+
+static int copy_groups(const struct repair *repair, struct bnd_state *from, struct bnd_state *to) {
+    struct bnd_state_batch *batch = to->ops->batch_create(to);
+    if (batch == NULL) {
+        return BND_NOMEM;
+    }
+    int rv = 0;
+    for (size_t i = 0; rv == 0 && i < repair->groups_count; i++) {
+        for (int cf = 0; rv == 0 && cf < BND_CF_COUNT && !repair->groups[i].damaged; cf++) {
+            rv = copy_range(from, to, batch, (enum bnd_state_cf)cf, repair->groups[i].slot);
+        }
+    }
+    rv = rv != 0 ? rv : write_batch(to, batch);
+    to->ops->batch_destroy(batch);
+    return rv;
+}
+
+/* Every group that was copied stands in the new files as it did in the old. */
+static int check_copy(const struct repair *repair, struct bnd_state *from, struct bnd_error *err) {
+    struct bnd_state *copy = NULL;
+    int rv = bnd_rocks_open_read_only(repair->env, repair->fresh, &copy, err);
+    for (size_t i = 0; rv == 0 && i < repair->groups_count; i++) {
+        struct tuple was = {0};
+        struct tuple is = {0};
+        if (repair->groups[i].damaged) {
+            continue;
+        }
+        rv = tuple_load(from, repair->groups[i].slot, false, &was, err);
+        rv = rv != 0 ? rv : tuple_load(copy, repair->groups[i].slot, false, &is, err);
+        if (rv == 0 && (was.index != is.index || was.term != is.term)) {
+            rv = BND_FAIL(err, IO, "%s: group %" PRIx64 " was not copied", repair->fresh,
+                          repair->groups[i].gid);
+        }
+    }
+    if (copy != NULL) {
+        copy->ops->close(copy);
+    }
+    return rv;
+}
+
+static int copy_sound(const struct repair *repair, struct bnd_error *err) {
+    struct bnd_state *from = NULL;
+    struct bnd_state *to = NULL;
+    struct bnd_rocks_config config = {
+        .env = repair->env, .dir = repair->fresh, .memory_bytes = COPY_MEMORY_BYTES};
+    remove_tree(repair->fresh);
+    int rv = bnd_rocks_open(&config, &to, err);
+    if (rv == 0 && !repair->unreadable) {
+        rv = bnd_rocks_open_read_only(repair->env, repair->state, &from, err);
+    }
+    if (rv == 0 && from != NULL) {
+        rv = copy_groups(repair, from, to);
+        if (rv != 0) {
+            rv = bnd_error_set(err, rv, "copying what is sound: %s", bnd_code_text(rv));
+        }
+    }
+    if (to != NULL) {
+        to->ops->close(to); /* persists */
+    }
+    rv = rv != 0 || from == NULL ? rv : check_copy(repair, from, err);
+    if (from != NULL) {
+        from->ops->close(from);
+    }
+    return rv;
+}
+
+/* ---- the journal
+ * -------------------------------------------------------------------------------------------- */
+
+static void on_made(void *data, int status, const struct bnd_error *err) {
+    struct repair *repair = data;
+    repair->done = true;
+    repair->status = status;
+    repair->why = *err;
+    bnd_io_env_stop(repair->env);
+}
+
+/* Slots above every one that a group owns: the new files hold nothing else. */
+static int make_anew(struct repair *repair, struct bnd_error *err) {
+    struct bnd_raft_offline from = offline_of(repair);
+    BND_AUTO struct bnd_raft_anew_group *groups =
+        bnd_calloc(repair->damaged_count + 1, sizeof *groups);
+    struct bnd_raft_anew anew = {.groups = groups, .slot_next = 1};
+    if (groups == NULL) {
+        return BND_FAIL(err, NOMEM, "no memory to repair");
+    }
+    for (size_t i = 0; i < repair->groups_count; i++) {
+        const struct repair_group *group = &repair->groups[i];
+        anew.slot_next = group->slot >= anew.slot_next ? group->slot + 1 : anew.slot_next;
+        if (group->damaged) {
+            groups[anew.count++] = (struct bnd_raft_anew_group){
+                .gid = group->gid, .last = group->last, .last_term = group->last_term};
+        }
+    }
+    if (anew.count == 0) {
+        return 0;
+    }
+    int rv = bnd_raft_make_anew(&from, &anew, on_made, repair, err);
+    if (rv != 0) {
+        return rv;
+    }
+    bnd_io_env_run(repair->env);
+    if (!repair->done) {
+        return BND_FAIL(err, CANCELED, "stopped while repairing");
+    }
+    return repair->status == 0 ? 0 : bnd_error_set(err, repair->status, "%s", repair->why.message);
+}
+
+/* ---- all of it
+ * ---------------------------------------------------------------------------------------------- */
+
+static int paths(struct repair *repair, struct bnd_error *err) {
+    int rv = node_path(repair->data, "state", repair->state, err);
+    rv = rv != 0 ? rv : node_path(repair->data, "state.new", repair->fresh, err);
+    rv = rv != 0 ? rv : node_path(repair->data, "state.old", repair->old, err);
+    return rv != 0 ? rv : node_path(repair->data, "journal", repair->journal, err);
+}
+
+static int run(struct repair *repair, struct bnd_error *err) {
+    int rv = paths(repair, err);
+    if (rv == 0 && !there(repair->state) && there(repair->fresh)) { /* cut off between renames */
+        rv = swap_states(repair, err);
+        return rv != 0 ? rv : finish(repair, err);
+    }
+    rv = rv != 0 ? rv : read_groups(repair, err);
+    rv = rv != 0 ? rv : find_damaged(repair, err);
+    rv = rv != 0 ? rv : copy_sound(repair, err);
+    rv = rv != 0 ? rv : make_anew(repair, err);
+    rv = rv != 0 ? rv : swap_states(repair, err);
+    rv = rv != 0 ? rv : finish(repair, err);
+    if (rv == 0) {
+        bnd_log(repair->env, BND_LOG_WARN, "repair",
+                "%zu of %zu groups were damaged and are filled again by their leaders",
+                repair->damaged_count, repair->groups_count);
+    }
+    return rv;
+}
+
+int node_repair_run(struct bnd_env *env, const char *data, const struct node_identity *identity,
+                    struct bnd_error *err) {
+    BND_AUTO_BUF struct bnd_buf what = {0};
+    if (node_file_read(env, data, MARK, &what, NULL) == BND_NOTFOUND) {
+        return 0;
+    }
+    struct repair *repair = bnd_zalloc(sizeof *repair);
+    if (repair == NULL) {
+        return BND_FAIL(err, NOMEM, "no memory to repair");
+    }
+    bnd_log(env, BND_LOG_WARN, "repair", "the state was found damaged: %.*s", (int)what.len,
+            (const char *)what.data);
+    repair->env = env;
+    repair->data = data;
+    repair->identity = identity;
+    int rv = run(repair, err);
+    bnd_free(repair->groups);
+    bnd_free(repair);
+    return rv == 0 ? 0 : BND_WRAP(err, rv, "repair");
+}

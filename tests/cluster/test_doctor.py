@@ -1,0 +1,157 @@
+#!/usr/bin/python3
+"""`bindery doctor`: a sound cluster and sound files are called so; a node that is down, and every kind of damage planted
+in a copy of a stopped node's files, is found and named."""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, "..", "..", "tools"), os.path.join(HERE, "..", "clients")]
+import localcluster  # noqa: E402
+from localcluster import Cluster  # noqa: E402
+from s3clients import boto  # noqa: E402
+
+PORT = 19100
+
+
+def doctor(cluster, *words, node=1):
+    """(healthy, findings) as JSON; the exit status must agree."""
+    env = {**os.environ, "BINDERY_URL": cluster.node(node)["rest"], "BINDERY_API_TOKEN": cluster.info["token"]}
+    result = subprocess.run([localcluster.BINARY, "doctor", "--json", *words], env=env, capture_output=True, text=True,
+                            timeout=120, check=False)
+    found = json.loads(result.stdout)
+    assert result.returncode == (0 if found["healthy"] else 1), (result.returncode, result.stdout, result.stderr)
+    assert found["bad"] == sum(each["severity"] == "bad" for each in found["findings"])
+    return found["healthy"], found["findings"]
+
+
+def bad(findings):
+    return [f"{each['subject']}: {each['text']}" for each in findings if each["severity"] == "bad"]
+
+
+def named(findings, *words):
+    """One bad finding holds all the words, and says what to do."""
+    for each in findings:
+        if each["severity"] == "bad" and all(word in f"{each['subject']}: {each['text']}" for word in words):
+            assert each["advice"], each
+            return
+    raise AssertionError(f"{words} not among {bad(findings)}")
+
+
+def flip(path, offset):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)
+        file.seek(offset)
+        file.write(bytes([byte[0] ^ 0x10]))
+
+
+def biggest(directory, suffix):
+    paths = [os.path.join(path, name) for path, _, names in os.walk(directory) for name in names
+             if name.endswith(suffix)]
+    return max(paths, key=os.path.getsize)
+
+
+def plant_table(copy):
+    path = biggest(os.path.join(copy, "state"), ".sst")
+    flip(path, 30)
+    return "state", os.path.basename(path), "checksum", "shard"
+
+
+def plant_table_gone(copy):
+    path = biggest(os.path.join(copy, "state"), ".sst")
+    os.unlink(path)
+    return "state", os.path.basename(path)
+
+
+def plant_journal(copy):
+    segment = min(name for name in os.listdir(os.path.join(copy, "journal")) if name.endswith(".seg"))
+    flip(os.path.join(copy, "journal", segment), 4096 + 70)
+    return "journal", segment, "offset 4096"
+
+
+def plant_body(copy):
+    path = biggest(os.path.join(copy, "bodies"), "")
+    flip(path, os.path.getsize(path) // 2)
+    return "bodies", os.path.basename(path), "damaged"
+
+
+def plant_certificate(copy):
+    shutil.copy(os.path.join(copy, "certs", "ca.pem"), os.path.join(copy, "certs", "node.pem"))
+    return ("",)
+
+
+def check_plants(cluster, directory):
+    data = cluster.node(1)["data"]
+    healthy, findings = doctor(cluster, "--data", data)
+    assert healthy, bad(findings)
+    texts = [f"{each['subject']}: {each['text']}" for each in findings]
+    assert any(text.startswith("bodies: 2 of 2") for text in texts), texts
+    assert any(text.startswith("journal and state: 65 groups fit") for text in texts), texts
+    for plant in (plant_table, plant_table_gone, plant_journal, plant_body, plant_certificate):
+        copy = os.path.join(directory, "copy")
+        shutil.copytree(data, copy)
+        words = plant(copy)
+        healthy, findings = doctor(cluster, "--data", copy)
+        assert not healthy, f"{plant.__name__} was not found"
+        named(findings, *words)
+        shutil.rmtree(copy)
+    os.unlink(biggest(os.path.join(data, "bodies"), ""))
+    healthy, findings = doctor(cluster, "--data", data)
+    missing = [each for each in findings if each["severity"] == "warn" and "missing" in each["text"]]
+    assert healthy and len(missing) == 1, findings
+
+
+def check_online(cluster):
+    healthy, findings = doctor(cluster)
+    assert healthy, bad(findings)
+    subjects = {each["subject"] for each in findings}
+    assert {"node 1", "node 2", "node 3", "groups"} <= subjects, subjects
+    cluster.signal(3, signal.SIGKILL)
+    cluster.wait_gone(3)
+    cluster.wait(lambda: len(bad(doctor(cluster)[1])) == 1, 30, "leaders of every group")
+    healthy, findings = doctor(cluster)
+    assert not healthy and len(bad(findings)) == 1, bad(findings)
+    named(findings, "node ", "does not answer", "127.0.0.3")
+    assert any(each["severity"] == "warn" and "fewer than 3 voters" in each["text"] for each in findings), findings
+    cluster.signal(2, signal.SIGKILL)
+    cluster.wait_gone(2)
+    cluster.wait(lambda: cluster.get(1, "/bindery/v1/status")[0] == 503, 30, "node 1 to miss group 0")
+    healthy, findings = doctor(cluster)
+    assert not healthy
+    named(findings, "cluster", "does not reach group 0")
+
+
+def run(directory):
+    cluster = Cluster(os.path.join(directory, "cluster"), base_port=PORT, memory="128MiB")
+    try:
+        cluster.start()
+        client = boto(cluster, 0)
+        client.create_bucket(Bucket="bucket")
+        for number in range(200):
+            client.put_object(Bucket="bucket", Key=f"k{number}", Body=os.urandom(500))
+        for number in range(2):
+            client.put_object(Bucket="bucket", Key=f"large{number}", Body=os.urandom(3_000_000))
+        check_online(cluster)
+        healthy, findings = doctor(cluster, "--data", cluster.node(1)["data"])
+        assert not healthy
+        named(findings, "data directory", "LOCK")
+        cluster.signal(1, signal.SIGTERM)
+        cluster.wait_gone(1)
+        check_plants(cluster, directory)
+    finally:
+        cluster.stop()
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="bindery-doctor-") as directory:
+        run(directory)
+    print("doctor: all as promised")
+
+
+main()

@@ -1,0 +1,188 @@
+#!/usr/bin/python3
+"""Quorum loss: of three nodes two are gone for good. `bindery recover` says what may be lost, changes nothing unless it
+is told yes, and makes the third the only voter: everything acknowledged that it had is served; the old nodes, started
+again with their data, are refused; two new ones join and there are three replicas again."""
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, "..", "..", "tools"), os.path.join(HERE, "..", "clients")]
+import localcluster  # noqa: E402
+from localcluster import Cluster, wait  # noqa: E402
+from s3clients import boto  # noqa: E402
+
+PORT = 19000
+SURVIVOR = 3
+ID_GAP = 1 << 20
+
+
+def bindery(cluster, *words, status=0, stdin=""):
+    env = {**os.environ, "BINDERY_URL": cluster.node(SURVIVOR)["rest"], "BINDERY_API_TOKEN": cluster.info["token"]}
+    result = subprocess.run([localcluster.BINARY, *words], env=env, input=stdin, capture_output=True, text=True,
+                            timeout=120, check=False)
+    assert result.returncode == status, f"{words}: status {result.returncode}\n{result.stdout}\n{result.stderr}"
+    return result.stdout + result.stderr
+
+
+def fingerprint(directory):
+    """Of every file of the journal, and of the list of peers."""
+    found = {}
+    for path in [os.path.join(directory, "peers"), *(os.path.join(directory, "journal", name)
+                                                     for name in os.listdir(os.path.join(directory, "journal")))]:
+        with open(path, "rb") as file:
+            found[path] = hashlib.sha256(file.read()).hexdigest()
+    return found
+
+
+def fill(cluster):
+    client, written = boto(cluster, 0), {}
+    client.create_bucket(Bucket="kept")
+    for number in range(60):
+        written[f"small{number}"] = os.urandom(200 + number)
+    for number in range(3):
+        written[f"large{number}"] = os.urandom(6_000_000 + number)
+    for key, body in written.items():
+        client.put_object(Bucket="kept", Key=key, Body=body)
+    return written
+
+
+def caught_up(cluster):
+    """Every node has applied everything, and has every body."""
+    view = json.loads(bindery(cluster, "top", "--once", "--json", "--interval", "0.2"))
+    return all(group["lag"] == 0 and group["answering"] == 3 for group in view["groups"]) and \
+        all(count_bodies(node["data"]) >= 3 for node in cluster.info["nodes"])
+
+
+def count_bodies(data):
+    return sum(len(files) for path, _, files in os.walk(os.path.join(data, "bodies")) if not path.endswith("tmp"))
+
+
+def check_served(cluster, index, written):
+    client = boto(cluster, index)
+    for key, body in written.items():
+        assert client.get_object(Bucket="kept", Key=key)["Body"].read() == body, key
+    listed = client.list_objects_v2(Bucket="kept")["Contents"]
+    assert {each["Key"] for each in listed} == set(written), len(listed)
+
+
+def check_recover(cluster):
+    data = cluster.node(SURVIVOR)["data"]
+    assert "--data" in bindery(cluster, "recover", status=2)
+    assert "LOCK" in bindery(cluster, "recover", "--data", data, "--yes", status=1).upper()
+    assert "node.toml" in bindery(cluster, "recover", "--data", cluster.dir, "--yes", status=1)
+    cluster.signal(SURVIVOR, signal.SIGKILL)
+    cluster.wait_gone(SURVIVOR)
+    before = fingerprint(data)
+    assert "0 bad" in bindery(cluster, "doctor", "--data", data)
+    said = bindery(cluster, "recover", "--data", data, status=1, stdin="no\n")
+    assert "nothing was changed" in said and len(re.findall(r"^shard \d+ ", said, re.M)) == 64, said
+    assert "group 0" in said and "only voter" in said, said
+    assert fingerprint(data) == before, "a refusal changed files"
+    check_refuses_damage(cluster, data)
+    assert "Done" in bindery(cluster, "recover", "--data", data, stdin="yes\n")
+    assert "nothing to recover" in bindery(cluster, "recover", "--data", data, "--yes", status=1)
+
+
+def check_refuses_damage(cluster, data):
+    copy = data + "-damaged"
+    shutil.copytree(data, copy)
+    segment = min(name for name in os.listdir(os.path.join(copy, "journal")) if name.endswith(".seg"))
+    with open(os.path.join(copy, "journal", segment), "r+b") as file:
+        file.seek(4096 + 100)
+        byte = file.read(1)
+        file.seek(4096 + 100)
+        file.write(bytes([byte[0] ^ 1]))
+    before = fingerprint(copy)
+    said = bindery(cluster, "recover", "--data", copy, "--yes", status=1)
+    assert segment in said and "offset 4096" in said, said
+    assert fingerprint(copy) == before
+    shutil.rmtree(copy)
+
+
+def check_old_nodes_refused(cluster, written):
+    """The lost majority comes back with its data: it is a cluster of its own, and this one does not hear it."""
+    def refused():
+        with open(cluster.path(SURVIVOR, "log"), encoding="utf-8") as file:
+            return len(set(re.findall(r"it says it is node (\d+); .*member", file.read()))) == 2
+    for number in (1, 2):
+        cluster.spawn(number)
+    wait(refused, 60, "both old nodes to be refused")
+    client = boto(cluster, SURVIVOR - 1)
+    client.put_object(Bucket="kept", Key="after", Body=b"1")
+    written["after"] = b"1"
+    status, answer = cluster.get(SURVIVOR, "/bindery/v1/status")
+    assert status == 200
+    gone = [node for node in answer["result"]["nodes"] if node["state"] == "gone"]
+    assert len(gone) == 2 and not any(node["up"] for node in gone), answer["result"]["nodes"]
+    self_id = answer["result"]["self"]
+    for group in answer["result"]["groups"]:
+        assert group["leader"] == self_id, group
+        assert [member["node"] for member in group["members"]] == [self_id], group
+    for number in (1, 2):
+        cluster.signal(number, signal.SIGKILL)
+        cluster.wait_gone(number)
+        shutil.rmtree(cluster.node(number)["data"])
+    cluster.processes = {SURVIVOR: cluster.processes[SURVIVOR]}
+
+
+def three_voters(cluster):
+    status, answer = cluster.get(SURVIVOR, "/bindery/v1/status")
+    return status == 200 and answer["result"]["settled"] and \
+        all(sum(member["role"] == "voter" for member in group["members"]) == 3
+            for group in answer["result"]["groups"])
+
+
+def check_new_nodes(cluster, written):
+    for number in (1, 2):
+        token = cluster.get(SURVIVOR, "/bindery/v1/join-tokens", body={}, method="POST")[1]["result"]["token"]
+        cluster.spawn(number, join=f"127.0.0.{SURVIVOR}:{PORT + 3}", token=token)
+    cluster.wait(lambda: all(cluster.ready(number) for number in (1, 2)), 60, "the new nodes to be ready")
+    cluster.wait(lambda: three_voters(cluster), 120, "three voters of every group")
+    nodes = cluster.get(SURVIVOR, "/bindery/v1/status")[1]["result"]["nodes"]
+    active = sorted(node["id"] for node in nodes if node["state"] == "active")
+    assert len(active) == 3 and all(node > ID_GAP for node in active[1:]), nodes
+    check_served(cluster, 0, written)
+    boto(cluster, 1).put_object(Bucket="kept", Key="last", Body=b"2")
+    written["last"] = b"2"
+    check_served(cluster, SURVIVOR - 1, written)
+
+
+def run(directory):
+    cluster = Cluster(os.path.join(directory, "cluster"), base_port=PORT, memory="128MiB")
+    try:
+        cluster.start()
+        written = fill(cluster)
+        cluster.wait(lambda: caught_up(cluster), 60, "every node to have everything")
+        for number in (1, 2):
+            cluster.signal(number, signal.SIGKILL)
+            cluster.wait_gone(number)
+        check_recover(cluster)
+        cluster.spawn(SURVIVOR)
+        cluster.processes = {SURVIVOR: cluster.processes[SURVIVOR]}
+        cluster.wait(lambda: cluster.ready(SURVIVOR), 60, "the survivor to be ready")
+        check_served(cluster, SURVIVOR - 1, written)
+        check_old_nodes_refused(cluster, written)
+        check_served(cluster, SURVIVOR - 1, written)
+        check_new_nodes(cluster, written)
+    except BaseException:
+        print(cluster.tail(SURVIVOR, 30))
+        raise
+    finally:
+        cluster.stop()
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="bindery-recover-") as directory:
+        run(directory)
+    print("recover: all as promised")
+
+
+main()

@@ -1,0 +1,175 @@
+#!/usr/bin/python3
+"""Bit flips in the state and in a body of one node of three, and a state table that is gone: the node notices, stops
+with status 75, starts again, and fills what was damaged from the others, without hands. Nothing wrong is served, and in
+the end it alone with one other node serves everything."""
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, "..", "..", "tools"), os.path.join(HERE, "..", "clients")]
+import localcluster  # noqa: E402
+from localcluster import Cluster  # noqa: E402
+from s3clients import boto  # noqa: E402
+
+PORT = 19200
+HURT = 2
+
+
+def files(directory, suffix=""):
+    return [os.path.join(path, name) for path, _, names in os.walk(directory) for name in names
+            if name.endswith(suffix)]
+
+
+def flip(path, offset):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)
+        file.seek(offset)
+        file.write(bytes([byte[0] ^ 0x40]))
+
+
+def count(cluster, pattern):
+    with open(cluster.path(HURT, "log"), encoding="utf-8", errors="replace") as file:
+        return len(re.findall(pattern, file.read()))
+
+
+def sound(cluster):
+    """doctor finds nothing in the hurt node's files; it must be stopped."""
+    result = subprocess.run([localcluster.BINARY, "doctor", "--data", cluster.node(HURT)["data"]], capture_output=True,
+                            text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def stop(cluster):
+    cluster.signal(HURT, signal.SIGTERM)
+    cluster.wait_gone(HURT, 60)
+    assert cluster.processes[HURT].wait(10) == 0
+    del cluster.processes[HURT]
+
+
+def start(cluster):
+    cluster.spawn(HURT)
+    cluster.save()
+    cluster.wait(lambda: cluster.ready(HURT), 60, "the hurt node to be ready")
+    cluster.wait(lambda: cluster.settled(HURT), 60, "every group to be settled again")
+
+
+def check_served(cluster, number, written):
+    client = boto(cluster, number - 1)
+    for key, body in written.items():
+        assert client.get_object(Bucket="bucket", Key=key)["Body"].read() == body, key
+
+
+def replicas_equal(cluster):
+    """The hurt node has applied as much of each group as its leader has committed."""
+    status, here = cluster.get(HURT, "/bindery/v1/status")
+    if status != 200:
+        return False
+    mine = {group["gid"]: group for group in here["result"]["groups"]}
+    for node in cluster.info["nodes"]:
+        status, there = cluster.get(node["id"], "/bindery/v1/status")
+        for group in there["result"]["groups"] if status == 200 else []:
+            if group["gid"] not in mine or mine[group["gid"]]["applied"] < group["commit"]:
+                return False
+    return len(mine) == 65
+
+
+def check_tables(cluster, written, plant):
+    repaired = count(cluster, "are filled again by their leaders")
+    stop(cluster)
+    plant(os.path.join(cluster.node(HURT)["data"], "state", "rocks"))
+    start(cluster)
+    for number in range(20):
+        key = f"more{len(written)}"
+        written[key] = os.urandom(300 + number)
+        boto(cluster, number % 3).put_object(Bucket="bucket", Key=key, Body=written[key])
+    check_served(cluster, HURT, written)
+    cluster.wait(lambda: count(cluster, "are filled again by their leaders") == repaired + 1, 30, "the repair")
+    cluster.wait(lambda: replicas_equal(cluster), 60, "the hurt node to have everything")
+    stop(cluster)
+    assert not os.path.exists(os.path.join(cluster.node(HURT)["data"], "damaged"))
+    sound(cluster)
+    start(cluster)
+
+
+def flip_all(rocks):
+    tables = files(rocks, ".sst")
+    assert tables
+    for path in tables:
+        for offset in range(10, os.path.getsize(path), 3000):
+            flip(path, offset)
+
+
+def flip_biggest(rocks):
+    """Near its end, where its index is found: whatever is looked for in the file meets it."""
+    path = max(files(rocks, ".sst"), key=os.path.getsize)
+    flip(path, os.path.getsize(path) - 100)
+
+
+def remove_biggest(rocks):
+    os.unlink(max(files(rocks, ".sst"), key=os.path.getsize))
+
+
+def check_body(cluster, written):
+    stop(cluster)
+    path = max(files(os.path.join(cluster.node(HURT)["data"], "bodies")), key=os.path.getsize)
+    flip(path, os.path.getsize(path) // 2)
+    with open(path, "rb") as file:
+        bad = file.read()
+    start(cluster)
+    check_served(cluster, HURT, written)
+    check_served(cluster, 1, written)
+
+    def fetched():
+        check_served(cluster, HURT, {key: body for key, body in written.items() if len(body) > 1 << 20})
+        return count(cluster, "damaged body") > 0
+    cluster.wait(fetched, 60, "the damaged body to be met")
+
+    def mended():
+        try:
+            with open(path, "rb") as file:
+                return file.read() != bad
+        except FileNotFoundError:
+            return False
+    cluster.wait(mended, 60, "the body to be fetched again")
+    stop(cluster)
+    sound(cluster)
+    start(cluster)
+
+
+def run(directory):
+    cluster = Cluster(os.path.join(directory, "cluster"), base_port=PORT, memory="128MiB")
+    try:
+        cluster.start()
+        boto(cluster, 0).create_bucket(Bucket="bucket")
+        written = {f"k{number}": os.urandom(600) for number in range(300)}
+        written.update({f"large{number}": os.urandom(2_000_000) for number in range(2)})
+        for number, (key, body) in enumerate(written.items()):
+            boto(cluster, number % 3).put_object(Bucket="bucket", Key=key, Body=body)
+        for plant in (flip_all, flip_biggest, remove_biggest):
+            check_tables(cluster, written, plant)
+            print(f"  {plant.__name__}: repaired")
+        check_body(cluster, written)
+        cluster.signal(1, signal.SIGKILL)
+        cluster.wait_gone(1)
+        cluster.wait(lambda: cluster.ready(HURT), 30, "leaders among the other two")
+        check_served(cluster, HURT, written)
+    except BaseException:
+        print(cluster.tail(HURT, 30))
+        raise
+    finally:
+        cluster.stop()
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="bindery-repair-") as directory:
+        run(directory)
+    print("repair: all as promised")
+
+
+main()
