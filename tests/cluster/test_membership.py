@@ -131,17 +131,23 @@ class Client(threading.Thread):
         self.rng = random.Random(number)
         self.written, self.errors, self.slowest = {}, collections.Counter(), 0.0
         self.count, self.etag, self.turn, self.failure = 0, None, number, None
-        self.clients = {}
+        self.clients, self.condition = {}, None
 
     def s3(self):
         address = self.addresses()[self.turn % len(self.addresses())]
         if address not in self.clients:
             self.clients[address] = s3_client(self.load.keys, address)
+            self.clients[address].meta.events.register_first("before-sign.s3.PutObject", self.add_condition)
         return self.clients[address]
 
-    def call(self, operation, **words):
+    def add_condition(self, request, **_):
+        """Debian's boto3 does not know conditions on PutObject: the header is added before signing."""
+        if self.condition is not None:
+            request.headers.add_header(*self.condition)
+
+    def call(self, operation, condition=None, **words):
         """One operation until it has an outcome: (answer or None, was any attempt's outcome unknown?). None: 412."""
-        tried = 0
+        tried, self.condition = 0, condition
         while True:
             began = time.monotonic()
             try:
@@ -167,15 +173,15 @@ class Client(threading.Thread):
         key = f"{self.name}/{len(self.written)}"
         size = self.rng.choice((100, 1000, 1000, 100_000))
         body = (key.encode() + b" ") * (size // len(key) + 1)
-        answer, unsure = self.call("put_object", Key=key, Body=body, IfNoneMatch="*")
+        answer, unsure = self.call("put_object", ("If-None-Match", "*"), Key=key, Body=body)
         if answer is None:
             assert unsure, f"{key}: 412 at the first attempt: written twice"
         self.written[key] = body
 
     def add(self):
         key = f"{self.name}/counter"
-        words = {"IfMatch": self.etag} if self.etag else {"IfNoneMatch": "*"}
-        answer, unsure = self.call("put_object", Key=key, Body=b"%d" % (self.count + 1), **words)
+        condition = ("If-Match", self.etag) if self.etag else ("If-None-Match", "*")
+        answer, unsure = self.call("put_object", condition, Key=key, Body=b"%d" % (self.count + 1))
         if answer is None:
             assert unsure, f"{key}: 412 at the first attempt"
             answer, _ = self.call("get_object", Key=key)
