@@ -305,6 +305,10 @@ static int cut_chunks(struct bnd_body_put *put) {
         memmove(put->tail.data, put->tail.data + at, put->tail.len - at);
         put->tail.len -= at;
     }
+    /* Its room is not counted: kept for the next chunk only while there is plenty. */
+    if (put->tail.len == 0 && put->bodies->put_bytes > put->bodies->config.put_bytes_max / 2) {
+        bnd_buf_free(&put->tail);
+    }
     return 0;
 }
 
