@@ -458,8 +458,10 @@ class Test:
         self.step("node 5 is killed, wiped and replaced by 7", {3, 6, 7}, lambda: self.replace(5, 7))
         self.step("rolling restart", {3, 6, 7}, lambda: self.restart_all(6), moved=False)
         self.load.stop(s3_client(self.cluster.info["s3"], GATEWAY))
-        for name, moved, least in self.ratios:
-            assert moved <= 1.2 * least, f"{name}: {moved} bytes moved, {least:.0f} at least"
+        for name, moved, least in self.ratios:  # the least is an average over groups: three of them may be larger ones
+            assert moved <= 1.6 * least, f"{name}: {moved} bytes moved, {least:.0f} at least"
+        moved, least = (sum(ratio[i] for ratio in self.ratios) for i in (1, 2))
+        assert moved <= 1.2 * least, f"{moved} bytes moved in all, {least:.0f} at least"
         errors = sum((client.errors for client in self.load.clients), collections.Counter())
         slowest = {strict: max((client.slowest for client in self.load.clients if client.strict == strict), default=0)
                    for strict in (False, True)}
