@@ -32,6 +32,11 @@ def bindery(cluster, *words, status=0, stdin=""):
     return result.stdout + result.stderr
 
 
+def spawn(cluster, number, **join):
+    cluster.spawn(number, **join)
+    cluster.save()  # stop() goes by what is saved
+
+
 def fingerprint(directory):
     """Of every file of the journal, and of the list of peers."""
     found = {}
@@ -113,7 +118,7 @@ def check_old_nodes_refused(cluster, written):
         with open(cluster.path(SURVIVOR, "log"), encoding="utf-8") as file:
             return len(set(re.findall(r"it says it is node (\d+); .*member", file.read()))) == 2
     for number in (1, 2):
-        cluster.spawn(number)
+        spawn(cluster, number)
     wait(refused, 60, "both old nodes to be refused")
     client = boto(cluster, SURVIVOR - 1)
     client.put_object(Bucket="kept", Key="after", Body=b"1")
@@ -143,7 +148,7 @@ def three_voters(cluster):
 def check_new_nodes(cluster, written):
     for number in (1, 2):
         token = cluster.get(SURVIVOR, "/bindery/v1/join-tokens", body={}, method="POST")[1]["result"]["token"]
-        cluster.spawn(number, join=f"127.0.0.{SURVIVOR}:{PORT + 3}", token=token)
+        spawn(cluster, number, join=f"127.0.0.{SURVIVOR}:{PORT + 3}", token=token)
     cluster.wait(lambda: all(cluster.ready(number) for number in (1, 2)), 60, "the new nodes to be ready")
     cluster.wait(lambda: three_voters(cluster), 120, "three voters of every group")
     nodes = cluster.get(SURVIVOR, "/bindery/v1/status")[1]["result"]["nodes"]
@@ -165,7 +170,7 @@ def run(directory):
             cluster.signal(number, signal.SIGKILL)
             cluster.wait_gone(number)
         check_recover(cluster)
-        cluster.spawn(SURVIVOR)
+        spawn(cluster, SURVIVOR)
         cluster.processes = {SURVIVOR: cluster.processes[SURVIVOR]}
         cluster.wait(lambda: cluster.ready(SURVIVOR), 60, "the survivor to be ready")
         check_served(cluster, SURVIVOR - 1, written)
