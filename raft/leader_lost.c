@@ -1,5 +1,5 @@
 /* A leader whose connection is gone is most likely gone itself: its groups do not wait for the
- * whole election timeout, but stand in turns, soon (host_private.h; ADR 0074).
+ * whole election timeout, but stand in turns, soon (host_private.h; ADR 0077).
  *
  * Only time is touched: who stands asks for votes as always, and a voter that still hears the
  * leader refuses them. */

@@ -1,4 +1,4 @@
-/* Elections that begin when the leader's connection ends (ADR 0074). */
+/* Elections that begin when the leader's connection ends (ADR 0077). */
 #include "tests/unit/raft/host_fixture.h"
 
 /* The election timeout is 1,000 to 2,000 ms: who sees the leader's connection end is faster. (The
