@@ -47,12 +47,17 @@ struct parameter {
     const struct bnd_buf *texts;
 };
 
+/* Where all texts are empty the buffer has no memory at all. */
+static struct bnd_slice text_at(const struct parameter *p, size_t at, size_t len) {
+    return len == 0 ? bnd_slice("", 0) : bnd_slice(p->texts->data + at, len);
+}
+
 static struct bnd_slice parameter_name(const struct parameter *p) {
-    return bnd_slice(p->texts->data + p->name, p->name_len);
+    return text_at(p, p->name, p->name_len);
 }
 
 static struct bnd_slice parameter_value(const struct parameter *p) {
-    return bnd_slice(p->texts->data + p->value, p->value_len);
+    return text_at(p, p->value, p->value_len);
 }
 
 static int parameter_order(const void *a, const void *b) {
