@@ -270,6 +270,7 @@ static void iterators_keep_to_their_snapshot_and_range(void **state) {
     struct world *world = *state;
     struct bnd_state *s = world->state;
     const struct bnd_state_ops *ops = s->ops;
+    write_one(s, BND_CF_CATALOG, "b", "of another");
     write_one(s, BND_CF_CATALOG, "k1", "a");
     write_one(s, BND_CF_CATALOG, "k2", "b");
     write_one(s, BND_CF_CATALOG, "k4", "d");
@@ -560,6 +561,28 @@ static void a_full_disk_fails_persist_and_says_why(void **state) {
     assert_int_equal(umount(world->dir), 0);
 }
 
+/* Its directory is gone: no flush succeeds, and from then on no write is taken. */
+static void a_disk_that_fails_is_told_by_persist_and_write(void **state) {
+    struct world *world = *state;
+    const struct bnd_state_ops *ops = world->state->ops;
+    char away[96];
+    (void)snprintf(away, sizeof away, "%s.away", world->path);
+    write_one(world->state, BND_CF_RAFT, "k", "safe");
+    assert_int_equal(persist(world), 0);
+    write_one(world->state, BND_CF_RAFT, "other", "1");
+    assert_int_equal(rename(world->path, away), 0);
+    int fd = open(world->path, O_WRONLY | O_CREAT, 0600); /* so that room can be asked for */
+    close(fd);
+    assert_int_equal(persist(world), BND_IO);
+    struct bnd_state_batch *batch = ops->batch_create(world->state);
+    ops->batch_put(batch, BND_CF_RAFT, str("k"), str("unsafe"));
+    assert_int_equal(ops->write(world->state, batch), BND_IO);
+    ops->batch_destroy(batch);
+    expect(world->state, ops->get, BND_CF_RAFT, "k", "safe");
+    assert_int_equal(unlink(world->path), 0);
+    assert_int_equal(rename(away, world->path), 0);
+}
+
 /* ---- the directory ---- */
 
 static void put_file(struct world *world, const char *name, const void *data, size_t len) {
@@ -750,6 +773,8 @@ int main(int argc, char **argv) {
                                         teardown),
         cmocka_unit_test_setup_teardown(kills_at_any_time_leave_a_prefix, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_disk_fails_persist_and_says_why, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_disk_that_fails_is_told_by_persist_and_write, setup_open,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_newer_format_is_refused_untouched, setup, teardown),
         cmocka_unit_test_setup_teardown(foreign_and_damaged_directories_are_refused, setup,
                                         teardown),

@@ -22,6 +22,7 @@ struct machine {
     struct bnd_state *state;
     struct bnd_fsm fsm;
     struct bnd_buf reply;
+    uint64_t bucket;
     uint64_t index;
     uint64_t stamp_ms;
     bool time_suspended;
@@ -36,6 +37,7 @@ static int setup(void **state) {
     machine.env = bnd_sim_env_create(machine.world, machine.disk, NULL, 1);
     bnd_sim_env_enter(machine.env);
     machine.state = bnd_sim_store_open(machine.store, machine.env);
+    machine.bucket = BUCKET;
     machine.stamp_ms = 1000000;
     assert_int_equal(objects_fsm_create(GID, NULL, &machine.fsm), 0);
     assert_int_equal(machine.fsm.ops->open(machine.fsm.self, GID, SLOT, machine.state, NULL), 0);
@@ -79,7 +81,7 @@ static int apply_bytes(struct machine *m, struct bnd_slice bytes) {
 static int apply(struct machine *m, struct objects_command *command) {
     struct objects_conditions none = {.view = bnd_object_conditions_none()};
     struct bnd_buf bytes = {0};
-    command->bucket = BUCKET;
+    command->bucket = m->bucket;
     command->conditions = command->conditions == NULL ? &none : command->conditions;
     objects_command_encode(&bytes, command);
     int status = apply_bytes(m, bnd_buf_slice(&bytes));
@@ -470,6 +472,27 @@ static void a_sealed_bucket_takes_nothing(void **state) {
     assert_int_equal(m->reply.data[0], 0);
 }
 
+static void reopen(struct machine *m) {
+    m->fsm.ops->close(m->fsm.self);
+    assert_int_equal(objects_fsm_create(GID, NULL, &m->fsm), 0);
+    assert_int_equal(m->fsm.ops->open(m->fsm.self, GID, SLOT, m->state, NULL), 0);
+}
+
+/* With nothing remembered, and where the place in memory is another bucket's. */
+static void a_seal_is_of_its_bucket_and_outlives_a_restart(void **state) {
+    struct machine *m = *state;
+    const struct put small = {"s", 2, BND_PROFILE_INLINE, 5, 0, 0, 0};
+    const struct put other = {"s", 3, BND_PROFILE_INLINE, 5, 0, 0, 0};
+    assert_int_equal(seal(m, OBJECTS_SEAL, 3), 0);
+    reopen(m);
+    assert_int_equal(put(m, &small, NULL), BND_LOCKED);
+    m->bucket = BUCKET + OBJECTS_SEALS_KNOWN;
+    assert_int_equal(put(m, &other, NULL), 0);
+    m->bucket = BUCKET;
+    assert_int_equal(put(m, &small, NULL), BND_LOCKED);
+    assert_int_equal(put(m, &small, NULL), BND_LOCKED);
+}
+
 static void an_older_attempt_neither_seals_nor_unseals(void **state) {
     struct machine *m = *state;
     const struct put small = {"s", 2, BND_PROFILE_INLINE, 5, 0, 0, 0};
@@ -623,6 +646,7 @@ int main(void) {
         TEST(a_part_that_is_not_there_is_missed),
         TEST(an_object_in_parts_has_a_largest_size),
         TEST(a_sealed_bucket_takes_nothing),
+        TEST(a_seal_is_of_its_bucket_and_outlives_a_restart),
         TEST(an_older_attempt_neither_seals_nor_unseals),
         TEST(a_missing_record_or_table_is_corruption),
         TEST(damaged_records_stop_the_node),

@@ -7,7 +7,7 @@
 #include "tests/unit/raft/host_load.h"
 
 static struct cluster cluster;
-static struct load load;
+static struct load load __attribute__((unused));
 
 /* Small logs: a few seconds of absence are beyond them. */
 static const struct bnd_raft_host_config small = {

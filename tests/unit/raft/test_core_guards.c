@@ -52,6 +52,30 @@ static void g2_stops_false_acknowledgements(void **state) {
     assert_int_equal(acknowledged_with(~(uint32_t)BND_GUARD_ACK), 2);
 }
 
+/* What the leader of term 2 has matched says nothing about the log of the leader of term 3. */
+static void g2_what_an_older_leader_verified_is_forgotten(void **state) {
+    (void)state;
+    struct world *w = world_make(3, 3, UINT32_MAX);
+    struct bnd_journal_entry old = barrier_entry(2, 2);
+    struct bnd_message result;
+    w->keep_mail = true;
+    world_open(w, 1);
+    give_append(w, 2, 1, 2,
+                (struct bnd_message_append){
+                    .prev_index = 1, .prev_term = 1, .entries = &old, .entries_count = 1});
+    world_settle(w);
+    assert_true(last_result(w, &result));
+    assert_int_equal(result.append_result.last_index, 2);
+    for (int i = 0; i < 2; i++) {
+        give_append(w, 3, 1, 3, (struct bnd_message_append){.prev_index = 1, .prev_term = 1});
+        assert_true(last_result(w, &result));
+        assert_int_equal(result.term, 3);
+        assert_int_equal(result.append_result.rejected, 0);
+        assert_int_equal(result.append_result.last_index, 1);
+    }
+    world_free(w);
+}
+
 /* Node 1 becomes leader of three with an old entry; node 2 acknowledges it before the barrier is
  * stored. */
 static uint64_t commit_with(uint32_t guards) {
@@ -580,6 +604,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(g1_stops_commits_of_an_old_term_by_counting),
         cmocka_unit_test(g2_stops_false_acknowledgements),
+        cmocka_unit_test(g2_what_an_older_leader_verified_is_forgotten),
         cmocka_unit_test(g3_no_candidate_with_pending_writes),
         cmocka_unit_test(g4_rollback_of_a_configuration_is_truncated_and_fatal),
         cmocka_unit_test(b9_a_conflict_waits_and_keeps_its_place),

@@ -78,6 +78,43 @@ static void only_an_answer_that_fits_confirms(void **state) {
     cluster_close(c);
 }
 
+/* A yes to an earlier read was said before this one began: another leader may have written since. */
+static void an_answer_to_an_earlier_read_confirms_none_after_it(void **state) {
+    (void)state;
+    struct cluster *c = three(44);
+    struct bnd_sim_net_config net;
+    bnd_sim_net_config_default(&net);
+    net.loss_per_mille = net.slow_per_mille = 0;
+    bnd_sim_net_configure(c->net, &net);
+    struct node *leader = cluster_leader(c, GID);
+    struct node *quick = other_than(c, leader);
+    struct node *slow = NULL;
+    for (size_t i = 0; i < NODES; i++) {
+        slow = &c->nodes[i] != leader && &c->nodes[i] != quick ? &c->nodes[i] : slow;
+    }
+    static struct reading first;
+    static struct reading second;
+    struct frames frames = {.from = leader->id};
+    assert_int_equal(add_one(leader, GID, "a"), 1);
+    bnd_sim_net_filter(c->net, take, &frames);
+    assert_int_equal(read_start(leader, GID, &first, "a"), 0);
+    bnd_sim_run_for(c->world, 20 * BND_MS);
+    uint64_t late = frames.round[slow->id];
+    const struct read_item yes = {.gid = GID, .term = frames.term, .ok = true};
+    send_frame(quick, leader->id, READ_FRAME_ANSWER, frames.round[quick->id], &yes);
+    assert_true(first.waiting.done);
+    assert_int_equal(read_start(leader, GID, &second, "a"), 0);
+    bnd_sim_run_for(c->world, 20 * BND_MS);
+    assert_int_equal(frames.round[slow->id], late); /* it is still to be answered */
+    send_frame(slow, leader->id, READ_FRAME_ANSWER, late, &yes);
+    assert_false(second.waiting.done);
+    send_frame(quick, leader->id, READ_FRAME_ANSWER, frames.round[quick->id], &yes);
+    assert_true(second.waiting.done);
+    assert_int_equal(second.waiting.status, 0);
+    bnd_sim_net_filter(c->net, NULL, NULL);
+    cluster_close(c);
+}
+
 static void half_of_the_voters_is_no_majority(void **state) {
     (void)state;
     struct cluster *c = fresh(43);
@@ -141,6 +178,7 @@ int main(void) {
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_an_answer_that_fits_confirms),
+        cmocka_unit_test(an_answer_to_an_earlier_read_confirms_none_after_it),
         cmocka_unit_test(half_of_the_voters_is_no_majority),
         cmocka_unit_test(only_a_follower_of_that_leader_and_term_confirms),
     };
