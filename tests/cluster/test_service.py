@@ -9,12 +9,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
-from localcluster import BINARY  # noqa: E402
+from localcluster import BINARY, wait  # noqa: E402
 
 PORT = 18900
 WATCHDOG_US = 900_000
@@ -53,6 +54,14 @@ def check_watchdog(manager, process):
     manager.until("WATCHDOG=1", 10)
 
 
+def answers(path):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}{path}", timeout=5) as answer:
+            return answer.status == 200
+    except urllib.error.HTTPError:
+        return False
+
+
 def run(directory):
     manager = Manager(directory)
     secrets = os.path.join(directory, "secrets")
@@ -66,8 +75,8 @@ def run(directory):
                                    stdout=subprocess.PIPE, stderr=log)
     try:
         manager.until("READY=1", 60)
-        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/readyz", timeout=5) as answer:
-            assert answer.status == 200
+        assert answers("/livez"), "READY before the ports serve"
+        wait(lambda: answers("/readyz"), 30, "the node to be ready: its groups elect a leader after its ports serve")
         assert stat.S_IMODE(os.stat(secrets).st_mode) == 0o600
         with open(secrets, encoding="utf-8") as file:
             assert "admin token" in file.read()
