@@ -31,9 +31,9 @@ void bnd_free(void *memory);
  * since the last call. */
 uint64_t bnd_alloc_fail_at(uint64_t n, int sticky);
 
-/* Test only: tells an observer what this thread allocates and frees from now on (NULL: nobody), so that a
- * simulated crash can free all that a node held. Returns the previous observer. A block must be freed under
- * the observer that saw it made. */
+/* Test only: tells an observer what this thread allocates and frees from now on (NULL: nobody), so
+ * that a simulated crash can free all that a node held. Returns the previous observer. A block must
+ * be freed under the observer that saw it made. */
 struct bnd_alloc_observer {
     void (*made)(const struct bnd_alloc_observer *self, void *memory);
     void (*freed)(const struct bnd_alloc_observer *self, void *memory);

@@ -19,7 +19,7 @@ enum bnd_catalog_op {
     BND_CATALOG_JOIN =
         7, /* a: token id; b: node record (id 0; place 0, or the node to replace); c: secret hash ->
               node record with its id; BND_PRECONDITION: that node has no place to give */
-    BND_CATALOG_NODE_SET = 8, /* a: node record: the address and zone of a known id */
+    BND_CATALOG_NODE_SET = 8,      /* a: node record: the address and zone of a known id */
     BND_CATALOG_TOKEN_PUT = 9,     /* a: token record */
     BND_CATALOG_TOKEN_DELETE = 10, /* a: token id */
     BND_CATALOG_KEY_PUT = 11,      /* a: key record; EXISTS */

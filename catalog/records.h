@@ -44,8 +44,8 @@ enum bnd_node_role { BND_NODE_STORAGE = 1, BND_NODE_GATEWAY = 2 };
 
 struct bnd_node_record {
     uint64_t id;
-    uint64_t place; /* what it is placed by (placement/rendezvous.h): its own id, or that of the node
-                       whose place it has taken */
+    uint64_t place; /* what it is placed by (placement/rendezvous.h): its own id, or that of the
+                       node whose place it has taken */
     enum bnd_node_state state;
     enum bnd_node_role role;
     uint32_t weight;

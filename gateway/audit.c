@@ -9,8 +9,8 @@ static void write_line(struct bnd_audit *audit, enum bnd_log_level level,
     bnd_log(audit->env, level, "audit",
             "port=%s who=%.*s call=%.*s status=%u request=%s from=%s path=%.*s", call->port,
             known ? (int)call->who.len : 1, known ? (const char *)call->who.data : "-",
-            (int)call->method.len, (const char *)call->method.data, call->status, call->id, call->from, (int)call->path.len,
-            (const char *)call->path.data);
+            (int)call->method.len, (const char *)call->method.data, call->status, call->id,
+            call->from, (int)call->path.len, (const char *)call->path.data);
 }
 
 void bnd_audit_control(struct bnd_audit *audit, const struct bnd_audit_call *call) {

@@ -22,8 +22,8 @@ struct bnd_audit {
 };
 
 struct bnd_audit_call {
-    const char *port;      /* "rest", "s3" */
-    struct bnd_slice who;  /* id of the token or key; empty: nobody known */
+    const char *port;     /* "rest", "s3" */
+    struct bnd_slice who; /* id of the token or key; empty: nobody known */
     struct bnd_slice method;
     struct bnd_slice path; /* as received, without the query */
     const char *id;        /* of the request */

@@ -133,7 +133,8 @@ void rest_fail_code(struct rest_request *request, int status) {
     case BND_CLASS_RETRY:
     case BND_CLASS_UNKNOWN:
     case BND_CLASS_FULL:
-        rest_fail(request, status == BND_NOSPACE ? 507 : 503, REST_UNAVAILABLE, bnd_code_text(status));
+        rest_fail(request, status == BND_NOSPACE ? 507 : 503, REST_UNAVAILABLE,
+                  bnd_code_text(status));
         return;
     case BND_CLASS_CALLER:
         rest_fail(request, status == BND_NOTFOUND ? 404 : 400, REST_BAD_REQUEST,

@@ -47,7 +47,7 @@ struct rest_request {
     struct bnd_catalog_call call;
     char id[REST_ID_TEXT];          /* X-Bindery-Request-Id, in the audit log, too */
     char who[BND_TOKEN_ID_MAX + 1]; /* id of the token; "": none was known */
-    void *data; /* the operation's own, freed by clean */
+    void *data;                     /* the operation's own, freed by clean */
     void (*clean)(struct rest_request *request);
     /* private to rest.c */
     struct bnd_http_read read;

@@ -177,9 +177,8 @@ void node_admission_on_join(void *owner_data, struct bnd_join_request *request,
         refuse(owner, request, "-", BND_BUSY, "not ready to admit nodes; try again");
         return;
     }
-    if (decoded.replaces != 0 &&
-        (decoded.replaces == owner->identity->node ||
-         owner->mesh->ops->up(owner->mesh, decoded.replaces))) {
+    if (decoded.replaces != 0 && (decoded.replaces == owner->identity->node ||
+                                  owner->mesh->ops->up(owner->mesh, decoded.replaces))) {
         refuse(owner, request, "-", BND_PRECONDITION, "the node to replace is up: decommission it");
         return;
     }

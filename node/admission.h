@@ -13,7 +13,7 @@ struct node_admission {
     struct bnd_catalog *catalog;
     const struct node_identity *identity;
     struct bnd_mesh *mesh; /* with catalog */
-    size_t open; /* requests being served; at most 16 */
+    size_t open;           /* requests being served; at most 16 */
 };
 
 /* For bnd_mesh_tcp_config.on_join, with a struct node_admission as owner. */

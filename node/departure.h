@@ -23,7 +23,8 @@ struct node_departure {
     struct bnd_catalog *catalog;
     uint64_t self;
     void *owner;
-    /* This node holds nothing any more: its ports are to be closed, then node_departure_go. Once. */
+    /* This node holds nothing any more: its ports are to be closed, then node_departure_go. Once.
+     */
     void (*departing)(void *owner);
     /* This node is gone: it should stop, and never start again. Once. */
     void (*departed)(void *owner);

@@ -1,5 +1,5 @@
-/* See disk.h. A look that fails changes nothing and is logged once: an error of the disk itself is the
- * journal's to meet. */
+/* See disk.h. A look that fails changes nothing and is logged once: an error of the disk itself is
+ * the journal's to meet. */
 #include "node/disk.h"
 
 #include "base/bytes.h"
@@ -29,7 +29,8 @@ enum bnd_raft_space node_disk_judge(enum bnd_raft_space before, uint64_t free_by
 }
 
 void node_disk_text(const struct node_disk *disk, struct bnd_buf *out) {
-    static const char *const refused[] = {[BND_RAFT_SPACE_LOW] = "nearly full, only deletes are taken",
+    static const char *const refused[] = {[BND_RAFT_SPACE_LOW] =
+                                              "nearly full, only deletes are taken",
                                           [BND_RAFT_SPACE_NONE] = "full, nothing is taken"};
     if (disk->space == BND_RAFT_SPACE_OK) {
         bnd_buf_append_str(out, "ok");
@@ -45,8 +46,8 @@ int node_disk_may_start(struct bnd_env *env, const char *path, struct bnd_error 
     uint64_t total_bytes = 0;
     int rv = env->ops->disk_space(env, path, &free_bytes, &total_bytes, err);
     if (rv == 0 && free_bytes < NODE_DISK_START_BYTES) {
-        return BND_FAIL(err, NOSPACE, "data: %s has %llu MiB free, a node needs %llu MiB to start", path,
-                        (unsigned long long)(free_bytes >> 20),
+        return BND_FAIL(err, NOSPACE, "data: %s has %llu MiB free, a node needs %llu MiB to start",
+                        path, (unsigned long long)(free_bytes >> 20),
                         (unsigned long long)(NODE_DISK_START_BYTES >> 20));
     }
     return rv;
@@ -78,8 +79,7 @@ static void looked(struct node_disk *disk) {
     disk->blind = false;
     disk->free_bytes = disk->looked_free;
     disk->total_bytes = disk->looked_total;
-    enum bnd_raft_space space =
-        node_disk_judge(disk->space, disk->free_bytes, disk->total_bytes);
+    enum bnd_raft_space space = node_disk_judge(disk->space, disk->free_bytes, disk->total_bytes);
     if (space != disk->space) {
         disk->space = space;
         tell(disk);

@@ -1,9 +1,9 @@
 /* The room on a node's disk, looked at four times a second (architecture 7; ADR 0076).
  *
- * The reserve is four journal segments and 5 % of the file system. Below it the disk is nearly full:
- * nothing that grows is taken, deletes are. Below half of it no Raft entry is taken at all, so that
- * what the journal and the state still need for what was taken before always finds room. A state
- * ends only an eighth above the bound where it began. */
+ * The reserve is four journal segments and 5 % of the file system. Below it the disk is nearly
+ * full: nothing that grows is taken, deletes are. Below half of it no Raft entry is taken at all,
+ * so that what the journal and the state still need for what was taken before always finds room. A
+ * state ends only an eighth above the bound where it began. */
 #ifndef BND_NODE_DISK_H
 #define BND_NODE_DISK_H
 
@@ -36,8 +36,8 @@ enum bnd_raft_space node_disk_judge(enum bnd_raft_space before, uint64_t free_by
                                     uint64_t total_bytes);
 
 /* Blocking: is there room to start? What the journal holds above the persisted state is applied and
- * may have to be flushed, and RocksDB ends the process where a flush meets a full disk. BND_NOSPACE:
- * less than NODE_DISK_START_BYTES are free. Other codes: as of the look. */
+ * may have to be flushed, and RocksDB ends the process where a flush meets a full disk.
+ * BND_NOSPACE: less than NODE_DISK_START_BYTES are free. Other codes: as of the look. */
 #define NODE_DISK_START_BYTES (UINT64_C(96) << 20)
 int node_disk_may_start(struct bnd_env *env, const char *path, struct bnd_error *err);
 

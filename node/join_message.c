@@ -27,8 +27,8 @@ int node_join_request_decode(struct bnd_slice bytes, struct node_join_request *o
     uint8_t role = bnd_read_u8(&r);
     request.role = (enum bnd_node_role)role;
     request.replaces = version == REPLACE_VERSION ? bnd_read_u64(&r) : 0;
-    if ((version != JOIN_VERSION && version != REPLACE_VERSION) || !bnd_reader_done(&r) || request.id.len != BND_JOIN_ID_LEN ||
-        role < BND_NODE_STORAGE || role > BND_NODE_GATEWAY) {
+    if ((version != JOIN_VERSION && version != REPLACE_VERSION) || !bnd_reader_done(&r) ||
+        request.id.len != BND_JOIN_ID_LEN || role < BND_NODE_STORAGE || role > BND_NODE_GATEWAY) {
         return BND_CORRUPT;
     }
     *out = request;

@@ -27,8 +27,8 @@ struct node_members {
 int node_members_load(struct node_members *members, struct bnd_error *err);
 
 /* Takes a new view: connects to who is in it and leaves who is gone, remembers the addresses, and
- * tells group 0 this member's own and its zone, once per start, if they changed. Gateways do not connect to each
- * other. Failures are logged. */
+ * tells group 0 this member's own and its zone, once per start, if they changed. Gateways do not
+ * connect to each other. Failures are logged. */
 void node_members_update(struct node_members *members, const struct bnd_catalog_view *view);
 
 /* Before the catalog goes. */

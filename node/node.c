@@ -65,7 +65,7 @@ struct bnd_node {
     bool bootstrap_begun;
     bool in_genesis;
     bool secrets_unshown; /* of a cluster just made, until its ports are open */
-    bool departing; /* its ports stay closed */
+    bool departing;       /* its ports stay closed */
     bool stopping;
     bool started_ready;
     uint64_t started_ms;

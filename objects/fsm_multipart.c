@@ -140,8 +140,8 @@ static int join_take(const struct objects_change *change, struct join *join,
     return join->size > BND_OBJECT_SIZE_MAX ? refuse(change, BND_TOOBIG, part->number) : 0;
 }
 
-/* Walks stored and wanted parts side by side, both by number: a wanted one out of order is behind the walk, and not
- * found. */
+/* Walks stored and wanted parts side by side, both by number: a wanted one out of order is behind
+ * the walk, and not found. */
 static int join_walk(const struct objects_change *change, struct bnd_state_iter *iter,
                      struct join *join) {
     const struct bnd_state_ops *ops = change->context->state->ops;

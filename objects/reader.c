@@ -5,7 +5,8 @@
 #include "base/assert.h"
 
 #define RETRY_NS (300 * BND_MS)
-/* So long a chunk may be silent everywhere, as when its nodes are restarted, before the reader fails. */
+/* So long a chunk may be silent everywhere, as when its nodes are restarted, before the reader
+ * fails. */
 #define SILENCE_NS_MAX (10000 * BND_MS)
 enum { READERS_MAX_DEFAULT = 4096 };
 #define READER_BYTES_MAX_DEFAULT (UINT64_C(256) << 20)

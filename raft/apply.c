@@ -283,8 +283,7 @@ static void finish_batch(struct bnd_raft_host *host) {
     while ((link = bnd_list_pop(&host->apply.answers)) != NULL) {
         struct batch *batch = BND_CONTAINER(link, struct batch, link);
         if (batch->executed) {
-            bnd_histogram_add(&host->stats.commits,
-                              bnd_now_ns(host->config.env) - batch->since_ns);
+            bnd_histogram_add(&host->stats.commits, bnd_now_ns(host->config.env) - batch->since_ns);
             propose_answer(batch);
         } else {
             propose_again(batch);

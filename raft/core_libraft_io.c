@@ -181,9 +181,9 @@ struct bnd_guard_state core_picture(struct bnd_core *core) {
         .ops_pending = core->pending_count,
         .voter = voter,
         .sole_voter = voter && voters(core) == 1,
-        .has_leader = core->raft.state == RAFT_LEADER ||
-                      (core->raft.state == RAFT_FOLLOWER &&
-                       core->raft.follower_state.current_leader.id != 0),
+        .has_leader =
+            core->raft.state == RAFT_LEADER ||
+            (core->raft.state == RAFT_FOLLOWER && core->raft.follower_state.current_leader.id != 0),
         .term_of = core_log_term_of,
         .log = &core->raft.log,
     };

@@ -92,7 +92,7 @@ struct bnd_core {
     uint64_t verified_term, verified_index; /* G2 */
     uint64_t appending_end;                 /* of the AppendEntries being delivered */
     bool appending_rejected;
-    const struct bnd_message *voting;      /* B18, B19: the VOTE being delivered; NULL: none */
+    const struct bnd_message *voting;        /* B18, B19: the VOTE being delivered; NULL: none */
     const struct bnd_guard_state *voting_on; /* and the picture before it */
 
     uint64_t applied_out;

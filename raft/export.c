@@ -164,7 +164,7 @@ static int take_pairs(struct export *export, struct bnd_buf *pairs, uint32_t *ou
         struct bnd_slice key = ops->iter_key(iter);
         BND_ASSERT(key.len >= 4);
         const struct export_pair pair = {
-            .family = (enum bnd_state_cf)export->family,
+            .family = (enum bnd_state_cf) export->family,
             .key = bnd_slice(key.data + 4, key.len - 4),
             .value = ops->iter_value(iter),
         };
@@ -312,9 +312,9 @@ static int begin(struct export *export) {
     bnd_put_be32(export->from_key, group->slot);
     bnd_put_be32(export->to_key, group->slot + 1);
     for (size_t i = 0; i < BND_CF_COUNT; i++) {
-        export->iters[i] = state->ops->iter(state, (enum bnd_state_cf)i,
-                                            bnd_slice(export->from_key, 4),
-                                            bnd_slice(export->to_key, 4));
+        export->iters[i] =
+            state->ops->iter(state, (enum bnd_state_cf)i, bnd_slice(export->from_key, 4),
+                             bnd_slice(export->to_key, 4));
         if (export->iters[i] == NULL) {
             return BND_NOMEM;
         }
@@ -345,8 +345,8 @@ void export_pass(struct bnd_raft_host *host) {
     }
 }
 
-/* Once the state is sent it may be installed, and the answer lost: who is asked then has it and says
- * so, or goes on with what it has begun. */
+/* Once the state is sent it may be installed, and the answer lost: who is asked then has it and
+ * says so, or goes on with what it has begun. */
 static bool serves(const struct bnd_raft_host *host, const struct group *group, uint64_t node) {
     for (struct bnd_link *link = host->exports.list.next; link != &host->exports.list;
          link = link->next) {

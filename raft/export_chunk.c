@@ -54,8 +54,7 @@ void export_opened_encode(const struct export_opened *opened, struct bnd_buf *ou
     bnd_buf_u64(out, opened->term);
 }
 
-int export_opened_decode(struct bnd_slice bytes, struct export_opened *out,
-                         struct bnd_error *err) {
+int export_opened_decode(struct bnd_slice bytes, struct export_opened *out, struct bnd_error *err) {
     struct bnd_reader r = bnd_reader(bytes);
     const struct export_opened opened = {
         .export_id = bnd_read_u64(&r),
@@ -165,12 +164,12 @@ static bool entries_whole(const struct export_chunk *chunk) {
     uint64_t term = 1;
     for (uint32_t i = 0; i < chunk->entries_count; i++) {
         struct bnd_journal_entry entry = export_entry_next(&r);
-        bool follows = i == 0 ? entry.index > 0 && entry.index < INDEX_LIMIT
-                              : entry.index == index + 1;
+        bool follows =
+            i == 0 ? entry.index > 0 && entry.index < INDEX_LIMIT : entry.index == index + 1;
         bool known = entry.kind >= BND_CORE_COMMAND && entry.kind <= BND_CORE_CONFIGURATION;
         if (r.failed || !follows || !known || entry.term < term || entry.term > chunk->term ||
-            (entry.kind == BND_CORE_COMMAND) != (entry.data.len > 0 &&
-                                                 entry.kind != BND_CORE_CONFIGURATION)) {
+            (entry.kind == BND_CORE_COMMAND) !=
+                (entry.data.len > 0 && entry.kind != BND_CORE_CONFIGURATION)) {
             return false;
         }
         if (entry.kind == BND_CORE_CONFIGURATION) {

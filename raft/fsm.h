@@ -20,8 +20,8 @@ struct bnd_fsm_apply {
     bool time_suspended; /* the stamp has jumped and nobody has confirmed it: delete nothing because
                             its time is over (architecture 5, "Time") */
     uint32_t slot;
-    uint32_t state_version; /* behaviour may depend on it; raised by an entry (architecture 6) */
-    struct bnd_state *state;        /* for its ops only: apply reads and writes through the batch */
+    uint32_t state_version;  /* behaviour may depend on it; raised by an entry (architecture 6) */
+    struct bnd_state *state; /* for its ops only: apply reads and writes through the batch */
     struct bnd_state_batch *batch;
 };
 

@@ -82,9 +82,9 @@ struct group_balance {
     uint64_t fit_ns;                      /* since when */
     struct bnd_rpc_call call;             /* will it? */
     bool asking;
-    uint64_t ask_ns;                      /* not before */
-    uint64_t at_ns, calm_ns;              /* of the last attempt: when, and no other before */
-    unsigned attempts;                    /* that followed each other, but the first */
+    uint64_t ask_ns;         /* not before */
+    uint64_t at_ns, calm_ns; /* of the last attempt: when, and no other before */
+    unsigned attempts;       /* that followed each other, but the first */
 };
 
 /* A replica that is not wanted asks whether it is still a member (leave.c). */
@@ -101,7 +101,7 @@ struct group {
     enum group_phase phase;
     bool destroying;
     uint32_t slot;
-    uint64_t gone_term, gone_vote; /* of a destroyed group */
+    uint64_t gone_term, gone_vote;  /* of a destroyed group */
     struct bnd_journal_floor floor; /* of the last time it was destroyed (G9) */
 
     struct bnd_core *core;

@@ -5,9 +5,9 @@
  * and sends TimeoutNow itself, never through raft_transfer (reference: raft.md, B10 to B12). What
  * becomes of it shows as a changed leader, or not: after one election timeout proposals go on.
  *
- * Why: a member that must leave (member.c), a clean stop (retiring), or a preferred leader. The last
- * is put off while anything in the group is still on its way, is made only after that voter has
- * said that it will lead, waits longer after each time it led to nothing, and moves only a few
+ * Why: a member that must leave (member.c), a clean stop (retiring), or a preferred leader. The
+ * last is put off while anything in the group is still on its way, is made only after that voter
+ * has said that it will lead, waits longer after each time it led to nothing, and moves only a few
  * groups at once.
  *
  * Failure modes: a lost TimeoutNow costs the group one election timeout without writes; a successor
@@ -21,8 +21,8 @@
 
 /* Of balancing, on this node, at once. */
 #define BALANCE_AT_ONCE 4u
-/* In election timeouts: so long the preferred voter must have been fit, and so long lies between two
- * questions to it; and so long a group is left in peace after an attempt, doubled up to
+/* In election timeouts: so long the preferred voter must have been fit, and so long lies between
+ * two questions to it; and so long a group is left in peace after an attempt, doubled up to
  * CALM_DOUBLINGS times while attempts follow each other. Who is not named waits for neither. */
 #define BALANCE_FIT_ELECTIONS 3u
 #define BALANCE_CALM_ELECTIONS 10u
@@ -93,7 +93,7 @@ static void yield_step(struct group *group, uint64_t now) {
     } else if (!group->yield_asked) {
         uint64_t next = host_successor(group);
         group->yield_asked = next != 0 && bnd_core_transfer(group->core, next) == 0;
-        }
+    }
 }
 
 /* ---- a clean stop -----------------------------------------------------------------------------*/
@@ -140,8 +140,7 @@ void bnd_raft_host_retire(struct bnd_raft_host *host, void (*retired)(void *data
     host->retiring = true;
     host->retired = retired;
     host->retired_data = data;
-    host->retire_until_ns =
-        bnd_now_ns(host->config.env) + elections_ns(host, RETIRE_ELECTIONS);
+    host->retire_until_ns = bnd_now_ns(host->config.env) + elections_ns(host, RETIRE_ELECTIONS);
     host_wake(host);
 }
 
@@ -182,8 +181,7 @@ static bool quiet(const struct group *group) {
         }
     }
     return status->ready && !status->changing && status->configuration_committed &&
-           (want->count == 0 ||
-            member_as_wanted(&status->configuration, want->nodes, want->count));
+           (want->count == 0 || member_as_wanted(&status->configuration, want->nodes, want->count));
 }
 
 /* The voter that should lead instead of this node: the most preferred one that is fit; 0: none. */
@@ -193,8 +191,7 @@ static uint64_t better_leader(const struct group *group) {
     uint64_t best = self;
     for (size_t i = 0; i < configuration->count; i++) {
         uint64_t node = configuration->members[i].node;
-        if (node != self && preference(group, node) < preference(group, best) &&
-            is_fit(group, i)) {
+        if (node != self && preference(group, node) < preference(group, best) && is_fit(group, i)) {
             best = node;
         }
     }
@@ -232,8 +229,8 @@ static void on_answer(struct bnd_rpc_call *call, int status, struct bnd_slice re
     (void)reply;
     group->balance.asking = false;
     host->asking--;
-    if (host->dead || host->closing || status != 0 ||
-        balance_to(group) != group->balance.to || group->balance.to == 0) {
+    if (host->dead || host->closing || status != 0 || balance_to(group) != group->balance.to ||
+        group->balance.to == 0) {
         return;
     }
     calm_down(&group->balance, host, bnd_now_ns(host->config.env));
@@ -279,9 +276,8 @@ static void balance_group(struct group *group, uint64_t now) {
         host->yielding + host->asking >= BALANCE_AT_ONCE) {
         return;
     }
-    if (!is_unnamed(group) &&
-        (now < balance->calm_ns ||
-         now - balance->fit_ns < elections_ns(host, BALANCE_FIT_ELECTIONS))) {
+    if (!is_unnamed(group) && (now < balance->calm_ns ||
+                               now - balance->fit_ns < elections_ns(host, BALANCE_FIT_ELECTIONS))) {
         return;
     }
     balance->ask_ns = now + elections_ns(host, BALANCE_FIT_ELECTIONS);

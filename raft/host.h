@@ -7,7 +7,8 @@
  *  2. A request id is executed at most once; a retry gets the first outcome (raft/dedupe).
  *  3. A read answered 0 sees everything acknowledged anywhere before it began (batched read index).
  *  4. An outcome is never guessed: BND_NOTLEADER, BND_BUSY, BND_FULL and BND_NOSPACE mean certainly
- * not executed (by this proposal: an earlier one under the same id may have been); BND_UNKNOWN and BND_EXPIRED mean that only the request id can tell.
+ * not executed (by this proposal: an earlier one under the same id may have been); BND_UNKNOWN and
+ * BND_EXPIRED mean that only the request id can tell.
  *  5. Whatever cannot be handled safely stops the node through `fatal`, after the journal is in
  * order. */
 #ifndef BND_RAFT_HOST_H
@@ -53,8 +54,8 @@ struct bnd_raft_host_config {
                                      is asked */
     uint32_t moves_max; /* 0: 4 groups that this node leads exchange members at a time; groups that
                            lack voters are not counted */
-    size_t dedupe_entries_max;    /* 0: 65,536 request ids per group; the same on every node of a
-                                     cluster */
+    size_t dedupe_entries_max; /* 0: 65,536 request ids per group; the same on every node of a
+                                  cluster */
 
     void *owner;
     /* Makes the state machine of a group of this kind (host takes it; closed by its ops). */
@@ -127,8 +128,8 @@ struct bnd_raft_propose {
 };
 
 /* Proposes on this node. Answered through cb, later. Immediate errors (cb never called):
- * BND_NOTLEADER, BND_FULL, BND_BUSY (admission stopped: the store stalls, or the disk is nearly full
- * and the leadership is being handed over), BND_NOSPACE (bnd_raft_host_space), BND_TOOBIG,
+ * BND_NOTLEADER, BND_FULL, BND_BUSY (admission stopped: the store stalls, or the disk is nearly
+ * full and the leadership is being handed over), BND_NOSPACE (bnd_raft_host_space), BND_TOOBIG,
  * BND_NOTFOUND (no such group here). */
 int bnd_raft_propose(struct bnd_raft_host *host, uint64_t gid, struct bnd_raft_propose *propose);
 
@@ -153,18 +154,18 @@ int bnd_raft_read(struct bnd_raft_host *host, uint64_t gid, struct bnd_raft_read
 void bnd_raft_group_want(struct bnd_raft_host *host, uint64_t gid,
                          const struct bnd_raft_member *members, size_t count);
 
-/* Who should lead the group, best first (at most BND_RAFT_MEMBERS_MAX; none: whoever leads). A leader
- * hands over to a voter that goes before it once that voter has answered and had nearly the whole
- * log for three election timeouts, and nothing in the group is on its way: changes of members,
- * followers catching up. A leader that is not named hands over at once; it leads only for want of
- * others. At most four groups of a node at once; attempts in a group are ten election timeouts
- * apart, more when they lead to nothing. Kept in memory only, as bnd_raft_group_want, which comes
- * first. */
+/* Who should lead the group, best first (at most BND_RAFT_MEMBERS_MAX; none: whoever leads). A
+ * leader hands over to a voter that goes before it once that voter has answered and had nearly the
+ * whole log for three election timeouts, and nothing in the group is on its way: changes of
+ * members, followers catching up. A leader that is not named hands over at once; it leads only for
+ * want of others. At most four groups of a node at once; attempts in a group are ten election
+ * timeouts apart, more when they lead to nothing. Kept in memory only, as bnd_raft_group_want,
+ * which comes first. */
 void bnd_raft_group_prefer(struct bnd_raft_host *host, uint64_t gid, const uint64_t *nodes,
                            size_t count);
 
-/* Hands every leadership over, and takes none any more: for a clean stop. retired comes once, later,
- * on the loop: when this node leads nothing that another voter could, or after two election
+/* Hands every leadership over, and takes none any more: for a clean stop. retired comes once,
+ * later, on the loop: when this node leads nothing that another voter could, or after two election
  * timeouts; never after bnd_raft_host_close or `fatal`. */
 void bnd_raft_host_retire(struct bnd_raft_host *host, void (*retired)(void *data), void *data);
 
@@ -175,13 +176,14 @@ void bnd_raft_step_down_all(struct bnd_raft_host *host);
 /* Room on a node's disk (ADR 0076). */
 enum bnd_raft_space {
     BND_RAFT_SPACE_OK,
-    BND_RAFT_SPACE_LOW,  /* only commands that do not grow the state are taken (bnd_fsm_ops.grows) */
-    BND_RAFT_SPACE_NONE, /* no command is taken at all, so that the journal never meets a full disk */
+    BND_RAFT_SPACE_LOW, /* only commands that do not grow the state are taken (bnd_fsm_ops.grows) */
+    BND_RAFT_SPACE_NONE, /* no command is taken at all, so that the journal never meets a full disk
+                          */
 };
 
-/* Tells the host of its own disk; OK until told. A node without room hands its leaderships to voters
- * that have some; where a majority of a group's voters has none, its leader refuses (BND_NOSPACE)
- * what they could not take. */
+/* Tells the host of its own disk; OK until told. A node without room hands its leaderships to
+ * voters that have some; where a majority of a group's voters has none, its leader refuses
+ * (BND_NOSPACE) what they could not take. */
 void bnd_raft_host_space(struct bnd_raft_host *host, enum bnd_raft_space space);
 
 /* This node's, or what another node has told in the last seconds to a group that is led here;
@@ -215,15 +217,15 @@ struct bnd_raft_host_stats {
     uint64_t proposals, entries, applied, reads, read_rounds, elections, installs_sent,
         installs_received;
     uint64_t persists, messages_sent, messages_held, journal_bytes, proposals_bytes;
-    uint64_t journal_batches; /* durable writes */
+    uint64_t journal_batches;     /* durable writes */
     struct bnd_histogram commits; /* entries led here: from the first proposal to applied */
-    uint64_t clock_handovers; /* of leaderships, because this node's clock is off */
-    bool clock_known;         /* against a majority of some group's voters */
-    bool clock_off;           /* more than 500 ms from their median */
-    int64_t clock_ahead_ms;   /* of the median */
-    uint64_t handovers; /* begun, to preferred leaders */
-    uint64_t export_bytes; /* of state, sent to other nodes since start */
-    uint64_t moving;       /* groups led here that exchange members now */
+    uint64_t clock_handovers;     /* of leaderships, because this node's clock is off */
+    bool clock_known;             /* against a majority of some group's voters */
+    bool clock_off;               /* more than 500 ms from their median */
+    int64_t clock_ahead_ms;       /* of the median */
+    uint64_t handovers;           /* begun, to preferred leaders */
+    uint64_t export_bytes;        /* of state, sent to other nodes since start */
+    uint64_t moving;              /* groups led here that exchange members now */
 };
 void bnd_raft_host_stats(const struct bnd_raft_host *host, struct bnd_raft_host_stats *out);
 

@@ -70,7 +70,8 @@ struct persist {
     bool compacting;
 };
 
-/* A slot that the journal stops to name with this record: until it is durable a crash brings it back. */
+/* A slot that the journal stops to name with this record: until it is durable a crash brings it
+ * back. */
 struct doomed_slot {
     uint32_t slot;
     uint64_t lsn;
@@ -82,7 +83,8 @@ struct tight_node {
     enum bnd_raft_space space;
     uint64_t heard_ns;
 };
-#define TIGHT_NODES_MAX 64u /* more are taken for roomy: their bodies and journals refuse by themselves */
+#define TIGHT_NODES_MAX                                                                            \
+    64u /* more are taken for roomy: their bodies and journals refuse by themselves */
 
 struct bnd_raft_host {
     struct bnd_raft_host_config config; /* with the defaults filled in */
@@ -162,7 +164,8 @@ bool host_congested(const struct bnd_raft_host *host);
  * are opened. BND_CORRUPT, BND_IO, BND_NOMEM. */
 int slots_open(struct bnd_raft_host *host, struct bnd_error *err);
 uint32_t slots_new(struct bnd_raft_host *host);
-/* Puts the next slot into a batch, of which at most one is unwritten at a time, so that no slot's data is persisted before its number. */
+/* Puts the next slot into a batch, of which at most one is unwritten at a time, so that no slot's
+ * data is persisted before its number. */
 void slots_store(struct bnd_raft_host *host, struct bnd_state_batch *batch);
 /* That batch is written. */
 void slots_stored(struct bnd_raft_host *host);
@@ -263,8 +266,8 @@ bool member_caught_up(const struct group *group, size_t at);
  * leads (they are then answered BND_NOTLEADER), for one election timeout at most; the successor is
  * told to stand once it has the whole log. */
 void host_yield(struct group *group, uint64_t to);
-/* The other voter to hand over to: heard from; the one that was asked for first, a wanted one before
- * others, then one with a good clock, then the one that has most of the log; 0: none. */
+/* The other voter to hand over to: heard from; the one that was asked for first, a wanted one
+ * before others, then one with a good clock, then the one that has most of the log; 0: none. */
 uint64_t host_successor(const struct group *group);
 /* Goes on with what is being handed over. */
 void handover_pass(struct bnd_raft_host *host);

@@ -1,14 +1,14 @@
 /* Moving a group towards its wanted members (host.h: bnd_raft_group_want; ADR 0071).
  *
  * The wish is kept in memory with the group. The leader, once its term's barrier is committed (G7),
- * makes one change at a time as raft/member_plan.h says, whenever a change is committed and on every
- * tick; so a retry is a later tick, and nothing is queued. What stands in the way (a node that is
- * down, a promotion given up) is looked at again then.
+ * makes one change at a time as raft/member_plan.h says, whenever a change is committed and on
+ * every tick; so a retry is a later tick, and nothing is queued. What stands in the way (a node
+ * that is down, a promotion given up) is looked at again then.
  *
- * Exchanging members moves data: only so many groups have their turn at a time (moves_max), in order
- * of their ids. A turn ends when the group is as wanted, with the leadership, or when nothing comes
- * of it for a while; others go first then. A group that lacks voters does not wait for a turn, nor
- * does the system's, on which every other waits.
+ * Exchanging members moves data: only so many groups have their turn at a time (moves_max), in
+ * order of their ids. A turn ends when the group is as wanted, with the leadership, or when nothing
+ * comes of it for a while; others go first then. A group that lacks voters does not wait for a
+ * turn, nor does the system's, on which every other waits.
  *
  * A leader that must leave hands over (host_yield), and the next leader removes it. If nothing came
  * of it, proposals go on for a while before it tries again. */

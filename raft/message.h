@@ -30,7 +30,8 @@ struct bnd_message_append_result {
     uint64_t rejected;   /* 0: accepted; else the prev_index (or install index) that was refused */
     uint64_t last_index; /* accepted: everything up to here is stored and equal to the leader's;
                             else a hint */
-    uint8_t space; /* enum bnd_raft_space of the sender's disk; the core leaves 0, the host sets it */
+    uint8_t
+        space; /* enum bnd_raft_space of the sender's disk; the core leaves 0, the host sets it */
 };
 
 struct bnd_message_vote {

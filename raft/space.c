@@ -1,13 +1,13 @@
 /* What is taken when disks are nearly full (host.h: bnd_raft_host_space; ADR 0076).
  *
- * Every answer to an AppendEntries tells its leader of the sender's disk. A leader proposes a command
- * that makes the state grow only if a majority of the voters, connected ones, has room for it; any
- * other command, if a majority takes entries at all. A leader without room while such a majority is
- * there answers BND_BUSY and hands over.
+ * Every answer to an AppendEntries tells its leader of the sender's disk. A leader proposes a
+ * command that makes the state grow only if a majority of the voters, connected ones, has room for
+ * it; any other command, if a majority takes entries at all. A leader without room while such a
+ * majority is there answers BND_BUSY and hands over.
  *
  * What is known of others is forgotten after a while: a node that tells nothing is down or answers
- * another leader, and counts as roomy once it is connected again. Its journal does not depend on it:
- * a follower without any room drops entries by itself. */
+ * another leader, and counts as roomy once it is connected again. Its journal does not depend on
+ * it: a follower without any room drops entries by itself. */
 #include "raft/host_private.h"
 
 #include "base/assert.h"

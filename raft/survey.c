@@ -66,8 +66,8 @@ struct bnd_survey {
     size_t groups_count, groups_cap;
     size_t silent;
     size_t open;
-    uint64_t answering; /* whose answer is being read */
-    bool failed;        /* no memory: everybody counts as silent */
+    uint64_t answering;    /* whose answer is being read */
+    bool failed;           /* no memory: everybody counts as silent */
     struct bnd_timer done; /* nobody could be asked */
     size_t count;
     struct question questions[];
@@ -154,8 +154,7 @@ static void on_answer(struct bnd_rpc_call *call, int status, struct bnd_slice re
     question->open = false;
     survey->open--;
     survey->answering = question->node;
-    survey->silent +=
-        status != 0 || survey_reply_decode(reply, take_group, survey) != 0;
+    survey->silent += status != 0 || survey_reply_decode(reply, take_group, survey) != 0;
     if (survey->open == 0) {
         finish(survey);
     }

@@ -1,7 +1,7 @@
 /* Encoders and decoders of the journal's files. No state, no I/O.
  *
- * Invariant: decode(encode(x)) == x, and a decoder accepts only what an encoder could have written, so that two
- * byte strings never mean the same record. */
+ * Invariant: decode(encode(x)) == x, and a decoder accepts only what an encoder could have written,
+ * so that two byte strings never mean the same record. */
 #include "engine/journal/format.h"
 
 #include "base/assert.h"
@@ -120,10 +120,10 @@ bool journal_batch_body_valid(struct bnd_slice bytes, const struct journal_place
 }
 
 const char *journal_kind_name(enum journal_kind kind) {
-    static const char *const names[] = {"?",       "CREATE",  "DESTROY", "META",
-                                        "ENTRY",   "TRUNCATE", "COMPACT", "INSTALL",
-                                        "REWRITE", "CHECKPOINT_BEGIN", "CHECKPOINT_GROUP",
-                                        "CHECKPOINT_END"};
+    static const char *const names[] = {
+        "?",       "CREATE",           "DESTROY",          "META",
+        "ENTRY",   "TRUNCATE",         "COMPACT",          "INSTALL",
+        "REWRITE", "CHECKPOINT_BEGIN", "CHECKPOINT_GROUP", "CHECKPOINT_END"};
     return kind >= JOURNAL_CREATE && kind <= JOURNAL_CHECKPOINT_END ? names[kind] : names[0];
 }
 

@@ -1,5 +1,5 @@
-/* The journal's bytes (SPEC.md, "Journal"): pure functions, used by the writer, recovery, relocation, inspect
- * and the fuzzer. Decoders take any bytes. */
+/* The journal's bytes (SPEC.md, "Journal"): pure functions, used by the writer, recovery,
+ * relocation, inspect and the fuzzer. Decoders take any bytes. */
 #ifndef BND_ENGINE_JOURNAL_FORMAT_H
 #define BND_ENGINE_JOURNAL_FORMAT_H
 
@@ -9,7 +9,7 @@
 #define JOURNAL_BLOCK 4096
 #define JOURNAL_BATCH_HEADER 56
 #define JOURNAL_RECORD_HEADER 16
-#define JOURNAL_ENTRIES_MAX (1 << 22)           /* entries of one group above its start */
+#define JOURNAL_ENTRIES_MAX (1 << 22) /* entries of one group above its start */
 #define JOURNAL_INDEX_MAX (UINT64_C(1) << 62)
 _Static_assert(JOURNAL_BLOCK == BND_DIRECT_ALIGN, "a block is one direct write");
 
@@ -46,7 +46,8 @@ struct journal_batch_header {
     uint64_t body_hash; /* set by seal */
 };
 
-/* Writes the header (its body_hash is computed) before the records, which begin at batch[JOURNAL_BATCH_HEADER]. */
+/* Writes the header (its body_hash is computed) before the records, which begin at
+ * batch[JOURNAL_BATCH_HEADER]. */
 void journal_batch_seal(uint8_t *batch, const struct journal_place *place,
                         const struct journal_batch_header *header);
 /* True if bytes begin with a valid header for this place. Says nothing about the records. */
@@ -78,7 +79,7 @@ struct journal_record {
     struct bnd_journal_start start; /* CREATE, COMPACT, INSTALL, CHECKPOINT_GROUP */
     uint64_t term;                  /* META, CHECKPOINT_GROUP */
     uint64_t vote;
-    bool exists;                    /* CHECKPOINT_GROUP */
+    bool exists; /* CHECKPOINT_GROUP */
     uint64_t last;
     struct bnd_journal_floor floor; /* DESTROY, CHECKPOINT_GROUP */
     uint64_t count;                 /* CHECKPOINT_BEGIN, _END */

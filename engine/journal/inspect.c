@@ -1,5 +1,5 @@
-/* `bindery inspect journal`: prints what the files hold, as far as it can be decoded. Never writes, goes on
- * behind damage, uses recovery's decoders but none of its judgement. */
+/* `bindery inspect journal`: prints what the files hold, as far as it can be decoded. Never writes,
+ * goes on behind damage, uses recovery's decoders but none of its judgement. */
 #include "engine/journal/journal_private.h"
 
 #include <stdarg.h>
@@ -27,8 +27,9 @@ static void say(const struct inspection *look, const char *fmt, ...) {
 
 static void say_start(const struct inspection *look, const char *name, uint64_t gid,
                       const struct bnd_journal_start *start) {
-    say(look, "    %s group %" PRIu64 " start %" PRIu64 " term %" PRIu64 " slot %" PRIu32
-              " config %zu bytes of %" PRIu64,
+    say(look,
+        "    %s group %" PRIu64 " start %" PRIu64 " term %" PRIu64 " slot %" PRIu32
+        " config %zu bytes of %" PRIu64,
         name, gid, start->index, start->term, start->slot, start->config.len, start->config_index);
 }
 
@@ -41,8 +42,8 @@ static void say_record(const struct inspection *look, const struct journal_recor
         say_start(look, name, record->gid, &record->start);
         return;
     case JOURNAL_DESTROY:
-        say(look, "    %s group %" PRIu64 " that ended at %" PRIu64 " of term %" PRIu64, name, record->gid,
-            record->floor.index, record->floor.term);
+        say(look, "    %s group %" PRIu64 " that ended at %" PRIu64 " of term %" PRIu64, name,
+            record->gid, record->floor.index, record->floor.term);
         return;
     case JOURNAL_META:
         say(look, "    %s group %" PRIu64 " term %" PRIu64 " vote %" PRIx64, name, record->gid,
@@ -104,8 +105,9 @@ static void show_batches(const struct inspection *look, struct bnd_slice file,
             gap = 0;
         }
         bool valid = journal_batch_body_valid(bytes, &place, &header);
-        say(look, "  offset %" PRIu64 ": batch %" PRIu64 ", %" PRIu32 " bytes, %" PRIu32
-                  " records, lsn to %" PRIu64 "%s",
+        say(look,
+            "  offset %" PRIu64 ": batch %" PRIu64 ", %" PRIu32 " bytes, %" PRIu32
+            " records, lsn to %" PRIu64 "%s",
             at, header.number, header.length, header.records, header.lsn_last,
             valid ? "" : ", DAMAGED or torn");
         if (valid && look->records) {
@@ -166,9 +168,11 @@ static int show_file(void *data, const char *name) {
         say(look, "%s: UNREADABLE: %s", name, err.message);
         return 0;
     }
-    say(look, "%s: generation %" PRIu64 ", cluster %" PRIx64 ", node %" PRIx64 ", %" PRIu64 " bytes%s",
+    say(look,
+        "%s: generation %" PRIu64 ", cluster %" PRIx64 ", node %" PRIx64 ", %" PRIu64 " bytes%s",
         name, header.generation, header.cluster_id, header.node_id, header.bytes,
-        header.generation == number && header.bytes == len ? "" : ", DAMAGED: not as the file says");
+        header.generation == number && header.bytes == len ? ""
+                                                           : ", DAMAGED: not as the file says");
     show_batches(look, bnd_slice(content, len),
                  (struct journal_place){.salt = header.salt, .generation = header.generation});
     return 0;

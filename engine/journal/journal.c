@@ -1,15 +1,17 @@
 /* The journal's life and its calls: open, the records a caller may add, close, failure.
  *
- * Open reads everything first (recover.c) and only then changes files: it overwrites what may be left of a torn
- * batch, so that it stays dropped, and finishes a checkpoint that a crash cut.
- * Failure modes: an error of any write, of the pool's job, or of reading back is final (journal_fail). */
+ * Open reads everything first (recover.c) and only then changes files: it overwrites what may be
+ * left of a torn batch, so that it stays dropped, and finishes a checkpoint that a crash cut.
+ * Failure modes: an error of any write, of the pool's job, or of reading back is final
+ * (journal_fail). */
 #include "engine/journal/journal_private.h"
 
 #define BATCH_BYTES_DEFAULT ((size_t)4 << 20)
 #define QUEUE_BYTES_DEFAULT ((size_t)64 << 20)
 #define HANG_NS_DEFAULT (3000 * BND_MS)
 
-/* ---- failure and close --------------------------------------------------------------------------------- */
+/* ---- failure and close
+ * --------------------------------------------------------------------------------- */
 
 static void fail_run(struct bnd_task *task) {
     struct bnd_journal *journal = task->data;
@@ -107,10 +109,13 @@ void journal_retry_later(struct bnd_journal *journal) {
     }
 }
 
-/* ---- open ------------------------------------------------------------------------------------------------ */
+/* ---- open
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static int config_check(const struct bnd_journal_config *config, struct bnd_error *err) {
-    uint64_t segment = config->segment_bytes == 0 ? BND_JOURNAL_SEGMENT_BYTES : config->segment_bytes;
+    uint64_t segment =
+        config->segment_bytes == 0 ? BND_JOURNAL_SEGMENT_BYTES : config->segment_bytes;
     size_t batch = config->batch_bytes_max == 0 ? BATCH_BYTES_DEFAULT : config->batch_bytes_max;
     size_t queue = config->queue_bytes_max == 0 ? QUEUE_BYTES_DEFAULT : config->queue_bytes_max;
     if (strlen(config->dir) >= JOURNAL_DIR_MAX) {
@@ -120,7 +125,8 @@ static int config_check(const struct bnd_journal_config *config, struct bnd_erro
     if (segment % JOURNAL_BLOCK != 0 || batch < JOURNAL_BLOCK || batch > UINT32_MAX / 2 ||
         segment < JOURNAL_BLOCK + journal_padded(batch) || queue < batch) {
         return BND_FAIL(err, INVALID,
-                        "journal: segment %" PRIu64 ", batch %zu, queue %zu bytes do not fit together",
+                        "journal: segment %" PRIu64
+                        ", batch %zu, queue %zu bytes do not fit together",
                         segment, batch, queue);
     }
     return 0;
@@ -175,8 +181,9 @@ static int parent_sync(struct bnd_env *env, const char *dir, struct bnd_error *e
     return env->ops->dir_sync(env, parent, err);
 }
 
-/* Zeroes the block at `offset` of a segment if it is not zero (SPEC recovery 4), and makes the whole file
- * durable: if a process was killed and not the machine, its last write may have been read from a cache. */
+/* Zeroes the block at `offset` of a segment if it is not zero (SPEC recovery 4), and makes the
+ * whole file durable: if a process was killed and not the machine, its last write may have been
+ * read from a cache. */
 static int block_kill(struct bnd_journal *journal, const struct journal_segment *segment,
                       uint64_t offset, struct bnd_error *err) {
     static const uint8_t zero[JOURNAL_BLOCK];
@@ -362,7 +369,8 @@ static int group_show(const struct journal_group *group,
                                       .start = group->start,
                                       .entries_count = (size_t)(group->last - group->start.index)};
     if (shown.entries_count > 0) {
-        BND_ASSERT(group->entries != NULL); /* not after bnd_journal_recovered, nor after new records */
+        BND_ASSERT(group->entries !=
+                   NULL); /* not after bnd_journal_recovered, nor after new records */
         shown.entries = group->entries + (group->start.index + 1 - group->entries_base);
     }
     return each(data, &shown);
@@ -387,16 +395,19 @@ void bnd_journal_recovered(struct bnd_journal *journal) {
     journal_recover_forget(journal);
 }
 
-/* ---- records --------------------------------------------------------------------------------------------- */
+/* ---- records
+ * --------------------------------------------------------------------------------------------- */
 
 /* What may fail comes first: once the record is collected, the mirror follows without fail. */
-static int add(struct bnd_journal *journal, const struct journal_record *record, uint64_t *out_lsn) {
+static int add(struct bnd_journal *journal, const struct journal_record *record,
+               uint64_t *out_lsn) {
     struct journal_group *group = journal_group_find(journal, record->gid);
     int rv = journal_group_check(group, record, NULL);
     if (rv != 0) {
         return rv;
     }
-    const struct journal_record checkpointed = {.kind = JOURNAL_CHECKPOINT_GROUP, .start = record->start};
+    const struct journal_record checkpointed = {.kind = JOURNAL_CHECKPOINT_GROUP,
+                                                .start = record->start};
     if (journal_record_bytes(&checkpointed) > journal->batch_bytes - JOURNAL_BATCH_HEADER) {
         return BND_TOOBIG;
     }
@@ -444,16 +455,15 @@ int bnd_journal_create(struct bnd_journal *journal, uint64_t gid,
     return add(journal, &record, out_lsn);
 }
 
-int bnd_journal_destroy(struct bnd_journal *journal, uint64_t gid, const struct bnd_journal_floor *floor,
-                        uint64_t *out_lsn) {
+int bnd_journal_destroy(struct bnd_journal *journal, uint64_t gid,
+                        const struct bnd_journal_floor *floor, uint64_t *out_lsn) {
     struct journal_record record = {.kind = JOURNAL_DESTROY, .gid = gid, .floor = *floor};
     return add(journal, &record, out_lsn);
 }
 
 int bnd_journal_meta(struct bnd_journal *journal, uint64_t gid, uint64_t term, uint64_t vote,
                      uint64_t *out_lsn) {
-    struct journal_record record = {
-        .kind = JOURNAL_META, .gid = gid, .term = term, .vote = vote};
+    struct journal_record record = {.kind = JOURNAL_META, .gid = gid, .term = term, .vote = vote};
     return add(journal, &record, out_lsn);
 }
 
@@ -487,7 +497,8 @@ void bnd_journal_submit(struct bnd_journal *journal) {
     journal_write_next(journal);
 }
 
-/* ---- looking --------------------------------------------------------------------------------------------- */
+/* ---- looking
+ * --------------------------------------------------------------------------------------------- */
 
 uint64_t bnd_journal_durable(const struct bnd_journal *journal) {
     return journal->lsn_durable;
@@ -506,8 +517,7 @@ void bnd_journal_stats(const struct bnd_journal *journal, struct bnd_journal_sta
     bool ahead = false;
     for (const struct bnd_link *link = journal->segments.next; link != &journal->segments;
          link = link->next) {
-        const struct journal_segment *segment =
-            BND_CONTAINER(link, struct journal_segment, link);
+        const struct journal_segment *segment = BND_CONTAINER(link, struct journal_segment, link);
         out->segments += !ahead;
         out->segments_free += ahead && segment->file != NULL;
         ahead = ahead || segment == journal->collecting;

@@ -1,11 +1,12 @@
 /* The journal's files: names, making a segment ahead of its use, retiring the oldest.
  *
- * One job is under way at most, on the pool, so that changes of the directory reach the disk in order: a gap
- * in the generations always means damage.
+ * One job is under way at most, on the pool, so that changes of the directory reach the disk in
+ * order: a gap in the generations always means damage.
  *
- * Crash points of a recycled file: `.seg` to `.free` is synced before the header is overwritten, the header is
- * synced before the name is a `.seg` again. So a `.seg` has a valid header for its name at every moment.
- * Failure: any error of a job is final for the journal; a full pool is retried after a while. */
+ * Crash points of a recycled file: `.seg` to `.free` is synced before the header is overwritten,
+ * the header is synced before the name is a `.seg` again. So a `.seg` has a valid header for its
+ * name at every moment. Failure: any error of a job is final for the journal; a full pool is
+ * retried after a while. */
 #include "engine/journal/journal_private.h"
 
 #include <stdio.h>
@@ -44,12 +45,12 @@ enum journal_file journal_file_parse(const char *name, uint64_t *out_number) {
     return JOURNAL_FILE_OTHER;
 }
 
-/* ---- the list ---------------------------------------------------------------------------------------- */
+/* ---- the list
+ * ---------------------------------------------------------------------------------------- */
 
 struct journal_segment *journal_segment_next(const struct bnd_journal *journal,
                                              const struct journal_segment *segment) {
-    return segment->link.next == &journal->segments ? NULL
-                                                    : journal_segment_of(segment->link.next);
+    return segment->link.next == &journal->segments ? NULL : journal_segment_of(segment->link.next);
 }
 
 struct journal_segment *journal_segment_plan(struct bnd_journal *journal) {
@@ -77,7 +78,8 @@ void journal_segment_free(struct bnd_journal *journal, struct journal_segment *s
     bnd_free(segment);
 }
 
-/* ---- making a file: blocking, any thread --------------------------------------------------------------- */
+/* ---- making a file: blocking, any thread
+ * --------------------------------------------------------------- */
 
 static int fill_zero(struct bnd_env *env, struct bnd_file *file, uint64_t bytes,
                      struct bnd_error *err) {
@@ -146,7 +148,8 @@ int journal_segment_make(struct bnd_journal *journal, const struct journal_segme
     return rv;
 }
 
-/* ---- the job ----------------------------------------------------------------------------------------- */
+/* ---- the job
+ * ----------------------------------------------------------------------------------------- */
 
 static int retire(struct bnd_journal *journal, struct journal_job *job) {
     struct bnd_env *env = journal->env;
@@ -202,8 +205,8 @@ static void job_start(struct bnd_journal *journal) {
     }
 }
 
-/* The first segment without a file; the one after the collecting one is planned here, so that it is ready long
- * before it is needed. */
+/* The first segment without a file; the one after the collecting one is planned here, so that it is
+ * ready long before it is needed. */
 static struct journal_segment *to_prepare(struct bnd_journal *journal) {
     if (journal_segment_next(journal, journal->collecting) == NULL &&
         journal_segment_plan(journal) == NULL) {
@@ -220,7 +223,8 @@ static struct journal_segment *to_prepare(struct bnd_journal *journal) {
 }
 
 /* True if the log can be read from a later segment on. */
-static bool anchored_after(const struct bnd_journal *journal, const struct journal_segment *segment) {
+static bool anchored_after(const struct bnd_journal *journal,
+                           const struct journal_segment *segment) {
     for (struct journal_segment *later = journal_segment_next(journal, segment); later != NULL;
          later = journal_segment_next(journal, later)) {
         if (later->anchor && later->anchor_batch != 0 &&

@@ -21,9 +21,9 @@ struct bnd_rocks_config {
     const char *dir;       /* made if it is not there; borrowed during open */
     uint64_t memory_bytes; /* 3/4 block cache, 1/4 memtables; at least BND_ROCKS_MEMORY_BYTES_MIN */
     int background_jobs;   /* RocksDB's own threads; 0: 2 */
-    /* Stored bytes are damaged: told at the first read, write or persist that meets them after open,
-     * on its thread, before it answers BND_CORRUPT; again at each later one. what is borrowed. NULL:
-     * of no interest. */
+    /* Stored bytes are damaged: told at the first read, write or persist that meets them after
+     * open, on its thread, before it answers BND_CORRUPT; again at each later one. what is
+     * borrowed. NULL: of no interest. */
     void (*corrupt)(void *owner, const char *what);
     void *owner;
 };

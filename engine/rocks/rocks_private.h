@@ -21,9 +21,9 @@ struct rocks {
     rocksdb_readoptions_t *read_options;
     rocksdb_readoptions_t *persisted_options;
     rocksdb_compactoptions_t *compact_options;
-    atomic_uint_fast64_t mark;          /* number of the last write */
-    atomic_size_t bytes_written;        /* since open */
-    atomic_size_t bytes_persisted;      /* of those */
+    atomic_uint_fast64_t mark;                      /* number of the last write */
+    atomic_size_t bytes_written;                    /* since open */
+    atomic_size_t bytes_persisted;                  /* of those */
     void (*corrupt)(void *owner, const char *what); /* NULL until open is through */
     void *owner;
     char *dir;                          /* for its file system's free space */

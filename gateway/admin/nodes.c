@@ -132,8 +132,9 @@ static void loss_text(const struct rest_request *request, const struct bnd_node_
     size_t before = bnd_place_voters(count, view->settings.replicas);
     size_t after = bnd_place_voters(left, view->settings.replicas);
     int len = left == 0
-                  ? snprintf(out, TEXT_MAX, "node %llu is the last one that stores: nothing can be "
-                                            "moved away from it",
+                  ? snprintf(out, TEXT_MAX,
+                             "node %llu is the last one that stores: nothing can be "
+                             "moved away from it",
                              (unsigned long long)node->id)
                   : snprintf(out, TEXT_MAX,
                              "without node %llu %zu storage nodes are left, so that groups of %zu "
@@ -185,7 +186,8 @@ void admin_run_node_replace(struct rest_request *request) {
     }
     struct bnd_catalog_command command = {
         .op = BND_CATALOG_NODE_REPLACE, .id = id, .number = (uint64_t)with};
-    decide(request, &command,
-           "the one must be a storage node whose place is not taken, the other an active one with a "
-           "place of its own");
+    decide(
+        request, &command,
+        "the one must be a storage node whose place is not taken, the other an active one with a "
+        "place of its own");
 }

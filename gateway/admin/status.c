@@ -22,7 +22,7 @@ struct status {
     const struct bnd_gateway_services *services;
     const struct bnd_catalog_view *view;
     const struct bnd_survey_result *survey; /* NULL: of this node only */
-    struct tally *tallies; /* by place in the view */
+    struct tally *tallies;                  /* by place in the view */
     json_t *groups;
     size_t unsettled; /* groups */
     size_t moves;     /* replicas */
@@ -182,11 +182,11 @@ static json_t *nodes_json(const struct status *status) {
                       node->role == BND_NODE_GATEWAY ? "gateway" : "storage", "address",
                       rest_text_json(node->address), "zone", rest_text_json(node->zone), "state",
                       admin_node_state_text(node->state), "up",
-                      node->state != BND_NODE_GONE && node_up(status->services, node->id),
-                      "disk", disk_text(status->services, node->id),
-                      "replaced", (json_int_t)(node->place == node->id ? 0 : node->place),
-                      "replicas", (json_int_t)tally->replicas, "leads", (json_int_t)tally->leads,
-                      "arriving", (json_int_t)tally->arriving, "leaving",
+                      node->state != BND_NODE_GONE && node_up(status->services, node->id), "disk",
+                      disk_text(status->services, node->id), "replaced",
+                      (json_int_t)(node->place == node->id ? 0 : node->place), "replicas",
+                      (json_int_t)tally->replicas, "leads", (json_int_t)tally->leads, "arriving",
+                      (json_int_t)tally->arriving, "leaving",
                       (json_int_t)tally->leaving)); /* without memory the answer is cut off: NULL */
     }
     return nodes;
@@ -216,11 +216,11 @@ static void answer(struct rest_request *request, const struct bnd_survey_result 
     rest_reply(request,
                json_pack("{s:o, s:I, s:s, s:b, s:I, s:I, s:I, s:o, s:o}", "cluster",
                          rest_text_json(view->settings.account), "self",
-                         (json_int_t)request->services->self, "version", BND_VERSION_TEXT, "settled", status.unsettled == 0,
-                         "revision", (json_int_t)view->revision, "moves_left",
-                         (json_int_t)status.moves, "nodes_silent",
-                         (json_int_t)(result == NULL ? 0 : result->nodes_silent), "nodes", nodes, "groups",
-                         status.groups));
+                         (json_int_t)request->services->self, "version", BND_VERSION_TEXT,
+                         "settled", status.unsettled == 0, "revision", (json_int_t)view->revision,
+                         "moves_left", (json_int_t)status.moves, "nodes_silent",
+                         (json_int_t)(result == NULL ? 0 : result->nodes_silent), "nodes", nodes,
+                         "groups", status.groups));
 }
 
 static void on_survey(void *data, const struct bnd_survey_result *result) {

@@ -24,8 +24,8 @@ static size_t window_of(const struct http_request *r) {
                : server->limits.body_window_bytes;
 }
 
-/* True if the reader's next piece is still growing: one that waits for bytes_min must get them, even
- * if what it holds fills the window. */
+/* True if the reader's next piece is still growing: one that waits for bytes_min must get them,
+ * even if what it holds fills the window. */
 static bool only_one_growing(const struct http_request *r) {
     return last_has_room(r) && r->chunks.next == r->chunks.prev;
 }
@@ -191,8 +191,8 @@ void bnd_http_body_read(struct bnd_http_request *request, struct bnd_http_read *
         return;
     }
     struct http_conn *conn = r->conn;
-    if (r->expect_unanswered && (conn->rx_request == r || !r->pub.has_body) && bnd_list_empty(&r->chunks) &&
-        r->answer == HTTP_WAITING && !conn->dead) {
+    if (r->expect_unanswered && (conn->rx_request == r || !r->pub.has_body) &&
+        bnd_list_empty(&r->chunks) && r->answer == HTTP_WAITING && !conn->dead) {
         static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
         uint8_t *at = http_out_reserve(r, sizeof text - 1);
         if (at == NULL) {

@@ -168,16 +168,16 @@ const char *bnd_http_reason(unsigned status);
 
 /* A field of 0 takes the default in brackets. */
 struct bnd_http_limits {
-    size_t head_bytes_max;      /* [64 KiB], at most BND_HTTP_HEAD_BYTES_MAX */
-    size_t headers_max;         /* [128], at most BND_HTTP_HEADERS_MAX */
-    size_t connections_max;     /* [16,384]; at the bound the longest idle one makes room, else the
-                                   slowest to send its head */
+    size_t head_bytes_max;  /* [64 KiB], at most BND_HTTP_HEAD_BYTES_MAX */
+    size_t headers_max;     /* [128], at most BND_HTTP_HEADERS_MAX */
+    size_t connections_max; /* [16,384]; at the bound the longest idle one makes room, else the
+                               slowest to send its head */
     size_t connections_per_address_max; /* [4,096]; IPv6: per /64. Those above are closed */
-    size_t requests_max;        /* [8,192] unended; above: 503 */
-    unsigned pipeline_max;      /* [64] requests of one connection */
-    size_t body_window_bytes;   /* [256 KiB] per request, at least BND_HTTP_CHUNK_BYTES */
-    uint64_t body_bytes_max;    /* [no limit]; above: 413 */
-    size_t drain_bytes_max;     /* [256 KiB] of an unread body */
+    size_t requests_max;                /* [8,192] unended; above: 503 */
+    unsigned pipeline_max;              /* [64] requests of one connection */
+    size_t body_window_bytes;           /* [256 KiB] per request, at least BND_HTTP_CHUNK_BYTES */
+    uint64_t body_bytes_max;            /* [no limit]; above: 413 */
+    size_t drain_bytes_max;             /* [256 KiB] of an unread body */
     size_t buffer_bytes_max;    /* [256 MiB] all buffers; above: new requests get 503 and windows
                                    shrink to one chunk */
     uint64_t head_timeout_ns;   /* [30 s] first byte to last */
@@ -205,13 +205,13 @@ struct bnd_http_options {
 /* Monotone counts, and the current values at the end. */
 struct bnd_http_counters {
     uint64_t connections_accepted;
-    uint64_t connections_refused; /* connections_max, or no memory */
+    uint64_t connections_refused;         /* connections_max, or no memory */
     uint64_t connections_refused_address; /* connections_per_address_max */
-    uint64_t requests;            /* given to the handler */
-    uint64_t responses[6];        /* by status class 1xx .. 5xx at [1] .. [5], own refusals too */
-    uint64_t refused_heads;       /* 4xx and 5xx given without the handler */
-    uint64_t refused_overload;    /* 503 given without the handler */
-    uint64_t aborted;             /* requests whose client went away or stalled */
+    uint64_t requests;                    /* given to the handler */
+    uint64_t responses[6];     /* by status class 1xx .. 5xx at [1] .. [5], own refusals too */
+    uint64_t refused_heads;    /* 4xx and 5xx given without the handler */
+    uint64_t refused_overload; /* 503 given without the handler */
+    uint64_t aborted;          /* requests whose client went away or stalled */
     uint64_t timeouts_head;
     uint64_t timeouts_body;
     uint64_t timeouts_write;

@@ -20,8 +20,8 @@ int s3_service_create(const struct s3_options *options, struct s3_service **out)
 /* When every request has ended (after the server's on_closed). NULL allowed. */
 void s3_service_destroy(struct s3_service *service);
 
-/* The handler for a server whose owner is a struct s3_service, and the names of what its requests do
- * (for bnd_http_options.operations). */
+/* The handler for a server whose owner is a struct s3_service, and the names of what its requests
+ * do (for bnd_http_options.operations). */
 const struct bnd_http_handler *s3_handler(void);
 const char *const *s3_operation_names(size_t *out_count);
 

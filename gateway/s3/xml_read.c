@@ -1,8 +1,8 @@
 /* XML requests, by expat with every feature that a request has no need of refused: document types
  * (so entities), depth, size.
  *
- * Invariant: `path` names the open elements, and `ends` where each begins in it. After a stop nothing
- * changes: expat still tells the end of an empty element whose start was refused. */
+ * Invariant: `path` names the open elements, and `ends` where each begins in it. After a stop
+ * nothing changes: expat still tells the end of an empty element whose start was refused. */
 #include "gateway/s3/xml_read.h"
 
 #include "base/alloc.h"

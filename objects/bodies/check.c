@@ -78,8 +78,8 @@ static int look_at(struct bnd_bodies *bodies, const struct body_id *id, uint64_t
 static void want(struct bnd_bodies *bodies, const struct body_id *id, uint64_t size, int rv) {
     struct objects_body_record record = {.size = size};
     if (!bodies->closing) {
-        body_repair_want(bodies->repair, id, &record, rv == BND_NOTFOUND ? BODY_WANT_NOW
-                                                                         : BODY_WANT_FORCED);
+        body_repair_want(bodies->repair, id, &record,
+                         rv == BND_NOTFOUND ? BODY_WANT_NOW : BODY_WANT_FORCED);
     }
 }
 
@@ -300,8 +300,8 @@ int body_have_serve(struct body_checks *checks, struct bnd_rpc_request *request,
     if (have == NULL) {
         return rv != 0 ? rv : BND_NOMEM;
     }
-    *have = (struct have){
-        .bodies = bodies, .request = request, .id = what->id, .size = record.size};
+    *have =
+        (struct have){.bodies = bodies, .request = request, .id = what->id, .size = record.size};
     have->work = (struct bnd_work){.run = have_run, .done = have_done, .data = have};
     rv = body_work(bodies, &have->work, what->id.version);
     if (rv != 0) {

@@ -36,8 +36,8 @@ static void ask(struct confirm *confirm) {
     body_request_encode(head, &request);
     struct bnd_slice part = bnd_slice(head, sizeof head);
     confirm->call = (struct bnd_rpc_call){.cb = on_answer, .data = confirm};
-    confirm->asking = bnd_rpc_call(bodies->config.rpc, &confirm->call, confirm->node,
-                                   BND_MESH_BULK, BND_RPC_BODY, &part, 1, CALL_NS) == 0;
+    confirm->asking = bnd_rpc_call(bodies->config.rpc, &confirm->call, confirm->node, BND_MESH_BULK,
+                                   BND_RPC_BODY, &part, 1, CALL_NS) == 0;
     confirm->asked_ns = bnd_now_ns(bodies->config.env);
 }
 

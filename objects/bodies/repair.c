@@ -116,8 +116,8 @@ static void fetch_looked(struct fetch *fetch) {
     struct bnd_object_replicas all = {0};
     bool needed = fetch->rv == BND_NOTFOUND || fetch->rv == BND_CORRUPT;
     if (!needed || body_disk_full(bodies) || /* the sweep asks again */
-        bodies->config.replicas(bodies->config.owner, bnd_gid_shard(fetch->want.id.gid),
-                                           &all) != 0) {
+        bodies->config.replicas(bodies->config.owner, bnd_gid_shard(fetch->want.id.gid), &all) !=
+            0) {
         fetch_over(fetch);
         return;
     }

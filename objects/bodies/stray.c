@@ -90,8 +90,8 @@ static void ask_all(struct body_strays *strays) {
     uint8_t head[BODY_REQUEST_HEAD_BYTES];
     body_request_encode(head, &request);
     struct bnd_slice part = bnd_slice(head, sizeof head);
-    strays->rv = bodies->config.replicas(bodies->config.owner, bnd_gid_shard(request.id.gid),
-                                         &replicas);
+    strays->rv =
+        bodies->config.replicas(bodies->config.owner, bnd_gid_shard(request.id.gid), &replicas);
     strays->rv = strays->rv == 0 && replicas.count == 0 ? BND_UNAVAILABLE : strays->rv;
     for (size_t i = 0; strays->rv == 0 && i < replicas.count; i++) {
         struct question *question = &strays->questions[i];
@@ -146,8 +146,7 @@ void body_stray_found(struct body_strays *strays, const struct body_id *id) {
     }
     for (size_t i = 0; i < strays->count; i++) {
         const struct body_id *other = &strays->queue[(strays->head + i) % STRAYS_MAX];
-        if (other->gid == id->gid &&
-            memcmp(other->version, id->version, sizeof id->version) == 0) {
+        if (other->gid == id->gid && memcmp(other->version, id->version, sizeof id->version) == 0) {
             return;
         }
     }

@@ -213,8 +213,8 @@ static bool suspended(const struct body_sweep *sweep, uint64_t gid) {
     return config->time_suspended != NULL && config->time_suspended(config->owner, gid);
 }
 
-/* Files without a record, in groups that are here and whose time can be trusted; and files of groups
- * that are not here. */
+/* Files without a record, in groups that are here and whose time can be trusted; and files of
+ * groups that are not here. */
 static void find_suspects(struct body_sweep *sweep) {
     BND_AUTO_BUF struct bnd_buf value = {0};
     for (size_t i = 0; i < sweep->names_count && sweep->suspects_count < SUSPECTS_MAX; i++) {

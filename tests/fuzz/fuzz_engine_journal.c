@@ -1,6 +1,6 @@
-/* Recovery over arbitrary bytes. First byte 0: the rest are records, sealed into valid batches of a segment, so
- * that recovery's own checks are reached; else: the rest is a segment's content as it is. What recovery accepts must
- * add up. */
+/* Recovery over arbitrary bytes. First byte 0: the rest are records, sealed into valid batches of a
+ * segment, so that recovery's own checks are reached; else: the rest is a segment's content as it
+ * is. What recovery accepts must add up. */
 #include "base/alloc.h"
 #include "base/queue.h"
 #include "engine/journal/journal_private.h"
@@ -60,7 +60,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     }
     struct bnd_journal *journal = bnd_zalloc(sizeof *journal);
-    struct journal_segment segment = {.place = {.salt = 1, .generation = 1}, .bytes = SEGMENT_BYTES};
+    struct journal_segment segment = {.place = {.salt = 1, .generation = 1},
+                                      .bytes = SEGMENT_BYTES};
     struct journal_scan scan = {.anchored = (data[1] & 1) != 0};
     segment.data = bnd_zalloc(SEGMENT_BYTES);
     segment.data_len = SEGMENT_BYTES;

@@ -1,5 +1,5 @@
-/* Heads: no crash, slices inside the head, and one reading; then what follows as a chunked body, cut in
- * two places: the same bytes, the same end. */
+/* Heads: no crash, slices inside the head, and one reading; then what follows as a chunked body,
+ * cut in two places: the same bytes, the same end. */
 #include "base/assert.h"
 #include "gateway/http/chunked.h"
 #include "gateway/http/head.h"

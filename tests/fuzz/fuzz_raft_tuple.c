@@ -1,5 +1,5 @@
-/* Applied tuple decoder: what it accepts encodes to the same bytes; what an older version wrote, to bytes of this one
- * that mean the same. */
+/* Applied tuple decoder: what it accepts encodes to the same bytes; what an older version wrote, to
+ * bytes of this one that mean the same. */
 #include "base/assert.h"
 #include "raft/tuple.h"
 

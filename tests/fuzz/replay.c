@@ -1,4 +1,5 @@
-/* Replays a fuzz target over the files and folders named on the command line: the corpus as an ordinary test. */
+/* Replays a fuzz target over the files and folders named on the command line: the corpus as an
+ * ordinary test. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

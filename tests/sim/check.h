@@ -15,7 +15,8 @@ struct bnd_sim_check {
 /* Something that must not be. */
 void bnd_sim_violation(struct bnd_sim_check *check, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
-/* Harm done, as a client or an operator could find it: replicas that differ, a write that is lost. */
+/* Harm done, as a client or an operator could find it: replicas that differ, a write that is lost.
+ */
 void bnd_sim_divergence(struct bnd_sim_check *check, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -1,4 +1,5 @@
-/* Invariant: an operation is given the outcome NOT_EXECUTED only when each of its attempts was refused for certain. */
+/* Invariant: an operation is given the outcome NOT_EXECUTED only when each of its attempts was
+ * refused for certain. */
 #include "tests/sim/clients.h"
 
 #include "base/assert.h"
@@ -20,10 +21,10 @@ struct client {
     size_t op; /* in the group's history */
     uint64_t give_up_ns;
     uint64_t deadline_ms;
-    bool maybe;               /* an attempt may have been executed, or may yet be */
-    struct attempt *attempt;  /* the one it waits for */
-    uint64_t node;            /* to try next */
-    uint64_t last_token;      /* of its last write: what a cas expects, at times */
+    bool maybe;              /* an attempt may have been executed, or may yet be */
+    struct attempt *attempt; /* the one it waits for */
+    uint64_t node;           /* to try next */
+    uint64_t last_token;     /* of its last write: what a cas expects, at times */
 };
 
 struct attempt {
@@ -65,7 +66,8 @@ static void think(struct client *client) {
                      bnd_sim_rng_below(&client->rng, client->clients->think_ns) + 1);
 }
 
-/* ---- outcomes --------------------------------------------------------------------------------------- */
+/* ---- outcomes
+ * --------------------------------------------------------------------------------------- */
 
 static void finish(struct client *client, enum bnd_sim_outcome outcome, int status,
                    struct bnd_slice reply) {
@@ -117,11 +119,13 @@ static void attempt_answered(struct attempt *attempt, int status, struct bnd_sli
 static void on_proposed(struct bnd_raft_propose *propose, int status, struct bnd_slice reply) {
     struct attempt *attempt = BND_CONTAINER(propose, struct attempt, propose);
     bool executed = status == 0 || status == BND_PRECONDITION;
-    bnd_sim_trace(attempt->node->cluster->world, "answ", attempt->node->id, (uint64_t)-status, reply);
+    bnd_sim_trace(attempt->node->cluster->world, "answ", attempt->node->id, (uint64_t)-status,
+                  reply);
     if (executed) {
         attempt_answered(attempt, status, reply);
     } else {
-        attempt_failed(attempt, status != BND_NOTLEADER && status != BND_BUSY && status != BND_FULL);
+        attempt_failed(attempt,
+                       status != BND_NOTLEADER && status != BND_BUSY && status != BND_FULL);
     }
 }
 
@@ -139,7 +143,8 @@ static void on_read(struct bnd_raft_read *read, int status, const struct bnd_fsm
     attempt_answered(attempt, 0, rv == 0 ? bnd_buf_slice(&reply) : (struct bnd_slice){0});
 }
 
-/* ---- attempts --------------------------------------------------------------------------------------- */
+/* ---- attempts
+ * --------------------------------------------------------------------------------------- */
 
 static uint64_t lowest_seq(const struct client *client) {
     return client->seq; /* one operation at a time, and none asked again later */
@@ -164,7 +169,8 @@ static void on_arrival(struct bnd_sim_event *event) {
             client->deadline_ms = bnd_raft_stamp_ms(node->host) + DEADLINE_MS;
         }
         attempt->propose.cb = on_proposed;
-        attempt->propose.id = (struct bnd_raft_request_id){.minter = client->minter, .seq = client->seq};
+        attempt->propose.id =
+            (struct bnd_raft_request_id){.minter = client->minter, .seq = client->seq};
         attempt->propose.low_seq = lowest_seq(client);
         attempt->propose.deadline_ms = client->deadline_ms;
         attempt->propose.command = bnd_buf_slice(&attempt->command);
@@ -215,9 +221,11 @@ static void send(struct client *client) {
     bnd_sim_env_at(node->env, &attempt->event, bnd_sim_rng_below(&client->rng, 2 * BND_MS));
 }
 
-/* ---- operations ------------------------------------------------------------------------------------- */
+/* ---- operations
+ * ------------------------------------------------------------------------------------- */
 
-/* Keys of a time: lists, counters and registers side by side; after many writes all clients move on. */
+/* Keys of a time: lists, counters and registers side by side; after many writes all clients move
+ * on. */
 static uint8_t draw_key(struct client *client) {
     uint64_t era = client->clients->writes / KEY_WRITES_MAX / 4;
     return (uint8_t)((era * 4 + bnd_sim_rng_below(&client->rng, 4)) % BND_SIM_KEYS);
@@ -280,7 +288,8 @@ static void on_died(void *data, struct bnd_sim_node *node) {
     }
 }
 
-/* ---- life ------------------------------------------------------------------------------------------- */
+/* ---- life
+ * ------------------------------------------------------------------------------------------- */
 
 struct bnd_sim_clients *bnd_sim_clients_create(struct bnd_sim_cluster *cluster, size_t count,
                                                uint64_t think_ns) {

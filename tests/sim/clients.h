@@ -1,8 +1,10 @@
-/* Clients of a simulated cluster: each has one operation at a time on one group, sends it to nodes until it has
- * an outcome, under one request id, and writes down in the group's history what it was told.
+/* Clients of a simulated cluster: each has one operation at a time on one group, sends it to nodes
+ * until it has an outcome, under one request id, and writes down in the group's history what it was
+ * told.
  *
- * They stand in for raft/client and the gateway: retry on "certainly not executed", ask again under the same id on
- * "unknown", give an operation up after a drawn time. An attempt dies with the node it was sent to. */
+ * They stand in for raft/client and the gateway: retry on "certainly not executed", ask again under
+ * the same id on "unknown", give an operation up after a drawn time. An attempt dies with the node
+ * it was sent to. */
 #ifndef BND_TESTS_SIM_CLIENTS_H
 #define BND_TESTS_SIM_CLIENTS_H
 

@@ -1,5 +1,6 @@
-/* Invariants: (1) a node has an env, and what hangs on it, exactly while its life is not DOWN; (2) a life that ends
- * other than by a clean close is ended between events of the world, never from inside its own callbacks. */
+/* Invariants: (1) a node has an env, and what hangs on it, exactly while its life is not DOWN; (2)
+ * a life that ends other than by a clean close is ended between events of the world, never from
+ * inside its own callbacks. */
 #include "tests/sim/cluster.h"
 
 #include "base/assert.h"
@@ -13,7 +14,8 @@
 #define JOURNAL_DIR "/journal"
 #define SECOND (1000 * BND_MS)
 
-/* ---- what hosts ask and tell ------------------------------------------------------------------------ */
+/* ---- what hosts ask and tell
+ * ------------------------------------------------------------------------ */
 
 static void on_applied(void *owner, const struct kv_applied *applied) {
     struct bnd_sim_replica *replica = owner;
@@ -75,11 +77,13 @@ static void on_fatal(void *owner, const struct bnd_error *why) {
     if (cluster->verbose) {
         (void)fprintf(stderr, "node %" PRIu64 " stops itself: %s\n", node->id, why->message);
     }
-    /* Rolling a configuration back is not handled in memory (B9, G4): a stop is the answer to it. */
+    /* Rolling a configuration back is not handled in memory (B9, G4): a stop is the answer to it.
+     */
     if (why->code == BND_UNSUPPORTED) {
         cluster->counts.rollbacks++;
     } else if (!node->disk_failed) {
-        bnd_sim_violation(&cluster->check, "node %" PRIu64 " stops itself: %s", node->id, why->message);
+        bnd_sim_violation(&cluster->check, "node %" PRIu64 " stops itself: %s", node->id,
+                          why->message);
     }
 }
 
@@ -87,7 +91,8 @@ static void on_pass(struct bnd_hook *hook) {
     bnd_sim_watch_pass(hook->data);
 }
 
-/* ---- lives ------------------------------------------------------------------------------------------ */
+/* ---- lives
+ * ------------------------------------------------------------------------------------------ */
 
 static void forget_life(struct bnd_sim_node *node) {
     struct bnd_sim_cluster *cluster = node->cluster;
@@ -196,14 +201,16 @@ void bnd_sim_node_start(struct bnd_sim_node *node) {
         if (cluster->verbose) {
             (void)fprintf(stderr, "node %" PRIu64 " does not start: %s\n", node->id, err.message);
         }
-        bnd_sim_violation(&cluster->check, "node %" PRIu64 " does not start: %s", node->id, err.message);
+        bnd_sim_violation(&cluster->check, "node %" PRIu64 " does not start: %s", node->id,
+                          err.message);
         bnd_sim_node_crash(node, BND_SIM_KILL);
         return;
     }
     bnd_sim_membership_start(node);
 }
 
-/* ---- groups ----------------------------------------------------------------------------------------- */
+/* ---- groups
+ * ----------------------------------------------------------------------------------------- */
 
 void bnd_sim_cluster_compare(struct bnd_sim_cluster *cluster, size_t g) {
     const struct bnd_sim_group *group = &cluster->groups[g];
@@ -216,14 +223,15 @@ void bnd_sim_cluster_compare(struct bnd_sim_cluster *cluster, size_t g) {
         uint8_t to[4];
         bnd_put_be32(from, status.slot);
         bnd_put_be32(to, status.slot + 1);
-        uint64_t hash = bnd_sim_store_hash(node->store, false, bnd_slice(from, 4), bnd_slice(to, 4), 4);
+        uint64_t hash =
+            bnd_sim_store_hash(node->store, false, bnd_slice(from, 4), bnd_slice(to, 4), 4);
         if (i == 0) {
             first = hash;
         } else if (hash != first) {
             bnd_sim_divergence(&cluster->check,
-                              "group %" PRIu64 ": the settled states of nodes %" PRIu64 " and %" PRIu64
-                              " differ",
-                              group->gid, group->want.members[0].node, node->id);
+                               "group %" PRIu64 ": the settled states of nodes %" PRIu64
+                               " and %" PRIu64 " differ",
+                               group->gid, group->want.members[0].node, node->id);
         }
     }
 }
@@ -253,7 +261,8 @@ static void bootstrap(struct bnd_sim_cluster *cluster, size_t nodes) {
     BND_ASSERT(bnd_sim_run_until_true(cluster->world, none_left, &left, 60 * SECOND));
 }
 
-/* ---- the whole -------------------------------------------------------------------------------------- */
+/* ---- the whole
+ * -------------------------------------------------------------------------------------- */
 
 static void node_make(struct bnd_sim_cluster *cluster, const struct bnd_sim_cluster_config *config,
                       size_t n) {
@@ -279,7 +288,8 @@ static void node_make(struct bnd_sim_cluster *cluster, const struct bnd_sim_clus
 
 struct bnd_sim_cluster *bnd_sim_cluster_create(const struct bnd_sim_cluster_config *config) {
     BND_ASSERT(config->nodes <= BND_SIM_FOUNDERS_MAX);
-    BND_ASSERT(config->nodes + config->spares <= BND_SIM_NODES_MAX && config->groups <= BND_SIM_GROUPS_MAX);
+    BND_ASSERT(config->nodes + config->spares <= BND_SIM_NODES_MAX &&
+               config->groups <= BND_SIM_GROUPS_MAX);
     struct bnd_sim_cluster *cluster = bnd_sim_zalloc(sizeof *cluster);
     cluster->world = bnd_sim_world_create(config->seed);
     struct bnd_sim_net_config net;

@@ -1,8 +1,9 @@
-/* A cluster of real Raft hosts over the simulated world: its machines, their lives, and what is watched in them.
+/* A cluster of real Raft hosts over the simulated world: its machines, their lives, and what is
+ * watched in them.
  *
- * Each machine has a disk, a store and a clock that outlive its processes. Everything the hosts do is told to a
- * ledger per group; white-box watchers (tests/sim/watch.c) look at every core after every pass of its loop and
- * at every Raft message at its sending. */
+ * Each machine has a disk, a store and a clock that outlive its processes. Everything the hosts do
+ * is told to a ledger per group; white-box watchers (tests/sim/watch.c) look at every core after
+ * every pass of its loop and at every Raft message at its sending. */
 #ifndef BND_TESTS_SIM_CLUSTER_H
 #define BND_TESTS_SIM_CLUSTER_H
 
@@ -46,7 +47,8 @@ struct bnd_sim_seen {
     bool configuration_committed;
     uint64_t ops_last;
     uint64_t installs;
-    uint64_t orphan_since_ns; /* it does not vote, and has named a leader that is none since; 0: no */
+    uint64_t
+        orphan_since_ns; /* it does not vote, and has named a leader that is none since; 0: no */
 };
 
 /* A positive answer to AppendEntries that left in this pass. */
@@ -106,7 +108,7 @@ struct bnd_sim_group {
     struct bnd_sim_want want;
     struct {
         uint64_t voter, term, candidate;
-    } *votes;
+    } * votes;
     size_t votes_count, votes_cap;
     struct bnd_sim_request *requests;
     size_t requests_count, requests_cap;
@@ -115,12 +117,12 @@ struct bnd_sim_group {
 /* What a run must have done to count. */
 struct bnd_sim_counts {
     uint64_t elections, truncations, crashes, fatals;
-    uint64_t installs;  /* of states beyond the log */
-    uint64_t joins;     /* voters added, as committed */
-    uint64_t removals;  /* members removed, as committed */
+    uint64_t installs;   /* of states beyond the log */
+    uint64_t joins;      /* voters added, as committed */
+    uint64_t removals;   /* members removed, as committed */
     uint64_t departures; /* replicas destroyed after that */
-    uint64_t rollbacks; /* stops because of a configuration entry that was rolled back (G4) */
-    uint64_t losses;    /* machines lost for good */
+    uint64_t rollbacks;  /* stops because of a configuration entry that was rolled back (G4) */
+    uint64_t losses;     /* machines lost for good */
 };
 
 struct bnd_sim_cluster {
@@ -153,7 +155,8 @@ struct bnd_sim_cluster_config {
     unsigned slow_disks_per_mille;    /* of the machines: writes take up to 40 ms */
 };
 
-/* Makes the machines, starts the first `nodes` and bootstraps the groups on them (runs the world until done). */
+/* Makes the machines, starts the first `nodes` and bootstraps the groups on them (runs the world
+ * until done). */
 struct bnd_sim_cluster *bnd_sim_cluster_create(const struct bnd_sim_cluster_config *config);
 /* Ends every life by a crash and frees. */
 void bnd_sim_cluster_destroy(struct bnd_sim_cluster *cluster);

@@ -6,8 +6,8 @@
 /* How one pending write fares under BND_SIM_KEEP_RANDOM. */
 enum fate { FATE_NONE, FATE_ALL, FATE_PREFIX, FATE_EACH, FATES };
 
-static bool keeps_sector(struct bnd_sim_rng *rng, enum bnd_sim_keep keep, enum fate fate, size_t sector,
-                         size_t sectors) {
+static bool keeps_sector(struct bnd_sim_rng *rng, enum bnd_sim_keep keep, enum fate fate,
+                         size_t sector, size_t sectors) {
     switch (keep) {
     case BND_SIM_KEEP_NONE:
         return false;
@@ -48,7 +48,8 @@ static void settle_write(struct bnd_sim_disk *disk, const struct bnd_sim_pending
     }
 }
 
-static void settle_inode(struct bnd_sim_disk *disk, struct bnd_sim_inode *inode, enum bnd_sim_keep keep) {
+static void settle_inode(struct bnd_sim_disk *disk, struct bnd_sim_inode *inode,
+                         enum bnd_sim_keep keep) {
     for (struct bnd_sim_pending *p = inode->first; p != NULL; p = p->next) {
         if (p->len > 0) {
             settle_write(disk, p, keep);
@@ -86,7 +87,8 @@ static void settle_names(struct bnd_sim_disk *disk, enum bnd_sim_keep keep) {
 static bool orphaned(const struct names *names, const char *path) {
     char *dir = bnd_sim_strdup(path);
     bool orphan = false;
-    for (char *slash = strrchr(dir, '/'); slash != NULL && slash != dir; slash = strrchr(dir, '/')) {
+    for (char *slash = strrchr(dir, '/'); slash != NULL && slash != dir;
+         slash = strrchr(dir, '/')) {
         *slash = 0;
         orphan = orphan || names_find(names, dir) == NULL;
     }
@@ -99,7 +101,8 @@ void cut_settle(struct bnd_sim_disk *disk, enum bnd_sim_keep keep) {
         settle_inode(disk, inode, keep);
     }
     settle_names(disk, keep);
-    for (size_t i = disk->durable.count; i-- > 0;) { /* a lost directory takes what is in it along */
+    for (size_t i = disk->durable.count;
+         i-- > 0;) { /* a lost directory takes what is in it along */
         if (orphaned(&disk->durable, disk->durable.items[i].path)) {
             names_remove(disk, &disk->durable, disk->durable.items[i].path);
         }

@@ -1,8 +1,9 @@
 /* Files of the simulated disk.
  *
- * Invariants: (1) `now` is what reads see; `durable` plus any choice among the pending writes is what a power
- * cut may leave. (2) A sector made durable by a later write is never overwritten by an earlier one. (3) What
- * makes a write durable first makes every earlier change of size durable, as a journalling file system does. */
+ * Invariants: (1) `now` is what reads see; `durable` plus any choice among the pending writes is
+ * what a power cut may leave. (2) A sector made durable by a later write is never overwritten by an
+ * earlier one. (3) What makes a write durable first makes every earlier change of size durable, as
+ * a journalling file system does. */
 #include "tests/sim/disk_private.h"
 
 #include "base/assert.h"
@@ -44,7 +45,8 @@ void bnd_sim_disk_destroy(struct bnd_sim_disk *disk) {
     }
 }
 
-/* ---- faults ----------------------------------------------------------------------------------------- */
+/* ---- faults
+ * ----------------------------------------------------------------------------------------- */
 
 void bnd_sim_disk_latency(struct bnd_sim_disk *disk, const struct bnd_sim_latency *latency) {
     disk->latency = *latency;
@@ -144,7 +146,8 @@ bool bnd_sim_disk_change(struct bnd_sim_disk *disk) {
     return disk->cut;
 }
 
-/* ---- images ----------------------------------------------------------------------------------------- */
+/* ---- images
+ * ----------------------------------------------------------------------------------------- */
 
 void image_resize(struct image *image, uint64_t size) {
     if (size > image->cap) {
@@ -169,7 +172,8 @@ void image_copy(struct image *to, const struct image *from) {
     }
 }
 
-/* ---- inodes ----------------------------------------------------------------------------------------- */
+/* ---- inodes
+ * ----------------------------------------------------------------------------------------- */
 
 struct bnd_sim_inode *inode_make(struct bnd_sim_disk *disk) {
     struct bnd_sim_inode *inode = bnd_sim_zalloc(sizeof *inode);
@@ -249,8 +253,8 @@ int bnd_sim_inode_truncate(struct bnd_sim_disk *disk, struct bnd_sim_inode *inod
     return rv;
 }
 
-int bnd_sim_inode_read(struct bnd_sim_disk *disk, struct bnd_sim_inode *inode, void *out, size_t len,
-                       uint64_t offset, size_t *out_read) {
+int bnd_sim_inode_read(struct bnd_sim_disk *disk, struct bnd_sim_inode *inode, void *out,
+                       size_t len, uint64_t offset, size_t *out_read) {
     if (disk->cut) {
         return BND_IO;
     }
@@ -264,7 +268,8 @@ int bnd_sim_inode_read(struct bnd_sim_disk *disk, struct bnd_sim_inode *inode, v
 }
 
 int bnd_sim_inode_write_begin(struct bnd_sim_disk *disk, struct bnd_sim_inode *inode,
-                              struct bnd_slice data, uint64_t offset, struct bnd_sim_pending **out) {
+                              struct bnd_slice data, uint64_t offset,
+                              struct bnd_sim_pending **out) {
     BND_ASSERT(data.len > 0);
     if (disk->cut) {
         return BND_IO;
@@ -303,10 +308,10 @@ void bnd_sim_inode_write_abandon(struct bnd_sim_disk *disk, struct bnd_sim_pendi
     }
 }
 
-/* Marks the sectors of older writes that lie in [from, to): they have lost to a durable one. Writes still under
- * way are left alone: they may well land later. */
-static void supersede(struct bnd_sim_inode *inode, const struct bnd_sim_pending *until, uint64_t from,
-                      uint64_t to) {
+/* Marks the sectors of older writes that lie in [from, to): they have lost to a durable one. Writes
+ * still under way are left alone: they may well land later. */
+static void supersede(struct bnd_sim_inode *inode, const struct bnd_sim_pending *until,
+                      uint64_t from, uint64_t to) {
     for (struct bnd_sim_pending *p = inode->first; p != until; p = p->next) {
         uint64_t end = p->offset + p->len;
         if (p->len == 0 || p->ended == 0 || p->offset >= to || end <= from) {
@@ -375,7 +380,8 @@ static void move_last(struct bnd_sim_pending *pending) {
     inode->last = &pending->next;
 }
 
-void bnd_sim_inode_write_end(struct bnd_sim_disk *disk, struct bnd_sim_pending *pending, bool durable) {
+void bnd_sim_inode_write_end(struct bnd_sim_disk *disk, struct bnd_sim_pending *pending,
+                             bool durable) {
     if (disk->cut) {
         return;
     }

@@ -82,7 +82,8 @@ struct bnd_sim_disk {
     struct change **last;
 };
 
-/* Counts one change. True: the power is off, at this change or before; the change must have no effect. */
+/* Counts one change. True: the power is off, at this change or before; the change must have no
+ * effect. */
 bool bnd_sim_disk_change(struct bnd_sim_disk *disk);
 
 void image_resize(struct image *image, uint64_t size);

@@ -1,7 +1,8 @@
 /* The loop of a simulated node, and its life.
  *
- * Invariants: (1) no callback runs inside the call that asked for it; (2) between passes the world's heap
- * holds `wake` at the time of the next thing to do, or not at all; (3) a halted node runs nothing. */
+ * Invariants: (1) no callback runs inside the call that asked for it; (2) between passes the
+ * world's heap holds `wake` at the time of the next thing to do, or not at all; (3) a halted node
+ * runs nothing. */
 #include "tests/sim/env.h"
 
 #include "base/assert.h"
@@ -14,7 +15,8 @@
 #define PASS_NS_MIN 2000
 #define PASS_NS_MAX 30000
 
-/* ---- passes ----------------------------------------------------------------------------------------- */
+/* ---- passes
+ * ----------------------------------------------------------------------------------------- */
 
 static void plan(struct bnd_sim_env *env) {
     if (env->in_pass || env->entered > 0) {
@@ -54,7 +56,8 @@ void bnd_sim_env_leave(struct bnd_sim_env *env) {
 
 static void run_due(struct bnd_sim_env *env) {
     uint64_t now_ns = bnd_sim_world_now_ns(env->world);
-    uint64_t started = env->heap.next_order; /* timers of this pass that are due at once wait for the next */
+    uint64_t started =
+        env->heap.next_order; /* timers of this pass that are due at once wait for the next */
     while (env->heap.count > 0 && env->heap.slots[1]->order < started && !bnd_sim_env_halted(env)) {
         struct bnd_timer *timer = bnd_sim_heap_pop(&env->heap, now_ns);
         if (timer == NULL) {
@@ -65,7 +68,8 @@ static void run_due(struct bnd_sim_env *env) {
 }
 
 static void run_tasks(struct bnd_sim_env *env) {
-    struct bnd_link end = {0}; /* tasks deferred meanwhile stand behind it and wait for the next pass */
+    struct bnd_link end = {
+        0}; /* tasks deferred meanwhile stand behind it and wait for the next pass */
     bnd_list_push(&env->tasks, &end);
     while (env->tasks.next != &end && !bnd_sim_env_halted(env)) {
         struct bnd_task *task = BND_CONTAINER(bnd_list_pop(&env->tasks), struct bnd_task, link);
@@ -103,7 +107,8 @@ static void on_wake(struct bnd_timer *timer) {
     plan(env);
 }
 
-/* ---- events ----------------------------------------------------------------------------------------- */
+/* ---- events
+ * ----------------------------------------------------------------------------------------- */
 
 static void on_event(struct bnd_timer *timer) {
     struct bnd_sim_event *event = BND_CONTAINER(timer, struct bnd_sim_event, timer);
@@ -129,7 +134,8 @@ void bnd_sim_env_not_on_end(struct bnd_sim_end *end) {
     }
 }
 
-/* ---- the table: time, tasks, work ------------------------------------------------------------------- */
+/* ---- the table: time, tasks, work
+ * ------------------------------------------------------------------- */
 
 static uint64_t op_now_ns(struct bnd_env *base) {
     struct bnd_sim_env *env = sim_of(base);
@@ -244,7 +250,8 @@ static void op_log(struct bnd_env *base, enum bnd_log_level level, const char *c
     }
 }
 
-/* ---- the table: sockets ----------------------------------------------------------------------------- */
+/* ---- the table: sockets
+ * ----------------------------------------------------------------------------- */
 
 static int op_listen(struct bnd_env *base, const char *address, int backlog,
                      void (*on_accept)(void *data, struct bnd_stream *stream), void *data,
@@ -257,7 +264,8 @@ static int op_connect(struct bnd_env *base, const char *address, struct bnd_conn
     return BND_FAIL(err, UNSUPPORTED, "connect to %s: a simulated node has no sockets", address);
 }
 
-/* Streams and listeners cannot exist, so what takes one stays NULL: calling it is a bug that shows at once. */
+/* Streams and listeners cannot exist, so what takes one stays NULL: calling it is a bug that shows
+ * at once. */
 static void loop_ops(struct bnd_env_ops *ops) {
     ops->now_ns = op_now_ns;
     ops->wall_ms = op_wall_ms;
@@ -275,7 +283,8 @@ static void loop_ops(struct bnd_env_ops *ops) {
     ops->log = op_log;
 }
 
-/* ---- life ------------------------------------------------------------------------------------------- */
+/* ---- life
+ * ------------------------------------------------------------------------------------------- */
 
 static void on_made(const struct bnd_alloc_observer *observer, void *memory) {
     struct bnd_sim_env *env =

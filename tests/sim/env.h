@@ -1,10 +1,10 @@
 /* One incarnation of a simulated node: `struct bnd_env` over a virtual clock and a simulated disk.
  *
- * A node's loop runs in passes: what is due, then deferred tasks, then hooks. A pass takes a few drawn
- * microseconds, so what falls due meanwhile shares the next one. Memory that the node allocates through
- * base/alloc.h while its code runs belongs to the incarnation: a crash frees it, a clean stop insists that
- * none is left. Therefore every call into a node from outside its own callbacks stands between
- * bnd_sim_env_enter and bnd_sim_env_leave.
+ * A node's loop runs in passes: what is due, then deferred tasks, then hooks. A pass takes a few
+ * drawn microseconds, so what falls due meanwhile shares the next one. Memory that the node
+ * allocates through base/alloc.h while its code runs belongs to the incarnation: a crash frees it,
+ * a clean stop insists that none is left. Therefore every call into a node from outside its own
+ * callbacks stands between bnd_sim_env_enter and bnd_sim_env_leave.
  *
  * Sockets: listen and connect answer BND_UNSUPPORTED; tests/sim/mesh.h stands for the network. */
 #ifndef BND_TESTS_SIM_ENV_H
@@ -38,13 +38,16 @@ void bnd_sim_env_leave(struct bnd_sim_env *env);
 
 /* Ends the incarnation between passes of its loop. */
 enum bnd_sim_crash {
-    BND_SIM_KILL, /* the process dies: writes under way land or not, what was written stays readable */
+    BND_SIM_KILL, /* the process dies: writes under way land or not, what was written stays readable
+                   */
     BND_SIM_POWER /* the machine dies: what was not durable is lost in part (BND_SIM_KEEP_RANDOM) */
 };
 void bnd_sim_env_crash(struct bnd_sim_env *env, enum bnd_sim_crash kind);
-/* After the node has closed everything. Aborts when a request, timer, hook, file or block is left. */
+/* After the node has closed everything. Aborts when a request, timer, hook, file or block is left.
+ */
 void bnd_sim_env_stop(struct bnd_sim_env *env);
-/* No callback runs any more: for a node that reports a fatal error from inside one. Then crash it. */
+/* No callback runs any more: for a node that reports a fatal error from inside one. Then crash it.
+ */
 void bnd_sim_env_halt(struct bnd_sim_env *env);
 /* Halted, or the disk was cut. */
 bool bnd_sim_env_halted(const struct bnd_sim_env *env);
@@ -53,9 +56,11 @@ void bnd_sim_env_pause(struct bnd_sim_env *env, uint64_t duration_ns);
 /* Blocks that the node holds now. */
 size_t bnd_sim_env_blocks(const struct bnd_sim_env *env);
 
-/* ---- for other simulated devices (mesh, state) and for test clients ------------------------------------ */
+/* ---- for other simulated devices (mesh, state) and for test clients
+ * ------------------------------------ */
 
-/* Something that happens on the node's loop. Owned by whoever makes it; zero-initialised before its start. */
+/* Something that happens on the node's loop. Owned by whoever makes it; zero-initialised before its
+ * start. */
 struct bnd_sim_event {
     void (*run)(struct bnd_sim_event *event);
     /* The incarnation ended before. May be NULL. Must not call into the node. */
@@ -69,7 +74,8 @@ struct bnd_sim_event {
 };
 void bnd_sim_env_at(struct bnd_sim_env *env, struct bnd_sim_event *event, uint64_t delay_ns);
 
-/* Called once when the incarnation ends, before its memory goes: newest first. Must not call into the node. */
+/* Called once when the incarnation ends, before its memory goes: newest first. Must not call into
+ * the node. */
 struct bnd_sim_end {
     void (*cb)(struct bnd_sim_end *end, bool crashed);
     void *data;

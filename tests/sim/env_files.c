@@ -1,14 +1,15 @@
-/* The file half of a simulated node's environment: latency, injected errors and the end of power in front of
- * tests/sim/disk.h.
+/* The file half of a simulated node's environment: latency, injected errors and the end of power in
+ * front of tests/sim/disk.h.
  *
  * Invariant: an asynchronous request is answered once, later; or, when the power is off, never. */
 #include "base/assert.h"
 #include "tests/sim/env_private.h"
 
-/* ---- blocking --------------------------------------------------------------------------------------- */
+/* ---- blocking
+ * --------------------------------------------------------------------------------------- */
 
-static int op_file_open(struct bnd_env *base, const char *path, unsigned flags, struct bnd_file **out,
-                        struct bnd_error *err) {
+static int op_file_open(struct bnd_env *base, const char *path, unsigned flags,
+                        struct bnd_file **out, struct bnd_error *err) {
     struct bnd_sim_env *env = sim_of(base);
     struct bnd_sim_inode *inode = NULL;
     int rv = bnd_sim_disk_open(env->disk, path, flags, &inode, err);
@@ -126,14 +127,16 @@ static int op_dir_sync(struct bnd_env *base, const char *path, struct bnd_error 
     return bnd_sim_disk_dir_sync(sim_of(base)->disk, clean, err);
 }
 
-static int op_dir_list(struct bnd_env *base, const char *path, int (*each)(void *data, const char *name),
-                       void *data, struct bnd_error *err) {
+static int op_dir_list(struct bnd_env *base, const char *path,
+                       int (*each)(void *data, const char *name), void *data,
+                       struct bnd_error *err) {
     char clean[512];
     path_clean(path, clean);
     return bnd_sim_disk_dir_list(sim_of(base)->disk, clean, each, data, err);
 }
 
-static int op_rename(struct bnd_env *base, const char *from, const char *to, struct bnd_error *err) {
+static int op_rename(struct bnd_env *base, const char *from, const char *to,
+                     struct bnd_error *err) {
     return bnd_sim_disk_rename(sim_of(base)->disk, from, to, err);
 }
 
@@ -141,13 +144,14 @@ static int op_unlink(struct bnd_env *base, const char *path, struct bnd_error *e
     return bnd_sim_disk_unlink(sim_of(base)->disk, path, err);
 }
 
-static int op_disk_space(struct bnd_env *base, const char *path, uint64_t *out_free, uint64_t *out_total,
-                         struct bnd_error *err) {
+static int op_disk_space(struct bnd_env *base, const char *path, uint64_t *out_free,
+                         uint64_t *out_total, struct bnd_error *err) {
     bnd_sim_disk_space(sim_of(base)->disk, out_free, out_total);
     return 0;
 }
 
-/* ---- asynchronous ----------------------------------------------------------------------------------- */
+/* ---- asynchronous
+ * ----------------------------------------------------------------------------------- */
 
 enum io_kind { IO_READ, IO_WRITE, IO_SYNC };
 
@@ -164,7 +168,8 @@ struct io_event {
     int failed; /* the code that it will be answered with */
 };
 
-/* The process is gone. A power cut has decided about the write already; a kill leaves it to chance. */
+/* The process is gone. A power cut has decided about the write already; a kill leaves it to chance.
+ */
 static void drop_io(struct bnd_sim_event *event) {
     struct io_event *e = BND_CONTAINER(event, struct io_event, event);
     struct bnd_sim_env *env = event->env;

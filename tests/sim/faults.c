@@ -31,7 +31,8 @@ static struct bnd_sim_node *draw_node(struct bnd_sim_cluster *cluster) {
 static void restart_some(struct bnd_sim_cluster *cluster, unsigned per_mille) {
     for (size_t n = 0; n < BND_SIM_NODES_MAX; n++) {
         struct bnd_sim_node *node = &cluster->nodes[n];
-        if (node->exists && node->life == BND_SIM_DOWN && bnd_sim_rng_chance(&cluster->rng, per_mille)) {
+        if (node->exists && node->life == BND_SIM_DOWN &&
+            bnd_sim_rng_chance(&cluster->rng, per_mille)) {
             bnd_sim_node_start(node);
         }
     }

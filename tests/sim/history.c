@@ -84,14 +84,17 @@ void bnd_sim_op_command(const struct bnd_sim_op *op, struct bnd_buf *out) {
     }
 }
 
-/* ---- the model -------------------------------------------------------------------------------------- */
+/* ---- the model
+ * -------------------------------------------------------------------------------------- */
 
 static struct bnd_slice latest(const struct versions *key) {
-    return key->count == 0 ? (struct bnd_slice){0}
-                           : bnd_slice(key->items[key->count - 1].value, key->items[key->count - 1].len);
+    return key->count == 0
+               ? (struct bnd_slice){0}
+               : bnd_slice(key->items[key->count - 1].value, key->items[key->count - 1].len);
 }
 
-static void set(struct versions *key, uint64_t place, struct bnd_slice old, uint64_t token, bool append) {
+static void set(struct versions *key, uint64_t place, struct bnd_slice old, uint64_t token,
+                bool append) {
     if (key->count == key->cap) {
         key->cap = key->cap == 0 ? 32 : 2 * key->cap;
         key->items = bnd_sim_realloc(key->items, key->cap * sizeof *key->items);
@@ -108,8 +111,8 @@ static void set(struct versions *key, uint64_t place, struct bnd_slice old, uint
 }
 
 /* Executes op at `place`; leaves the answer it must have had. */
-static int execute(struct versions *key, const struct bnd_sim_op *op, uint64_t place, uint8_t reply[8],
-                   struct bnd_slice *out_reply) {
+static int execute(struct versions *key, const struct bnd_sim_op *op, uint64_t place,
+                   uint8_t reply[8], struct bnd_slice *out_reply) {
     struct bnd_slice old = latest(key);
     uint8_t expected[8];
     bnd_put_u64(expected, op->expected);
@@ -141,7 +144,8 @@ static int execute(struct versions *key, const struct bnd_sim_op *op, uint64_t p
     BND_UNREACHABLE("a read is no command");
 }
 
-/* ---- the checks ------------------------------------------------------------------------------------- */
+/* ---- the checks
+ * ------------------------------------------------------------------------------------- */
 
 static int by_command(const void *a, const void *b) {
     uint64_t x = (*(struct bnd_sim_op *const *)a)->command;
@@ -175,17 +179,18 @@ static void index_commands(struct run *run) {
 static void replay_one(struct run *run, const struct bnd_sim_ledger_entry *entry, uint64_t place) {
     struct bnd_sim_op wanted = {.command = entry->command};
     const struct bnd_sim_op *key = &wanted;
-    struct bnd_sim_op **found =
-        run->writes == 0 ? NULL
-                         : bsearch(&key, run->by_command, run->writes, sizeof *run->by_command, by_command);
+    struct bnd_sim_op **found = run->writes == 0 ? NULL
+                                                 : bsearch(&key, run->by_command, run->writes,
+                                                           sizeof *run->by_command, by_command);
     if (found == NULL) {
-        bnd_sim_divergence(run->check, "index %" PRIu64 ": a command that no client sent", entry->index);
+        bnd_sim_divergence(run->check, "index %" PRIu64 ": a command that no client sent",
+                           entry->index);
         return;
     }
     struct bnd_sim_op *op = *found;
     if (op->place != 0) {
         bnd_sim_divergence(run->check, "index %" PRIu64 ": operation %" PRIu64 " executed twice",
-                          entry->index, op->token);
+                           entry->index, op->token);
         return;
     }
     op->place = place;
@@ -194,17 +199,19 @@ static void replay_one(struct run *run, const struct bnd_sim_ledger_entry *entry
     int status = execute(&run->keys[op->key], op, place, bytes, &reply);
     if (op->outcome == BND_SIM_NOT_EXECUTED) {
         bnd_sim_divergence(run->check,
-                          "index %" PRIu64 ": operation %" PRIu64 " was executed, its client was told not",
-                          entry->index, op->token);
+                           "index %" PRIu64 ": operation %" PRIu64
+                           " was executed, its client was told not",
+                           entry->index, op->token);
     }
     if (status != entry->status || (op->outcome == BND_SIM_ANSWERED && op->status != status)) {
         bnd_sim_divergence(run->check,
-                          "index %" PRIu64 ": operation %" PRIu64 " should give %d, gave %d, answered %d",
-                          entry->index, op->token, status, entry->status, op->status);
+                           "index %" PRIu64 ": operation %" PRIu64
+                           " should give %d, gave %d, answered %d",
+                           entry->index, op->token, status, entry->status, op->status);
     } else if (op->outcome == BND_SIM_ANSWERED &&
                !bnd_slice_eq(reply, bnd_slice(op->reply, op->reply_len))) {
         bnd_sim_divergence(run->check, "index %" PRIu64 ": operation %" PRIu64 " has a wrong reply",
-                          entry->index, op->token);
+                           entry->index, op->token);
     }
 }
 
@@ -231,11 +238,11 @@ static void check_one(struct run *run, struct bnd_sim_op *op, uint64_t floor) {
     if (op->kind != BND_SIM_GET) {
         if (op->outcome == BND_SIM_ANSWERED && op->place == 0) {
             bnd_sim_divergence(run->check, "operation %" PRIu64 " on key %u: acknowledged and lost",
-                              op->token, op->key);
+                               op->token, op->key);
         } else if (op->place != 0 && op->place <= floor) {
             bnd_sim_divergence(run->check,
-                              "operation %" PRIu64 " on key %u: took effect before it began", op->token,
-                              op->key);
+                               "operation %" PRIu64 " on key %u: took effect before it began",
+                               op->token, op->key);
         }
         return;
     }
@@ -246,8 +253,9 @@ static void check_one(struct run *run, struct bnd_sim_op *op, uint64_t floor) {
     if (op->place == UINT64_MAX) {
         op->place = 0;
         bnd_sim_divergence(run->check,
-                          "read of key %u at %" PRIu64 " us: stale, or a value that never was (%zu bytes)",
-                          op->key, op->invoked_ns / 1000, op->reply_len);
+                           "read of key %u at %" PRIu64
+                           " us: stale, or a value that never was (%zu bytes)",
+                           op->key, op->invoked_ns / 1000, op->reply_len);
     }
 }
 

@@ -1,11 +1,11 @@
 /* What the clients of one Raft group asked and were told, and whether that was linearizable.
  *
- * The replicas' agreed order of commands (tests/sim/ledger.h) fixes the place of every write, so no search is
- * needed: a model of the key-value machine is replayed over it, and then
+ * The replicas' agreed order of commands (tests/sim/ledger.h) fixes the place of every write, so no
+ * search is needed: a model of the key-value machine is replayed over it, and then
  *  1. every answer is the model's answer at its place;
  *  2. every acknowledged write has a place, and what was "certainly not executed" has none;
- *  3. places respect real time: an operation's place is above those of all that returned before it began; a read
- *     takes the lowest such place whose value it can have seen, and there must be one.
+ *  3. places respect real time: an operation's place is above those of all that returned before it
+ * began; a read takes the lowest such place whose value it can have seen, and there must be one.
  * Every command is unique (by its token), so one command has one operation. */
 #ifndef BND_TESTS_SIM_HISTORY_H
 #define BND_TESTS_SIM_HISTORY_H

@@ -54,7 +54,8 @@ static bool before(const struct bnd_sim_ledger_entry *e, uint64_t index, uint32_
     return e->index != index ? e->index < index : e->position < position;
 }
 
-static struct bnd_sim_ledger_entry *find(struct bnd_sim_ledger *ledger, uint64_t index, uint32_t position) {
+static struct bnd_sim_ledger_entry *find(struct bnd_sim_ledger *ledger, uint64_t index,
+                                         uint32_t position) {
     size_t low = 0;
     size_t high = ledger->count;
     while (low < high) {
@@ -68,24 +69,24 @@ static struct bnd_sim_ledger_entry *find(struct bnd_sim_ledger *ledger, uint64_t
     return &ledger->entries[low]; /* may be the end */
 }
 
-static void compare(struct bnd_sim_ledger *ledger, uint64_t node, const struct bnd_sim_ledger_entry *e,
-                    const struct bnd_sim_applied *a) {
+static void compare(struct bnd_sim_ledger *ledger, uint64_t node,
+                    const struct bnd_sim_ledger_entry *e, const struct bnd_sim_applied *a) {
     if (e->command != bnd_sim_command_hash(a->command)) {
         bnd_sim_divergence(ledger->check,
-                          "group %" PRIu64 " index %" PRIu64 ".%" PRIu32 ": node %" PRIu64
-                          " applied another command than others",
-                          ledger->gid, a->index, a->position, node);
+                           "group %" PRIu64 " index %" PRIu64 ".%" PRIu32 ": node %" PRIu64
+                           " applied another command than others",
+                           ledger->gid, a->index, a->position, node);
     } else if (e->term != a->term || e->status != a->status) {
         bnd_sim_divergence(ledger->check,
-                          "group %" PRIu64 " index %" PRIu64 ".%" PRIu32 ": node %" PRIu64
-                          " has term %" PRIu64 " outcome %d, others term %" PRIu64 " outcome %d",
-                          ledger->gid, a->index, a->position, node, a->term, a->status, e->term,
-                          e->status);
+                           "group %" PRIu64 " index %" PRIu64 ".%" PRIu32 ": node %" PRIu64
+                           " has term %" PRIu64 " outcome %d, others term %" PRIu64 " outcome %d",
+                           ledger->gid, a->index, a->position, node, a->term, a->status, e->term,
+                           e->status);
     } else if (e->hash != a->hash) {
         bnd_sim_divergence(ledger->check,
-                          "group %" PRIu64 " index %" PRIu64 ".%" PRIu32 ": the state of node %" PRIu64
-                          " differs from others",
-                          ledger->gid, a->index, a->position, node);
+                           "group %" PRIu64 " index %" PRIu64 ".%" PRIu32
+                           ": the state of node %" PRIu64 " differs from others",
+                           ledger->gid, a->index, a->position, node);
     }
 }
 
@@ -97,18 +98,18 @@ void bnd_sim_ledger_applied(struct bnd_sim_ledger *ledger, uint64_t node,
             compare(ledger, node, e, a);
         } else {
             bnd_sim_divergence(ledger->check,
-                              "group %" PRIu64 " index %" PRIu64 ".%" PRIu32 ": node %" PRIu64
-                              " executed a command where others executed none",
-                              ledger->gid, a->index, a->position, node);
+                               "group %" PRIu64 " index %" PRIu64 ".%" PRIu32 ": node %" PRIu64
+                               " executed a command where others executed none",
+                               ledger->gid, a->index, a->position, node);
         }
         return;
     }
     uint64_t hash = bnd_sim_command_hash(a->command);
     if (!seen_add(ledger, hash)) {
         bnd_sim_divergence(ledger->check,
-                          "group %" PRIu64 " index %" PRIu64 ".%" PRIu32
-                          ": a command was executed a second time",
-                          ledger->gid, a->index, a->position);
+                           "group %" PRIu64 " index %" PRIu64 ".%" PRIu32
+                           ": a command was executed a second time",
+                           ledger->gid, a->index, a->position);
     }
     if (ledger->count == ledger->cap) {
         ledger->cap = ledger->cap == 0 ? 256 : 2 * ledger->cap;
@@ -122,7 +123,8 @@ void bnd_sim_ledger_applied(struct bnd_sim_ledger *ledger, uint64_t node,
                                                                      .hash = a->hash};
 }
 
-void bnd_sim_ledger_leader(struct bnd_sim_ledger *ledger, uint64_t node, uint64_t life, uint64_t term) {
+void bnd_sim_ledger_leader(struct bnd_sim_ledger *ledger, uint64_t node, uint64_t life,
+                           uint64_t term) {
     for (size_t i = ledger->leaders_count; i-- > 0;) {
         if (ledger->leaders[i].term != term) {
             continue;

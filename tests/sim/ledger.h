@@ -1,8 +1,8 @@
 /* What one Raft group has decided, as its replicas show it: pure bookkeeping, no simulator needed.
  *
- * Checks, as things are told: the same command, term and outcome at one (index, position) on every replica, and
- * the same state hash after it; no command at a place that other replicas passed without one; no command twice;
- * one leader, in one of its lives, per term. */
+ * Checks, as things are told: the same command, term and outcome at one (index, position) on every
+ * replica, and the same state hash after it; no command at a place that other replicas passed
+ * without one; no command twice; one leader, in one of its lives, per term. */
 #ifndef BND_TESTS_SIM_LEDGER_H
 #define BND_TESTS_SIM_LEDGER_H
 
@@ -34,7 +34,7 @@ struct bnd_sim_ledger {
     size_t count, cap;
     struct {
         uint64_t term, node, life;
-    } *leaders;
+    } * leaders;
     size_t leaders_count, leaders_cap;
     uint64_t *seen; /* hashes of executed commands: open addressing, 0 empty */
     size_t seen_cap;
@@ -47,9 +47,11 @@ void bnd_sim_ledger_free(struct bnd_sim_ledger *ledger);
 /* A replica applied a command. Replicas that restart may tell the same again. */
 void bnd_sim_ledger_applied(struct bnd_sim_ledger *ledger, uint64_t node,
                             const struct bnd_sim_applied *applied);
-/* A node is leader in a term. `life` counts its incarnations, from 1 on; 0 while the leadership is not durable:
- * a crash then leaves nothing of it, and the next life may well take the same term again. */
-void bnd_sim_ledger_leader(struct bnd_sim_ledger *ledger, uint64_t node, uint64_t life, uint64_t term);
+/* A node is leader in a term. `life` counts its incarnations, from 1 on; 0 while the leadership is
+ * not durable: a crash then leaves nothing of it, and the next life may well take the same term
+ * again. */
+void bnd_sim_ledger_leader(struct bnd_sim_ledger *ledger, uint64_t node, uint64_t life,
+                           uint64_t term);
 /* The leader of a term that was told of; 0 if none. */
 uint64_t bnd_sim_ledger_leader_of(const struct bnd_sim_ledger *ledger, uint64_t term);
 

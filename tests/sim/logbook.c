@@ -12,7 +12,8 @@ struct bnd_sim_logged {
     uint64_t node;        /* where it was seen first */
 };
 
-void bnd_sim_logbook_init(struct bnd_sim_logbook *logbook, uint64_t gid, struct bnd_sim_check *check) {
+void bnd_sim_logbook_init(struct bnd_sim_logbook *logbook, uint64_t gid,
+                          struct bnd_sim_check *check) {
     *logbook = (struct bnd_sim_logbook){.gid = gid, .check = check};
 }
 
@@ -22,7 +23,8 @@ void bnd_sim_logbook_free(struct bnd_sim_logbook *logbook) {
     *logbook = (struct bnd_sim_logbook){0};
 }
 
-/* ---- entries ------------------------------------------------------------------------------------------ */
+/* ---- entries
+ * ------------------------------------------------------------------------------------------ */
 
 static struct bnd_sim_logged *place_of(struct bnd_sim_logged *places, size_t cap, uint64_t index,
                                        uint64_t term) {
@@ -66,7 +68,8 @@ void bnd_sim_logbook_entry(struct bnd_sim_logbook *logbook, uint64_t node,
     }
 }
 
-/* ---- commits ------------------------------------------------------------------------------------------ */
+/* ---- commits
+ * ------------------------------------------------------------------------------------------ */
 
 static void make_room(struct bnd_sim_logbook *logbook, uint64_t index) {
     if (index < logbook->committed_cap) {
@@ -91,8 +94,8 @@ void bnd_sim_logbook_committed(struct bnd_sim_logbook *logbook, uint64_t node, u
         logbook->committed_last = index > logbook->committed_last ? index : logbook->committed_last;
     } else if (committed->term != term) {
         bnd_sim_divergence(logbook->check,
-                           "group %" PRIu64 " index %" PRIu64 ": node %" PRIu64
-                           " has term %" PRIu64 " committed, others term %" PRIu64,
+                           "group %" PRIu64 " index %" PRIu64 ": node %" PRIu64 " has term %" PRIu64
+                           " committed, others term %" PRIu64,
                            logbook->gid, index, node, term, committed->term);
     }
 }
@@ -117,7 +120,8 @@ void bnd_sim_logbook_leader(struct bnd_sim_logbook *logbook, uint64_t node, uint
     }
 }
 
-/* ---- configurations ----------------------------------------------------------------------------------- */
+/* ---- configurations
+ * ----------------------------------------------------------------------------------- */
 
 static bool votes(const struct bnd_raft_configuration *configuration, uint64_t node) {
     size_t i = bnd_raft_configuration_find(configuration, node);
@@ -137,8 +141,8 @@ bnd_sim_logbook_configuration(struct bnd_sim_logbook *logbook, uint64_t index,
         changes.joins += votes(configuration, node) && !votes(old, node);
     }
     for (size_t i = 0; i < old->count; i++) {
-        changes.removals +=
-            bnd_raft_configuration_find(configuration, old->members[i].node) == configuration->count;
+        changes.removals += bnd_raft_configuration_find(configuration, old->members[i].node) ==
+                            configuration->count;
     }
     logbook->configuration = *configuration;
     logbook->configuration_index = index;

@@ -10,11 +10,12 @@
 /* How late a node learns of a wish: mostly soon. */
 #define LEARN_NS_MAX (300 * BND_MS)
 #define LEARN_NS_LATE (4000 * BND_MS)
-/* A voter is not given up just after another was lost: of three that would be two at once, and nobody notices a
- * loss before an election timeout. */
+/* A voter is not given up just after another was lost: of three that would be two at once, and
+ * nobody notices a loss before an election timeout. */
 #define LOSS_NOTICED_NS (3000 * BND_MS)
 
-/* ---- what nodes know ---------------------------------------------------------------------------------- */
+/* ---- what nodes know
+ * ---------------------------------------------------------------------------------- */
 
 static void learn(struct bnd_sim_event *event) {
     struct bnd_sim_node *node = event->data;
@@ -43,8 +44,9 @@ static void learn_soon(struct bnd_sim_node *node) {
     }
     node->learning = true;
     node->learn = (struct bnd_sim_event){.run = learn, .drop = not_learned, .data = node};
-    bnd_sim_env_at(node->env, &node->learn,
-                   bnd_sim_rng_below(rng, bnd_sim_rng_chance(rng, 900) ? LEARN_NS_MAX : LEARN_NS_LATE));
+    bnd_sim_env_at(
+        node->env, &node->learn,
+        bnd_sim_rng_below(rng, bnd_sim_rng_chance(rng, 900) ? LEARN_NS_MAX : LEARN_NS_LATE));
 }
 
 void bnd_sim_membership_start(struct bnd_sim_node *node) {
@@ -70,7 +72,8 @@ bool bnd_sim_membership_knows(const struct bnd_sim_node *node, uint64_t gid) {
     return gid >= 1 && gid <= node->cluster->groups_count && has(&node->known[gid - 1], node->id);
 }
 
-/* ---- wishes ------------------------------------------------------------------------------------------- */
+/* ---- wishes
+ * ------------------------------------------------------------------------------------------- */
 
 static void wish(struct bnd_sim_cluster *cluster, size_t g, uint32_t nodes) {
     struct bnd_sim_want *want = &cluster->groups[g].want;
@@ -109,7 +112,8 @@ static uint32_t existing(const struct bnd_sim_cluster *cluster) {
 
 /* One of the nodes, 0 if there are none. */
 static uint32_t draw(struct bnd_sim_cluster *cluster, uint32_t nodes) {
-    size_t skip = nodes == 0 ? 0 : bnd_sim_rng_below(&cluster->rng, (uint64_t)__builtin_popcount(nodes));
+    size_t skip =
+        nodes == 0 ? 0 : bnd_sim_rng_below(&cluster->rng, (uint64_t)__builtin_popcount(nodes));
     while (skip-- > 0) {
         nodes &= nodes - 1;
     }
@@ -152,10 +156,12 @@ void bnd_sim_membership_change(struct bnd_sim_cluster *cluster) {
     }
 }
 
-/* ---- machines ----------------------------------------------------------------------------------------- */
+/* ---- machines
+ * ----------------------------------------------------------------------------------------- */
 
 /* The group's leader of the highest term among nodes that are up, if it is ready and at rest. */
-static bool at_rest(const struct bnd_sim_cluster *cluster, size_t g, struct bnd_raft_group_status *out) {
+static bool at_rest(const struct bnd_sim_cluster *cluster, size_t g,
+                    struct bnd_raft_group_status *out) {
     const struct bnd_sim_want *want = &cluster->groups[g].want;
     uint64_t nodes[BND_SIM_NODES_MAX];
     uint64_t term = 0;
@@ -174,7 +180,8 @@ static bool at_rest(const struct bnd_sim_cluster *cluster, size_t g, struct bnd_
             continue;
         }
         struct bnd_raft_configuration configuration = {.count = status.members_count};
-        memcpy(configuration.members, status.members, status.members_count * sizeof *status.members);
+        memcpy(configuration.members, status.members,
+               status.members_count * sizeof *status.members);
         rests = status.ready && status.commit == status.last_index &&
                 member_as_wanted(&configuration, nodes, want->count);
         term = status.term;
@@ -203,7 +210,8 @@ static bool can_lose(const struct bnd_sim_cluster *cluster, uint64_t node) {
         }
         for (size_t i = 0; i < status.members_count; i++) {
             voters += status.members[i].role == BND_RAFT_VOTER;
-            votes = votes || (status.members[i].role == BND_RAFT_VOTER && status.members[i].node == node);
+            votes = votes ||
+                    (status.members[i].role == BND_RAFT_VOTER && status.members[i].node == node);
         }
         if (votes && voters < 3) {
             return false;
@@ -240,7 +248,8 @@ bool bnd_sim_membership_replace(struct bnd_sim_cluster *cluster) {
     return true;
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------ */
+/* ---- the end
+ * ------------------------------------------------------------------------------------------ */
 
 bool bnd_sim_membership_settled(const struct bnd_sim_cluster *cluster, size_t g) {
     struct bnd_raft_group_status leader;

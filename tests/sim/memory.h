@@ -1,5 +1,6 @@
-/* Memory of the simulator itself: outside the accounting and the failures that it imposes on the code under
- * test, which allocates through base/alloc.h. A simulator without memory aborts: nobody recovers from that. */
+/* Memory of the simulator itself: outside the accounting and the failures that it imposes on the
+ * code under test, which allocates through base/alloc.h. A simulator without memory aborts: nobody
+ * recovers from that. */
 #ifndef BND_TESTS_SIM_MEMORY_H
 #define BND_TESTS_SIM_MEMORY_H
 

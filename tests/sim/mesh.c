@@ -1,12 +1,12 @@
 /* The simulated network.
  *
- * Each ordered pair of nodes has a link: whether it is cut, whether its sender believes in the connection, and
- * when its last message arrives. Each unordered pair has one connection, kept by its link with the smaller
- * place first.
+ * Each ordered pair of nodes has a link: whether it is cut, whether its sender believes in the
+ * connection, and when its last message arrives. Each unordered pair has one connection, kept by
+ * its link with the smaller place first.
  *
- * Invariants: (1) a message is delivered only in the connection it was sent in, after the receiver was told
- * that it is up; (2) within (link, lane) messages arrive in the order of their sending; (3) a node hears "down"
- * before the next "up" of a peer. */
+ * Invariants: (1) a message is delivered only in the connection it was sent in, after the receiver
+ * was told that it is up; (2) within (link, lane) messages arrive in the order of their sending;
+ * (3) a node hears "down" before the next "up" of a peer. */
 #include "tests/sim/mesh.h"
 
 #include "base/assert.h"
@@ -18,9 +18,9 @@
 struct link {
     bool cut;
     bool noticed;
-    bool up;             /* the sender has been told that the connection is up */
-    uint64_t epoch;      /* of the connection the sender believes in */
-    uint64_t ready_ns;   /* the receiver is told "up" at this time at the latest */
+    bool up;                          /* the sender has been told that the connection is up */
+    uint64_t epoch;                   /* of the connection the sender believes in */
+    uint64_t ready_ns;                /* the receiver is told "up" at this time at the latest */
     uint64_t last_ns[BND_MESH_LANES]; /* arrival of the last message */
     size_t queued[BND_MESH_LANES];
     uint64_t heard_ns; /* by the sender, from the receiver; 0: never */
@@ -69,8 +69,8 @@ struct bnd_sim_net {
     struct endpoint *endpoints[BND_SIM_NET_NODES]; /* NULL: not attached */
     struct link links[BND_SIM_NET_NODES][BND_SIM_NET_NODES];
     struct connection connections[BND_SIM_NET_NODES][BND_SIM_NET_NODES];
-    bool (*passes)(void *data, uint64_t from, uint64_t to,
-                                       enum bnd_mesh_kind kind, struct bnd_slice message);
+    bool (*passes)(void *data, uint64_t from, uint64_t to, enum bnd_mesh_kind kind,
+                   struct bnd_slice message);
     void *passes_data;
 };
 
@@ -100,7 +100,8 @@ static struct connection *connection_of(struct bnd_sim_net *net, size_t a, size_
     return a < b ? &net->connections[a][b] : &net->connections[b][a];
 }
 
-/* ---- messages --------------------------------------------------------------------------------------- */
+/* ---- messages
+ * --------------------------------------------------------------------------------------- */
 
 struct message {
     struct bnd_sim_event event;
@@ -131,9 +132,8 @@ static void run_message(struct bnd_sim_event *event) {
     struct bnd_sim_net *net = message->net;
     struct link *back = &net->links[message->to][message->from];
     struct endpoint *to = net->endpoints[message->to];
-    bool arrives = message->epoch == 0 ||
-                   (!net->links[message->from][message->to].cut && back->up &&
-                    back->epoch == message->epoch);
+    bool arrives = message->epoch == 0 || (!net->links[message->from][message->to].cut &&
+                                           back->up && back->epoch == message->epoch);
     if (!arrives || to == NULL) {
         drop_message(event);
         return;
@@ -181,8 +181,10 @@ static struct message *message_make(struct endpoint *from, size_t to, const stru
     return message;
 }
 
-/* When it arrives: never before the one sent before it, nor before the receiver knows of the connection. */
-static uint64_t arrival_ns(struct bnd_sim_net *net, struct link *link, const struct message *message) {
+/* When it arrives: never before the one sent before it, nor before the receiver knows of the
+ * connection. */
+static uint64_t arrival_ns(struct bnd_sim_net *net, struct link *link,
+                           const struct message *message) {
     uint64_t due_ns = bnd_sim_world_now_ns(net->world) + draw_delay_ns(net);
     due_ns = due_ns > link->ready_ns ? due_ns : link->ready_ns + 1;
     due_ns += message->len / BULK_BYTES_PER_US * 1000;
@@ -225,8 +227,8 @@ static int op_send(struct bnd_mesh *mesh, uint64_t to_id, enum bnd_mesh_lane lan
     net->stats.sent++;
     bool lost = bnd_sim_rng_chance(&net->rng, net->config.loss_per_mille) || link->cut ||
                 net->endpoints[to] == NULL ||
-                (net->passes != NULL && !net->passes(net->passes_data, net->ids[from->place], to_id, kind,
-                                                     bnd_slice(message->data, message->len)));
+                (net->passes != NULL && !net->passes(net->passes_data, net->ids[from->place], to_id,
+                                                     kind, bnd_slice(message->data, message->len)));
     if (lost) {
         drop_message(&message->event);
         return 0;
@@ -237,7 +239,8 @@ static int op_send(struct bnd_mesh *mesh, uint64_t to_id, enum bnd_mesh_lane lan
     return 0;
 }
 
-/* ---- connections ------------------------------------------------------------------------------------ */
+/* ---- connections
+ * ------------------------------------------------------------------------------------ */
 
 /* Tells one end, on its loop, that the connection came up or went down. */
 struct notice {
@@ -281,7 +284,8 @@ static void run_notice(struct bnd_sim_event *event) {
     }
 }
 
-/* Notices of one connection reach an end in order: up to 1 ms from now, after the last one's time. */
+/* Notices of one connection reach an end in order: up to 1 ms from now, after the last one's time.
+ */
 static void send_notice(struct bnd_sim_net *net, size_t at, size_t peer, bool up, uint64_t epoch) {
     if (net->endpoints[at] == NULL) {
         return;
@@ -348,13 +352,15 @@ static void refresh_all(struct bnd_sim_net *net) {
     }
 }
 
-/* ---- the table -------------------------------------------------------------------------------------- */
+/* ---- the table
+ * -------------------------------------------------------------------------------------- */
 
 static uint64_t op_self(struct bnd_mesh *mesh) {
     return bnd_sim_env_node(endpoint_of(mesh)->env);
 }
 
-static void op_receive(struct bnd_mesh *mesh, enum bnd_mesh_kind kind, bnd_mesh_recv_cb cb, void *owner) {
+static void op_receive(struct bnd_mesh *mesh, enum bnd_mesh_kind kind, bnd_mesh_recv_cb cb,
+                       void *owner) {
     BND_ASSERT(kind > 0 && kind < BND_MESH_KINDS);
     endpoint_of(mesh)->receivers[kind] = (struct receiver){.cb = cb, .owner = owner};
 }
@@ -373,7 +379,9 @@ static void op_watch(struct bnd_mesh *mesh, bnd_mesh_peer_cb cb, void *owner) {
 static size_t op_queued(struct bnd_mesh *mesh, uint64_t to, enum bnd_mesh_lane lane) {
     const struct endpoint *endpoint = endpoint_of(mesh);
     size_t place = find_place(endpoint->net, to);
-    return place == endpoint->net->count ? 0 : endpoint->net->links[endpoint->place][place].queued[lane];
+    return place == endpoint->net->count
+               ? 0
+               : endpoint->net->links[endpoint->place][place].queued[lane];
 }
 
 static bool op_up(struct bnd_mesh *mesh, uint64_t node) {
@@ -385,7 +393,8 @@ static bool op_up(struct bnd_mesh *mesh, uint64_t node) {
 static uint64_t op_silence_ns(struct bnd_mesh *mesh, uint64_t node) {
     const struct endpoint *endpoint = endpoint_of(mesh);
     size_t place = find_place(endpoint->net, node);
-    if (place == endpoint->net->count || endpoint->net->links[endpoint->place][place].heard_ns == 0) {
+    if (place == endpoint->net->count ||
+        endpoint->net->links[endpoint->place][place].heard_ns == 0) {
         return UINT64_MAX;
     }
     return bnd_sim_world_now_ns(endpoint->net->world) -
@@ -415,7 +424,8 @@ static const struct bnd_mesh_ops mesh_ops = {
     .clock_offset_ms = op_clock_offset_ms,
 };
 
-/* ---- life ------------------------------------------------------------------------------------------- */
+/* ---- life
+ * ------------------------------------------------------------------------------------------- */
 
 void bnd_sim_net_config_default(struct bnd_sim_net_config *config) {
     *config = (struct bnd_sim_net_config){
@@ -429,7 +439,8 @@ void bnd_sim_net_config_default(struct bnd_sim_net_config *config) {
     };
 }
 
-struct bnd_sim_net *bnd_sim_net_create(struct bnd_sim_world *world, const struct bnd_sim_net_config *config) {
+struct bnd_sim_net *bnd_sim_net_create(struct bnd_sim_world *world,
+                                       const struct bnd_sim_net_config *config) {
     struct bnd_sim_net *net = bnd_sim_zalloc(sizeof *net);
     net->world = world;
     bnd_sim_net_config_default(&net->config);
@@ -505,7 +516,8 @@ void bnd_sim_net_detach(struct bnd_mesh *mesh) {
     endpoint_leave(endpoint);
 }
 
-/* ---- faults ----------------------------------------------------------------------------------------- */
+/* ---- faults
+ * ----------------------------------------------------------------------------------------- */
 
 void bnd_sim_net_cut(struct bnd_sim_net *net, uint64_t from, uint64_t to, bool cut, bool noticed) {
     struct link *link = &net->links[make_place(net, from)][make_place(net, to)];

@@ -1,5 +1,5 @@
-/* Directories of the simulated disk: one sorted array of full paths as they are read now, one as they are
- * durable, and the list of changes between the two.
+/* Directories of the simulated disk: one sorted array of full paths as they are read now, one as
+ * they are durable, and the list of changes between the two.
  *
  * Invariant: `durable` with all pending changes applied in order is `now`. */
 #include "tests/sim/disk_private.h"
@@ -7,7 +7,8 @@
 #include "base/assert.h"
 #include "tests/sim/memory.h"
 
-/* ---- the arrays ------------------------------------------------------------------------------------- */
+/* ---- the arrays
+ * ------------------------------------------------------------------------------------- */
 
 static size_t place_of(const struct names *names, const char *path) {
     size_t low = 0;
@@ -73,7 +74,8 @@ void names_clear(struct bnd_sim_disk *disk, struct names *names) {
     *names = (struct names){0};
 }
 
-/* ---- changes ---------------------------------------------------------------------------------------- */
+/* ---- changes
+ * ---------------------------------------------------------------------------------------- */
 
 /* Returns the directory a path is in, owned; "" for one without. */
 static char *parent_of(const char *path) {
@@ -145,7 +147,8 @@ static bool change_make(struct bnd_sim_disk *disk, enum change_kind kind, const 
     return !bnd_sim_disk_change(disk);
 }
 
-/* ---- what env asks ---------------------------------------------------------------------------------- */
+/* ---- what env asks
+ * ---------------------------------------------------------------------------------- */
 
 int bnd_sim_disk_open(struct bnd_sim_disk *disk, const char *path, unsigned flags,
                       struct bnd_sim_inode **out, struct bnd_error *err) {
@@ -218,7 +221,8 @@ int bnd_sim_disk_dir_sync(struct bnd_sim_disk *disk, const char *path, struct bn
 }
 
 int bnd_sim_disk_dir_list(struct bnd_sim_disk *disk, const char *path,
-                          int (*each)(void *data, const char *name), void *data, struct bnd_error *err) {
+                          int (*each)(void *data, const char *name), void *data,
+                          struct bnd_error *err) {
     if (disk->cut) {
         return BND_FAIL(err, IO, "list %s: the power is off", path);
     }

@@ -1,10 +1,11 @@
 /* Whole clusters of real Raft hosts under faults, one seed after the other (tests/sim/README.md).
  *
- *   sim_raft --seed A --count N [--guards-off G1,G2,...] [--check-determinism] [--verbose] [--trace]
- *   sim_raft --seeds FILE
+ *   sim_raft --seed A --count N [--guards-off G1,G2,...] [--check-determinism] [--verbose]
+ * [--trace] sim_raft --seeds FILE
  *
- * --verbose prints the nodes' log lines, --trace everything that goes into the trace hash. Each seed runs in a process of its own, so that one that aborts is a failing seed and not the end. Exit 1 on any
- * violation, or if the batch did too little to count. */
+ * --verbose prints the nodes' log lines, --trace everything that goes into the trace hash. Each
+ * seed runs in a process of its own, so that one that aborts is a failing seed and not the end.
+ * Exit 1 on any violation, or if the batch did too little to count. */
 #include "raft/core.h"
 #include "tests/sim/clients.h"
 #include "tests/sim/faults.h"
@@ -55,9 +56,11 @@ struct totals {
     uint64_t commits, answered, events, failed, diverged, thin;
 };
 
-/* ---- one seed --------------------------------------------------------------------------------------- */
+/* ---- one seed
+ * --------------------------------------------------------------------------------------- */
 
-static void draw_config(const struct options *options, uint64_t seed, struct bnd_sim_cluster_config *out) {
+static void draw_config(const struct options *options, uint64_t seed,
+                        struct bnd_sim_cluster_config *out) {
     struct bnd_sim_rng rng;
     bnd_sim_rng_init(&rng, seed, "config", 0);
     *out = (struct bnd_sim_cluster_config){
@@ -119,7 +122,8 @@ static void check_end(struct bnd_sim_cluster *cluster, struct bnd_sim_clients *c
                 bnd_sim_membership_print(cluster, g);
             }
         }
-        bnd_sim_history_check(&cluster->groups[g].history, &cluster->groups[g].ledger, &cluster->check);
+        bnd_sim_history_check(&cluster->groups[g].history, &cluster->groups[g].ledger,
+                              &cluster->check);
         result->commits += cluster->groups[g].ledger.count;
     }
 }
@@ -148,7 +152,8 @@ static void run_seed(const struct options *options, uint64_t seed, struct result
     bnd_sim_cluster_destroy(cluster);
 }
 
-/* ---- many seeds ------------------------------------------------------------------------------------- */
+/* ---- many seeds
+ * ------------------------------------------------------------------------------------- */
 
 static void child(const struct options *options, uint64_t seed, int out) {
     struct result result;
@@ -162,7 +167,8 @@ static void child(const struct options *options, uint64_t seed, int out) {
         struct result again;
         run_seed(options, seed, &again);
         if (again.trace != result.trace) {
-            bnd_sim_violation(&result.check, "the same seed gives two traces: %016" PRIx64 " and %016" PRIx64,
+            bnd_sim_violation(&result.check,
+                              "the same seed gives two traces: %016" PRIx64 " and %016" PRIx64,
                               result.trace, again.trace);
         }
     }
@@ -198,12 +204,13 @@ static void fork_seed(const struct options *options, uint64_t seed, struct resul
 
 static void report(const struct options *options, uint64_t seed, const struct result *result) {
     if (result->check.violations > 0) {
-        (void)printf("seed %" PRIu64 ": %u violations: %s\n%s%s%s    replay: sim_raft --seed %" PRIu64
+        (void)printf("seed %" PRIu64
+                     ": %u violations: %s\n%s%s%s    replay: sim_raft --seed %" PRIu64
                      " --count 1%s%s --verbose\n",
                      seed, result->check.violations, result->check.first,
                      result->check.divergences > 0 ? "    divergence: " : "",
-                     result->check.first_divergence, result->check.divergences > 0 ? "\n" : "", seed,
-                     options->guards_off == NULL ? "" : " --guards-off ",
+                     result->check.first_divergence, result->check.divergences > 0 ? "\n" : "",
+                     seed, options->guards_off == NULL ? "" : " --guards-off ",
                      options->guards_off == NULL ? "" : options->guards_off);
     }
 }
@@ -242,8 +249,10 @@ static bool did_enough(uint64_t count, const struct totals *totals) {
         const char *what;
         uint64_t done, per_100;
     } minima[] = {
-        {"truncations", totals->counts.truncations, 30}, {"installs", totals->counts.installs, 200},
-        {"joins", totals->counts.joins, 200},            {"removals", totals->counts.removals, 250},
+        {"truncations", totals->counts.truncations, 30},
+        {"installs", totals->counts.installs, 200},
+        {"joins", totals->counts.joins, 200},
+        {"removals", totals->counts.removals, 250},
         {"machines lost", totals->counts.losses, 30},
     };
     bool enough = count < 20 || totals->thin <= count / 20;
@@ -265,19 +274,20 @@ static int run_batch(const struct options *options) {
         add_up(&totals, &result);
     }
     const struct bnd_sim_counts *sum = &totals.counts;
-    (void)printf("seeds %" PRIu64 "..%" PRIu64 ": failed %" PRIu64 ", diverged %" PRIu64 ", thin %" PRIu64 "; commits %" PRIu64
-                 " elections %" PRIu64 " truncations %" PRIu64 " installs %" PRIu64 " joins %" PRIu64
-                 " removals %" PRIu64 " departures %" PRIu64 " losses %" PRIu64 " crashes %" PRIu64
-                 " stops %" PRIu64 " rollbacks %" PRIu64 " events %" PRIu64 "; %" PRIu64
-                 " CPU-ms per seed\n",
+    (void)printf("seeds %" PRIu64 "..%" PRIu64 ": failed %" PRIu64 ", diverged %" PRIu64
+                 ", thin %" PRIu64 "; commits %" PRIu64 " elections %" PRIu64
+                 " truncations %" PRIu64 " installs %" PRIu64 " joins %" PRIu64 " removals %" PRIu64
+                 " departures %" PRIu64 " losses %" PRIu64 " crashes %" PRIu64 " stops %" PRIu64
+                 " rollbacks %" PRIu64 " events %" PRIu64 "; %" PRIu64 " CPU-ms per seed\n",
                  options->seed, options->seed + options->count - 1, totals.failed, totals.diverged,
-                 totals.thin, totals.commits, sum->elections, sum->truncations, sum->installs, sum->joins,
-                 sum->removals, sum->departures, sum->losses, sum->crashes, sum->fatals, sum->rollbacks,
-                 totals.events, children_cpu_us() / 1000 / options->count);
+                 totals.thin, totals.commits, sum->elections, sum->truncations, sum->installs,
+                 sum->joins, sum->removals, sum->departures, sum->losses, sum->crashes, sum->fatals,
+                 sum->rollbacks, totals.events, children_cpu_us() / 1000 / options->count);
     return totals.failed > 0 || !did_enough(options->count, &totals) ? 1 : 0;
 }
 
-/* ---- seeds that found something ---------------------------------------------------------------------- */
+/* ---- seeds that found something
+ * ---------------------------------------------------------------------- */
 
 static bool switch_off(struct options *options, const char *list);
 
@@ -323,8 +333,8 @@ static bool run_line(const struct options *options, const struct line *line) {
         }
     }
     if (!wants_none) {
-        (void)printf("%s off: none of %" PRIu64 " seeds from %" PRIu64 " on finds: %s\n", line->guards,
-                     line->count, line->first, line->finding);
+        (void)printf("%s off: none of %" PRIu64 " seeds from %" PRIu64 " on finds: %s\n",
+                     line->guards, line->count, line->first, line->finding);
     }
     return wants_none;
 }
@@ -357,18 +367,18 @@ static int run_file(const struct options *options) {
     return failed || lines == 0 ? 1 : 0;
 }
 
-/* ---- arguments -------------------------------------------------------------------------------------- */
+/* ---- arguments
+ * -------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
     enum bnd_guard guard;
 } guard_names[] = {
-    {"G1", BND_GUARD_BARRIER},     {"G2", BND_GUARD_ACK},        {"G3", BND_GUARD_ELECTION},
-    {"G4", BND_GUARD_CONFIGURATION}, {"G5", BND_GUARD_SEND},     {"G6", BND_GUARD_STORAGE},
-    {"G7", BND_GUARD_MEMBERSHIP},  {"G8", BND_GUARD_SOLE_VOTER}, {"B9", BND_GUARD_CONFLICT},
-    {"B12", BND_GUARD_VOTE},       {"B3b", BND_GUARD_ADDRESS},
-    {"PREFIX", BND_GUARD_PREFIX},  {"B18", BND_GUARD_STANDBY},
-    {"G9", BND_GUARD_FLOOR},       {"B19", BND_GUARD_TERM},
+    {"G1", BND_GUARD_BARRIER},       {"G2", BND_GUARD_ACK},        {"G3", BND_GUARD_ELECTION},
+    {"G4", BND_GUARD_CONFIGURATION}, {"G5", BND_GUARD_SEND},       {"G6", BND_GUARD_STORAGE},
+    {"G7", BND_GUARD_MEMBERSHIP},    {"G8", BND_GUARD_SOLE_VOTER}, {"B9", BND_GUARD_CONFLICT},
+    {"B12", BND_GUARD_VOTE},         {"B3b", BND_GUARD_ADDRESS},   {"PREFIX", BND_GUARD_PREFIX},
+    {"B18", BND_GUARD_STANDBY},      {"G9", BND_GUARD_FLOOR},      {"B19", BND_GUARD_TERM},
     {"G10", BND_GUARD_WITHHOLD},
 };
 

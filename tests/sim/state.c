@@ -1,8 +1,8 @@
 /* The simulated state over immutable trees (tests/sim/tree.h): one version per column family.
  *
- * Invariants: (1) `persisted` is a version that was once written whole; it only moves forward; (2) an iterator
- * keeps the version it was made from; (3) a batch's `seen` is the version it was last read over with its changes
- * applied, valid while the state has not been written since. */
+ * Invariants: (1) `persisted` is a version that was once written whole; it only moves forward; (2)
+ * an iterator keeps the version it was made from; (3) a batch's `seen` is the version it was last
+ * read over with its changes applied, valid while the state has not been written since. */
 #include "tests/sim/state.h"
 
 #include "base/assert.h"
@@ -95,7 +95,8 @@ static bool stalled(const struct bnd_sim_store *store) {
     return bnd_sim_world_now_ns(store->world) < store->stalled_until_ns;
 }
 
-/* ---- batches ---------------------------------------------------------------------------------------- */
+/* ---- batches
+ * ---------------------------------------------------------------------------------------- */
 
 static struct bnd_state_batch *op_batch_create(struct bnd_state *base) {
     struct bnd_state_batch *batch = bnd_sim_zalloc(sizeof *batch);
@@ -157,7 +158,8 @@ static void op_batch_put(struct bnd_state_batch *batch, enum bnd_state_cf cf, st
     batch_add(batch, cf, false, key, value);
 }
 
-static void op_batch_delete(struct bnd_state_batch *batch, enum bnd_state_cf cf, struct bnd_slice key) {
+static void op_batch_delete(struct bnd_state_batch *batch, enum bnd_state_cf cf,
+                            struct bnd_slice key) {
     batch_add(batch, cf, true, key, (struct bnd_slice){0});
 }
 
@@ -207,14 +209,15 @@ static int op_batch_get(struct bnd_state_batch *batch, enum bnd_state_cf cf, str
     return version_get(batch_view(batch), cf, key, out);
 }
 
-/* ---- iterators -------------------------------------------------------------------------------------- */
+/* ---- iterators
+ * -------------------------------------------------------------------------------------- */
 
 static void op_iter_seek(struct bnd_state_iter *iter, struct bnd_slice key) {
     tree_seek(&iter->cursor, iter->tree, bnd_slice_cmp(key, iter->from) < 0 ? iter->from : key);
 }
 
-static struct bnd_state_iter *iter_make(struct state *state, struct tree *tree, struct bnd_slice from,
-                                        struct bnd_slice to) {
+static struct bnd_state_iter *iter_make(struct state *state, struct tree *tree,
+                                        struct bnd_slice from, struct bnd_slice to) {
     struct bnd_state_iter *iter = bnd_sim_zalloc(sizeof *iter);
     iter->tree = tree_ref(tree);
     iter->from = from;
@@ -230,8 +233,8 @@ static struct bnd_state_iter *op_batch_iter(struct bnd_state_batch *batch, enum 
     return iter_make(batch->state, batch_view(batch)->families[cf], from, to);
 }
 
-static struct bnd_state_iter *op_iter(struct bnd_state *base, enum bnd_state_cf cf, struct bnd_slice from,
-                                      struct bnd_slice to) {
+static struct bnd_state_iter *op_iter(struct bnd_state *base, enum bnd_state_cf cf,
+                                      struct bnd_slice from, struct bnd_slice to) {
     BND_ASSERT(cf < BND_CF_COUNT);
     return iter_make(state_of(base), state_of(base)->now.families[cf], from, to);
 }
@@ -265,7 +268,8 @@ static void op_iter_destroy(struct bnd_state_iter *iter) {
     bnd_sim_free(iter);
 }
 
-/* ---- writes, reads, persists ------------------------------------------------------------------------ */
+/* ---- writes, reads, persists
+ * ------------------------------------------------------------------------ */
 
 static int op_write(struct bnd_state *base, struct bnd_state_batch *batch) {
     struct state *state = state_of(base);
@@ -285,7 +289,8 @@ static int op_write(struct bnd_state *base, struct bnd_state_batch *batch) {
     return 0;
 }
 
-static int op_get(struct bnd_state *base, enum bnd_state_cf cf, struct bnd_slice key, struct bnd_buf *out) {
+static int op_get(struct bnd_state *base, enum bnd_state_cf cf, struct bnd_slice key,
+                  struct bnd_buf *out) {
     return version_get(&state_of(base)->now, cf, key, out);
 }
 
@@ -332,7 +337,8 @@ static void run_persist(struct bnd_sim_event *event) {
     struct persist_event *e = BND_CONTAINER(event, struct persist_event, event);
     struct bnd_sim_store *store = e->state->store;
     if (stalled(store)) {
-        bnd_sim_env_at(event->env, event, store->stalled_until_ns - bnd_sim_world_now_ns(store->world));
+        bnd_sim_env_at(event->env, event,
+                       store->stalled_until_ns - bnd_sim_world_now_ns(store->world));
         return;
     }
     int status = store->fail_code;
@@ -383,7 +389,8 @@ static size_t op_unpersisted_bytes(struct bnd_state *base) {
     return state_of(base)->bytes_written - state_of(base)->bytes_persisted;
 }
 
-/* ---- life ------------------------------------------------------------------------------------------- */
+/* ---- life
+ * ------------------------------------------------------------------------------------------- */
 
 static void state_free(struct state *state) {
     state->store->open = NULL;
@@ -487,15 +494,16 @@ void bnd_sim_store_fail(struct bnd_sim_store *store, int code) {
     store->fail_code = code;
 }
 
-uint64_t bnd_sim_store_hash(const struct bnd_sim_store *store, bool persisted_only, struct bnd_slice from,
-                            struct bnd_slice to, size_t skip) {
+uint64_t bnd_sim_store_hash(const struct bnd_sim_store *store, bool persisted_only,
+                            struct bnd_slice from, struct bnd_slice to, size_t skip) {
     const struct version *version =
         persisted_only || store->open == NULL ? &store->persisted : &store->open->now;
     uint64_t hash = 0;
     for (size_t i = 0; i < BND_CF_COUNT; i++) {
         struct tree_cursor cursor;
         tree_seek(&cursor, version->families[i], from);
-        for (; cursor.depth > 0 && bnd_slice_cmp(tree_cursor_key(&cursor), to) < 0; tree_next(&cursor)) {
+        for (; cursor.depth > 0 && bnd_slice_cmp(tree_cursor_key(&cursor), to) < 0;
+             tree_next(&cursor)) {
             struct bnd_slice key = tree_cursor_key(&cursor);
             size_t cut = key.len < skip ? key.len : skip;
             hash = bnd_hash64(bnd_slice(key.data + cut, key.len - cut), hash + i);

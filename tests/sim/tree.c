@@ -1,5 +1,6 @@
-/* Invariants: keys in order from left to right; a parent's priority is not below its children's; a node with
- * refs > 1 is never changed. Depth is bounded in expectation only; TREE_DEPTH_MAX is asserted. */
+/* Invariants: keys in order from left to right; a parent's priority is not below its children's; a
+ * node with refs > 1 is never changed. Depth is bounded in expectation only; TREE_DEPTH_MAX is
+ * asserted. */
 #include "tests/sim/tree.h"
 
 #include "base/assert.h"
@@ -80,7 +81,8 @@ static struct tree *own(struct tree *tree) {
 }
 
 /* Splits (takes) tree into keys below `key` and the others. */
-static void split(struct tree *tree, struct bnd_slice key, struct tree **out_below, struct tree **out_rest) {
+static void split(struct tree *tree, struct bnd_slice key, struct tree **out_below,
+                  struct tree **out_rest) {
     if (tree == NULL) {
         *out_below = NULL;
         *out_rest = NULL;
@@ -122,7 +124,8 @@ static struct tree *put(struct tree *tree, struct entry *entry, struct bnd_slice
         tree->entry = entry;
         return tree;
     }
-    if (entry->priority > tree->entry->priority) { /* the key cannot be below: its priority is the same */
+    if (entry->priority >
+        tree->entry->priority) { /* the key cannot be below: its priority is the same */
         struct tree *below = NULL;
         struct tree *rest = NULL;
         split(tree, key, &below, &rest);

@@ -1,8 +1,10 @@
-/* An immutable ordered map from bytes to bytes: a treap whose versions share what they have in common.
+/* An immutable ordered map from bytes to bytes: a treap whose versions share what they have in
+ * common.
  *
- * A version is a pointer to its root (NULL: empty); taking one is a reference, changing one makes another. So a
- * snapshot, and "what has been persisted", cost nothing. Priorities are hashes of keys, so that a map's shape
- * depends on its contents alone. Nodes that only one version holds are changed in place. Simulator's memory. */
+ * A version is a pointer to its root (NULL: empty); taking one is a reference, changing one makes
+ * another. So a snapshot, and "what has been persisted", cost nothing. Priorities are hashes of
+ * keys, so that a map's shape depends on its contents alone. Nodes that only one version holds are
+ * changed in place. Simulator's memory. */
 #ifndef BND_TESTS_SIM_TREE_H
 #define BND_TESTS_SIM_TREE_H
 

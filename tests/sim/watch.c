@@ -1,19 +1,17 @@
-/* White-box watchers: for each guard of raft/guard.h something that shows when it is missing, long before (and
- * far more often than) two replicas disagree.
+/* White-box watchers: for each guard of raft/guard.h something that shows when it is missing, long
+ * before (and far more often than) two replicas disagree.
  *
  *   G1  a leader's commit index moves onto an entry of an older term
- *   G2  a follower acknowledges an entry that the leader of that term does not have, or one not durable
- *   G3  a candidate whose log is not durable
- *   G4  a configuration entry is taken back in memory, or the log compacted while one is uncommitted
- *   G7  a leader has a configuration of its own term before its barrier was committed; leaders are asked for one
- *   G8  one term led in two lives of a node (tests/sim/ledger.h)
- *   B9  entries are cut off while log writes of an earlier pass are not durable
- *   B12 two votes in one term
- *   B3b a message to nobody (tests/sim/mesh.c aborts)
- *   G5  the library is told that a send failed, and frees twice: the process dies
- *   B18 a follower that does not vote still follows a leader that is gone
- *   G9  a vote for a log that ends before the one that the voter had before it was made again
- *   PREFIX an entry comes into a log under another index than it has at its leader */
+ *   G2  a follower acknowledges an entry that the leader of that term does not have, or one not
+ * durable G3  a candidate whose log is not durable G4  a configuration entry is taken back in
+ * memory, or the log compacted while one is uncommitted G7  a leader has a configuration of its own
+ * term before its barrier was committed; leaders are asked for one G8  one term led in two lives of
+ * a node (tests/sim/ledger.h) B9  entries are cut off while log writes of an earlier pass are not
+ * durable B12 two votes in one term B3b a message to nobody (tests/sim/mesh.c aborts) G5  the
+ * library is told that a send failed, and frees twice: the process dies B18 a follower that does
+ * not vote still follows a leader that is gone G9  a vote for a log that ends before the one that
+ * the voter had before it was made again PREFIX an entry comes into a log under another index than
+ * it has at its leader */
 #include "raft/host_private.h"
 #include "tests/sim/cluster.h"
 #include "tests/sim/memory.h"
@@ -21,8 +19,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* A leader's messages may come long after it has gone, and pauses hold up the clock; an election timeout here is
- * 600 ms at most. */
+/* A leader's messages may come long after it has gone, and pauses hold up the clock; an election
+ * timeout here is 600 ms at most. */
 #define ORPHAN_NS_MAX (7000 * BND_MS)
 
 static struct bnd_core *core_of(const struct bnd_sim_node *node, uint64_t gid) {
@@ -43,10 +41,11 @@ static uint64_t term_in(void *log, uint64_t index) {
     return term_at(log, index);
 }
 
-/* ---- after a pass ----------------------------------------------------------------------------------- */
+/* ---- after a pass
+ * ----------------------------------------------------------------------------------- */
 
-/* Asks a new leader for a change of members before its barrier is committed: guard G7 refuses it. raft/member.c
- * never asks so early. */
+/* Asks a new leader for a change of members before its barrier is committed: guard G7 refuses it.
+ * raft/member.c never asks so early. */
 static void ask_too_early(struct bnd_sim_replica *replica, struct bnd_core *core,
                           const struct bnd_core_status *status) {
     struct bnd_sim_node *node = replica->node;
@@ -70,8 +69,8 @@ static void watch_election(struct bnd_sim_replica *replica, struct bnd_core *cor
                            const struct bnd_core_status *status) {
     struct bnd_sim_cluster *cluster = replica->node->cluster;
     cluster->counts.elections++;
-    bnd_sim_logbook_leader(&cluster->groups[replica->gid - 1].logbook, replica->node->id, status->term,
-                           status->last_index, term_in, core);
+    bnd_sim_logbook_leader(&cluster->groups[replica->gid - 1].logbook, replica->node->id,
+                           status->term, status->last_index, term_in, core);
     ask_too_early(replica, core, status);
 }
 
@@ -121,8 +120,8 @@ static void watch_cut(struct bnd_sim_replica *replica, const struct bnd_core_sta
 }
 
 /* The core of the node, if it leads the group in this term; or NULL. */
-static struct bnd_core *leader_core(const struct bnd_sim_cluster *cluster, uint64_t node, uint64_t gid,
-                                    uint64_t term) {
+static struct bnd_core *leader_core(const struct bnd_sim_cluster *cluster, uint64_t node,
+                                    uint64_t gid, uint64_t term) {
     struct bnd_core *core =
         node == 0 || node > BND_SIM_NODES_MAX ? NULL : core_of(&cluster->nodes[node - 1], gid);
     struct bnd_core_status status;
@@ -133,7 +132,8 @@ static struct bnd_core *leader_core(const struct bnd_sim_cluster *cluster, uint6
     return status.role == BND_CORE_LEADER && status.term == term ? core : NULL;
 }
 
-/* What a follower takes from the leader that it had before this pass stands there under the same index. */
+/* What a follower takes from the leader that it had before this pass stands there under the same
+ * index. */
 static void watch_appended(struct bnd_sim_replica *replica, const struct bnd_core_status *status,
                            const struct bnd_journal_entry *entry) {
     struct bnd_sim_cluster *cluster = replica->node->cluster;
@@ -149,10 +149,11 @@ static void watch_appended(struct bnd_sim_replica *replica, const struct bnd_cor
     bnd_core_status(leader, &theirs);
     uint64_t term = term_at(leader, entry->index);
     if (entry->index > theirs.last_index || (term != 0 && term != entry->term)) {
-        bnd_sim_violation(&cluster->check,
-                          "PREFIX: group %" PRIu64 ": node %" PRIu64 " takes index %" PRIu64
-                          " of term %" PRIu64 " from node %" PRIu64 ", which has none or another there",
-                          replica->gid, replica->node->id, entry->index, entry->term, status->leader);
+        bnd_sim_violation(
+            &cluster->check,
+            "PREFIX: group %" PRIu64 ": node %" PRIu64 " takes index %" PRIu64 " of term %" PRIu64
+            " from node %" PRIu64 ", which has none or another there",
+            replica->gid, replica->node->id, entry->index, entry->term, status->leader);
     }
 }
 
@@ -172,7 +173,8 @@ static void watch_entries(struct bnd_sim_replica *replica, struct bnd_core *core
             }
         }
     }
-    for (uint64_t i = (fresh ? status->first_index - 1 : seen->commit) + 1; i <= status->commit; i++) {
+    for (uint64_t i = (fresh ? status->first_index - 1 : seen->commit) + 1; i <= status->commit;
+         i++) {
         uint64_t term = term_at(core, i);
         if (term != 0) {
             bnd_sim_logbook_committed(logbook, replica->node->id, i, term, status->term);
@@ -196,16 +198,18 @@ static void watch_log(struct bnd_sim_replica *replica, struct bnd_core *core,
         return;
     }
     if (!installed && status->first_index > seen->first_index && !status->configuration_committed &&
-        !seen->configuration_committed && status->configuration_index == seen->configuration_index) {
+        !seen->configuration_committed &&
+        status->configuration_index == seen->configuration_index) {
         bnd_sim_violation(&cluster->check,
                           "G4: group %" PRIu64 ": node %" PRIu64
-                          " compacts its log with the configuration of index %" PRIu64 " uncommitted",
+                          " compacts its log with the configuration of index %" PRIu64
+                          " uncommitted",
                           replica->gid, replica->node->id, status->configuration_index);
     }
     if (status->commit < seen->commit) {
         bnd_sim_violation(&cluster->check,
-                          "group %" PRIu64 ": the commit index of node %" PRIu64 " falls", replica->gid,
-                          replica->node->id);
+                          "group %" PRIu64 ": the commit index of node %" PRIu64 " falls",
+                          replica->gid, replica->node->id);
     }
 }
 
@@ -214,19 +218,19 @@ static void tell(const struct bnd_sim_replica *replica, const struct bnd_core_st
     const struct bnd_sim_seen *seen = &replica->seen;
     const struct bnd_sim_cluster *cluster = replica->node->cluster;
     bool leads = status->role == BND_CORE_LEADER;
-    if (!cluster->verbose ||
-        (seen->valid && seen->leader == leads && seen->term == status->term &&
-         seen->configuration_index == status->configuration_index &&
-         seen->configuration_committed == status->configuration_committed)) {
+    if (!cluster->verbose || (seen->valid && seen->leader == leads && seen->term == status->term &&
+                              seen->configuration_index == status->configuration_index &&
+                              seen->configuration_committed == status->configuration_committed)) {
         return;
     }
-    (void)fprintf(stderr,
-                  "%12" PRIu64 " us node %" PRIu64 " group %" PRIu64 " term %" PRIu64 " vote %" PRIu64
-                  "%s last %" PRIu64 " commit %" PRIu64 " configuration %" PRIu64 "%s:",
-                  (bnd_sim_world_now_ns(cluster->world) - BND_SIM_START_NS) / 1000, replica->node->id,
-                  replica->gid, status->term, status->vote, leads ? " leads" : "", status->last_index,
-                  status->commit, status->configuration_index,
-                  status->configuration_committed ? " (committed)" : "");
+    (void)fprintf(
+        stderr,
+        "%12" PRIu64 " us node %" PRIu64 " group %" PRIu64 " term %" PRIu64 " vote %" PRIu64
+        "%s last %" PRIu64 " commit %" PRIu64 " configuration %" PRIu64 "%s:",
+        (bnd_sim_world_now_ns(cluster->world) - BND_SIM_START_NS) / 1000, replica->node->id,
+        replica->gid, status->term, status->vote, leads ? " leads" : "", status->last_index,
+        status->commit, status->configuration_index,
+        status->configuration_committed ? " (committed)" : "");
     for (size_t i = 0; i < status->configuration.count; i++) {
         (void)fprintf(stderr, " %" PRIu64 "%c", status->configuration.members[i].node,
                       "-sv"[status->configuration.members[i].role]);
@@ -234,7 +238,8 @@ static void tell(const struct bnd_sim_replica *replica, const struct bnd_core_st
     (void)fputc('\n', stderr);
 }
 
-static void watch_configuration(struct bnd_sim_replica *replica, const struct bnd_core_status *status) {
+static void watch_configuration(struct bnd_sim_replica *replica,
+                                const struct bnd_core_status *status) {
     struct bnd_sim_cluster *cluster = replica->node->cluster;
     tell(replica, status);
     if (!status->configuration_committed) {
@@ -247,9 +252,10 @@ static void watch_configuration(struct bnd_sim_replica *replica, const struct bn
     cluster->counts.removals += changes.removals;
 }
 
-/* Since when a follower that does not vote has named a leader that is none, with nothing in its way; 0: it does
- * not. */
-static uint64_t watch_orphan(struct bnd_sim_replica *replica, const struct bnd_core_status *status) {
+/* Since when a follower that does not vote has named a leader that is none, with nothing in its
+ * way; 0: it does not. */
+static uint64_t watch_orphan(struct bnd_sim_replica *replica,
+                             const struct bnd_core_status *status) {
     struct bnd_sim_cluster *cluster = replica->node->cluster;
     const struct bnd_raft_configuration *members = &status->configuration;
     uint64_t now = bnd_sim_world_now_ns(cluster->world);
@@ -279,8 +285,8 @@ static void watch_replica(struct bnd_sim_replica *replica, struct bnd_core *core
         watch_leader(replica, core, &status);
     } else if (status.role == BND_CORE_CANDIDATE && status.stored < status.last_index) {
         bnd_sim_violation(&replica->node->cluster->check,
-                          "G3: group %" PRIu64 ": node %" PRIu64 " is a candidate with index %" PRIu64
-                          " durable of %" PRIu64,
+                          "G3: group %" PRIu64 ": node %" PRIu64
+                          " is a candidate with index %" PRIu64 " durable of %" PRIu64,
                           replica->gid, replica->node->id, status.stored, status.last_index);
     }
     replica->seen = (struct bnd_sim_seen){.valid = true,
@@ -302,8 +308,7 @@ static void watch_replica(struct bnd_sim_replica *replica, struct bnd_core *core
 static void watch_ack(struct bnd_sim_node *node, const struct bnd_sim_ack *ack) {
     struct bnd_sim_cluster *cluster = node->cluster;
     struct bnd_core *core = core_of(node, ack->gid);
-    uint64_t leader_id =
-        bnd_sim_ledger_leader_of(&cluster->groups[ack->gid - 1].ledger, ack->term);
+    uint64_t leader_id = bnd_sim_ledger_leader_of(&cluster->groups[ack->gid - 1].ledger, ack->term);
     if (core == NULL || leader_id == 0) {
         return;
     }
@@ -353,7 +358,8 @@ void bnd_sim_watch_pass(struct bnd_sim_node *node) {
     node->acks_count = 0;
 }
 
-/* ---- at a sending ----------------------------------------------------------------------------------- */
+/* ---- at a sending
+ * ----------------------------------------------------------------------------------- */
 
 static void watch_request(struct bnd_sim_cluster *cluster, uint64_t candidate,
                           const struct bnd_message *message) {
@@ -363,8 +369,8 @@ static void watch_request(struct bnd_sim_cluster *cluster, uint64_t candidate,
         group->requests =
             bnd_sim_realloc(group->requests, group->requests_cap * sizeof *group->requests);
     }
-    group->requests[group->requests_count++] =
-        (struct bnd_sim_request){candidate, message->term, message->vote.last_index, message->vote.last_term};
+    group->requests[group->requests_count++] = (struct bnd_sim_request){
+        candidate, message->term, message->vote.last_index, message->vote.last_term};
 }
 
 /* Does a replica that was made again vote for a log that ends before the one that it had had? */
@@ -381,8 +387,9 @@ static void watch_floor(struct bnd_sim_cluster *cluster, uint64_t voter, uint64_
         if (request->last_term < group->floor.term ||
             (request->last_term == group->floor.term && request->last_index < group->floor.index)) {
             bnd_sim_violation(&cluster->check,
-                              "G9: group %" PRIu64 ": node %" PRIu64 " votes for a log up to %" PRIu64
-                              " of term %" PRIu64 ", and had had one up to %" PRIu64 " of term %" PRIu64,
+                              "G9: group %" PRIu64 ": node %" PRIu64
+                              " votes for a log up to %" PRIu64 " of term %" PRIu64
+                              ", and had had one up to %" PRIu64 " of term %" PRIu64,
                               message->gid, voter, request->last_index, request->last_term,
                               group->floor.index, group->floor.term);
         }
@@ -397,7 +404,8 @@ static void watch_vote(struct bnd_sim_cluster *cluster, uint64_t voter, uint64_t
         if (group->votes[i].voter == voter && group->votes[i].term == message->term) {
             if (group->votes[i].candidate != candidate) {
                 bnd_sim_violation(&cluster->check,
-                                  "B12: group %" PRIu64 ": node %" PRIu64 " votes twice in term %" PRIu64,
+                                  "B12: group %" PRIu64 ": node %" PRIu64
+                                  " votes twice in term %" PRIu64,
                                   message->gid, voter, message->term);
             }
             return;

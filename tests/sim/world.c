@@ -1,5 +1,5 @@
-/* Invariants: (1) the clock never goes back; (2) events due at the same time run in the order in which they
- * were set; (3) the trace depends on the seed and the code alone. */
+/* Invariants: (1) the clock never goes back; (2) events due at the same time run in the order in
+ * which they were set; (3) the trace depends on the seed and the code alone. */
 #include "tests/sim/world.h"
 
 #include "base/assert.h"
@@ -26,7 +26,8 @@ static uint64_t splitmix(uint64_t *state) {
     return z ^ (z >> 31);
 }
 
-void bnd_sim_rng_init(struct bnd_sim_rng *rng, uint64_t seed, const char *purpose, uint64_t number) {
+void bnd_sim_rng_init(struct bnd_sim_rng *rng, uint64_t seed, const char *purpose,
+                      uint64_t number) {
     uint64_t mixed = bnd_hash64(bnd_slice_str(purpose), seed) + number;
     rng->state[0] = splitmix(&mixed);
     rng->state[1] = splitmix(&mixed) | 1; /* never both zero */

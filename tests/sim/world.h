@@ -1,9 +1,10 @@
-/* The simulated world: one clock, one heap of events, one seed, one trace hash (architecture 4, 14).
+/* The simulated world: one clock, one heap of events, one seed, one trace hash (architecture 4,
+ * 14).
  *
- * Nothing in it looks at real time, real randomness or the order of pointers: the same seed gives the same
- * events in the same order, and so the same trace. One thread owns a world; several worlds may live in one
- * process. Simulated nodes (tests/sim/env.h) have their own heap of events; the world knows only when each
- * wants to run next. */
+ * Nothing in it looks at real time, real randomness or the order of pointers: the same seed gives
+ * the same events in the same order, and so the same trace. One thread owns a world; several worlds
+ * may live in one process. Simulated nodes (tests/sim/env.h) have their own heap of events; the
+ * world knows only when each wants to run next. */
 #ifndef BND_TESTS_SIM_WORLD_H
 #define BND_TESTS_SIM_WORLD_H
 
@@ -15,10 +16,11 @@
 
 #define BND_SIM_START_NS (UINT64_C(1000) * 1000 * BND_MS)
 
-/* ---- chance ----------------------------------------------------------------------------------------- */
+/* ---- chance
+ * ----------------------------------------------------------------------------------------- */
 
-/* A stream of draws. Each purpose has its own, derived from the world's seed and the purpose's name, so that
- * a draw added in one place does not move every other. */
+/* A stream of draws. Each purpose has its own, derived from the world's seed and the purpose's
+ * name, so that a draw added in one place does not move every other. */
 struct bnd_sim_rng {
     uint64_t state[2];
 };
@@ -31,7 +33,8 @@ uint64_t bnd_sim_rng_range(struct bnd_sim_rng *rng, uint64_t low, uint64_t high)
 /* True in `per_mille` of 1000 draws. */
 bool bnd_sim_rng_chance(struct bnd_sim_rng *rng, unsigned per_mille);
 
-/* ---- events ----------------------------------------------------------------------------------------- */
+/* ---- events
+ * ----------------------------------------------------------------------------------------- */
 
 /* A heap of struct bnd_timer, as base/timer_heap.h, in the simulator's own memory. */
 struct bnd_sim_heap {
@@ -49,7 +52,8 @@ struct bnd_timer *bnd_sim_heap_pop(struct bnd_sim_heap *heap, uint64_t now_ns);
 /* Forgets every timer without touching it: their memory may be gone. */
 void bnd_sim_heap_free(struct bnd_sim_heap *heap);
 
-/* ---- the world -------------------------------------------------------------------------------------- */
+/* ---- the world
+ * -------------------------------------------------------------------------------------- */
 
 struct bnd_sim_world;
 
@@ -62,8 +66,8 @@ uint64_t bnd_sim_world_seed(const struct bnd_sim_world *world);
 uint64_t bnd_sim_world_now_ns(const struct bnd_sim_world *world);
 uint64_t bnd_sim_world_events(const struct bnd_sim_world *world); /* how many have run */
 
-/* Runs timer->cb as an event of the world itself (a fault, a client outside of all nodes), at now + delay_ns.
- * The timer is the caller's and must outlive its run. Starting a running one moves it. */
+/* Runs timer->cb as an event of the world itself (a fault, a client outside of all nodes), at now +
+ * delay_ns. The timer is the caller's and must outlive its run. Starting a running one moves it. */
 void bnd_sim_world_at(struct bnd_sim_world *world, struct bnd_timer *timer, uint64_t delay_ns);
 void bnd_sim_world_cancel(struct bnd_sim_world *world, struct bnd_timer *timer); /* idempotent */
 
@@ -74,17 +78,21 @@ void bnd_sim_run_until(struct bnd_sim_world *world, uint64_t until_ns);
 static inline void bnd_sim_run_for(struct bnd_sim_world *world, uint64_t duration_ns) {
     bnd_sim_run_until(world, bnd_sim_world_now_ns(world) + duration_ns);
 }
-/* Runs until check(data) is true (asked after each event) or the time has passed; returns whether it was true. */
+/* Runs until check(data) is true (asked after each event) or the time has passed; returns whether
+ * it was true. */
 bool bnd_sim_run_until_true(struct bnd_sim_world *world, bool (*check)(void *data), void *data,
                             uint64_t timeout_ns);
 
-/* ---- the trace -------------------------------------------------------------------------------------- */
+/* ---- the trace
+ * -------------------------------------------------------------------------------------- */
 
-/* Every message, disk operation and applied state is mixed in, in order: `tag` says which kind of thing. */
+/* Every message, disk operation and applied state is mixed in, in order: `tag` says which kind of
+ * thing. */
 void bnd_sim_trace(struct bnd_sim_world *world, const char tag[4], uint64_t a, uint64_t b,
                    struct bnd_slice data);
 uint64_t bnd_sim_trace_hash(const struct bnd_sim_world *world);
-/* Prints each traced thing to stderr as one line: to compare two runs that should have been the same. */
+/* Prints each traced thing to stderr as one line: to compare two runs that should have been the
+ * same. */
 void bnd_sim_trace_print(struct bnd_sim_world *world, bool on);
 
 #endif

@@ -1,11 +1,12 @@
 /* A world of one process and one disk that loses power, for tests of what must survive it.
  *
- * Every change of the disk (write, sync, rename, unlink, create, directory sync) is one operation; the power is
- * cut at operation `cut_at`. Then each 512-byte sector that was written but not synced is kept or lost as
- * `keep` says, and directory changes since the last directory sync are all kept or all lost; so is the directory
- * itself, with all that is in it, until its parent is synced. After the cut
- * nothing reaches the disk: calls fail, requests are answered BND_IO. crash_reboot makes what is left current.
- * Single-threaded and deterministic: the pool's work runs from crash_step. */
+ * Every change of the disk (write, sync, rename, unlink, create, directory sync) is one operation;
+ * the power is cut at operation `cut_at`. Then each 512-byte sector that was written but not synced
+ * is kept or lost as `keep` says, and directory changes since the last directory sync are all kept
+ * or all lost; so is the directory itself, with all that is in it, until its parent is synced.
+ * After the cut nothing reaches the disk: calls fail, requests are answered BND_IO. crash_reboot
+ * makes what is left current. Single-threaded and deterministic: the pool's work runs from
+ * crash_step. */
 #ifndef TESTS_UNIT_ENGINE_CRASH_ENV_H
 #define TESTS_UNIT_ENGINE_CRASH_ENV_H
 
@@ -57,14 +58,14 @@ struct crash_env {
     uint64_t ops;    /* changes of the disk so far */
     uint64_t cut_at; /* 0: never */
     unsigned keep;   /* see crash_keeps */
-    bool kill;       /* not the power but the process ends: what was written stays readable, un-synced */
+    bool kill; /* not the power but the process ends: what was written stays readable, un-synced */
     bool dead;
-    bool hold_writes;   /* asynchronous writes are not answered */
-    int write_status;   /* the next asynchronous writes fail with this */
-    int read_status;    /* and asynchronous reads */
-    int sync_status;    /* and syncs of files */
-    bool work_full;     /* the pool refuses work */
-    bool hold_reads;    /* the next asynchronous read is not answered: crash_answer_read does it */
+    bool hold_writes; /* asynchronous writes are not answered */
+    int write_status; /* the next asynchronous writes fail with this */
+    int read_status;  /* and asynchronous reads */
+    int sync_status;  /* and syncs of files */
+    bool work_full;   /* the pool refuses work */
+    bool hold_reads;  /* the next asynchronous read is not answered: crash_answer_read does it */
     struct crash_event held_read;
     struct bnd_io *held;
     size_t held_bytes;
@@ -84,17 +85,28 @@ static inline uint64_t crash_mix(uint64_t x) {
 /* Is sector i of n un-synced ones kept? */
 static inline bool crash_keeps(const struct crash_env *w, size_t i, size_t n) {
     switch (w->keep) {
-    case 0: return false;
-    case 1: return true;
-    case 2: return i % 2 == 0;
-    case 3: return i % 2 == 1;
-    case 4: return i < n / 2;
-    case 5: return i >= n / 2;
-    case 6: return i > 0;
-    case 7: return i + 1 < n;
-    case 8: return i == 0;
-    case 9: return i + 1 == n;
-    default: return (crash_mix(w->keep * UINT64_C(1000003) + i) & 1) != 0;
+    case 0:
+        return false;
+    case 1:
+        return true;
+    case 2:
+        return i % 2 == 0;
+    case 3:
+        return i % 2 == 1;
+    case 4:
+        return i < n / 2;
+    case 5:
+        return i >= n / 2;
+    case 6:
+        return i > 0;
+    case 7:
+        return i + 1 < n;
+    case 8:
+        return i == 0;
+    case 9:
+        return i + 1 == n;
+    default:
+        return (crash_mix(w->keep * UINT64_C(1000003) + i) & 1) != 0;
     }
 }
 
@@ -122,7 +134,8 @@ static inline void crash_cut(struct crash_env *w) {
             if (inode->dirty[s] && crash_keeps(w, i++, n)) {
                 memcpy(inode->durable + s * CRASH_SECTOR, inode->now + s * CRASH_SECTOR,
                        CRASH_SECTOR);
-                size_t end = (s + 1) * CRASH_SECTOR < inode->size ? (s + 1) * CRASH_SECTOR : inode->size;
+                size_t end =
+                    (s + 1) * CRASH_SECTOR < inode->size ? (s + 1) * CRASH_SECTOR : inode->size;
                 inode->durable_size = end > inode->durable_size ? end : inode->durable_size;
             }
         }
@@ -180,7 +193,8 @@ static inline void crash_inode_grow(struct crash_inode *inode, size_t bytes) {
     inode->cap = cap;
 }
 
-static inline void crash_store(struct crash_inode *inode, const void *data, size_t len, uint64_t offset) {
+static inline void crash_store(struct crash_inode *inode, const void *data, size_t len,
+                               uint64_t offset) {
     crash_inode_grow(inode, offset + len + CRASH_SECTOR);
     memcpy(inode->now + offset, data, len);
     for (size_t s = offset / CRASH_SECTOR; s * CRASH_SECTOR < offset + len; s++) {
@@ -200,7 +214,8 @@ static inline void crash_persist(struct crash_inode *inode, uint64_t offset, siz
     inode->durable_size = inode->size;
 }
 
-/* ---- the table --------------------------------------------------------------------------------------- */
+/* ---- the table
+ * --------------------------------------------------------------------------------------- */
 
 static inline uint64_t crash_now(struct bnd_env *env) {
     return crash_of(env)->now;
@@ -227,8 +242,8 @@ static inline int crash_work(struct bnd_env *env, struct bnd_work *work) {
     crash_event(w, (struct crash_event){.work = work});
     return 0;
 }
-static inline int crash_open(struct bnd_env *env, const char *path, unsigned flags, struct bnd_file **out,
-                      struct bnd_error *err) {
+static inline int crash_open(struct bnd_env *env, const char *path, unsigned flags,
+                             struct bnd_file **out, struct bnd_error *err) {
     struct crash_env *w = crash_of(env);
     int at = crash_lookup(w, path);
     if (w->dead) {
@@ -259,20 +274,20 @@ static inline void crash_close(struct bnd_env *env, struct bnd_file *file) {
     free(file);
 }
 static inline int crash_size(struct bnd_env *env, struct bnd_file *file, uint64_t *out,
-                      struct bnd_error *err) {
+                             struct bnd_error *err) {
     *out = crash_of(env)->inodes[file->inode].size;
     return 0;
 }
 static inline int crash_pread(struct bnd_env *env, struct bnd_file *file, void *out, size_t len,
-                       uint64_t offset, size_t *out_read, struct bnd_error *err) {
+                              uint64_t offset, size_t *out_read, struct bnd_error *err) {
     struct crash_inode *inode = &crash_of(env)->inodes[file->inode];
     size_t left = offset < inode->size ? inode->size - offset : 0;
     *out_read = len < left ? len : left;
     memcpy(out, inode->now + offset, *out_read);
     return 0;
 }
-static inline int crash_pwrite(struct bnd_env *env, struct bnd_file *file, const void *data, size_t len,
-                        uint64_t offset, struct bnd_error *err) {
+static inline int crash_pwrite(struct bnd_env *env, struct bnd_file *file, const void *data,
+                               size_t len, uint64_t offset, struct bnd_error *err) {
     struct crash_env *w = crash_of(env);
     if (w->dead) {
         return crash_dead(err);
@@ -283,7 +298,8 @@ static inline int crash_pwrite(struct bnd_env *env, struct bnd_file *file, const
 }
 static inline int crash_sync(struct bnd_env *env, struct bnd_file *file, struct bnd_error *err) {
     struct crash_env *w = crash_of(env);
-    if (w->dead || crash_op(w)) { /* cut before it took effect; after it is the next operation's cut */
+    if (w->dead ||
+        crash_op(w)) { /* cut before it took effect; after it is the next operation's cut */
         return crash_dead(err);
     }
     if (w->sync_status != 0) {
@@ -331,8 +347,8 @@ static inline int crash_by_name(const void *a, const void *b) {
     return strcmp(a, b);
 }
 static inline int crash_dir_list(struct bnd_env *env, const char *path,
-                          int (*each)(void *data, const char *name), void *data,
-                          struct bnd_error *err) {
+                                 int (*each)(void *data, const char *name), void *data,
+                                 struct bnd_error *err) {
     struct crash_env *w = crash_of(env);
     static char found[CRASH_FILES][CRASH_NAME];
     size_t count = 0, prefix = strlen(path) + 1;
@@ -349,7 +365,7 @@ static inline int crash_dir_list(struct bnd_env *env, const char *path,
     return rv;
 }
 static inline int crash_rename(struct bnd_env *env, const char *from, const char *to,
-                        struct bnd_error *err) {
+                               struct bnd_error *err) {
     struct crash_env *w = crash_of(env);
     int at = crash_lookup(w, from);
     if (w->dead || at < 0 || crash_lookup(w, to) >= 0) {
@@ -368,7 +384,7 @@ static inline int crash_unlink(struct bnd_env *env, const char *path, struct bnd
     return crash_op(w) ? crash_dead(err) : 0;
 }
 static inline int crash_read(struct bnd_env *env, struct bnd_file *file, struct bnd_io *io,
-                      struct bnd_iov iov, uint64_t offset) {
+                             struct bnd_iov iov, uint64_t offset) {
     size_t got = 0;
     int status = crash_of(env)->read_status;
     (void)crash_pread(env, file, iov.data, iov.len, offset, &got, NULL);
@@ -381,7 +397,7 @@ static inline int crash_read(struct bnd_env *env, struct bnd_file *file, struct 
     return 0;
 }
 static inline int crash_write(struct bnd_env *env, struct bnd_file *file, struct bnd_io *io,
-                       struct bnd_iov iov, uint64_t offset, unsigned flags) {
+                              struct bnd_iov iov, uint64_t offset, unsigned flags) {
     struct crash_env *w = crash_of(env);
     struct crash_event e = {.io = io, .bytes = iov.len, .status = w->write_status};
     if (iov.len % BND_DIRECT_ALIGN != 0 || offset % BND_DIRECT_ALIGN != 0 ||
@@ -429,7 +445,8 @@ static const struct bnd_env_ops crash_ops = {
     .file_write = crash_write,
 };
 
-/* ---- for tests ----------------------------------------------------------------------------------------- */
+/* ---- for tests
+ * ----------------------------------------------------------------------------------------- */
 
 static inline struct crash_env *crash_env_create(uint64_t seed) {
     struct crash_env *w = calloc(1, sizeof *w);
@@ -489,8 +506,8 @@ static inline void crash_advance(struct crash_env *w, uint64_t ns) {
     w->now = until > w->now ? until : w->now;
 }
 
-/* Power is back: what is durable is what there is. Without a cut before: a cut now, with nothing kept. After a
- * kill the disk is as the process left it. */
+/* Power is back: what is durable is what there is. Without a cut before: a cut now, with nothing
+ * kept. After a kill the disk is as the process left it. */
 static inline void crash_reboot(struct crash_env *w) {
     bool killed = w->dead && w->kill;
     w->kill = false;
@@ -524,7 +541,8 @@ static inline void crash_reboot(struct crash_env *w) {
 static inline struct crash_inode *crash_file(struct crash_env *w, const char *name_end) {
     for (int i = 0; i < CRASH_FILES; i++) {
         size_t len = strlen(w->names[i].name), end = strlen(name_end);
-        if (w->names[i].inode >= 0 && len >= end && strcmp(w->names[i].name + len - end, name_end) == 0) {
+        if (w->names[i].inode >= 0 && len >= end &&
+            strcmp(w->names[i].name + len - end, name_end) == 0) {
             return &w->inodes[w->names[i].inode];
         }
     }

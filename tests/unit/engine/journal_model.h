@@ -1,5 +1,5 @@
-/* A model of the journal's promise: the list of accepted records, replayed up to any lsn; and a driver that
- * makes random ones on a journal and the model alike. */
+/* A model of the journal's promise: the list of accepted records, replayed up to any lsn; and a
+ * driver that makes random ones on a journal and the model alike. */
 #ifndef TESTS_UNIT_ENGINE_JOURNAL_MODEL_H
 #define TESTS_UNIT_ENGINE_JOURNAL_MODEL_H
 
@@ -51,7 +51,8 @@ struct fixture {
 
 static inline void model_data(uint8_t *out, uint32_t len, uint32_t seed) {
     for (uint32_t i = 0; i < len; i++) {
-        out[i] = seed % 5 == 0 ? 0 : (uint8_t)crash_mix(seed + (uint64_t)i * 77); /* some all zero */
+        out[i] =
+            seed % 5 == 0 ? 0 : (uint8_t)crash_mix(seed + (uint64_t)i * 77); /* some all zero */
     }
 }
 
@@ -112,14 +113,20 @@ static inline int model_do(struct bnd_journal *j, const struct model_op *op, uin
                                       .data = bnd_slice(data, op->len)};
     uint64_t gid = op->gid + 100;
     switch (op->kind) {
-    case M_CREATE: return bnd_journal_create(j, gid, &start, lsn);
+    case M_CREATE:
+        return bnd_journal_create(j, gid, &start, lsn);
     case M_DESTROY:
         return bnd_journal_destroy(j, gid, &(struct bnd_journal_floor){op->index, op->term}, lsn);
-    case M_META: return bnd_journal_meta(j, gid, op->term, op->vote, lsn);
-    case M_APPEND: return bnd_journal_append(j, gid, &entry, lsn);
-    case M_TRUNCATE: return bnd_journal_truncate(j, gid, op->index, lsn);
-    case M_COMPACT: return bnd_journal_compact(j, gid, &start, lsn);
-    case M_INSTALL: return bnd_journal_install(j, gid, &start, lsn);
+    case M_META:
+        return bnd_journal_meta(j, gid, op->term, op->vote, lsn);
+    case M_APPEND:
+        return bnd_journal_append(j, gid, &entry, lsn);
+    case M_TRUNCATE:
+        return bnd_journal_truncate(j, gid, op->index, lsn);
+    case M_COMPACT:
+        return bnd_journal_compact(j, gid, &start, lsn);
+    case M_INSTALL:
+        return bnd_journal_install(j, gid, &start, lsn);
     }
     abort();
 }
@@ -133,7 +140,8 @@ static inline uint64_t fixture_random(struct fixture *f, uint64_t below) {
 static inline struct model_op model_choose(struct fixture *f) {
     uint64_t gid = fixture_random(f, MODEL_GROUPS);
     const struct model_group *g = &f->model->groups[gid];
-    struct model_op op = {.gid = gid, .seed = (uint32_t)fixture_random(f, 1u << 30), .term = g->term + 1};
+    struct model_op op = {
+        .gid = gid, .seed = (uint32_t)fixture_random(f, 1u << 30), .term = g->term + 1};
     uint64_t dice = fixture_random(f, 100);
     uint64_t held = g->last - g->start;
     op.len = (uint32_t)fixture_random(f, fixture_random(f, 4) == 0 ? 6000 : 300);
@@ -251,7 +259,8 @@ static inline int compare_group(void *data, const struct bnd_journal_group *g) {
     assert_int_equal(g->start.slot, m->slot);
     assert_int_equal(g->start.config.len, m->config_len);
     model_data(want, m->config_len, m->config_seed);
-    assert_memory_equal(g->start.config.len ? (const void *)g->start.config.data : want, want, m->config_len);
+    assert_memory_equal(g->start.config.len ? (const void *)g->start.config.data : want, want,
+                        m->config_len);
     assert_int_equal(g->entries_count, m->last - m->start);
     for (size_t i = 0; i < g->entries_count; i++) {
         const struct model_op *op = &m->entries[(m->start + 1 + i) % MODEL_ENTRIES];

@@ -47,7 +47,8 @@ static void bounds_are_answered(void **state) {
     assert_int_equal(append(f, index, 5000, &lsn), BND_FULL);
     assert_int_equal(lsn, 77);
     f->world->hold_writes = false;
-    crash_event(f->world, (struct crash_event){.io = f->world->held, .bytes = f->world->held_bytes});
+    crash_event(f->world,
+                (struct crash_event){.io = f->world->held, .bytes = f->world->held_bytes});
     f->world->held = NULL;
     crash_settle(f->world);
     assert_int_equal(append(f, index, 5000, NULL), 0);
@@ -142,7 +143,8 @@ static void a_write_cut_short_is_an_error(void **state) {
     assert_int_equal(f->durable, 0);
 }
 
-/* What follows a batch says that it is durable: after a failed write nothing is written, and nothing told. */
+/* What follows a batch says that it is durable: after a failed write nothing is written, and
+ * nothing told. */
 static void nothing_is_written_after_a_failure(void **state) {
     struct fixture *f = *state;
     create(f, GROUP);
@@ -217,7 +219,8 @@ static void pause_is_no_hang(void **state) {
     crash_settle(f->world);
     assert_int_equal(f->failed, 0);
     f->world->hold_writes = false;
-    crash_event(f->world, (struct crash_event){.io = f->world->held, .bytes = f->world->held_bytes});
+    crash_event(f->world,
+                (struct crash_event){.io = f->world->held, .bytes = f->world->held_bytes});
     f->world->held = NULL;
     crash_settle(f->world);
     assert_int_equal(f->failed, 0);
@@ -256,16 +259,17 @@ static void missing_segment_is_refused(void **state) {
     assert_non_null(strstr(err.message, "0000000000000003"));
 }
 
-/* Any byte of the log before its last batch: refused with the place, or padding that means nothing. Never
- * other data. */
+/* Any byte of the log before its last batch: refused with the place, or padding that means nothing.
+ * Never other data. */
 static void any_damaged_byte_is_refused_or_harmless(void **state) {
     struct fixture *f = *state;
     struct bnd_error err;
     fixture_drive(f, 45);
     uint64_t lsn = f->durable;
-    assert_int_equal(bnd_journal_meta(f->journal, 100, 1000, 1, NULL) == 0 ||
-                         bnd_journal_create(f->journal, 100, &(struct bnd_journal_start){0}, NULL) == 0,
-                     1);
+    assert_int_equal(
+        bnd_journal_meta(f->journal, 100, 1000, 1, NULL) == 0 ||
+            bnd_journal_create(f->journal, 100, &(struct bnd_journal_start){0}, NULL) == 0,
+        1);
     commit(f);
     struct bnd_journal_stats stats;
     bnd_journal_stats(f->journal, &stats);
@@ -401,7 +405,9 @@ static void a_segment_stays_while_it_is_read(void **state) {
         assert_int_equal(bnd_journal_compact(f->journal, 2, &start, NULL), 0);
         commit(f);
     }
-    assert_int_equal(bnd_journal_compact(f->journal, GROUP, &(struct bnd_journal_start){.index = 1, .term = 1}, NULL), 0);
+    assert_int_equal(bnd_journal_compact(f->journal, GROUP,
+                                         &(struct bnd_journal_start){.index = 1, .term = 1}, NULL),
+                     0);
     for (int i = 0; i < 3; i++) {
         start.index++;
         assert_int_equal(bnd_journal_compact(f->journal, 2, &start, NULL), 0);
@@ -415,7 +421,8 @@ static void a_segment_stays_while_it_is_read(void **state) {
     assert_int_equal(f->failed, 0);
 }
 
-/* The log must begin with a checkpoint at every moment: the next one, until the disk has it, is none. */
+/* The log must begin with a checkpoint at every moment: the next one, until the disk has it, is
+ * none. */
 static void a_segment_stays_until_the_next_checkpoint_is_durable(void **state) {
     struct fixture *f = *state;
     create(f, GROUP);
@@ -423,12 +430,15 @@ static void a_segment_stays_until_the_next_checkpoint_is_durable(void **state) {
         assert_int_equal(append(f, i, 1000, NULL), 0);
         commit(f);
     }
-    assert_int_equal(bnd_journal_compact(f->journal, GROUP, &(struct bnd_journal_start){.index = 12, .term = 1}, NULL), 0);
+    assert_int_equal(bnd_journal_compact(f->journal, GROUP,
+                                         &(struct bnd_journal_start){.index = 12, .term = 1}, NULL),
+                     0);
     commit(f);
     f->world->hold_writes = true;
     assert_int_equal(bnd_journal_meta(f->journal, GROUP, 1, 1, NULL), 0);
     bnd_journal_submit(f->journal);
-    assert_int_equal(append(f, 13, 9000, NULL), 0); /* goes to the next segment, behind its checkpoint */
+    assert_int_equal(append(f, 13, 9000, NULL),
+                     0); /* goes to the next segment, behind its checkpoint */
     bnd_journal_submit(f->journal);
     answer_held(f, 0, f->world->held_bytes);
     assert_non_null(crash_file(f->world, "0000000000000003.seg")); /* the pool worked */
@@ -448,7 +458,8 @@ static void error_of_a_job_is_final_and_told_once(void **state) {
     for (uint64_t i = 1; i <= 60 && f->failed == 0; i++) {
         assert_int_equal(append(f, i, 3000, NULL), 0);
         bnd_journal_submit(f->journal);
-        for (int steps = 0; steps < 20; steps++) { /* a job that is tried again and again has no end */
+        for (int steps = 0; steps < 20;
+             steps++) { /* a job that is tried again and again has no end */
             (void)crash_step(f->world);
         }
     }
@@ -527,7 +538,8 @@ static void close_waits_for_the_write(void **state) {
     crash_settle(f->world);
     assert_false(f->closed);
     f->world->hold_writes = false;
-    crash_event(f->world, (struct crash_event){.io = f->world->held, .bytes = f->world->held_bytes});
+    crash_event(f->world,
+                (struct crash_event){.io = f->world->held, .bytes = f->world->held_bytes});
     f->world->held = NULL;
     crash_settle(f->world);
     assert_true(f->closed);
@@ -597,18 +609,20 @@ static void inspect_reads_on_behind_damage(void **state) {
     assert_int_equal(bnd_journal_meta(f->journal, GROUP, 7, 2, NULL), 0);
     commit(f);
     size_t counts[4] = {0};
-    assert_int_equal(bnd_journal_inspect(&f->world->env, "data/journal", true, count_lines, counts, NULL), 0);
+    assert_int_equal(
+        bnd_journal_inspect(&f->world->env, "data/journal", true, count_lines, counts, NULL), 0);
     assert_int_equal(counts[1], 0);
     assert_int_equal(counts[2], 1);
     assert_int_equal(counts[3], 3);
-    crash_file(f->world, "0000000000000001.seg")->now[8192 + 20] ^= 1; /* the second batch's header */
+    crash_file(f->world, "0000000000000001.seg")->now[8192 + 20] ^=
+        1; /* the second batch's header */
     memset(counts, 0, sizeof counts);
-    assert_int_equal(bnd_journal_inspect(&f->world->env, "data/journal", true, count_lines, counts, NULL), 0);
+    assert_int_equal(
+        bnd_journal_inspect(&f->world->env, "data/journal", true, count_lines, counts, NULL), 0);
     assert_int_equal(counts[1], 1);
     assert_int_equal(counts[2], 1);
     assert_int_equal(counts[3], 2);
 }
-
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -1,5 +1,6 @@
-/* What the journal promises across a loss of power: cut at every change of the disk, with every class of
- * un-synced sectors kept, then opened, compared with the model, written on and opened again. */
+/* What the journal promises across a loss of power: cut at every change of the disk, with every
+ * class of un-synced sectors kept, then opened, compared with the model, written on and opened
+ * again. */
 #include "tests/unit/engine/journal_model.h"
 
 #define DRIVE 500
@@ -77,8 +78,8 @@ static void crash_after_crash(void **state) {
     }
 }
 
-/* A killed process leaves a write that is readable and not durable: what open then serves must survive a loss of
- * power, entries and names of files alike. */
+/* A killed process leaves a write that is readable and not durable: what open then serves must
+ * survive a loss of power, entries and names of files alike. */
 static void every_write_killed(void **state) {
     uint64_t ops = run(2, DRIVE, 0, 0);
     for (uint64_t cut = 1; cut <= ops; cut++) {
@@ -104,7 +105,8 @@ static void every_write_killed(void **state) {
     }
 }
 
-/* Segments are recycled and relocated in these runs: else the two tests above show less than they say. */
+/* Segments are recycled and relocated in these runs: else the two tests above show less than they
+ * say. */
 static void runs_do_enough(void **state) {
     struct fixture f;
     struct bnd_error err;

@@ -1,4 +1,5 @@
-/* Segments put together by hand, with right checksums: what verifies and cannot be is refused all the same. */
+/* Segments put together by hand, with right checksums: what verifies and cannot be is refused all
+ * the same. */
 #include "engine/journal/format.h"
 #include "tests/unit/engine/journal_model.h"
 
@@ -16,7 +17,8 @@ struct forge {
 
 static void begin(struct forge *g, uint64_t generation) {
     memset(g->file, 0, sizeof g->file);
-    g->place = (struct journal_place){.salt = 77, .generation = generation, .offset = JOURNAL_BLOCK};
+    g->place =
+        (struct journal_place){.salt = 77, .generation = generation, .offset = JOURNAL_BLOCK};
     const struct journal_segment_header header = {
         .cluster_id = 7, .node_id = 3, .generation = generation, .salt = 77, .bytes = BYTES};
     journal_segment_header_encode(&header, g->file);
@@ -59,7 +61,8 @@ static void store(struct forge *g, const char *name, size_t len) {
     char path[64];
     (void)snprintf(path, sizeof path, "data/journal/%s.seg", name);
     (void)env->ops->unlink(env, path, &err);
-    assert_int_equal(env->ops->file_open(env, path, BND_OPEN_WRITE | BND_OPEN_CREATE, &file, &err), 0);
+    assert_int_equal(env->ops->file_open(env, path, BND_OPEN_WRITE | BND_OPEN_CREATE, &file, &err),
+                     0);
     assert_int_equal(env->ops->file_pwrite(env, file, g->file, len, 0, &err), 0);
     assert_int_equal(env->ops->file_sync(env, file, &err), 0);
     env->ops->file_close(env, file);
@@ -88,9 +91,10 @@ static struct journal_record create_of(uint64_t gid) {
 }
 
 static struct journal_record entry_of(uint64_t gid, uint64_t index) {
-    return (struct journal_record){.kind = JOURNAL_ENTRY,
-                                   .gid = gid,
-                                   .entry = {.index = index, .term = 1, .data = bnd_slice_str("x")}};
+    return (struct journal_record){
+        .kind = JOURNAL_ENTRY,
+        .gid = gid,
+        .entry = {.index = index, .term = 1, .data = bnd_slice_str("x")}};
 }
 
 static struct journal_record mark(enum journal_kind kind, uint64_t count) {
@@ -120,16 +124,20 @@ static void records_that_cannot_follow(void **state) {
         struct journal_record records[4];
         size_t count;
     } wrong[] = {
-        {{entry_of(1, 1)}, 1},                              /* of no group */
-        {{create_of(1), create_of(1)}, 2},                  /* twice */
-        {{create_of(1), entry_of(1, 2)}, 2},                /* a gap */
-        {{create_of(1), group_of(1, 0)}, 2},                /* outside of a checkpoint */
+        {{entry_of(1, 1)}, 1},               /* of no group */
+        {{create_of(1), create_of(1)}, 2},   /* twice */
+        {{create_of(1), entry_of(1, 2)}, 2}, /* a gap */
+        {{create_of(1), group_of(1, 0)}, 2}, /* outside of a checkpoint */
         {{create_of(1), mark(JOURNAL_CHECKPOINT_END, 1)}, 2},
         {{create_of(1), mark(JOURNAL_CHECKPOINT_BEGIN, 1), entry_of(1, 1)}, 3}, /* inside of one */
-        {{create_of(1), mark(JOURNAL_CHECKPOINT_BEGIN, 1), group_of(1, 9)}, 3}, /* with another term */
-        {{create_of(1), mark(JOURNAL_CHECKPOINT_BEGIN, 1), group_of(2, 0)}, 3}, /* nobody knows it */
+        {{create_of(1), mark(JOURNAL_CHECKPOINT_BEGIN, 1), group_of(1, 9)},
+         3}, /* with another term */
+        {{create_of(1), mark(JOURNAL_CHECKPOINT_BEGIN, 1), group_of(2, 0)},
+         3}, /* nobody knows it */
         {{create_of(1), mark(JOURNAL_CHECKPOINT_BEGIN, 1), mark(JOURNAL_CHECKPOINT_END, 1)}, 3},
-        {{create_of(1), mark(JOURNAL_CHECKPOINT_BEGIN, 2), group_of(1, 0), mark(JOURNAL_CHECKPOINT_END, 1)}, 4},
+        {{create_of(1), mark(JOURNAL_CHECKPOINT_BEGIN, 2), group_of(1, 0),
+          mark(JOURNAL_CHECKPOINT_END, 1)},
+         4},
         {{create_of(1), mark(JOURNAL_CHECKPOINT_BEGIN, 0), mark(JOURNAL_CHECKPOINT_END, 0)}, 3},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
@@ -163,8 +171,8 @@ static void batches_are_numbered_without_a_gap(void **state) {
     assert_int_equal(result(&g), BND_CORRUPT);
 }
 
-/* The log's beginning is gone: without a whole checkpoint nobody knows all groups, and without their entries nobody
- * serves them. */
+/* The log's beginning is gone: without a whole checkpoint nobody knows all groups, and without
+ * their entries nobody serves them. */
 static void a_log_without_its_beginning(void **state) {
     struct forge g;
     struct bnd_error err;

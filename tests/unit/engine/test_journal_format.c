@@ -7,8 +7,11 @@ static const uint8_t config[] = {9, 8, 7};
 
 static struct journal_record sample(enum journal_kind kind) {
     struct journal_record r = {.kind = kind, .gid = UINT64_C(0x1122334455667788)};
-    struct bnd_journal_start start = {
-        .index = 5, .term = 4, .slot = 3, .config = bnd_slice(config, sizeof config), .config_index = 2};
+    struct bnd_journal_start start = {.index = 5,
+                                      .term = 4,
+                                      .slot = 3,
+                                      .config = bnd_slice(config, sizeof config),
+                                      .config_index = 2};
     switch (kind) {
     case JOURNAL_CREATE:
     case JOURNAL_COMPACT:
@@ -71,9 +74,9 @@ static void records_come_back(void **state) {
 
 /* The layout of SPEC.md, byte by byte: a change here is a change of the format. */
 static void bytes_are_as_specified(void **state) {
-    static const uint8_t want[] = {
-        35, 0, 0, 0, 4, 12, 0, 0, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11,
-        10, 0, 0, 0, 0, 0,  0, 0, 11,   0,    0,    0,    0,    0,    0,    0,    9, 8, 7};
+    static const uint8_t want[] = {35,   0,    0,    0,    4,  12, 0, 0, 0x88, 0x77, 0x66, 0x55,
+                                   0x44, 0x33, 0x22, 0x11, 10, 0,  0, 0, 0,    0,    0,    0,
+                                   11,   0,    0,    0,    0,  0,  0, 0, 9,    8,    7};
     struct journal_record r = sample(JOURNAL_ENTRY);
     uint8_t block[JOURNAL_BLOCK] = {0};
     assert_int_equal(journal_record_bytes(&r), sizeof want);
@@ -112,13 +115,16 @@ static void every_flipped_bit_is_seen(void **state) {
     assert_int_equal(journal_segment_header_decode(bnd_slice(block, sizeof block), &out, NULL), 0);
     for (size_t i = 0; i < sizeof block; i++) {
         block[i] ^= 0x10;
-        assert_int_not_equal(journal_segment_header_decode(bnd_slice(block, sizeof block), &out, NULL), 0);
+        assert_int_not_equal(
+            journal_segment_header_decode(bnd_slice(block, sizeof block), &out, NULL), 0);
         block[i] ^= 0x10;
     }
     struct journal_record r = sample(JOURNAL_CHECKPOINT_GROUP);
     struct journal_place place = {.salt = 5, .generation = 6, .offset = 4096};
     struct journal_batch_header b = {
-        .length = (uint32_t)(JOURNAL_BATCH_HEADER + journal_record_bytes(&r)), .records = 1, .number = 7};
+        .length = (uint32_t)(JOURNAL_BATCH_HEADER + journal_record_bytes(&r)),
+        .records = 1,
+        .number = 7};
     journal_record_encode(&r, batch + JOURNAL_BATCH_HEADER);
     journal_batch_seal(batch, &place, &b);
     for (size_t i = 0; i < (size_t)b.length * 8; i++) {
@@ -136,8 +142,10 @@ static void a_batch_belongs_to_its_place(void **state) {
     uint8_t batch[512] = {0};
     struct journal_record r = sample(JOURNAL_META);
     struct journal_place place = {.salt = 5, .generation = 6, .offset = 4096}, other;
-    struct journal_batch_header got, b = {
-        .length = (uint32_t)(JOURNAL_BATCH_HEADER + journal_record_bytes(&r)), .records = 1, .number = 7};
+    struct journal_batch_header got,
+        b = {.length = (uint32_t)(JOURNAL_BATCH_HEADER + journal_record_bytes(&r)),
+             .records = 1,
+             .number = 7};
     journal_record_encode(&r, batch + JOURNAL_BATCH_HEADER);
     journal_batch_seal(batch, &place, &b);
     struct bnd_slice bytes = bnd_slice(batch, sizeof batch);
@@ -157,7 +165,8 @@ static void newer_version_is_told_from_damage(void **state) {
     journal_segment_header_encode(&header, block);
     block[8] = JOURNAL_VERSION + 1;
     bnd_put_u64(block + 4088, bnd_hash64(bnd_slice(block, 4088), 0));
-    assert_int_equal(journal_segment_header_decode(bnd_slice(block, sizeof block), &out, NULL), BND_VERSION);
+    assert_int_equal(journal_segment_header_decode(bnd_slice(block, sizeof block), &out, NULL),
+                     BND_VERSION);
 }
 
 /* A record with one byte made another; the length stays what the header says. */
@@ -176,11 +185,13 @@ static void impossible_records_are_refused(void **state) {
     for (int kind = JOURNAL_CREATE; kind <= JOURNAL_CHECKPOINT_END; kind++) {
         struct journal_record r = sample((enum journal_kind)kind);
         bool entry = kind == JOURNAL_ENTRY || kind == JOURNAL_REWRITE;
-        assert_int_equal(record_with((enum journal_kind)kind, 0, 15), BND_CORRUPT); /* no header fits */
+        assert_int_equal(record_with((enum journal_kind)kind, 0, 15),
+                         BND_CORRUPT); /* no header fits */
         assert_int_equal(record_with((enum journal_kind)kind, 6, 1), BND_CORRUPT);
         assert_int_equal(record_with((enum journal_kind)kind, 5, 1), entry ? 0 : BND_CORRUPT);
         assert_int_equal(record_with((enum journal_kind)kind, 4, 0), BND_CORRUPT);
-        assert_int_equal(record_with((enum journal_kind)kind, 4, JOURNAL_CHECKPOINT_END + 1), BND_CORRUPT);
+        assert_int_equal(record_with((enum journal_kind)kind, 4, JOURNAL_CHECKPOINT_END + 1),
+                         BND_CORRUPT);
         uint8_t bytes[256] = {0};
         struct journal_record out;
         size_t len = journal_record_bytes(&r);
@@ -189,13 +200,17 @@ static void impossible_records_are_refused(void **state) {
         bnd_put_u32(bytes, (uint32_t)len + 1);
         assert_int_equal(journal_record_decode(&rest, &out), BND_CORRUPT); /* beyond the batch */
         rest.len = len + 1;
-        assert_int_equal(journal_record_decode(&rest, &out), entry ? 0 : BND_CORRUPT); /* a byte too many */
+        assert_int_equal(journal_record_decode(&rest, &out),
+                         entry ? 0 : BND_CORRUPT); /* a byte too many */
     }
-    assert_int_equal(record_with(JOURNAL_CHECKPOINT_GROUP, body, 2), BND_CORRUPT);     /* exists? */
-    assert_int_equal(record_with(JOURNAL_CHECKPOINT_GROUP, body, 0), BND_CORRUPT);     /* not, but entries */
-    assert_int_equal(record_with(JOURNAL_CHECKPOINT_GROUP, body + 17, 4), BND_CORRUPT); /* ends before it starts */
+    assert_int_equal(record_with(JOURNAL_CHECKPOINT_GROUP, body, 2), BND_CORRUPT); /* exists? */
+    assert_int_equal(record_with(JOURNAL_CHECKPOINT_GROUP, body, 0),
+                     BND_CORRUPT); /* not, but entries */
+    assert_int_equal(record_with(JOURNAL_CHECKPOINT_GROUP, body + 17, 4),
+                     BND_CORRUPT); /* ends before it starts */
     assert_int_equal(record_with(JOURNAL_CHECKPOINT_GROUP, body + 17 + 7, 0x70), BND_CORRUPT);
-    assert_int_equal(record_with(JOURNAL_CHECKPOINT_GROUP, body + 17 + 3, 1), BND_CORRUPT); /* more than fit */
+    assert_int_equal(record_with(JOURNAL_CHECKPOINT_GROUP, body + 17 + 3, 1),
+                     BND_CORRUPT); /* more than fit */
 }
 
 static void impossible_segments_are_refused(void **state) {
@@ -203,13 +218,16 @@ static void impossible_segments_are_refused(void **state) {
     struct journal_segment_header header = {.generation = 3, .bytes = 2 * JOURNAL_BLOCK}, out;
     journal_segment_header_encode(&header, block);
     assert_int_equal(journal_segment_header_decode(bnd_slice(block, sizeof block), &out, NULL), 0);
-    assert_int_equal(journal_segment_header_decode(bnd_slice(block, sizeof block - 1), &out, NULL), BND_CORRUPT);
+    assert_int_equal(journal_segment_header_decode(bnd_slice(block, sizeof block - 1), &out, NULL),
+                     BND_CORRUPT);
     header.bytes = JOURNAL_BLOCK;
     journal_segment_header_encode(&header, block);
-    assert_int_equal(journal_segment_header_decode(bnd_slice(block, sizeof block), &out, NULL), BND_CORRUPT);
+    assert_int_equal(journal_segment_header_decode(bnd_slice(block, sizeof block), &out, NULL),
+                     BND_CORRUPT);
     header.bytes = 2 * JOURNAL_BLOCK + 512;
     journal_segment_header_encode(&header, block);
-    assert_int_equal(journal_segment_header_decode(bnd_slice(block, sizeof block), &out, NULL), BND_CORRUPT);
+    assert_int_equal(journal_segment_header_decode(bnd_slice(block, sizeof block), &out, NULL),
+                     BND_CORRUPT);
 }
 
 int main(void) {

@@ -1,5 +1,5 @@
-/* The journal on real files: a process that writes without pause is killed again and again; every entry it
- * reported as durable is found by the next one, and no hole before it. */
+/* The journal on real files: a process that writes without pause is killed again and again; every
+ * entry it reported as durable is found by the next one, and no hole before it. */
 #include "engine/journal/journal.h"
 #include "tests/unit/engine/io_test.h"
 
@@ -15,7 +15,7 @@ struct node {
     uint64_t last[GROUPS];
     uint64_t start[GROUPS];
     uint64_t lsn; /* of the last record */
-    int pipe; /* where the child reports */
+    int pipe;     /* where the child reports */
 };
 
 static void stop_run(void *data) {

@@ -1,8 +1,9 @@
-/* What an open finds on the disk and leaves there: after a loss of power, a kill, another configuration. */
+/* What an open finds on the disk and leaves there: after a loss of power, a kill, another
+ * configuration. */
 #include "tests/unit/engine/journal_rig.h"
 
-/* A process that was killed while it opened may leave names that are not durable: the next one makes them so
- * before it answers, also when the pool does nothing for it. */
+/* A process that was killed while it opened may leave names that are not durable: the next one
+ * makes them so before it answers, also when the pool does nothing for it. */
 static void names_found_at_open_are_made_durable(void **state) {
     struct fixture *f = *state;
     for (uint64_t cut = 1; cut < 40; cut++) {
@@ -41,7 +42,8 @@ static uint64_t fill_all_but_one_block(struct fixture *f) {
     }
 }
 
-/* Writes an entry of `torn` bytes of which only the first sector stays, then one of `next` bytes. */
+/* Writes an entry of `torn` bytes of which only the first sector stays, then one of `next` bytes.
+ */
 static void torn_then_next(struct fixture *f, size_t torn, size_t next) {
     struct bnd_error err = {0};
     struct bnd_journal_stats stats;
@@ -82,17 +84,20 @@ static void damage_before_the_next_segment_is_refused(void **state) {
     assert_int_equal(look(f, GROUP).group.entries_count, index);
 }
 
-/* What follows does not fit behind it and goes to the next segment: the torn one would be damage before it. */
+/* What follows does not fit behind it and goes to the next segment: the torn one would be damage
+ * before it. */
 static void a_torn_batch_is_not_met_again_in_its_segment(void **state) {
     torn_then_next(*state, 1000, 6000);
 }
 
-/* What follows fits into the segment before: the torn one would be a batch that does not follow it. */
+/* What follows fits into the segment before: the torn one would be a batch that does not follow it.
+ */
 static void a_torn_batch_is_not_met_again_in_the_next_segment(void **state) {
     torn_then_next(*state, 6000, 1000);
 }
 
-/* The power goes at each write around a checkpoint of several batches: what follows later is not inside it. */
+/* The power goes at each write around a checkpoint of several batches: what follows later is not
+ * inside it. */
 static void a_checkpoint_cut_by_a_crash_is_finished(void **state) {
     struct fixture *f = *state;
     size_t cuts = 0;
@@ -132,7 +137,8 @@ static void files_of_another_size_are_not_used_again(void **state) {
         fixture_drive(f, 20);
     }
     assert_int_equal(crash_open(&f->world->env, "data/journal/00000000000000ff.tmp",
-                                BND_OPEN_WRITE | BND_OPEN_CREATE, &file, &err), 0);
+                                BND_OPEN_WRITE | BND_OPEN_CREATE, &file, &err),
+                     0);
     assert_int_equal(crash_pwrite(&f->world->env, file, old, sizeof old, 100 * 4096, &err), 0);
     crash_close(&f->world->env, file);
     uint64_t lsn = f->durable;

@@ -740,7 +740,8 @@ static void damaged_tables_are_not_read_as_absent(void **state) {
         damaged += rv != 0;
     }
     assert_true(damaged > 3);
-    struct bnd_state_iter *iter = world->state->ops->iter(world->state, BND_CF_OBJECTS, str("key"), str("kez"));
+    struct bnd_state_iter *iter =
+        world->state->ops->iter(world->state, BND_CF_OBJECTS, str("key"), str("kez"));
     int seen = 0;
     for (; world->state->ops->iter_valid(iter); world->state->ops->iter_next(iter)) {
         seen++;
@@ -783,7 +784,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(a_look_changes_nothing_and_sees_what_was_persisted,
                                         setup_open, teardown),
         cmocka_unit_test_setup_teardown(damaged_files_are_told_as_corrupt, setup_open, teardown),
-        cmocka_unit_test_setup_teardown(damaged_tables_are_not_read_as_absent, setup_open, teardown),
+        cmocka_unit_test_setup_teardown(damaged_tables_are_not_read_as_absent, setup_open,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,7 +37,8 @@ static void hand_read(void *owner, const uint8_t *data, size_t len) {
     struct hand *hand = owner;
     size_t before = hand->heard.len;
     bnd_buf_append(&hand->heard, data, len);
-    if (!hand->calls && before < BND_FRAME_HELLO_BYTES && hand->heard.len >= BND_FRAME_HELLO_BYTES) {
+    if (!hand->calls && before < BND_FRAME_HELLO_BYTES &&
+        hand->heard.len >= BND_FRAME_HELLO_BYTES) {
         say(hand);
     }
 }
@@ -50,7 +51,8 @@ static const struct bnd_conn_events hand_events = {
     .on_open = hand_open, .on_read = hand_read, .on_end = hand_end};
 
 static void hand_take(struct hand *hand, struct bnd_stream *stream) {
-    struct bnd_conn_options options = {.env = hand->c->real.env, .stream = stream, .tls = hand->tls};
+    struct bnd_conn_options options = {
+        .env = hand->c->real.env, .stream = stream, .tls = hand->tls};
     assert_int_equal(bnd_conn_create(&options, &hand->conn), 0);
     bnd_conn_bind(hand->conn, &hand_events, hand);
     bnd_conn_read(hand->conn, true);

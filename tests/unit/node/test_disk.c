@@ -22,14 +22,20 @@ static void spaces_begin_at_their_bounds_and_end_an_eighth_above(void **state) {
         uint64_t free_mib;
         enum bnd_raft_space after;
     } cases[] = {
-        {BND_RAFT_SPACE_OK, 756, BND_RAFT_SPACE_OK},     {BND_RAFT_SPACE_OK, 755, BND_RAFT_SPACE_LOW},
-        {BND_RAFT_SPACE_LOW, 850, BND_RAFT_SPACE_LOW},   {BND_RAFT_SPACE_LOW, 851, BND_RAFT_SPACE_OK},
-        {BND_RAFT_SPACE_LOW, 378, BND_RAFT_SPACE_LOW},   {BND_RAFT_SPACE_LOW, 377, BND_RAFT_SPACE_NONE},
-        {BND_RAFT_SPACE_NONE, 425, BND_RAFT_SPACE_NONE}, {BND_RAFT_SPACE_NONE, 426, BND_RAFT_SPACE_LOW},
-        {BND_RAFT_SPACE_NONE, 851, BND_RAFT_SPACE_OK},   {BND_RAFT_SPACE_OK, 0, BND_RAFT_SPACE_NONE},
+        {BND_RAFT_SPACE_OK, 756, BND_RAFT_SPACE_OK},
+        {BND_RAFT_SPACE_OK, 755, BND_RAFT_SPACE_LOW},
+        {BND_RAFT_SPACE_LOW, 850, BND_RAFT_SPACE_LOW},
+        {BND_RAFT_SPACE_LOW, 851, BND_RAFT_SPACE_OK},
+        {BND_RAFT_SPACE_LOW, 378, BND_RAFT_SPACE_LOW},
+        {BND_RAFT_SPACE_LOW, 377, BND_RAFT_SPACE_NONE},
+        {BND_RAFT_SPACE_NONE, 425, BND_RAFT_SPACE_NONE},
+        {BND_RAFT_SPACE_NONE, 426, BND_RAFT_SPACE_LOW},
+        {BND_RAFT_SPACE_NONE, 851, BND_RAFT_SPACE_OK},
+        {BND_RAFT_SPACE_OK, 0, BND_RAFT_SPACE_NONE},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        assert_int_equal(node_disk_judge(cases[i].before, cases[i].free_mib * MIB, TOTAL), cases[i].after);
+        assert_int_equal(node_disk_judge(cases[i].before, cases[i].free_mib * MIB, TOTAL),
+                         cases[i].after);
     }
 }
 

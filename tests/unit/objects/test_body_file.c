@@ -205,7 +205,8 @@ static int none(void *data, const char *name) {
     return 0;
 }
 
-/* ---- files put together from right pieces ------------------------------------------------------------ */
+/* ---- files put together from right pieces
+ * ------------------------------------------------------------ */
 
 enum { SLOT = BODY_HASH_BYTES + BODY_BLOCK_BYTES };
 
@@ -218,7 +219,8 @@ static uint8_t *load_file(struct fixture *f, const struct body_id *which, size_t
     assert_int_equal(f->env->ops->file_size(f->env, file, &bytes, NULL), 0);
     uint8_t *data = malloc((size_t)bytes);
     assert_non_null(data);
-    assert_int_equal(f->env->ops->file_pread(f->env, file, data, (size_t)bytes, 0, out_len, NULL), 0);
+    assert_int_equal(f->env->ops->file_pread(f->env, file, data, (size_t)bytes, 0, out_len, NULL),
+                     0);
     f->env->ops->file_close(f->env, file);
     return data;
 }
@@ -347,7 +349,8 @@ static void test_nothing_follows_a_short_block(void **state) {
     teardown(&f);
 }
 
-/* A request to the disk fails, each in turn: who is told that the body is finished has it after a loss of power. */
+/* A request to the disk fails, each in turn: who is told that the body is finished has it after a
+ * loss of power. */
 static void test_a_failing_disk_is_told(void **state) {
     int failures = 0;
     (void)state;
@@ -412,7 +415,8 @@ static void test_power_cut_at_every_change(void **state) {
     assert_true(cuts >= 6 * BND_SIM_KEEPS); /* create, header, blocks, footer, sync, rename, sync */
 }
 
-/* The power fails at change n of the first start, or right after it: the next one finds a directory or makes it. */
+/* The power fails at change n of the first start, or right after it: the next one finds a directory
+ * or makes it. */
 static void test_a_first_start_cut_short(void **state) {
     (void)state;
     for (int keep = 0; keep < BND_SIM_KEEPS; keep++) {
@@ -432,7 +436,8 @@ static void test_a_first_start_cut_short(void **state) {
             boot(&f);
             int rv = body_dir_open(f.env, "data/bodies", &err);
             if (rv != 0) {
-                fail_msg("cut at change %llu, keep %d: %s", (unsigned long long)n, keep, err.message);
+                fail_msg("cut at change %llu, keep %d: %s", (unsigned long long)n, keep,
+                         err.message);
             }
             assert_int_equal(write_body(&f, 1000, 77), 0);
             teardown(&f);

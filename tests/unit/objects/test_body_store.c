@@ -1,5 +1,5 @@
-/* The body store's protocol: what a server refuses whoever asks, and what a writer believes of its servers. Requests
- * are made by hand, or answered by a server of the test's own. */
+/* The body store's protocol: what a server refuses whoever asks, and what a writer believes of its
+ * servers. Requests are made by hand, or answered by a server of the test's own. */
 #include "tests/unit/objects/cluster.h"
 
 #include "objects/bodies/wire.h"
@@ -28,14 +28,15 @@ static void begin(struct node *node, uint64_t to, const struct body_request *req
     const struct bnd_slice parts[2] = {bnd_slice(head, sizeof head), request->data};
     *asked = (struct asked){.call = {.cb = on_asked, .data = asked}};
     bnd_sim_env_enter(node->sim);
-    assert_int_equal(bnd_rpc_call(node->rpc, &asked->call, to, BND_MESH_BULK, BND_RPC_BODY, parts, 2,
-                                  60000 * BND_MS),
+    assert_int_equal(bnd_rpc_call(node->rpc, &asked->call, to, BND_MESH_BULK, BND_RPC_BODY, parts,
+                                  2, 60000 * BND_MS),
                      0);
     bnd_sim_env_leave(node->sim);
 }
 
 static int end(struct node *node, struct asked *asked) {
-    assert_true(bnd_sim_run_until_true(node->cluster->world, flag_set, &asked->done, 120000 * BND_MS));
+    assert_true(
+        bnd_sim_run_until_true(node->cluster->world, flag_set, &asked->done, 120000 * BND_MS));
     return asked->status;
 }
 
@@ -55,7 +56,8 @@ static struct body_request append_of(const struct body_id *which, uint64_t offse
 }
 
 static struct body_request finish_of(const struct body_id *which, uint64_t size) {
-    return (struct body_request){.op = BODY_FINISH, .id = *which, .size = size, .deadline_ms = UINT64_MAX};
+    return (struct body_request){
+        .op = BODY_FINISH, .id = *which, .size = size, .deadline_ms = UINT64_MAX};
 }
 
 static int stat_on(struct node *node, const struct body_id *which, struct body_info *out) {
@@ -82,7 +84,8 @@ static size_t under_way_on(struct node *node) {
     return count;
 }
 
-/* ---- the server ------------------------------------------------------------------------------------- */
+/* ---- the server
+ * ------------------------------------------------------------------------------------- */
 
 static void test_a_body_is_written_once_in_order_and_whole(void **state) {
     struct cluster cluster;
@@ -134,7 +137,8 @@ static void test_malformed_requests_are_refused(void **state) {
     struct cluster cluster;
     (void)state;
     cluster_start(&cluster, 3);
-    struct body_request wrong[] = {open_of(&id), open_of(&id), finish_of(&id, BND_OBJECT_BODY_MAX + 1),
+    struct body_request wrong[] = {open_of(&id), open_of(&id),
+                                   finish_of(&id, BND_OBJECT_BODY_MAX + 1),
                                    append_of(&id, BND_OBJECT_BODY_MAX + 1), open_of(&id)};
     wrong[0].op = 0;
     wrong[1].op = BODY_HAVE + 1;
@@ -199,8 +203,8 @@ static void test_a_silent_writers_body_is_deleted(void **state) {
     cluster_stop(&cluster);
 }
 
-/* Every request to the disk fails in turn, requests on their way at once: "finished" is said only of a body that is
- * there, and whole. */
+/* Every request to the disk fails in turn, requests on their way at once: "finished" is said only
+ * of a body that is there, and whole. */
 static void test_a_failing_disk_is_never_success(void **state) {
     int failures = 0;
     (void)state;
@@ -210,8 +214,8 @@ static void test_a_failing_disk_is_never_success(void **state) {
         struct asked asked[4];
         cluster_start(&cluster, 6);
         struct node *writer = &cluster.nodes[0];
-        const struct body_request requests[4] = {open_of(&id), append_of(&id, 0), append_of(&id, 10),
-                                                 finish_of(&id, 20)};
+        const struct body_request requests[4] = {open_of(&id), append_of(&id, 0),
+                                                 append_of(&id, 10), finish_of(&id, 20)};
         bnd_sim_disk_fail(cluster.nodes[1].disk, n, BND_IO, false);
         for (size_t i = 0; i < 4; i++) {
             begin(writer, 2, &requests[i], &asked[i]);
@@ -230,7 +234,8 @@ static void test_a_failing_disk_is_never_success(void **state) {
     assert_true(failures >= 3);
 }
 
-/* ---- the writer ------------------------------------------------------------------------------------- */
+/* ---- the writer
+ * ------------------------------------------------------------------------------------- */
 
 static struct body_id id_of(const struct put *put, const uint8_t *version) {
     struct body_id out = {.gid = bnd_object_gid(put->name.bucket.id, put->name.bucket.segments,
@@ -252,7 +257,8 @@ static void test_standbys_are_not_counted(void **state) {
     bnd_sim_net_cut(cluster.net, 1, 2, false, false);
     bnd_sim_run_for(cluster.world, 10000 * BND_MS);
     node_crash(&cluster.nodes[2], BND_SIM_KILL);
-    assert_int_equal(node_put(&cluster.nodes[1], &put, 3, BIG, &answer), 0); /* nor do they have to live */
+    assert_int_equal(node_put(&cluster.nodes[1], &put, 3, BIG, &answer),
+                     0); /* nor do they have to live */
     cluster_stop(&cluster);
 }
 
@@ -269,8 +275,8 @@ static void test_replicas_that_cannot_be_are_refused(void **state) {
     cluster_stop(&cluster);
 }
 
-/* A replica whose footer has an earlier deadline than the commit would free the body of a commit that is still
- * accepted. */
+/* A replica whose footer has an earlier deadline than the commit would free the body of a commit
+ * that is still accepted. */
 static void test_all_replicas_have_one_deadline(void **state) {
     struct cluster cluster;
     struct answer answer;
@@ -306,8 +312,8 @@ static void test_a_slow_replica_is_not_named_a_holder(void **state) {
     objects_key_version(&key, slot_of(body.gid), OBJECTS_TAG_BODY,
                         bnd_slice(body.version, sizeof body.version));
     bnd_sim_env_enter(node->sim);
-    assert_int_equal(node->state->ops->get(node->state, BND_CF_OBJECTS, objects_key_slice(&key), &value),
-                     0);
+    assert_int_equal(
+        node->state->ops->get(node->state, BND_CF_OBJECTS, objects_key_slice(&key), &value), 0);
     assert_int_equal(objects_body_decode(bnd_buf_slice(&value), &record), 0);
     bnd_buf_free(&value);
     bnd_sim_env_leave(node->sim);
@@ -345,8 +351,8 @@ static void test_a_writer_waits_for_room(void **state) {
     size_t taken = 0;
     do {
         answer.done = false;
-        assert_int_equal(bnd_upload_write(upload, bnd_slice(bytes, sizeof bytes), on_written, &answer),
-                         0);
+        assert_int_equal(
+            bnd_upload_write(upload, bnd_slice(bytes, sizeof bytes), on_written, &answer), 0);
         bnd_sim_env_leave(node->sim);
         (void)bnd_sim_run_until_true(cluster.world, flag_set, &answer.done, 100 * BND_MS);
         bnd_sim_env_enter(node->sim);
@@ -358,7 +364,8 @@ static void test_a_writer_waits_for_room(void **state) {
     cluster_stop(&cluster);
 }
 
-/* ---- servers that answer wrongly ---------------------------------------------------------------------- */
+/* ---- servers that answer wrongly
+ * ---------------------------------------------------------------------- */
 
 static const uint8_t few[3];
 
@@ -410,7 +417,8 @@ static void test_a_read_cut_short_is_taken_elsewhere(void **state) {
     assert_int_equal(node_read(node, &answer, 3, 0, BIG), 0);
     assert_true(count > 0);
     count = 0;
-    bnd_sim_run_for(cluster.world, 60000 * BND_MS); /* the sweep fetches it: from where it is whole */
+    bnd_sim_run_for(cluster.world,
+                    60000 * BND_MS); /* the sweep fetches it: from where it is whole */
     assert_true(count > 0);
     struct body_info info;
     assert_int_equal(stat_on(node, &body, &info), 0);
@@ -419,7 +427,8 @@ static void test_a_read_cut_short_is_taken_elsewhere(void **state) {
     cluster_stop(&cluster);
 }
 
-/* ---- repair ----------------------------------------------------------------------------------------- */
+/* ---- repair
+ * ----------------------------------------------------------------------------------------- */
 
 static void test_a_file_of_another_size_is_fetched_again(void **state) {
     struct cluster cluster;
@@ -447,7 +456,8 @@ static void test_a_file_of_another_size_is_fetched_again(void **state) {
     cluster_stop(&cluster);
 }
 
-/* Whatever request of the disk fails while a body is fetched: in the end it is there, as it was written. */
+/* Whatever request of the disk fails while a body is fetched: in the end it is there, as it was
+ * written. */
 static void test_a_fetch_outlives_a_failing_disk(void **state) {
     (void)state;
     for (uint64_t n = 1; n <= 8; n++) {

@@ -1,5 +1,5 @@
-/* One page out of the answers of several shards: nothing behind the end of a cut answer, nothing twice, and no answer
- * that could not be one. */
+/* One page out of the answers of several shards: nothing behind the end of a cut answer, nothing
+ * twice, and no answer that could not be one. */
 #include "objects/command.h"
 #include "objects/merge.h"
 
@@ -106,7 +106,8 @@ static void test_what_is_no_answer_is_refused(void **state) {
     const struct objects_item item = {.key = bnd_slice_str("k"), .value = bnd_slice_str("v")};
     objects_item_encode(&bytes, &item);
     assert_int_equal(objects_answer_set(&answer, bnd_buf_slice(&bytes)), 0);
-    assert_int_equal(objects_answer_set(&answer, bnd_slice(bytes.data, bytes.len - 1)), BND_CORRUPT);
+    assert_int_equal(objects_answer_set(&answer, bnd_slice(bytes.data, bytes.len - 1)),
+                     BND_CORRUPT);
     bytes.data[1] = 1; /* a prefix with a value */
     assert_int_equal(objects_answer_set(&answer, bnd_buf_slice(&bytes)), BND_CORRUPT);
     bytes.data[1] = 2;

@@ -185,7 +185,8 @@ static void test_field_bounds(void **state) {
     bnd_buf_free(&custom);
 }
 
-/* ---- commands and queries that no caller makes ------------------------------------------------------- */
+/* ---- commands and queries that no caller makes
+ * ------------------------------------------------------- */
 
 static int command_of(const struct objects_command *command, size_t at, unsigned byte) {
     struct objects_conditions room;
@@ -210,7 +211,8 @@ static void test_impossible_commands(void **state) {
     assert_int_equal(command_of(&command, 0, 0), 0);
     assert_int_equal(command_of(&command, 1, 0), BND_INVALID);
     assert_int_equal(command_of(&command, 1, OBJECTS_TICK + 1), BND_INVALID);
-    assert_int_equal(command_of(&command, 1 + 8 + 4 + 1 + 1, 32), BND_INVALID); /* a condition to come */
+    assert_int_equal(command_of(&command, 1 + 8 + 4 + 1 + 1, 32),
+                     BND_INVALID); /* a condition to come */
     command.key = bnd_slice(long_key, sizeof long_key);
     assert_int_equal(command_of(&command, 0, 0), BND_INVALID);
     command.key = bnd_slice_str("");
@@ -254,7 +256,8 @@ static void test_impossible_commands(void **state) {
                                        .have_count = BND_REPLICAS_MAX,
                                        .part = {.number = 1}};
     assert_int_equal(command_of(&command, 0, 0), 0);
-    assert_int_equal(command_of(&command, 1 + 8 + 4 + 1 + 16 + 8 + 1, BND_REPLICAS_MAX + 1), BND_INVALID);
+    assert_int_equal(command_of(&command, 1 + 8 + 4 + 1 + 16 + 8 + 1, BND_REPLICAS_MAX + 1),
+                     BND_INVALID);
     command.part.number = 0;
     assert_int_equal(command_of(&command, 0, 0), BND_INVALID);
     command.part.number = BND_OBJECT_PARTS_MAX + 1;
@@ -298,9 +301,11 @@ static void test_lists_in_commands_are_bounded(void **state) {
     bnd_buf_append(&more, bytes.data + count_at + 1, bytes.len - count_at - 1);
     more.data[count_at]++;
     assert_int_equal(objects_command_decode(bnd_buf_slice(&more), &room, &out), BND_INVALID);
-    for (unsigned kind = 0; kind < 256; kind += kind == 0 ? OBJECTS_TICK + 1 : 1) { /* nothing but a kind */
+    for (unsigned kind = 0; kind < 256;
+         kind += kind == 0 ? OBJECTS_TICK + 1 : 1) { /* nothing but a kind */
         uint8_t bare[9] = {(uint8_t)kind};
-        assert_int_equal(objects_command_decode(bnd_slice(bare, sizeof bare), &room, &out), BND_INVALID);
+        assert_int_equal(objects_command_decode(bnd_slice(bare, sizeof bare), &room, &out),
+                         BND_INVALID);
     }
     bnd_buf_free(&bytes);
     bnd_buf_free(&more);
@@ -352,9 +357,11 @@ static void test_impossible_queries(void **state) {
     }
 }
 
-/* ---- records in the state ---------------------------------------------------------------------------- */
+/* ---- records in the state
+ * ---------------------------------------------------------------------------- */
 
-static int manifest_of(const struct bnd_object_meta *meta, size_t body_len, size_t at, unsigned byte) {
+static int manifest_of(const struct bnd_object_meta *meta, size_t body_len, size_t at,
+                       unsigned byte) {
     static const uint8_t body[100];
     struct bnd_object_meta out;
     struct bnd_slice out_body;
@@ -374,8 +381,8 @@ static void test_impossible_manifests(void **state) {
     assert_int_equal(manifest_of(&meta, 5, 0, 0), 0);
     assert_int_equal(manifest_of(&meta, 5, 1, OBJECTS_MANIFEST_FORMAT + 1), BND_CORRUPT);
     assert_int_equal(manifest_of(&meta, 5, 2, BND_PROFILE_PARTS + 1), BND_CORRUPT);
-    assert_int_equal(manifest_of(&meta, 5, 3, 2), BND_CORRUPT);          /* an unknown flag */
-    assert_int_equal(manifest_of(&meta, 5, 4 + 16, 6), BND_CORRUPT);     /* a byte more than there is */
+    assert_int_equal(manifest_of(&meta, 5, 3, 2), BND_CORRUPT);      /* an unknown flag */
+    assert_int_equal(manifest_of(&meta, 5, 4 + 16, 6), BND_CORRUPT); /* a byte more than there is */
     meta.parts = 1;
     assert_int_equal(manifest_of(&meta, 5, 0, 0), BND_CORRUPT);
     meta = (struct bnd_object_meta){.profile = BND_PROFILE_COPIES,
@@ -394,7 +401,8 @@ static void test_impossible_manifests(void **state) {
     assert_int_equal(manifest_of(&meta, 0, 0, 0), BND_CORRUPT);
     meta = (struct bnd_object_meta){.size = 5, .fields = bnd_object_fields_none()};
     const size_t checksums_at = 3 + 16 + 8 + 8 + 16 + 4 + 1;
-    assert_int_equal(manifest_of(&meta, 5, checksums_at + 1, 1), BND_CORRUPT); /* composite of nothing */
+    assert_int_equal(manifest_of(&meta, 5, checksums_at + 1, 1),
+                     BND_CORRUPT); /* composite of nothing */
     static uint8_t big[BND_OBJECT_FIELD_MAX + 1];
     meta.fields.content_type = bnd_slice(big, sizeof big);
     assert_int_equal(manifest_of(&meta, 5, 0, 0), BND_CORRUPT);
@@ -423,7 +431,8 @@ static void test_segments_add_up(void **state) {
     assert_int_equal(objects_segments_check(bytes, 2, 31), BND_CORRUPT);
     assert_int_equal(objects_segments_check(bytes, 3, 30), BND_CORRUPT);
     assert_int_equal(objects_segments_check(bytes, 1, 30), BND_CORRUPT);
-    assert_int_equal(objects_segments_check(bnd_slice(bytes.data, bytes.len - 1), 2, 30), BND_CORRUPT);
+    assert_int_equal(objects_segments_check(bnd_slice(bytes.data, bytes.len - 1), 2, 30),
+                     BND_CORRUPT);
     segment.size = BND_OBJECT_BODY_MAX + 1;
     objects_segment_encode(&segments, &segment);
     assert_int_equal(objects_segments_check(bnd_buf_slice(&segments), 3, BND_OBJECT_BODY_MAX + 31),
@@ -431,10 +440,8 @@ static void test_segments_add_up(void **state) {
     /* And so does every object that is taken from an answer. */
     struct bnd_object object;
     struct bnd_buf manifest = {0};
-    struct bnd_object_meta meta = {.profile = BND_PROFILE_PARTS,
-                                   .parts = 2,
-                                   .size = 31,
-                                   .fields = bnd_object_fields_none()};
+    struct bnd_object_meta meta = {
+        .profile = BND_PROFILE_PARTS, .parts = 2, .size = 31, .fields = bnd_object_fields_none()};
     objects_manifest_encode(&manifest, &meta, bnd_slice(NULL, 0), OBJECTS_WHOLE);
     segments.len = 2 * OBJECTS_SEGMENT_BYTES;
     assert_int_equal(

@@ -1,5 +1,5 @@
-/* The state machine alone: what each command must refuse, and what becomes of bodies. Commands are applied as entries
- * of a log are, over an ordered map; the wire is the real codec. */
+/* The state machine alone: what each command must refuse, and what becomes of bodies. Commands are
+ * applied as entries of a log are, over an ordered map; the wire is the real codec. */
 #include "objects/fsm.h"
 
 #include "raft/fsm.h"
@@ -138,7 +138,8 @@ static int put(struct machine *m, const struct put *what, struct objects_conditi
                                    .parts = what->profile == BND_PROFILE_PARTS ? 1 : 0,
                                    .profile = what->profile,
                                    .fields = bnd_object_fields_none()};
-    objects_manifest_encode(&manifest, &meta, bnd_slice(body, what->profile == 0 ? (size_t)what->size : 0),
+    objects_manifest_encode(&manifest, &meta,
+                            bnd_slice(body, what->profile == 0 ? (size_t)what->size : 0),
                             what->with == 0 ? OBJECTS_WHOLE : what->with);
     struct objects_command command = {.kind = OBJECTS_PUT,
                                       .key = bnd_slice_str(what->key),
@@ -157,7 +158,7 @@ static int put_body(struct machine *m, const char *key, uint8_t version) {
     return put(m, &what, NULL);
 }
 
-static int delete(struct machine *m, const char *key) {
+static int delete (struct machine *m, const char *key) {
     struct objects_command command = {.kind = OBJECTS_DELETE, .key = bnd_slice_str(key)};
     return apply(m, &command);
 }
@@ -167,15 +168,16 @@ static int tick(struct machine *m) {
     return apply(m, &command);
 }
 
-/* ---- puts ------------------------------------------------------------------------------------------- */
+/* ---- puts
+ * ------------------------------------------------------------------------------------------- */
 
 static void a_put_brings_what_it_says(void **state) {
     struct machine *m = *state;
     const struct put wrong[] = {
-        {"k", 1, BND_PROFILE_COPIES, 100000, 0, m->stamp_ms, 0}, /* on no node */
-        {"k", 1, BND_PROFILE_INLINE, 5, 2, m->stamp_ms, 0},      /* on nodes, but here */
+        {"k", 1, BND_PROFILE_COPIES, 100000, 0, m->stamp_ms, 0},  /* on no node */
+        {"k", 1, BND_PROFILE_INLINE, 5, 2, m->stamp_ms, 0},       /* on nodes, but here */
         {"k", 1, BND_PROFILE_INLINE, 5, 0, 0, OBJECTS_WITH_HTTP}, /* without its bytes */
-        {"k", 1, BND_PROFILE_PARTS, 5, 2, m->stamp_ms, 0},       /* only a completion makes these */
+        {"k", 1, BND_PROFILE_PARTS, 5, 2, m->stamp_ms, 0}, /* only a completion makes these */
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         if (put(m, &wrong[i], NULL) != BND_INVALID) {
@@ -188,8 +190,8 @@ static void a_put_brings_what_it_says(void **state) {
     assert_false(object_is_there(m, "k"));
 }
 
-/* The sweep frees files that no record names once the group's stamp is past their deadline: a later command must not
- * name one. */
+/* The sweep frees files that no record names once the group's stamp is past their deadline: a later
+ * command must not name one. */
 static void a_body_past_its_deadline_is_refused(void **state) {
     struct machine *m = *state;
     struct put late = {"k", 1, BND_PROFILE_COPIES, 100000, 2, m->stamp_ms - 1, 0};
@@ -222,7 +224,7 @@ static void a_replaced_or_deleted_body_is_freed_ten_minutes_later(void **state) 
     uint64_t due = m->stamp_ms + OBJECTS_BODY_KEEP_MS;
     assert_int_equal(body_free_after(m, 1), due);
     m->stamp_ms += 1;
-    assert_int_equal(delete(m, "k"), 0);
+    assert_int_equal(delete (m, "k"), 0);
     assert_int_equal(body_free_after(m, 2), due + 1);
     m->stamp_ms = due;
     assert_int_equal(tick(m), 0);
@@ -282,7 +284,8 @@ static void bytes_that_are_no_command_are_refused(void **state) {
     assert_int_equal(apply_bytes(m, bnd_slice(NULL, 0)), BND_INVALID);
 }
 
-/* ---- uploads in parts ------------------------------------------------------------------------------- */
+/* ---- uploads in parts
+ * ------------------------------------------------------------------------------- */
 
 static const uint8_t upload[BND_OBJECT_ID_BYTES] = {9, 9};
 
@@ -338,7 +341,8 @@ static int complete(struct machine *m, const char *key, const unsigned *refs, ui
                                       .part_min = part_min,
                                       .equal_sizes = equal_sizes};
     for (; *refs != 0; refs += 2, command.count++) {
-        const struct bnd_multipart_part_ref ref = {.number = refs[0], .etag_md5 = {(uint8_t)refs[1]}};
+        const struct bnd_multipart_part_ref ref = {.number = refs[0],
+                                                   .etag_md5 = {(uint8_t)refs[1]}};
         objects_part_ref_encode(&items, &ref);
     }
     command.items = bnd_buf_slice(&items);
@@ -391,7 +395,8 @@ static void a_completion_lists_the_parts_as_they_are(void **state) {
     assert_int_equal(complete(m, "k", above, 0, false), BND_INVALID);
     static const unsigned same_md5_elsewhere[] = {1, 1, 5, 4, 0};
     assert_int_equal(complete(m, "k", same_md5_elsewhere, 0, false), BND_INVALID);
-    assert_int_equal(complete(m, "k", right, 91, false), BND_RANGE); /* only the last may be small */
+    assert_int_equal(complete(m, "k", right, 91, false),
+                     BND_RANGE); /* only the last may be small */
     assert_int_equal(bnd_get_u32(m->reply.data), 2);
     assert_int_equal(complete(m, "k", right, 0, true), BND_RANGE);
     assert_int_equal(body_free_after(m, 50), 0);
@@ -442,7 +447,8 @@ static void an_object_in_parts_has_a_largest_size(void **state) {
     assert_int_equal(bnd_get_u32(m->reply.data), 1025);
 }
 
-/* ---- seals ------------------------------------------------------------------------------------------ */
+/* ---- seals
+ * ------------------------------------------------------------------------------------------ */
 
 static int seal(struct machine *m, enum objects_command_kind kind, uint64_t attempt) {
     struct objects_command command = {.kind = kind, .attempt = attempt};
@@ -467,7 +473,7 @@ static void a_sealed_bucket_takes_nothing(void **state) {
     assert_int_equal(put(m, &small, NULL), 0);
     assert_int_equal(seal(m, OBJECTS_SEAL, 4), 0);
     assert_int_equal(m->reply.data[0], 1); /* an object, too */
-    assert_int_equal(delete(m, "s"), 0);
+    assert_int_equal(delete (m, "s"), 0);
     assert_int_equal(seal(m, OBJECTS_SEAL, 4), 0);
     assert_int_equal(m->reply.data[0], 0);
 }
@@ -508,7 +514,8 @@ static void an_older_attempt_neither_seals_nor_unseals(void **state) {
     assert_int_equal(seal(m, OBJECTS_SEAL, 0), BND_INVALID);
 }
 
-/* ---- a state that contradicts itself stops the node ---------------------------------------------------- */
+/* ---- a state that contradicts itself stops the node
+ * ---------------------------------------------------- */
 
 static void drop(struct machine *m, enum objects_tag tag, uint8_t version) {
     const uint8_t id[BND_OBJECT_ID_BYTES] = {version};
@@ -537,14 +544,14 @@ static void a_missing_record_or_table_is_corruption(void **state) {
     static const unsigned refs[] = {1, 1, 0};
     assert_int_equal(put_body(m, "b", 5), 0);
     drop(m, OBJECTS_TAG_BODY, 5);
-    assert_int_equal(delete(m, "b"), BND_CORRUPT);
+    assert_int_equal(delete (m, "b"), BND_CORRUPT);
     assert_int_equal(upload_command(m, OBJECTS_CREATE, "k"), 0);
     assert_int_equal(simple_part(m, 1, 1, 100), 0);
     assert_int_equal(complete(m, "k", refs, 0, false), 0);
     assert_int_equal(head(m, "k"), 0);
     drop(m, OBJECTS_TAG_TABLE, 77);
     assert_int_equal(head(m, "k"), BND_CORRUPT);
-    assert_int_equal(delete(m, "k"), BND_CORRUPT);
+    assert_int_equal(delete (m, "k"), BND_CORRUPT);
 }
 
 /* The sweep trusts the stamp: it must be of what reads of the state see. */
@@ -580,9 +587,8 @@ static void a_page_of_a_list_is_bounded_in_bytes(void **state) {
     objects_manifest_encode(&manifest, &meta, bnd_slice("", 0), OBJECTS_WHOLE);
     for (unsigned i = 0; i < 60; i++) {
         const char name[] = {(char)('a' + i / 26), (char)('a' + i % 26), 0};
-        struct objects_command command = {.kind = OBJECTS_PUT,
-                                          .key = bnd_slice_str(name),
-                                          .manifest = bnd_buf_slice(&manifest)};
+        struct objects_command command = {
+            .kind = OBJECTS_PUT, .key = bnd_slice_str(name), .manifest = bnd_buf_slice(&manifest)};
         assert_int_equal(apply(m, &command), 0);
     }
     struct bnd_fsm_read context = {.gid = GID, .slot = SLOT, .state = m->state};

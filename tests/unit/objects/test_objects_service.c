@@ -1,4 +1,5 @@
-/* What the service refuses its callers, what it says when it closes, and what the sweep leaves alone. */
+/* What the service refuses its callers, what it says when it closes, and what the sweep leaves
+ * alone. */
 #include "tests/unit/objects/cluster.h"
 
 #include "objects/bodies/file.h"
@@ -23,14 +24,16 @@ static void test_an_upload_has_the_length_it_said(void **state) {
     await(&cluster, &answer);
     assert_int_equal(answer.status, 0);
     bnd_sim_env_enter(node->sim);
-    assert_int_equal(bnd_upload_commit(upload, &commit, on_committed, &answer), BND_INVALID); /* cut short */
+    assert_int_equal(bnd_upload_commit(upload, &commit, on_committed, &answer),
+                     BND_INVALID); /* cut short */
     answer.done = false;
     assert_int_equal(bnd_upload_write(upload, bnd_slice(bytes, 2), on_written, &answer), 0);
     bnd_sim_env_leave(node->sim);
     await(&cluster, &answer);
     assert_int_equal(answer.status, BND_TOOBIG);
     bnd_sim_env_enter(node->sim);
-    assert_int_equal(bnd_upload_write(upload, bnd_slice(bytes, 1), on_written, &answer), BND_TOOBIG);
+    assert_int_equal(bnd_upload_write(upload, bnd_slice(bytes, 1), on_written, &answer),
+                     BND_TOOBIG);
     assert_int_equal(bnd_upload_commit(upload, &commit, on_committed, &answer), BND_TOOBIG);
     bnd_upload_destroy(upload);
     bnd_sim_env_leave(node->sim);
@@ -86,7 +89,8 @@ static void test_a_write_cut_off_by_closing_is_unknown(void **state) {
     cluster_stop(&cluster);
 }
 
-/* ---- the sweep -------------------------------------------------------------------------------------- */
+/* ---- the sweep
+ * -------------------------------------------------------------------------------------- */
 
 static struct body_id id_of(const struct put *put, const uint8_t *version) {
     struct body_id id = {.gid = bnd_object_gid(put->name.bucket.id, put->name.bucket.segments,
@@ -119,7 +123,8 @@ static void write_file(struct node *node, const struct body_id *id, uint64_t dea
     bnd_sim_env_leave(node->sim);
 }
 
-/* Commands that were applied and are not written yet may name a file: the state that is read does not know them. */
+/* Commands that were applied and are not written yet may name a file: the state that is read does
+ * not know them. */
 static void test_a_file_is_judged_by_what_is_written(void **state) {
     struct cluster cluster;
     (void)state;
@@ -150,7 +155,8 @@ static void test_a_file_that_nobody_can_judge_stays(void **state) {
     write_file(node, &foreign, 1);
     write_file(node, &broken, 1);
     assert_true(body_path("data/bodies", &broken, path));
-    assert_int_equal(bnd_sim_disk_flip(node->disk, path, 64 + 16 + 3 + 20, 1), 0); /* in its footer */
+    assert_int_equal(bnd_sim_disk_flip(node->disk, path, 64 + 16 + 3 + 20, 1),
+                     0); /* in its footer */
     for (uint32_t i = 0; i < SHARDS; i++) {
         ((struct objects_fsm *)node->fsm[i].self)->written_stamp_ms = UINT64_MAX / 2;
     }

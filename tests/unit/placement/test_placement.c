@@ -152,8 +152,7 @@ static void lead(size_t count, size_t may, uint64_t leaders[LED], uint32_t count
     uint64_t ids[6] = {1, 2, 3, 4, 5, 6};
     make_nodes(nodes, count);
     memset(counts, 0, 6 * sizeof counts[0]);
-    struct bnd_place_leaders spread = {
-        .nodes = ids, .loads = counts, .count = may, .groups = LED};
+    struct bnd_place_leaders spread = {.nodes = ids, .loads = counts, .count = may, .groups = LED};
     for (uint64_t gid = 0; gid < LED; gid++) {
         uint64_t placed[BND_REPLICAS_MAX];
         size_t held = bnd_place_group(nodes, count, gid, 3, placed);

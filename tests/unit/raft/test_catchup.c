@@ -121,7 +121,8 @@ static bool is_whole(void *node) {
     return stats_of(node).installs_received > 0;
 }
 
-/* As before, but nothing can be committed without the one that is behind, which waits for entries. */
+/* As before, but nothing can be committed without the one that is behind, which waits for entries.
+ */
 static void an_install_that_everyone_waits_for_is_told_again(void **state) {
     (void)state;
     static struct attempt attempt;

@@ -158,7 +158,8 @@ static void a_lost_answer_stays_unknown(void **state) {
     cluster_close(c);
 }
 
-/* Without a majority nothing is decided about it: not that it was executed, and not that it never will be. */
+/* Without a majority nothing is decided about it: not that it was executed, and not that it never
+ * will be. */
 static void an_entry_without_outcome_is_unknown(void **state) {
     (void)state;
     struct cluster *c = three(18);
@@ -197,14 +198,17 @@ static void impossible_proposals_are_refused(void **state) {
     static const uint8_t command[BND_RAFT_COMMAND_MAX + 1];
     struct cluster *c = three(19);
     struct attempt attempt = {0};
-    assert_int_equal(propose_start(cluster_leader(c, GID), GID, &attempt, bnd_slice(command, sizeof command)),
-                     BND_TOOBIG);
+    assert_int_equal(
+        propose_start(cluster_leader(c, GID), GID, &attempt, bnd_slice(command, sizeof command)),
+        BND_TOOBIG);
     const struct bnd_raft_request_id id = {.minter = 99, .seq = 3};
     attempt.propose.id = (struct bnd_raft_request_id){.minter = 99};
-    assert_int_equal(propose_start(cluster_leader(c, GID), GID, &attempt, bnd_slice(command, 1)), BND_INVALID);
+    assert_int_equal(propose_start(cluster_leader(c, GID), GID, &attempt, bnd_slice(command, 1)),
+                     BND_INVALID);
     attempt.propose.id = id;
     attempt.propose.low_seq = 4;
-    assert_int_equal(propose_start(cluster_leader(c, GID), GID, &attempt, bnd_slice(command, 1)), BND_INVALID);
+    assert_int_equal(propose_start(cluster_leader(c, GID), GID, &attempt, bnd_slice(command, 1)),
+                     BND_INVALID);
     cluster_close(c);
 }
 

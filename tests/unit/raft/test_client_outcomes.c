@@ -1,5 +1,5 @@
-/* What the shard client tells its caller, and asks its peer, when answers are refusals, silence, or lost: against a
- * peer that answers as the test says. */
+/* What the shard client tells its caller, and asks its peer, when answers are refusals, silence, or
+ * lost: against a peer that answers as the test says. */
 #include "raft/client.h"
 #include "raft/shard_wire.h"
 #include "tests/sim/mesh.h"
@@ -15,7 +15,8 @@
 #define SECOND (UINT64_C(1000) * BND_MS)
 #define STAMP_MS 1000000
 
-/* One answer: `silent`, or a reply. The last one is given again and again; without any all are silent. */
+/* One answer: `silent`, or a reply. The last one is given again and again; without any all are
+ * silent. */
 struct answer {
     bool silent, executed;
     int status;
@@ -64,8 +65,8 @@ static void on_request(void *owner, struct bnd_rpc_request *rpc_request) {
     assert_int_equal(shard_request_decode(rpc_request->payload, &request), 0);
     struct shard_reply reply = {.stamp_ms = STAMP_MS};
     if (request.kind != SHARD_STAMP) {
-        r->seen[r->asked % 8] = (struct seen){
-            request.id.minter, request.id.seq, request.low_seq, request.deadline_ms};
+        r->seen[r->asked % 8] =
+            (struct seen){request.id.minter, request.id.seq, request.low_seq, request.deadline_ms};
         struct answer answer = {.silent = true};
         if (r->answers_count > 0) {
             answer = r->answers[r->asked < r->answers_count ? r->asked : r->answers_count - 1];

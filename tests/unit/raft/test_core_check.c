@@ -20,15 +20,19 @@ static int setup(void **state) {
     const struct bnd_raft_configuration members = {.count = 1, .members = {{1, BND_RAFT_VOTER}}};
     bnd_raft_configuration_encode(&members, &r->configuration);
     for (size_t i = 0; i < 3; i++) {
-        r->entries[i] = (struct bnd_journal_entry){
-            .index = 11 + i, .term = i < 2 ? 3 : 5, .kind = BND_CORE_COMMAND, .data = bnd_slice_str("x")};
+        r->entries[i] = (struct bnd_journal_entry){.index = 11 + i,
+                                                   .term = i < 2 ? 3 : 5,
+                                                   .kind = BND_CORE_COMMAND,
+                                                   .data = bnd_slice_str("x")};
     }
-    r->config = (struct bnd_core_config){
-        .gid = 1,
-        .term = 6,
-        .start = {.index = 10, .term = 3, .config_index = 4, .config = bnd_buf_slice(&r->configuration)},
-        .entries = r->entries,
-        .entries_count = 3};
+    r->config = (struct bnd_core_config){.gid = 1,
+                                         .term = 6,
+                                         .start = {.index = 10,
+                                                   .term = 3,
+                                                   .config_index = 4,
+                                                   .config = bnd_buf_slice(&r->configuration)},
+                                         .entries = r->entries,
+                                         .entries_count = 3};
     *state = r;
     return 0;
 }
@@ -111,7 +115,8 @@ static void entries_that_do_not_meet_the_start(void **state) {
     }
     assert_int_equal(check(r), BND_CORRUPT); /* there is no entry 0 */
     for (size_t i = 0; i < 3; i++) {
-        r->entries[i] = (struct bnd_journal_entry){.index = 10 + i, .term = 4, .kind = BND_CORE_BARRIER};
+        r->entries[i] =
+            (struct bnd_journal_entry){.index = 10 + i, .term = 4, .kind = BND_CORE_BARRIER};
     }
     assert_int_equal(check(r), BND_CORRUPT); /* another entry 10 than the state's */
     r->entries[0].term = 3;

@@ -81,17 +81,20 @@ static void what_follows_a_truncation_waits_for_it(void **state) {
     struct bnd_message m = {0};
     uint64_t after = 0;
     struct bnd_journal_entry old = barrier_entry(2, 2);
-    give_append(w, 2, 2, (struct bnd_message_append){
-                             .prev_index = 1, .prev_term = 1, .entries = &old, .entries_count = 1});
+    give_append(w, 2, 2,
+                (struct bnd_message_append){
+                    .prev_index = 1, .prev_term = 1, .entries = &old, .entries_count = 1});
     world_sync(w, 1);
     give_append(w, 3, 3, (struct bnd_message_append){.prev_index = 1, .prev_term = 1});
     world_sync(w, 1); /* the term is durable; what comes now waits for something else */
     struct bnd_journal_entry new = barrier_entry(2, 3);
-    give_append(w, 3, 3, (struct bnd_message_append){
-                             .prev_index = 1, .prev_term = 1, .entries = &new, .entries_count = 1});
+    give_append(w, 3, 3,
+                (struct bnd_message_append){
+                    .prev_index = 1, .prev_term = 1, .entries = &new, .entries_count = 1});
     assert_int_equal(w->nodes[1].truncates, 1);
     size_t before = mail_of(w, BND_MESSAGE_APPEND_RESULT, &m, &after);
-    give_append(w, 3, 3, (struct bnd_message_append){.prev_index = 1, .prev_term = 1}); /* a heartbeat */
+    give_append(w, 3, 3,
+                (struct bnd_message_append){.prev_index = 1, .prev_term = 1}); /* a heartbeat */
     assert_int_equal(mail_of(w, BND_MESSAGE_APPEND_RESULT, &m, &after), before + 1);
     assert_true(after > w->nodes[1].op_durable);
     bnd_message_release(&m);
@@ -112,8 +115,9 @@ static void what_follows_an_install_waits_for_it(void **state) {
         .gid = 7,
         .term = 3,
         .type = BND_MESSAGE_INSTALL,
-        .install = {.start = {.index = 9, .term = 2, .config = bnd_buf_slice(&bytes), .config_index = 4},
-                    .export_id = 77}};
+        .install = {
+            .start = {.index = 9, .term = 2, .config = bnd_buf_slice(&bytes), .config_index = 4},
+            .export_id = 77}};
     world_give(w, 3, 1, &install);
     assert_int_equal(w->nodes[1].installs, 1);
     assert_int_equal(world_status(w, 1).configuration_index, 4);
@@ -130,18 +134,21 @@ static void what_follows_an_install_waits_for_it(void **state) {
     world_free(w);
 }
 
-/* Entries of an earlier leader become durable after the next one's append was refused: they are not acknowledged to
- * it. */
+/* Entries of an earlier leader become durable after the next one's append was refused: they are not
+ * acknowledged to it. */
 static void a_refused_append_verifies_nothing(void **state) {
     (void)state;
     struct world *w = follower();
     struct bnd_message m = {0};
-    struct bnd_journal_entry old[] = {barrier_entry(2, 2), barrier_entry(3, 2), barrier_entry(4, 2)};
-    give_append(w, 2, 2, (struct bnd_message_append){
-                             .prev_index = 1, .prev_term = 1, .entries = old, .entries_count = 3});
+    struct bnd_journal_entry old[] = {barrier_entry(2, 2), barrier_entry(3, 2),
+                                      barrier_entry(4, 2)};
+    give_append(w, 2, 2,
+                (struct bnd_message_append){
+                    .prev_index = 1, .prev_term = 1, .entries = old, .entries_count = 3});
     struct bnd_journal_entry new = barrier_entry(4, 3);
-    give_append(w, 3, 3, (struct bnd_message_append){
-                             .prev_index = 3, .prev_term = 3, .entries = &new, .entries_count = 1});
+    give_append(w, 3, 3,
+                (struct bnd_message_append){
+                    .prev_index = 3, .prev_term = 3, .entries = &new, .entries_count = 1});
     world_sync(w, 1);
     world_sync(w, 1);
     struct world_node *n = &w->nodes[1];
@@ -165,10 +172,11 @@ static void an_append_is_acknowledged_once_it_is_durable(void **state) {
     give_append(w, 2, 2, (struct bnd_message_append){.prev_index = 1, .prev_term = 1});
     world_sync(w, 1);
     for (size_t i = 0; i < 2; i++) {
-        give_append(w, 2, 2, (struct bnd_message_append){.prev_index = 1 + i,
-                                                         .prev_term = 1 + i,
-                                                         .entries = &entries[i],
-                                                         .entries_count = 1});
+        give_append(w, 2, 2,
+                    (struct bnd_message_append){.prev_index = 1 + i,
+                                                .prev_term = 1 + i,
+                                                .entries = &entries[i],
+                                                .entries_count = 1});
     }
     struct world_node *n = &w->nodes[1];
     assert_int_equal(world_status(w, 1).last_index, 3);
@@ -202,7 +210,8 @@ static void a_dead_core_says_nothing(void **state) {
     world_free(w);
 }
 
-/* A leader that hands over to one that lacks entries, or has no vote, would only cost an election. */
+/* A leader that hands over to one that lacks entries, or has no vote, would only cost an election.
+ */
 static void leadership_goes_to_voters_that_have_the_log(void **state) {
     (void)state;
     struct world *w = world_make(3, 3, UINT32_MAX);
@@ -231,17 +240,17 @@ static void a_contradicted_commit_is_fatal(void **state) {
     (void)state;
     struct world *w = follower();
     struct bnd_journal_entry old[] = {barrier_entry(2, 2), barrier_entry(3, 2)};
-    give_append(w, 2, 2, (struct bnd_message_append){.prev_index = 1,
-                                                     .prev_term = 1,
-                                                     .commit = 3,
-                                                     .entries = old,
-                                                     .entries_count = 2});
+    give_append(
+        w, 2, 2,
+        (struct bnd_message_append){
+            .prev_index = 1, .prev_term = 1, .commit = 3, .entries = old, .entries_count = 2});
     world_sync(w, 1);
     give_append(w, 2, 2, (struct bnd_message_append){.prev_index = 3, .prev_term = 2, .commit = 3});
     assert_int_equal(world_status(w, 1).commit, 3);
     struct bnd_journal_entry new[] = {barrier_entry(2, 3), barrier_entry(3, 3)};
-    give_append(w, 3, 3, (struct bnd_message_append){
-                             .prev_index = 1, .prev_term = 1, .entries = new, .entries_count = 2});
+    give_append(w, 3, 3,
+                (struct bnd_message_append){
+                    .prev_index = 1, .prev_term = 1, .entries = new, .entries_count = 2});
     world_sync(w, 1);
     assert_int_equal(w->nodes[1].fatals, 1);
     assert_int_equal(w->nodes[1].truncates, 0);

@@ -278,9 +278,10 @@ static unsigned answers_to_nobody(uint32_t guards) {
     w->keep_mail = true;
     world_open(w, 1);
     struct bnd_journal_entry entry = barrier_entry(2, 2);
-    give_append(w, 2, 1, 2,
-                (struct bnd_message_append){
-                    .prev_index = 1, .prev_term = 1, .commit = 1, .entries = &entry, .entries_count = 1});
+    give_append(
+        w, 2, 1, 2,
+        (struct bnd_message_append){
+            .prev_index = 1, .prev_term = 1, .commit = 1, .entries = &entry, .entries_count = 1});
     w->nodes[1].disk_stuck = true;
     world_run(w, 1000);
     assert_int_equal(world_status(w, 1).role, BND_CORE_CANDIDATE);
@@ -420,8 +421,8 @@ static void b19_the_longer_log_learns_of_the_higher_term(void **state) {
     assert_int_equal(leader_of_unlike(~(uint32_t)BND_GUARD_TERM), 0); /* ever */
 }
 
-/* Of two voters the leader makes the other a standby, and goes down before its own disk has that. Is
- * there a leader again? */
+/* Of two voters the leader makes the other a standby, and goes down before its own disk has that.
+ * Is there a leader again? */
 static bool leads_after_demotion(uint32_t guards) {
     struct world *w = world_make(2, 2, guards);
     world_open(w, 1);
@@ -487,12 +488,9 @@ static void g9_a_replica_made_again_waits_for_its_log(void **state) {
         w->nodes[1].disk.count = 0;
         w->nodes[1].floor = (struct bnd_journal_floor){.index = 5, .term = 2};
         world_open(w, 1);
-        struct bnd_journal_entry entry = {.index = 1,
-                                          .term = 1,
-                                          .kind = first.kind,
-                                          .data = bnd_slice(first.data, first.len)};
-        give_append(w, 2, 1, 3,
-                    (struct bnd_message_append){.entries = &entry, .entries_count = 1});
+        struct bnd_journal_entry entry = {
+            .index = 1, .term = 1, .kind = first.kind, .data = bnd_slice(first.data, first.len)};
+        give_append(w, 2, 1, 3, (struct bnd_message_append){.entries = &entry, .entries_count = 1});
         world_run(w, 3000);
         assert_int_equal(world_status(w, 1).role, off ? BND_CORE_LEADER : BND_CORE_FOLLOWER);
         world_free(w);

@@ -23,10 +23,8 @@ static void make(struct bnd_buf *out, uint64_t second_index) {
         export_pair_encode(&all[i], &pairs);
     }
     const struct bnd_journal_entry first = {.index = 21, .term = 2, .kind = BND_CORE_BARRIER};
-    const struct bnd_journal_entry second = {.index = second_index,
-                                             .term = 3,
-                                             .kind = BND_CORE_COMMAND,
-                                             .data = bnd_slice_str("do")};
+    const struct bnd_journal_entry second = {
+        .index = second_index, .term = 3, .kind = BND_CORE_COMMAND, .data = bnd_slice_str("do")};
     export_entry_encode(&first, &entries);
     export_entry_encode(&second, &entries);
     assert_int_equal(entries.len, export_entry_bytes(&first) + export_entry_bytes(&second));
@@ -89,10 +87,10 @@ static void a_gap_between_entries_is_refused(void **state) {
 static void the_total_knows_order_and_count(void **state) {
     (void)state;
     const struct export_total none = {0};
-    struct export_total ab = export_total_add(export_total_add(none, 1, bnd_slice_str("a")), 1,
-                                              bnd_slice_str("b"));
-    struct export_total ba = export_total_add(export_total_add(none, 1, bnd_slice_str("b")), 1,
-                                              bnd_slice_str("a"));
+    struct export_total ab =
+        export_total_add(export_total_add(none, 1, bnd_slice_str("a")), 1, bnd_slice_str("b"));
+    struct export_total ba =
+        export_total_add(export_total_add(none, 1, bnd_slice_str("b")), 1, bnd_slice_str("a"));
     struct export_total b = export_total_add(none, 1, bnd_slice_str("b"));
     assert_false(bnd_hash128_eq(ab.hash, ba.hash));
     assert_false(bnd_hash128_eq(ab.hash, b.hash));

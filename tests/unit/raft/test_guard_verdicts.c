@@ -376,8 +376,11 @@ static struct bnd_message cut(struct bnd_guard_state s, uint64_t term, uint64_t 
     for (size_t i = 0; i < count; i++) {
         entries[i] = (struct bnd_journal_entry){.index = prev + 1 + i, .term = terms[i]};
     }
-    m.append = (struct bnd_message_append){
-        .prev_index = prev, .prev_term = 1, .commit = 9, .entries = entries, .entries_count = count};
+    m.append = (struct bnd_message_append){.prev_index = prev,
+                                           .prev_term = 1,
+                                           .commit = 9,
+                                           .entries = entries,
+                                           .entries_count = count};
     bnd_guard_cut_prefix(&s, &m);
     return m;
 }
@@ -394,16 +397,19 @@ static void a_prefix_below_our_commit_is_cut(void **state) {
     assert_int_equal(m.append.entries_count, 2);
     assert_int_equal(m.append.entries[0].index, 4);
     assert_int_equal(m.append.commit, 5); /* never above what it carries */
-    m = cut(s, 4, 0, 2, ours); /* all of it is below */
+    m = cut(s, 4, 0, 2, ours);            /* all of it is below */
     assert_int_equal(m.append.prev_index, 3);
     assert_int_equal(m.append.entries_count, 0);
     assert_int_equal(m.append.commit, 3);
     assert_int_equal(cut(s, 4, 3, 2, ours).append.prev_index, 3); /* nothing is below */
     assert_int_equal(cut(s, 4, 3, 2, ours).append.commit, 9);
-    assert_int_equal(cut(s, 3, 0, 5, ours).append.prev_index, 0); /* of a stale leader: only answered */
-    assert_int_equal(cut(s, 4, 0, 5, other).append.prev_index, 0); /* contradicts what is committed */
+    assert_int_equal(cut(s, 3, 0, 5, ours).append.prev_index,
+                     0); /* of a stale leader: only answered */
+    assert_int_equal(cut(s, 4, 0, 5, other).append.prev_index,
+                     0); /* contradicts what is committed */
     s.term = 1;
-    assert_int_equal(cut(s, 1, 0, 2, ours).append.prev_index, 0); /* no leader of term 1 has an entry of 2 */
+    assert_int_equal(cut(s, 1, 0, 2, ours).append.prev_index,
+                     0); /* no leader of term 1 has an entry of 2 */
     s = follower();
     s.commit = 9; /* of unknown term */
     assert_int_equal(cut(s, 4, 0, 5, ours).append.prev_index, 0);

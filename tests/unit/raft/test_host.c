@@ -654,7 +654,8 @@ static void a_group_ends_with_its_record(void **state) {
     assert_true(back > 0);
 }
 
-/* The store stalls when the group goes: what is persisted meanwhile says nothing about it any more. */
+/* The store stalls when the group goes: what is persisted meanwhile says nothing about it any more.
+ */
 static void a_group_ends_while_the_store_stalls(void **state) {
     (void)state;
     for (uint64_t seed = 200; seed < 260; seed++) {

@@ -11,8 +11,8 @@
 // cmocka wants the above first
 #include <cmocka.h>
 
-/* A picture in letters: "1L 2v 3s! 4-" are the members: L leader, v voter, s standby, - spare, and !
- * not heard from, ? not caught up; `want` lists wanted nodes, ! for one without a connection. */
+/* A picture in letters: "1L 2v 3s! 4-" are the members: L leader, v voter, s standby, - spare, and
+ * ! not heard from, ? not caught up; `want` lists wanted nodes, ! for one without a connection. */
 struct picture {
     struct bnd_raft_configuration configuration;
     struct member_view view;

@@ -72,8 +72,8 @@ static void a_call_that_loses_its_replica_is_unknown(void **state) {
     cluster_close(c);
 }
 
-/* A leader proposes entries that nobody gets; the next leader's log cuts them off; it leads again, and proposes under
- * their indexes. */
+/* A leader proposes entries that nobody gets; the next leader's log cuts them off; it leads again,
+ * and proposes under their indexes. */
 static void proposals_of_two_leaderships_each_get_their_outcome(void **state) {
     (void)state;
     enum { OLD = 12 };

@@ -54,7 +54,8 @@ static void configurations_end_where_they_say(void **state) {
     bnd_raft_configuration_encode(&some, &bytes);
     assert_int_equal(bnd_raft_configuration_decode(bnd_buf_slice(&bytes), &out, NULL), 0);
     for (size_t cut = 0; cut < bytes.len; cut++) {
-        assert_int_equal(bnd_raft_configuration_decode(bnd_slice(bytes.data, cut), &out, NULL), BND_CORRUPT);
+        assert_int_equal(bnd_raft_configuration_decode(bnd_slice(bytes.data, cut), &out, NULL),
+                         BND_CORRUPT);
     }
     bnd_buf_u8(&bytes, 0);
     assert_int_equal(bnd_raft_configuration_decode(bnd_buf_slice(&bytes), &out, NULL), BND_CORRUPT);
@@ -64,7 +65,8 @@ static void configurations_end_where_they_say(void **state) {
 static int entry_with(uint64_t minter, uint64_t seq, uint64_t low_seq) {
     struct entry out;
     struct bnd_buf bytes = {0};
-    const struct entry_operation operation = {.id = {1, 5}, .low_seq = 2, .command = bnd_slice_str("x")};
+    const struct entry_operation operation = {
+        .id = {1, 5}, .low_seq = 2, .command = bnd_slice_str("x")};
     entry_begin(&bytes);
     entry_append(&bytes, &operation);
     entry_seal(&bytes, 77, 1);
@@ -86,7 +88,8 @@ static void entries_of_operations(void **state) {
     assert_int_equal(entry_with(1, 5, 6), BND_CORRUPT);
     entry_begin(&bytes);
     entry_seal(&bytes, 77, 0);
-    assert_int_equal(entry_decode(bnd_buf_slice(&bytes), &out, NULL), 0); /* it only moves the stamp */
+    assert_int_equal(entry_decode(bnd_buf_slice(&bytes), &out, NULL),
+                     0); /* it only moves the stamp */
     const struct entry_operation operation = {.id = {1, 5}, .low_seq = 2};
     entry_append(&bytes, &operation);
     entry_seal(&bytes, 77, 1);
@@ -129,8 +132,9 @@ static void frames_of_reads(void **state) {
     assert_int_equal(read_frame(READ_FRAME_ASK, 1, 2, 0), BND_CORRUPT);
     assert_int_equal(read_frame(READ_FRAME_ASK, 0, 0, 0), BND_CORRUPT);
     assert_int_equal(read_frame((enum read_frame_kind)3, 1, 1, 0), BND_CORRUPT);
-    assert_int_equal(read_frame(READ_FRAME_ASK, READ_FRAME_ITEMS_MAX + 1, READ_FRAME_ITEMS_MAX + 1, 0),
-                     BND_CORRUPT);
+    assert_int_equal(
+        read_frame(READ_FRAME_ASK, READ_FRAME_ITEMS_MAX + 1, READ_FRAME_ITEMS_MAX + 1, 0),
+        BND_CORRUPT);
 }
 
 static int shard_request(enum shard_kind kind, uint64_t minter, uint64_t seq, uint64_t low_seq,
@@ -177,7 +181,8 @@ static void requests_and_replies_of_shards(void **state) {
     assert_int_equal(shard_reply_decode(bnd_slice_str("\1\1"), &ignored), BND_CORRUPT);
 }
 
-/* ---- exports ---------------------------------------------------------------------------------------- */
+/* ---- exports
+ * ---------------------------------------------------------------------------------------- */
 
 static int chunk_of(const struct export_chunk *chunk, size_t at, uint8_t byte) {
     struct export_chunk out;

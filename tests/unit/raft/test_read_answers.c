@@ -1,8 +1,10 @@
-/* Which answers confirm a read, and which asks are confirmed: the peers' frames are taken away and made by the test. */
+/* Which answers confirm a read, and which asks are confirmed: the peers' frames are taken away and
+ * made by the test. */
 #include "raft/readindex.h"
 #include "tests/unit/raft/host_fixture.h"
 
-/* The frames that node `from` asks, and that it answers: the newest of each peer, none is delivered. */
+/* The frames that node `from` asks, and that it answers: the newest of each peer, none is
+ * delivered. */
 struct frames {
     uint64_t from;
     uint64_t round[NODES + 1]; /* of the newest ask, by peer */
@@ -11,11 +13,13 @@ struct frames {
     bool answer_seen, answer_ok;
 };
 
-static bool take(void *data, uint64_t from, uint64_t to, enum bnd_mesh_kind kind, struct bnd_slice bytes) {
+static bool take(void *data, uint64_t from, uint64_t to, enum bnd_mesh_kind kind,
+                 struct bnd_slice bytes) {
     struct frames *frames = data;
     struct read_frame frame;
     struct read_item item;
-    if (kind != BND_MESH_READ || from != frames->from || read_frame_decode(bytes, &frame, NULL) != 0) {
+    if (kind != BND_MESH_READ || from != frames->from ||
+        read_frame_decode(bytes, &frame, NULL) != 0) {
         return true;
     }
     read_frame_next(&frame, &item);
@@ -38,7 +42,8 @@ static void send_frame(struct node *from, uint64_t to, enum read_frame_kind kind
     read_frame_end(&bytes, 1);
     struct bnd_slice part = bnd_buf_slice(&bytes);
     bnd_sim_env_enter(from->env);
-    assert_int_equal(from->mesh->ops->send(from->mesh, to, BND_MESH_CONTROL, BND_MESH_READ, &part, 1), 0);
+    assert_int_equal(
+        from->mesh->ops->send(from->mesh, to, BND_MESH_CONTROL, BND_MESH_READ, &part, 1), 0);
     bnd_sim_env_leave(from->env);
     bnd_sim_run_for(from->cluster->world, 20 * BND_MS);
 }
@@ -63,7 +68,8 @@ static void only_an_answer_that_fits_confirms(void **state) {
         size_t asks = frames.asks;
         const struct read_item item = {
             .gid = GID + (wrong == 1), .term = frames.term + (wrong == 2), .ok = wrong != 0};
-        send_frame(peer, leader->id, READ_FRAME_ANSWER, frames.round[peer->id] + (wrong == 3), &item);
+        send_frame(peer, leader->id, READ_FRAME_ANSWER, frames.round[peer->id] + (wrong == 3),
+                   &item);
         assert_false(reading.waiting.done);
         for (int i = 0; i < 40 && frames.asks == asks && wrong != 3; i++) { /* it is asked again */
             bnd_sim_run_for(c->world, 20 * BND_MS);
@@ -78,7 +84,8 @@ static void only_an_answer_that_fits_confirms(void **state) {
     cluster_close(c);
 }
 
-/* A yes to an earlier read was said before this one began: another leader may have written since. */
+/* A yes to an earlier read was said before this one began: another leader may have written since.
+ */
 static void an_answer_to_an_earlier_read_confirms_none_after_it(void **state) {
     (void)state;
     struct cluster *c = three(44);

@@ -122,7 +122,8 @@ static void ignore(void *data, const struct bnd_survey_group *group) {
 static void damaged_answers_are_refused(void **state) {
     (void)state;
     struct bnd_buf bytes = {0};
-    struct bnd_survey_group group = {.gid = 7, .term = 2, .committed = true, .time_suspended = true};
+    struct bnd_survey_group group = {
+        .gid = 7, .term = 2, .committed = true, .time_suspended = true};
     group.configuration.count = 1;
     group.configuration.members[0] = (struct bnd_raft_member){3, BND_RAFT_VOTER};
     survey_reply_begin(&bytes);

@@ -1,5 +1,5 @@
-/* When a message leaves: what a promise in it says is on the disk by then, and nothing overtakes. The transport
- * alone, with a mesh that notes what it is given. */
+/* When a message leaves: what a promise in it says is on the disk by then, and nothing overtakes.
+ * The transport alone, with a mesh that notes what it is given. */
 #include "raft/host_private.h"
 
 #include <setjmp.h>
@@ -16,8 +16,8 @@ struct sender {
     size_t sent;
 };
 
-static int note(struct bnd_mesh *mesh, uint64_t to, enum bnd_mesh_lane lane, enum bnd_mesh_kind kind,
-                const struct bnd_slice *parts, size_t count) {
+static int note(struct bnd_mesh *mesh, uint64_t to, enum bnd_mesh_lane lane,
+                enum bnd_mesh_kind kind, const struct bnd_slice *parts, size_t count) {
     struct sender *s = BND_CONTAINER(mesh, struct sender, mesh);
     struct bnd_message message;
     assert_int_equal(kind, BND_MESH_RAFT);

@@ -40,15 +40,18 @@ static size_t invoke(struct rig *rig, enum bnd_sim_op_kind kind, uint64_t token,
     return bnd_sim_history_invoke(&rig->history, &op);
 }
 
-static void answer(struct rig *rig, size_t op, uint64_t at, int status, const uint64_t *words, size_t count) {
+static void answer(struct rig *rig, size_t op, uint64_t at, int status, const uint64_t *words,
+                   size_t count) {
     uint8_t bytes[64];
     for (size_t i = 0; i < count; i++) {
         bnd_put_u64(bytes + 8 * i, words[i]);
     }
-    bnd_sim_history_return(&rig->history, op, at, BND_SIM_ANSWERED, status, bnd_slice(bytes, 8 * count));
+    bnd_sim_history_return(&rig->history, op, at, BND_SIM_ANSWERED, status,
+                           bnd_slice(bytes, 8 * count));
 }
 
-static void apply_on(struct rig *rig, uint64_t node, uint64_t index, size_t op, int status, uint64_t hash) {
+static void apply_on(struct rig *rig, uint64_t node, uint64_t index, size_t op, int status,
+                     uint64_t hash) {
     BND_AUTO_BUF struct bnd_buf command = {0};
     bnd_sim_op_command(&rig->history.ops[op], &command);
     struct bnd_sim_applied applied = {.index = index,
@@ -162,7 +165,8 @@ static void test_executed_though_told_not(void **state) {
     rig_open(&rig);
     size_t a = invoke(&rig, BND_SIM_PUT, 11, 0, 10);
     apply(&rig, a, 0);
-    bnd_sim_history_return(&rig.history, a, 20, BND_SIM_NOT_EXECUTED, BND_NOTLEADER, bnd_slice(NULL, 0));
+    bnd_sim_history_return(&rig.history, a, 20, BND_SIM_NOT_EXECUTED, BND_NOTLEADER,
+                           bnd_slice(NULL, 0));
     rig_close(&rig, true, "told not");
 }
 

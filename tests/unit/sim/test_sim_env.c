@@ -48,7 +48,8 @@ static struct bnd_file *open_file(struct rig *rig, const char *path, unsigned fl
     return file;
 }
 
-static void make_file(struct rig *rig, const char *path, const void *data, size_t len, bool durable) {
+static void make_file(struct rig *rig, const char *path, const void *data, size_t len,
+                      bool durable) {
     struct bnd_file *file = open_file(rig, path, BND_OPEN_WRITE | BND_OPEN_CREATE);
     if (len > 0) {
         assert_int_equal(rig->env->ops->file_pwrite(rig->env, file, data, len, 0, NULL), 0);
@@ -77,7 +78,8 @@ static void on_io(struct bnd_io *io, int status, size_t bytes) {
     rig->order[rig->answers++] = (int)bytes;
 }
 
-/* ---- loop ------------------------------------------------------------------------------------------- */
+/* ---- loop
+ * ------------------------------------------------------------------------------------------- */
 
 static void on_timer(struct bnd_timer *timer) {
     struct rig *rig = timer->data;
@@ -161,7 +163,8 @@ static void test_works_of_one_pin_run_in_order(void **state) {
         struct bnd_work works[6] = {0};
         struct bnd_task post = {.cb = on_task, .data = &rig};
         for (size_t i = 0; i < 6; i++) {
-            works[i] = (struct bnd_work){.run = work_run, .done = work_done, .data = &rig, .pin = 7};
+            works[i] =
+                (struct bnd_work){.run = work_run, .done = work_done, .data = &rig, .pin = 7};
             works[i].priv[0] = (void *)(intptr_t)i;
             assert_int_equal(rig.env->ops->work(rig.env, &works[i]), 0);
         }
@@ -194,7 +197,8 @@ static void test_wall_clock_jumps_and_drifts(void **state) {
     rig_close(&rig);
 }
 
-/* ---- memory ----------------------------------------------------------------------------------------- */
+/* ---- memory
+ * ----------------------------------------------------------------------------------------- */
 
 static void test_crash_frees_what_the_node_held(void **state) {
     struct rig rig;
@@ -213,7 +217,8 @@ static void test_crash_frees_what_the_node_held(void **state) {
     rig_close(&rig);
 }
 
-/* ---- disk ------------------------------------------------------------------------------------------- */
+/* ---- disk
+ * ------------------------------------------------------------------------------------------- */
 
 static void test_synced_file_survives_power_loss(void **state) {
     for (uint64_t seed = 1; seed < 50; seed++) {
@@ -426,8 +431,8 @@ static void test_flip_changes_one_bit(void **state) {
     rig_close(&rig);
 }
 
-/* Every way to cut a create, write, sync, rename, dir_sync sequence leaves one of the two states that its
- * author counts on; and a cut after its end leaves the new one. */
+/* Every way to cut a create, write, sync, rename, dir_sync sequence leaves one of the two states
+ * that its author counts on; and a cut after its end leaves the new one. */
 static void test_cut_after_every_change(void **state) {
     for (int keep = 0; keep < BND_SIM_KEEPS; keep++) {
         bool finished = false;
@@ -437,7 +442,8 @@ static void test_cut_after_every_change(void **state) {
             make_file(&rig, "a", "old", 3, true);
             bnd_sim_disk_cut_at(rig.disk, n, (enum bnd_sim_keep)keep);
             struct bnd_file *file = NULL;
-            int rv = rig.env->ops->file_open(rig.env, "t", BND_OPEN_WRITE | BND_OPEN_CREATE, &file, NULL);
+            int rv = rig.env->ops->file_open(rig.env, "t", BND_OPEN_WRITE | BND_OPEN_CREATE, &file,
+                                             NULL);
             rv = rv != 0 ? rv : rig.env->ops->file_pwrite(rig.env, file, "new", 3, 0, NULL);
             rv = rv != 0 ? rv : rig.env->ops->file_sync(rig.env, file, NULL);
             rv = rv != 0 ? rv : rig.env->ops->rename(rig.env, "t", "a", NULL);

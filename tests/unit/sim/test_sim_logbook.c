@@ -73,7 +73,8 @@ static void a_leader_has_what_was_committed_before_its_term(void **state) {
     (void)state;
     bnd_sim_logbook_committed(&logbook, 1, 9, 2, 4);
     bnd_sim_logbook_leader(&logbook, 2, 5, 9, always_two, NULL);
-    bnd_sim_logbook_leader(&logbook, 2, 4, 3, always_two, NULL); /* committed in its own term or later */
+    bnd_sim_logbook_leader(&logbook, 2, 4, 3, always_two,
+                           NULL); /* committed in its own term or later */
     assert_int_equal(check.violations, 0);
     bnd_sim_logbook_leader(&logbook, 2, 5, 8, always_two, NULL);
     assert_int_equal(check.divergences, 1);
@@ -86,8 +87,7 @@ static void changes_of_members_are_counted_once(void **state) {
     (void)state;
     const struct bnd_raft_configuration first = {.count = 1, .members = {{1, BND_RAFT_VOTER}}};
     const struct bnd_raft_configuration grown = {
-        .count = 3,
-        .members = {{1, BND_RAFT_VOTER}, {2, BND_RAFT_VOTER}, {3, BND_RAFT_STANDBY}}};
+        .count = 3, .members = {{1, BND_RAFT_VOTER}, {2, BND_RAFT_VOTER}, {3, BND_RAFT_STANDBY}}};
     const struct bnd_raft_configuration moved = {
         .count = 2, .members = {{2, BND_RAFT_VOTER}, {3, BND_RAFT_VOTER}}};
     struct bnd_sim_member_changes changes = bnd_sim_logbook_configuration(&logbook, 1, &first);

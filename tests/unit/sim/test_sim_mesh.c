@@ -185,7 +185,8 @@ static void test_restart_makes_a_new_connection(void **state) {
         struct rig rig;
         rig_open(&rig, seed, 0);
         bnd_sim_run_for(rig.world, 200 * BND_MS);
-        assert_int_equal(send_number(&rig, 1, 2, 1), 0); /* under way to the dead incarnation: lost */
+        assert_int_equal(send_number(&rig, 1, 2, 1),
+                         0); /* under way to the dead incarnation: lost */
         bnd_sim_env_crash(rig.nodes[2].sim, BND_SIM_KILL);
         node_boot(&rig, 2);
         bnd_sim_run_for(rig.world, 2000 * BND_MS);

@@ -1,4 +1,5 @@
-/* The simulated state keeps engine/state.h's promises: checked against a plain array, and over crashes. */
+/* The simulated state keeps engine/state.h's promises: checked against a plain array, and over
+ * crashes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -75,7 +76,8 @@ static void on_persist(struct bnd_state_persist *persist, int status) {
     rig->status = status;
 }
 
-/* ---- against a model -------------------------------------------------------------------------------- */
+/* ---- against a model
+ * -------------------------------------------------------------------------------- */
 
 struct model {
     int value[KEYS]; /* -1: not there */
@@ -132,8 +134,10 @@ static void test_random_operations_match_an_array(void **state) {
         for (uint64_t n = bnd_sim_rng_below(&rig.rng, 12); n > 0; n--) {
             change(&rig, batch, &in_batch);
         }
-        struct bnd_state_iter *old = ops->iter(rig.state, BND_CF_OBJECTS, key_of(from, low), key_of(to, high));
-        struct bnd_state_iter *own = ops->batch_iter(batch, BND_CF_OBJECTS, key_of(from, low), key_of(to, high));
+        struct bnd_state_iter *old =
+            ops->iter(rig.state, BND_CF_OBJECTS, key_of(from, low), key_of(to, high));
+        struct bnd_state_iter *own =
+            ops->batch_iter(batch, BND_CF_OBJECTS, key_of(from, low), key_of(to, high));
         check_iter(&rig, own, &in_batch, from, to);
         ops->iter_destroy(own);
         struct model before = written;
@@ -162,7 +166,8 @@ static void test_families_are_apart_and_ranges_drop(void **state) {
     put(&rig, 5, "b");
     put(&rig, 9, "c");
     BND_AUTO_BUF struct bnd_buf value = {0};
-    assert_int_equal(rig.state->ops->get(rig.state, BND_CF_OBJECTS, key_of(1, low), &value), BND_NOTFOUND);
+    assert_int_equal(rig.state->ops->get(rig.state, BND_CF_OBJECTS, key_of(1, low), &value),
+                     BND_NOTFOUND);
     assert_int_equal(rig.state->ops->drop_range(rig.state, key_of(5, low), key_of(9, high)), 0);
     get(&rig, 5, false, got);
     assert_string_equal(got, "");
@@ -173,7 +178,8 @@ static void test_families_are_apart_and_ranges_drop(void **state) {
     rig_close(&rig);
 }
 
-/* ---- durability ------------------------------------------------------------------------------------- */
+/* ---- durability
+ * ------------------------------------------------------------------------------------- */
 
 static void test_crash_leaves_the_persisted_version(void **state) {
     unsigned finished = 0;
@@ -251,7 +257,8 @@ static void test_hash_ignores_the_slot_and_nothing_else(void **state) {
     struct rig rig;
     rig_open(&rig, 1);
     struct bnd_state_batch *batch = rig.state->ops->batch_create(rig.state);
-    const char *puts[][2] = {{"1a", "x"}, {"1b", "y"}, {"2a", "x"}, {"2b", "y"}, {"3a", "x"}, {"3b", "z"}};
+    const char *puts[][2] = {{"1a", "x"}, {"1b", "y"}, {"2a", "x"},
+                             {"2b", "y"}, {"3a", "x"}, {"3b", "z"}};
     for (size_t i = 0; i < 6; i++) {
         rig.state->ops->batch_put(batch, BND_CF_CATALOG, bnd_slice_str(puts[i][0]),
                                   bnd_slice_str(puts[i][1]));

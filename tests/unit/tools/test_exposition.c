@@ -44,9 +44,8 @@ static void test_labels(void **state) {
 }
 
 static void test_refused(void **state) {
-    static const char *const bad[] = {"a",       "a x",        "a{b=\"c\" 1", "a{} ",
-                                      " 1",      "a{b=\"}\" 1", "a 1 2 3",     "{} 1",
-                                      "a{b=\"c\"}1"};
+    static const char *const bad[] = {"a",           "a x",     "a{b=\"c\" 1", "a{} ",       " 1",
+                                      "a{b=\"}\" 1", "a 1 2 3", "{} 1",        "a{b=\"c\"}1"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct bnd_buf buf = {0};
         struct tools_metrics metrics = {0};
