@@ -18,7 +18,7 @@ import loopdisk  # noqa: E402
 from localcluster import EXIT_STOP, Cluster, wait  # noqa: E402
 from workload import BUCKET, S3, Load  # noqa: E402
 
-PORT = 18900
+PORT = 19400
 DISK_MIB = 3072
 LOW, FULL = "nearly full", "full"
 

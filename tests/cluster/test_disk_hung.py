@@ -15,7 +15,7 @@ import loopdisk  # noqa: E402
 from localcluster import EXIT_STOP, Cluster  # noqa: E402
 from workload import BUCKET, S3, Load  # noqa: E402
 
-PORT = 19000
+PORT = 19300
 DISK_MIB = 3072
 
 

@@ -25,7 +25,7 @@ import loopdisk  # noqa: E402
 from localcluster import EXIT_STOP, Cluster, wait  # noqa: E402
 from workload import BUCKET, S3, Load  # noqa: E402
 
-PORT = 18800
+PORT = 19500
 DISK_MIB = 3072
 SYSTEMS = {"ext4": ["ext4"] * 3, "xfs": ["xfs"] * 3, "both": ["ext4", "ext4", "xfs"]}
 

@@ -26,7 +26,7 @@ import boto3  # noqa: E402
 import botocore.config  # noqa: E402
 import botocore.exceptions  # noqa: E402
 
-PORT = 18800
+PORT = 19600
 SLOW, SLOW_MAX, SLOW_FROM = 2000, 1500, "127.0.0.9"
 REVOKED_SECONDS = 5
 FLAGS = ("--head-timeout-ms", "2000", "--connections-per-address", str(SLOW_MAX))
