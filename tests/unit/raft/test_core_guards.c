@@ -400,6 +400,35 @@ static void b18_a_standby_votes_for_whoever_counts_it(void **state) {
     assert_false(leads_with_a_standby(~(uint32_t)BND_GUARD_STANDBY)); /* ever */
 }
 
+static void b18_a_standby_votes_once_in_a_term(void **state) {
+    (void)state;
+    struct world *w = world_make(3, 2, UINT32_MAX);
+    struct world_disk *disk = &w->nodes[3].disk;
+    struct bnd_raft_configuration members = {
+        .count = 3,
+        .members = {{1, BND_RAFT_VOTER}, {2, BND_RAFT_VOTER}, {3, BND_RAFT_STANDBY}}};
+    BND_AUTO_BUF struct bnd_buf bytes = {0};
+    bnd_raft_configuration_encode(&members, &bytes);
+    disk->term = disk->count = 1;
+    disk->entries[0] =
+        (struct world_entry){.term = 1, .kind = BND_CORE_CONFIGURATION, .len = bytes.len};
+    memcpy(disk->entries[0].data, bytes.data, bytes.len);
+    w->keep_mail = true;
+    for (uint64_t candidate = 1; candidate <= 2; candidate++) {
+        world_open(w, 3);
+        struct bnd_message vote = {
+            .gid = 7,
+            .term = 5,
+            .type = BND_MESSAGE_VOTE,
+            .vote = {.candidate = candidate, .last_index = 1, .last_term = 1}};
+        world_give(w, candidate, 3, &vote);
+        assert_int_equal(disk->term, 5);
+        assert_int_equal(disk->vote, 1);
+        world_crash(w, 3); /* what it promised is on its disk */
+    }
+    world_free(w);
+}
+
 /* Of two voters node 1 has the higher term and node 2 the longer log. Does any of them lead? */
 static uint64_t leader_of_unlike(uint32_t guards) {
     struct world *w = world_make(2, 2, guards);
@@ -613,6 +642,7 @@ int main(void) {
         cmocka_unit_test(prefix_no_entry_under_another_index),
         cmocka_unit_test(g6_and_g8_can_be_switched_off),
         cmocka_unit_test(b18_a_standby_votes_for_whoever_counts_it),
+        cmocka_unit_test(b18_a_standby_votes_once_in_a_term),
         cmocka_unit_test(b19_the_longer_log_learns_of_the_higher_term),
         cmocka_unit_test(g10_a_demotion_half_done_leaves_a_leader),
         cmocka_unit_test(g9_a_replica_made_again_votes_for_no_less_than_it_had),

@@ -83,6 +83,25 @@ static void a_gap_between_entries_is_refused(void **state) {
     assert_int_equal(export_chunk_decode(bnd_buf_slice(&bytes), &chunk, NULL), BND_CORRUPT);
 }
 
+static void an_entry_of_an_unknown_kind_is_refused(void **state) {
+    (void)state;
+    for (uint8_t kind = BND_CORE_BARRIER; kind < BND_CORE_BARRIER + 9; kind++) {
+        BND_AUTO_BUF struct bnd_buf bytes = {0};
+        BND_AUTO_BUF struct bnd_buf entries = {0};
+        const struct bnd_journal_entry entry = {.index = 21, .term = 2, .kind = kind};
+        export_entry_encode(&entry, &entries);
+        struct export_chunk chunk = {.export_id = 9,
+                                     .seq = 1,
+                                     .term = 3,
+                                     .last_index = 22,
+                                     .entries_count = 1,
+                                     .entries = bnd_buf_slice(&entries)};
+        export_chunk_encode(&chunk, &bytes);
+        assert_int_equal(export_chunk_decode(bnd_buf_slice(&bytes), &chunk, NULL),
+                         kind == BND_CORE_BARRIER ? 0 : BND_CORRUPT);
+    }
+}
+
 /* The same pairs, one of them left out or in another order: another total. */
 static void the_total_knows_order_and_count(void **state) {
     (void)state;
@@ -102,6 +121,7 @@ int main(void) {
         cmocka_unit_test(a_chunk_comes_back),
         cmocka_unit_test(every_flipped_bit_and_every_cut_is_refused),
         cmocka_unit_test(a_gap_between_entries_is_refused),
+        cmocka_unit_test(an_entry_of_an_unknown_kind_is_refused),
         cmocka_unit_test(the_total_knows_order_and_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

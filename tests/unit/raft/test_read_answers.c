@@ -177,6 +177,61 @@ static void only_a_follower_of_that_leader_and_term_confirms(void **state) {
     cluster_close(c);
 }
 
+/* Nothing of the groups gets through but what the test sends; answers to asks are seen. */
+static bool take_all(void *data, uint64_t from, uint64_t to, enum bnd_mesh_kind kind, struct bnd_slice bytes) {
+    struct bnd_message message;
+    if (kind != BND_MESH_RAFT || bnd_message_decode(bytes, &message, NULL) != 0) {
+        return take(data, from, to, kind, bytes);
+    }
+    bool ours = message.type == BND_MESSAGE_APPEND && message.term > ((struct frames *)data)->term;
+    bnd_message_release(&message);
+    return ours;
+}
+
+/* It follows a new leader, but after a crash now it would not know of that. */
+static void a_term_that_is_not_on_disk_confirms_nothing(void **state) {
+    (void)state;
+    struct cluster *c = three(45);
+    struct node *leader = cluster_leader(c, GID);
+    struct node *follower = other_than(c, leader);
+    bnd_sim_run_for(c->world, SECOND);
+    struct bnd_raft_group_status status = node_status(follower, GID);
+    struct frames frames = {.from = follower->id, .term = status.term};
+    struct bnd_message heartbeat = {.gid = GID,
+                                    .term = status.term + 1,
+                                    .type = BND_MESSAGE_APPEND,
+                                    .append = {.prev_index = 1, .prev_term = 1}};
+    BND_AUTO_BUF struct bnd_buf bytes = {0};
+    bnd_message_encode(&heartbeat, &bytes);
+    struct bnd_slice part = bnd_buf_slice(&bytes);
+    const struct read_item item = {.gid = GID, .term = heartbeat.term};
+    bnd_sim_net_filter(c->net, take_all, &frames);
+    bnd_sim_disk_stall(follower->disk, SECOND / 5);
+    for (int i = 0; i < 10 && node_status(follower, GID).term == status.term; i++) {
+        bnd_sim_env_enter(leader->env);
+        assert_int_equal(leader->mesh->ops->send(leader->mesh, follower->id, BND_MESH_CONTROL,
+                                                 BND_MESH_RAFT, &part, 1), 0);
+        bnd_sim_env_leave(leader->env);
+        bnd_sim_run_for(c->world, 10 * BND_MS);
+    }
+    assert_int_equal(node_status(follower, GID).term, heartbeat.term);
+    for (int i = 0; i < 5 && !frames.answer_seen; i++) {
+        send_frame(leader, follower->id, READ_FRAME_ASK, 77, &item);
+    }
+    assert_true(frames.answer_seen);
+    assert_false(frames.answer_ok);
+    bnd_sim_run_for(c->world, SECOND / 5);
+    frames.answer_seen = false;
+    for (int i = 0; i < 20 && !frames.answer_seen; i++) {
+        send_frame(leader, follower->id, READ_FRAME_ASK, 78, &item);
+    }
+    assert_true(frames.answer_ok);
+    for (size_t i = 0; i < NODES; i++) { /* what the test has said is not to be lived with */
+        node_crash(&c->nodes[i], BND_SIM_KILL);
+    }
+    cluster_close(c);
+}
+
 int main(void) {
     struct bnd_error err;
     if (bnd_core_library_init(&err) != 0) {
@@ -188,6 +243,7 @@ int main(void) {
         cmocka_unit_test(an_answer_to_an_earlier_read_confirms_none_after_it),
         cmocka_unit_test(half_of_the_voters_is_no_majority),
         cmocka_unit_test(only_a_follower_of_that_leader_and_term_confirms),
+        cmocka_unit_test(a_term_that_is_not_on_disk_confirms_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
