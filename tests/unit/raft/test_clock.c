@@ -18,6 +18,16 @@ static void the_median_is_the_middle_one_or_the_nearest_of_two(void **state) {
     assert_int_equal(clock_median(four_behind, 4), -800);
 }
 
+static void the_time_of_a_group_never_falls(void **state) {
+    (void)state;
+    struct tuple tuple = {.stamp_ms = 5000};
+    clock_move(&tuple, 4000);
+    assert_int_equal(tuple.stamp_ms, 5000);
+    clock_move(&tuple, 5001);
+    assert_int_equal(tuple.stamp_ms, 5001);
+    assert_int_equal(tuple.jump_to_ms, 0);
+}
+
 /* ---- who leads --------------------------------------------------------------------------------*/
 
 struct leads {
@@ -196,6 +206,7 @@ int main(void) {
     assert_int_equal(bnd_core_library_init(NULL), 0);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_median_is_the_middle_one_or_the_nearest_of_two),
+        cmocka_unit_test(the_time_of_a_group_never_falls),
         cmocka_unit_test(a_leader_whose_clock_is_off_hands_over),
         cmocka_unit_test(a_leader_near_the_median_stays),
         cmocka_unit_test(two_of_three_do_not_quarrel),

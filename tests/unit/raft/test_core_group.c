@@ -211,6 +211,48 @@ static void compaction_frees_and_an_install_follows(void **state) {
     world_free(w);
 }
 
+/* It had taken a change whose commit it never heard of; the state that it is given covers it. */
+static void after_an_install_it_may_change_members(void **state) {
+    (void)state;
+    struct world *w = world_make(3, 3, UINT32_MAX);
+    w->log_bytes_max = 4096;
+    for (uint64_t id = 1; id <= 3; id++) {
+        world_open(w, id);
+    }
+    uint64_t leader = world_elect(w);
+    uint64_t behind = leader % 3 + 1;
+    world_run(w, 500);
+    world_settle(w);
+    assert_int_equal(bnd_core_member_add(w->nodes[leader].core, 4), 0);
+    for (int i = 0; i < 20; i++) { /* to the others only: nobody's answer goes out yet */
+        w->now_ms += 10;
+        bnd_core_tick(w->nodes[leader].core);
+        world_sync(w, leader);
+        world_mail_out(w, leader);
+        world_sync(w, behind);
+    }
+    assert_int_equal(world_status(w, behind).configuration.count, 4);
+    assert_false(world_status(w, behind).configuration_committed);
+    w->nodes[behind].cut = true;
+    for (int i = 0; i < 100; i++) {
+        (void)world_propose(w, leader, "a proposal that takes some room");
+        world_settle(w);
+    }
+    w->nodes[behind].cut = false;
+    world_run(w, 300);
+    install(w, leader, behind);
+    (void)world_propose(w, leader, "after the install");
+    world_run(w, 500);
+    assert_int_equal(w->nodes[behind].installs, 1);
+    assert_int_equal(bnd_core_transfer(w->nodes[leader].core, behind), 0);
+    world_run(w, 500);
+    assert_int_equal(world_leader(w), behind);
+    assert_int_equal(bnd_core_member_remove(w->nodes[behind].core, 4), 0);
+    world_run(w, 500);
+    assert_int_equal(world_status(w, leader).configuration.count, 3);
+    world_free(w);
+}
+
 static void damaged_recovery_is_refused(void **state) {
     (void)state;
     struct bnd_error err;
@@ -277,6 +319,7 @@ int main(void) {
         cmocka_unit_test(a_large_append_is_split),
         cmocka_unit_test(a_node_joins_is_promoted_and_removed),
         cmocka_unit_test(compaction_frees_and_an_install_follows),
+        cmocka_unit_test(after_an_install_it_may_change_members),
         cmocka_unit_test(damaged_recovery_is_refused),
         cmocka_unit_test(a_storage_failure_is_fatal),
     };

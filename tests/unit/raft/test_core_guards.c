@@ -405,8 +405,7 @@ static void b18_a_standby_votes_once_in_a_term(void **state) {
     struct world *w = world_make(3, 2, UINT32_MAX);
     struct world_disk *disk = &w->nodes[3].disk;
     struct bnd_raft_configuration members = {
-        .count = 3,
-        .members = {{1, BND_RAFT_VOTER}, {2, BND_RAFT_VOTER}, {3, BND_RAFT_STANDBY}}};
+        .count = 3, .members = {{1, BND_RAFT_VOTER}, {2, BND_RAFT_VOTER}, {3, BND_RAFT_STANDBY}}};
     BND_AUTO_BUF struct bnd_buf bytes = {0};
     bnd_raft_configuration_encode(&members, &bytes);
     disk->term = disk->count = 1;

@@ -303,6 +303,43 @@ static void refuses_a_table_that_is_not_what_the_tuple_says(void **state) {
     rig_close();
 }
 
+/* The state's iterator over the marks ends at once, and says why. */
+static const struct bnd_state_ops *sound;
+static unsigned iters;
+
+static struct bnd_state_iter *counted_iter(struct bnd_state *state, enum bnd_state_cf cf,
+                                           struct bnd_slice from, struct bnd_slice to) {
+    iters++;
+    return sound->iter(state, cf, from, to);
+}
+
+static bool ends_at_once(const struct bnd_state_iter *iter) {
+    return iters < 2 && sound->iter_valid(iter);
+}
+
+static int says_why(const struct bnd_state_iter *iter) {
+    return iters < 2 ? sound->iter_status(iter) : BND_CORRUPT;
+}
+
+static void marks_that_cannot_be_read_are_not_absent(void **state) {
+    (void)state;
+    struct bnd_error err = {0};
+    rig_open(1);
+    sound = rig.state->ops;
+    struct bnd_state_ops broken = *sound;
+    broken.iter = counted_iter;
+    broken.iter_valid = ends_at_once;
+    broken.iter_status = says_why;
+    struct dedupe_table other;
+    dedupe_table_init(&other);
+    iters = 0;
+    rig.state->ops = &broken;
+    assert_int_equal(dedupe_load(rig.state, SLOT, 0, &other, &err), BND_CORRUPT);
+    assert_int_equal(iters, 2);
+    rig.state->ops = sound;
+    rig_close();
+}
+
 static void survives_every_failed_allocation(void **state) {
     (void)state;
     for (uint64_t n = 1;; n++) {
@@ -333,6 +370,7 @@ int main(void) {
         cmocka_unit_test(sweeps_the_oldest_first_and_no_more_than_asked),
         cmocka_unit_test(drops_at_most_a_bound_at_once),
         cmocka_unit_test(refuses_a_table_that_is_not_what_the_tuple_says),
+        cmocka_unit_test(marks_that_cannot_be_read_are_not_absent),
         cmocka_unit_test(survives_every_failed_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

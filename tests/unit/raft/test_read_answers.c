@@ -177,8 +177,28 @@ static void only_a_follower_of_that_leader_and_term_confirms(void **state) {
     cluster_close(c);
 }
 
+/* Each begins while the one before it is asked about: they share rounds, and no round is begun
+ * anew. */
+static void reads_that_keep_coming_are_answered_all_the_same(void **state) {
+    (void)state;
+    enum { COUNT = 400 };
+    static struct reading readings[COUNT];
+    struct cluster *c = three(46);
+    struct node *leader = cluster_leader(c, GID);
+    assert_int_equal(add_one(leader, GID, "a"), 1);
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_int_equal(read_start(leader, GID, &readings[i], "a"), 0);
+        bnd_sim_run_for(c->world, BND_MS / 4);
+    }
+    assert_true(readings[0].waiting.done); /* a tenth of a second later */
+    assert_true(
+        bnd_sim_run_until_true(c->world, is_done, &readings[COUNT - 1].waiting, 60 * SECOND));
+    cluster_close(c);
+}
+
 /* Nothing of the groups gets through but what the test sends; answers to asks are seen. */
-static bool take_all(void *data, uint64_t from, uint64_t to, enum bnd_mesh_kind kind, struct bnd_slice bytes) {
+static bool take_all(void *data, uint64_t from, uint64_t to, enum bnd_mesh_kind kind,
+                     struct bnd_slice bytes) {
     struct bnd_message message;
     if (kind != BND_MESH_RAFT || bnd_message_decode(bytes, &message, NULL) != 0) {
         return take(data, from, to, kind, bytes);
@@ -210,7 +230,8 @@ static void a_term_that_is_not_on_disk_confirms_nothing(void **state) {
     for (int i = 0; i < 10 && node_status(follower, GID).term == status.term; i++) {
         bnd_sim_env_enter(leader->env);
         assert_int_equal(leader->mesh->ops->send(leader->mesh, follower->id, BND_MESH_CONTROL,
-                                                 BND_MESH_RAFT, &part, 1), 0);
+                                                 BND_MESH_RAFT, &part, 1),
+                         0);
         bnd_sim_env_leave(leader->env);
         bnd_sim_run_for(c->world, 10 * BND_MS);
     }
@@ -244,6 +265,7 @@ int main(void) {
         cmocka_unit_test(half_of_the_voters_is_no_majority),
         cmocka_unit_test(only_a_follower_of_that_leader_and_term_confirms),
         cmocka_unit_test(a_term_that_is_not_on_disk_confirms_nothing),
+        cmocka_unit_test(reads_that_keep_coming_are_answered_all_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

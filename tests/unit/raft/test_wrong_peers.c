@@ -1,7 +1,7 @@
-/* Peers that answer what a sound one would not, or late: what does not fit is not taken. Exports and questions about
- * membership at one node are answered by the test. */
-#include "raft/host_private.h"
+/* Peers that answer what a sound one would not, or late: what does not fit is not taken. Exports
+ * and questions about membership at one node are answered by the test. */
 #include "raft/export_chunk.h"
+#include "raft/host_private.h"
 #include "tests/unit/raft/catchup_cluster.h"
 
 /* A group's state at one index, as an export gives it in one chunk. */
@@ -20,8 +20,8 @@ static void copy_state(struct node *node, struct copy *out) {
     bnd_put_be32(to, group->slot + 1);
     *out = (struct copy){.index = group->written.index, .term = group->written.term};
     for (size_t family = 0; family < BND_CF_COUNT; family++) {
-        struct bnd_state_iter *iter = ops->iter(node->state, (enum bnd_state_cf)family,
-                                                bnd_slice(from, 4), bnd_slice(to, 4));
+        struct bnd_state_iter *iter =
+            ops->iter(node->state, (enum bnd_state_cf)family, bnd_slice(from, 4), bnd_slice(to, 4));
         for (; ops->iter_valid(iter); ops->iter_next(iter)) {
             struct bnd_slice key = ops->iter_key(iter);
             const struct export_pair pair = {.family = (enum bnd_state_cf)family,
@@ -34,7 +34,7 @@ static void copy_state(struct node *node, struct copy *out) {
     }
 }
 
-enum wrong { NOTHING, EXPORT_ID, SEQ, ENTRIES, COUNT, HASH, AFTER_LAST };
+enum wrong { NOTHING, EXPORT_ID, SEQ, ENTRIES, COUNT, HASH, AFTER_LAST, LATER_TERM };
 
 struct sender {
     enum wrong wrong;
@@ -49,7 +49,7 @@ static void chunk_of(struct sender *sender, uint64_t seq, struct bnd_buf *out) {
     BND_AUTO_BUF struct bnd_buf pair = {0};
     BND_AUTO_BUF struct bnd_buf entry = {0};
     const struct export_pair one = {BND_CF_OBJECTS, bnd_slice_str("x"), bnd_slice_str("1")};
-    const struct bnd_journal_entry later = {
+    struct bnd_journal_entry later = {
         .index = sender->index + 2, .term = sender->term, .kind = BND_CORE_BARRIER};
     bool whole = sender->copy != NULL || sender->wrong == AFTER_LAST;
     struct export_chunk chunk = {.last = whole,
@@ -65,7 +65,12 @@ static void chunk_of(struct sender *sender, uint64_t seq, struct bnd_buf *out) {
         chunk.pairs_count = 1;
         chunk.pairs = bnd_buf_slice(&pair);
     }
-    if (sender->wrong == ENTRIES) {
+    if (sender->wrong == LATER_TERM && seq > 1) { /* once the state is there */
+        chunk.term++;
+        chunk.last_index++;
+    }
+    if (sender->wrong == ENTRIES || (sender->wrong == LATER_TERM && seq == 2)) {
+        later.index -= sender->wrong == LATER_TERM;
         export_entry_encode(&later, &entry);
         chunk.entries_count = 1;
         chunk.entries = bnd_buf_slice(&entry);
@@ -113,11 +118,10 @@ static void chunks_that_do_not_follow_end_the_import(void **state) {
         struct node *leader = cluster_leader(c, GID);
         lag(c, behind, 20, 8000);
         struct bnd_raft_group_status status = node_status(leader, GID);
-        struct sender sender = {.wrong = wrong,
-                                .index = status.applied,
-                                .term = status.term,
-                                .said_term = status.term};
-        bnd_sim_store_persist_max(behind->store, 30 * SECOND); /* of AFTER_LAST: meanwhile it pulls */
+        struct sender sender = {
+            .wrong = wrong, .index = status.applied, .term = status.term, .said_term = status.term};
+        bnd_sim_store_persist_max(behind->store,
+                                  30 * SECOND); /* of AFTER_LAST: meanwhile it pulls */
         answer_for(leader, &sender);
         bnd_sim_net_heal(c->net);
         bnd_sim_run_for(c->world, 3 * SECOND);
@@ -134,8 +138,8 @@ static void chunks_that_do_not_follow_end_the_import(void **state) {
     }
 }
 
-/* The sender is of a later term than any leader that its receiver knows: what it says may be committed in that term,
- * and no leader before it need have it. */
+/* The sender is of a later term than any leader that its receiver knows: what it says may be
+ * committed in that term, and no leader before it need have it. */
 static void a_state_of_a_later_term_waits_for_its_leader(void **state) {
     (void)state;
     for (uint64_t later = 0; later < 2; later++) {
@@ -158,6 +162,30 @@ static void a_state_of_a_later_term_waits_for_its_leader(void **state) {
     }
 }
 
+/* The state is installed under its leader; an entry that comes with it later is of a later term. */
+static void an_entry_of_a_later_term_waits_for_its_leader(void **state) {
+    (void)state;
+    struct cluster *c = begin(67, 3);
+    struct node *behind = follower(c);
+    struct node *leader = cluster_leader(c, GID);
+    struct copy copy;
+    lag(c, behind, 20, 8000);
+    copy_state(leader, &copy);
+    struct sender sender = {.wrong = LATER_TERM,
+                            .index = copy.index,
+                            .term = copy.term,
+                            .said_term = copy.term,
+                            .copy = &copy};
+    answer_for(leader, &sender);
+    bnd_sim_net_heal(c->net);
+    bnd_sim_run_for(c->world, 5 * SECOND);
+    assert_int_equal(stats_of(behind).installs_received, 1);
+    assert_true(sender.seq_max > 2);
+    assert_int_equal(node_status(behind, GID).last_index, copy.index);
+    cluster_close(c);
+    bnd_buf_free(&copy.pairs);
+}
+
 static void a_state_that_is_not_the_announced_one_is_not_installed(void **state) {
     (void)state;
     struct cluster *c = begin(63, 3);
@@ -166,10 +194,8 @@ static void a_state_that_is_not_the_announced_one_is_not_installed(void **state)
     struct copy copy;
     lag(c, behind, 20, 8000);
     copy_state(leader, &copy);
-    struct sender sender = {.index = copy.index + 1,
-                            .term = copy.term,
-                            .said_term = copy.term,
-                            .copy = &copy};
+    struct sender sender = {
+        .index = copy.index + 1, .term = copy.term, .said_term = copy.term, .copy = &copy};
     answer_for(leader, &sender);
     bnd_sim_net_heal(c->net);
     bnd_sim_run_for(c->world, 5 * SECOND);
@@ -179,7 +205,8 @@ static void a_state_that_is_not_the_announced_one_is_not_installed(void **state)
     bnd_buf_free(&copy.pairs);
 }
 
-/* By the time the state is there the log has passed it: it is not installed, and the next one is. */
+/* By the time the state is there the log has passed it: it is not installed, and the next one is.
+ */
 static void a_state_older_than_the_log_is_given_up(void **state) {
     (void)state;
     struct cluster *c = begin(64, 3);
@@ -210,7 +237,8 @@ static void a_state_older_than_the_log_is_given_up(void **state) {
     bnd_buf_free(&copy.pairs);
 }
 
-/* ---- membership -------------------------------------------------------------------------------------- */
+/* ---- membership
+ * -------------------------------------------------------------------------------------- */
 
 static void want_but(struct node *node, const struct node *without) {
     struct bnd_raft_member members[NODES];
@@ -302,12 +330,14 @@ static void a_removal_under_way_is_not_told(void **state) {
     question = (struct question){.call = {.cb = on_told, .data = &question}};
     bnd_sim_env_enter(member->env);
     assert_int_equal(bnd_rpc_call(member->rpc, &question.call, leader->id, BND_MESH_CONTROL,
-                                  BND_RPC_EXPORT, &part, 1, SECOND), 0);
+                                  BND_RPC_EXPORT, &part, 1, SECOND),
+                     0);
     bnd_sim_env_leave(member->env);
     assert_true(bnd_sim_run_until_true(c->world, is_told, &question, 2 * SECOND));
     assert_int_equal(question.status, BND_BUSY);
     bnd_sim_net_filter(c->net, NULL, NULL);
-    assert_true(bnd_sim_run_until_true(c->world, has_two_members, cluster_leader(c, GID), 20 * SECOND));
+    assert_true(
+        bnd_sim_run_until_true(c->world, has_two_members, cluster_leader(c, GID), 20 * SECOND));
     cluster_close(c);
 }
 
@@ -315,6 +345,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chunks_that_do_not_follow_end_the_import),
         cmocka_unit_test(a_state_of_a_later_term_waits_for_its_leader),
+        cmocka_unit_test(an_entry_of_a_later_term_waits_for_its_leader),
         cmocka_unit_test(a_state_that_is_not_the_announced_one_is_not_installed),
         cmocka_unit_test(a_state_older_than_the_log_is_given_up),
         cmocka_unit_test(an_old_answer_removes_nobody_added_since),
