@@ -445,11 +445,12 @@ void bnd_core_tick(struct bnd_core *core) {
         return;
     }
     struct bnd_guard_state state = core_picture(core);
+    if (is_abandoned(core) && bnd_guard_must_forget_leader(&state)) {
+        forget_leader(core); /* also below the floor (G9), where no election may begin */
+    }
     if (bnd_guard_may_tick(&state)) {
         if (is_abandoned(core) && bnd_guard_must_raise_term(&state)) {
             core_raise_term(core);
-        } else if (is_abandoned(core) && bnd_guard_must_forget_leader(&state)) {
-            forget_leader(core);
         }
         core->tick(&core->io);
     }

@@ -180,7 +180,7 @@ uint64_t bnd_guard_refusal_term(const struct bnd_guard_state *state,
 
 bool bnd_guard_must_forget_leader(const struct bnd_guard_state *state) {
     return on(state, BND_GUARD_STANDBY) && state->role == BND_CORE_FOLLOWER && !state->voter &&
-           state->has_leader;
+           state->has_leader && state->ops_pending == 0;
 }
 
 bool bnd_guard_may_tick(const struct bnd_guard_state *state) {

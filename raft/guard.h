@@ -133,7 +133,8 @@ bool bnd_guard_grants_vote(const struct bnd_guard_state *before,
 uint64_t bnd_guard_refusal_term(const struct bnd_guard_state *state,
                                 const struct bnd_message *message, uint64_t term);
 
-/* B18: must a follower whose election timeout has passed forget its leader? Voters stand. */
+/* B18: must a follower whose election timeout has passed forget its leader? Voters stand. Not while
+ * a log write is pending, which the library will answer to that leader (B3b). */
 bool bnd_guard_must_forget_leader(const struct bnd_guard_state *state);
 
 /* G3, G9: may the library's clock tick now? */

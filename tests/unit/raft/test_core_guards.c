@@ -525,6 +525,28 @@ static void g9_a_replica_made_again_waits_for_its_log(void **state) {
     }
 }
 
+/* Below its floor it stands for nothing, but does not wait for a leader that has gone either: it may
+ * be counted. */
+static void g9_a_replica_made_again_forgets_a_leader_that_has_gone(void **state) {
+    (void)state;
+    struct world *w = world_make(3, 3, UINT32_MAX);
+    w->keep_mail = true;
+    w->nodes[1].disk.count = 0;
+    w->nodes[1].floor = (struct bnd_journal_floor){.index = 5, .term = 2};
+    world_open(w, 1);
+    give_append(w, 2, 1, 3, (struct bnd_message_append){0});
+    assert_int_equal(world_status(w, 1).leader, 2);
+    world_run(w, 5000);
+    assert_int_equal(world_status(w, 1).leader, 0);
+    struct bnd_message vote = {.gid = 7,
+                               .term = 4,
+                               .type = BND_MESSAGE_VOTE,
+                               .vote = {.candidate = 3, .last_index = 6, .last_term = 3}};
+    world_give(w, 3, 1, &vote);
+    assert_int_equal(world_status(w, 1).vote, 3);
+    world_free(w);
+}
+
 /* What was applied first at an index is applied there by all. */
 static void check_equal(struct world *w, struct world_entry *ledger, uint64_t *seen) {
     for (uint64_t id = 1; id <= w->count; id++) {
@@ -646,6 +668,7 @@ int main(void) {
         cmocka_unit_test(g10_a_demotion_half_done_leaves_a_leader),
         cmocka_unit_test(g9_a_replica_made_again_votes_for_no_less_than_it_had),
         cmocka_unit_test(g9_a_replica_made_again_waits_for_its_log),
+        cmocka_unit_test(g9_a_replica_made_again_forgets_a_leader_that_has_gone),
         cmocka_unit_test(seeded_faults_never_divide_the_group),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
