@@ -376,6 +376,28 @@ static bool leader_knows(const struct import *import) {
            status->term >= import->sender_term && status->ops_last == status->ops_durable;
 }
 
+/* The log may have come to the state's last entry by itself while its commit index stays behind:
+ * then the core takes no INSTALL up, and the leader, which waits for one, tells it of no commit. */
+static bool log_has(const struct import *import) {
+    struct bnd_journal_entry entry;
+    return bnd_core_entry(import->group->core, import->index, &entry) == 0 &&
+           entry.term == import->term;
+}
+
+/* What the state holds is committed. */
+static void hand_commit(struct import *import) {
+    struct group *group = import->group;
+    const struct bnd_message message = {
+        .gid = group->gid,
+        .from = group->status.leader,
+        .to = import->host->config.node_id,
+        .term = group->status.term,
+        .type = BND_MESSAGE_APPEND,
+        .append = {.prev_index = import->index, .prev_term = import->term, .commit = import->index},
+    };
+    bnd_core_recv(group->core, &message);
+}
+
 static void hand(struct import *import) {
     struct group *group = import->group;
     uint64_t now = bnd_now_ns(import->host->config.env);
@@ -386,6 +408,12 @@ static void hand(struct import *import) {
     }
     if (!leader_knows(import) ||
         (import->stage == HANDED && now - import->handed_ns < HAND_AGAIN_NS)) {
+        return;
+    }
+    if (log_has(import)) {
+        import->handed_ns = now;
+        import->stage = HANDED;
+        hand_commit(import);
         return;
     }
     struct tuple tuple;

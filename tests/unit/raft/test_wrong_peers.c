@@ -237,6 +237,71 @@ static void a_state_older_than_the_log_is_given_up(void **state) {
     bnd_buf_free(&copy.pairs);
 }
 
+static bool no_heartbeats(void *data, uint64_t from, uint64_t to, enum bnd_mesh_kind kind,
+                          struct bnd_slice bytes) {
+    struct bnd_message message;
+    (void)from;
+    if (kind != BND_MESH_RAFT || to != ((struct node *)data)->id ||
+        bnd_message_decode(bytes, &message, NULL) != 0) {
+        return true;
+    }
+    bool heartbeat = message.type == BND_MESSAGE_APPEND && message.append.entries_count == 0;
+    bnd_message_release(&message);
+    return !heartbeat;
+}
+
+struct reaching {
+    struct node *node;
+    uint64_t index;
+};
+
+static bool has_in_log(void *data) {
+    const struct reaching *reaching = data;
+    return node_status(reaching->node, GID).last_index >= reaching->index;
+}
+
+static bool has_committed(void *data) {
+    const struct reaching *reaching = data;
+    return node_status(reaching->node, GID).commit >= reaching->index;
+}
+
+/* The log ends where the state does, and has not heard that its last entry is committed: there is
+ * nothing to install, the state tells it, and the next import begins. */
+static void a_state_as_far_as_the_log_commits_it(void **state) {
+    (void)state;
+    struct cluster *c = begin(68, 3);
+    struct node *behind = follower(c);
+    struct node *leader = cluster_leader(c, GID);
+    struct copy copy;
+    await_equal(c);
+    bnd_sim_net_filter(c->net, no_heartbeats, behind);
+    put_value(c, 1000, 10);
+    copy_state(leader, &copy);
+    struct reaching reaching = {behind, copy.index};
+    assert_true(bnd_sim_run_until_true(c->world, has_in_log, &reaching, SECOND / 4));
+    lag(c, behind, 20, 8000);
+    bnd_sim_net_filter(c->net, NULL, NULL);
+    assert_int_equal(node_status(behind, GID).last_index, copy.index);
+    assert_false(has_committed(&reaching));
+    struct sender sender = {.index = copy.index,
+                            .term = copy.term,
+                            .said_term = node_status(leader, GID).term,
+                            .copy = &copy};
+    answer_for(leader, &sender);
+    bnd_sim_net_heal(c->net);
+    assert_true(bnd_sim_run_until_true(c->world, has_committed, &reaching, 5 * SECOND));
+    bnd_sim_run_for(c->world, 3 * SECOND);
+    assert_true(sender.opens > 1);
+    assert_int_equal(stats_of(behind).installs_received, 0);
+    bnd_sim_env_enter(leader->env);
+    export_open(leader->host);
+    bnd_sim_env_leave(leader->env);
+    await_equal(c);
+    assert_int_equal(stats_of(behind).installs_received, 1);
+    cluster_close(c);
+    bnd_buf_free(&copy.pairs);
+}
+
 /* ---- membership
  * -------------------------------------------------------------------------------------- */
 
@@ -348,6 +413,7 @@ int main(void) {
         cmocka_unit_test(an_entry_of_a_later_term_waits_for_its_leader),
         cmocka_unit_test(a_state_that_is_not_the_announced_one_is_not_installed),
         cmocka_unit_test(a_state_older_than_the_log_is_given_up),
+        cmocka_unit_test(a_state_as_far_as_the_log_commits_it),
         cmocka_unit_test(an_old_answer_removes_nobody_added_since),
         cmocka_unit_test(a_removal_under_way_is_not_told),
     };
