@@ -739,6 +739,7 @@ static void a_replica_made_again_does_not_lead_by_an_old_log(void **state) {
     assert_int_equal(bnd_raft_group_status(node->host, GID, &status), BND_NOTFOUND);
     bnd_sim_run_for(c->world, 5 * SECOND);
     assert_int_equal(bnd_raft_group_status(node->host, GID, &status), BND_NOTFOUND);
+    cluster_close(c);
 }
 
 /* Entries stamped far ahead of a follower's clock do not move its group's time. */
