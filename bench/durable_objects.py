@@ -18,7 +18,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "clients"))
 from workerds import CONFIG, HERE as CLIENTS, WORKERD, Workerds, install  # noqa: E402
 
 LOADS = [(1, 1), (32, 32)]  # objects, clients
-STUBS = [("bucket in memory", "0s"), ("bucket in memory, 0.3 ms", "300us")]
+MEMORY_BUCKETS = [("bucket in memory", "0s"), ("bucket in memory, 0.3 ms", "300us")]
 
 
 def options(arguments):
@@ -37,7 +37,7 @@ class Pair:
         self.name, self.dir, self.port, self.endpoint, self.processes, self.beside = name, directory, port, endpoint, [], []
 
     def config(self, number, home):
-        text = CONFIG.format(disk=os.path.join(home, "disk"), http=self.port + number, peers=self.port + 5 + number, bucket="stub",
+        text = CONFIG.format(disk=os.path.join(home, "disk"), http=self.port + number, peers=self.port + 5 + number, bucket="memory",
                              endpoint=self.endpoint, access_key="x", secret_key="x", key="bench-key-" * 5)
         return text if self.endpoint else text[:text.index("  cluster = (")] + ");\n"
 
@@ -161,7 +161,7 @@ def report_text(chosen, facts, results, killed):
 
 def main(arguments):
     chosen = options(arguments)
-    build(go=["s3_stub", "do_load"])
+    build(go=["s3_memory", "do_load"])
     install()
     with Workspace(chosen.dir) as directory:
         facts = machine(directory)
@@ -174,10 +174,10 @@ def main(arguments):
             pairs.append(ours)
             ours.start_all()
             pairs.append(Pair("no cluster mode", directory, 18200, None))
-            for number, (name, delay) in enumerate(STUBS):
+            for number, (name, delay) in enumerate(MEMORY_BUCKETS):
                 address = f"127.0.0.1:{18290 + number}"
                 pairs.append(Pair(name, directory, 18210 + 10 * number, f"http://{address}"))
-                pairs[-1].beside.append(subprocess.Popen([os.path.join(BUILD, "bench", "s3_stub"), "-listen", address, "-delay", delay],
+                pairs[-1].beside.append(subprocess.Popen([os.path.join(BUILD, "bench", "s3_memory"), "-listen", address, "-delay", delay],
                                                          start_new_session=True))
             for pair in pairs[1:]:
                 pair.start()

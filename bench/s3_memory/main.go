@@ -1,5 +1,6 @@
 // An S3 bucket in the memory of one process, as far as workerd's cluster mode asks for it: what a bucket costs at the very
-// least. It checks no signature, keeps nothing, and can answer each request late by a fixed time.
+// least. It is the peer that bench/durable_objects.py measures against, whole as it is: it checks no signature, keeps
+// nothing over its end, knows the requests that workerd sends, and can answer each one late by a fixed time.
 package main
 
 import (
@@ -161,6 +162,6 @@ func main() {
 	delay := flag.Duration("delay", 0, "before each answer, like 300us")
 	flag.Parse()
 	err := http.ListenAndServe(*listen, &bucket{objects: map[string]object{}, delay: *delay})
-	fmt.Fprintln(os.Stderr, "s3_stub:", err)
+	fmt.Fprintln(os.Stderr, "s3_memory:", err)
 	os.Exit(1)
 }

@@ -1,0 +1,3 @@
+module bindery/bench/s3_memory
+
+go 1.19

@@ -1,3 +1,0 @@
-module bindery/bench/s3_stub
-
-go 1.19
