@@ -77,16 +77,20 @@ static void remove_tree(const char *path) {
     }
 }
 
+static int take_fresh(const struct repair *repair, struct bnd_error *err) {
+    struct bnd_env *env = repair->env;
+    int rv = env->ops->rename(env, repair->fresh, repair->state, err);
+    return rv != 0 ? rv : env->ops->dir_sync(env, repair->data, err);
+}
+
 static int swap_states(const struct repair *repair, struct bnd_error *err) {
     struct bnd_env *env = repair->env;
     int rv = 0;
-    remove_tree(repair->old);
     if (there(repair->state)) {
         rv = env->ops->rename(env, repair->state, repair->old, err);
         rv = rv != 0 ? rv : env->ops->dir_sync(env, repair->data, err);
     }
-    rv = rv != 0 ? rv : env->ops->rename(env, repair->fresh, repair->state, err);
-    return rv != 0 ? rv : env->ops->dir_sync(env, repair->data, err);
+    return rv != 0 ? rv : take_fresh(repair, err);
 }
 
 static int finish(const struct repair *repair, struct bnd_error *err) {
@@ -356,9 +360,14 @@ static int paths(struct repair *repair, struct bnd_error *err) {
 
 static int run(struct repair *repair, struct bnd_error *err) {
     int rv = paths(repair, err);
-    if (rv == 0 && !there(repair->state) && there(repair->fresh)) { /* cut off between renames */
-        rv = swap_states(repair, err);
+    /* Cut off between the renames. Without the old one it is not known that the journal's batch was
+     * written: a state that was gone from the start leaves none. */
+    if (rv == 0 && !there(repair->state) && there(repair->fresh) && there(repair->old)) {
+        rv = take_fresh(repair, err);
         return rv != 0 ? rv : finish(repair, err);
+    }
+    if (rv == 0 && there(repair->state)) {
+        remove_tree(repair->old); /* of an earlier repair */
     }
     rv = rv != 0 ? rv : read_groups(repair, err);
     rv = rv != 0 ? rv : find_damaged(repair, err);
