@@ -4,6 +4,7 @@ with status 75, starts again, and fills what was damaged from the others, withou
 the end it alone with one other node serves everything."""
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -115,6 +116,15 @@ def remove_biggest(rocks):
     os.unlink(max(files(rocks, ".sst"), key=os.path.getsize))
 
 
+def cut_off_while_copying(rocks):
+    """A repair of a state that was gone, killed after it had begun its copy and before the journal knew of it."""
+    data = os.path.dirname(os.path.dirname(rocks))
+    shutil.rmtree(os.path.join(data, "state"))
+    os.mkdir(os.path.join(data, "state.new"))
+    with open(os.path.join(data, "damaged"), "w", encoding="ascii") as file:
+        file.write("planted")
+
+
 def check_body(cluster, written):
     stop(cluster)
     path = max(files(os.path.join(cluster.node(HURT)["data"], "bodies")), key=os.path.getsize)
@@ -151,7 +161,7 @@ def run(directory):
         written.update({f"large{number}": os.urandom(2_000_000) for number in range(2)})
         for number, (key, body) in enumerate(written.items()):
             boto(cluster, number % 3).put_object(Bucket="bucket", Key=key, Body=body)
-        for plant in (flip_all, flip_biggest, remove_biggest):
+        for plant in (flip_all, flip_biggest, remove_biggest, cut_off_while_copying):
             check_tables(cluster, written, plant)
             print(f"  {plant.__name__}: repaired")
         check_body(cluster, written)
