@@ -66,6 +66,20 @@ void *bnd_realloc(void *memory, size_t bytes) {
     return moved;
 }
 
+void *bnd_grown(void *items, size_t *cap, size_t item_bytes, size_t first) {
+    size_t wanted = *cap == 0 ? first : *cap;
+    size_t bytes = 0;
+    if ((*cap > 0 && __builtin_mul_overflow(wanted, 2, &wanted)) ||
+        __builtin_mul_overflow(wanted, item_bytes, &bytes)) {
+        return NULL;
+    }
+    void *grown = bnd_realloc(items, bytes);
+    if (grown != NULL) {
+        *cap = wanted;
+    }
+    return grown;
+}
+
 void *bnd_alloc_aligned(size_t alignment, size_t bytes) {
     BND_ASSERT(alignment >= sizeof(void *) && (alignment & (alignment - 1)) == 0);
     void *memory = NULL;

@@ -16,6 +16,19 @@ void *bnd_calloc(size_t count, size_t bytes) __attribute__((malloc, alloc_size(1
 /* As realloc: on failure returns NULL and the old block stays the caller's. */
 void *bnd_realloc(void *memory, size_t bytes) __attribute__((alloc_size(2)));
 
+/* Room for one more item in an array that grows by doubling, from `first` items on:
+ * `if (!BND_ROOM(list->items, list->count, list->cap, 16)) return BND_NOMEM;`. False: no memory,
+ * nothing has changed. Items move. The arguments are lvalues without side effects. */
+#define BND_ROOM(items, count, cap, first)                                                         \
+    ((count) < (cap) || __extension__({                                                            \
+         void *grown_ = bnd_grown((items), &(cap), sizeof *(items), (first));                      \
+         (items) = grown_ != NULL ? grown_ : (void *)(items);                                      \
+         grown_ != NULL;                                                                           \
+     }))
+
+/* As bnd_realloc to twice *cap items (`first` if it is 0), and then sets *cap. */
+void *bnd_grown(void *items, size_t *cap, size_t item_bytes, size_t first);
+
 /* Returns owned memory aligned to `alignment` (a power of two), or NULL. Freed by bnd_free. */
 void *bnd_alloc_aligned(size_t alignment, size_t bytes) __attribute__((alloc_size(2)));
 

@@ -52,13 +52,8 @@ void bnd_timer_heap_free(struct bnd_timer_heap *heap) {
 
 void bnd_timer_heap_set(struct bnd_timer_heap *heap, struct bnd_timer *timer, uint64_t due_ns) {
     bnd_timer_heap_remove(heap, timer);
-    if (heap->count + 1 >= heap->cap) {
-        size_t cap = heap->cap == 0 ? 64 : heap->cap * 2;
-        struct bnd_timer **slots = bnd_realloc(heap->slots, cap * sizeof *slots);
-        BND_ASSERT(slots != NULL);
-        heap->slots = slots;
-        heap->cap = cap;
-    }
+    bool room = BND_ROOM(heap->slots, heap->count + 1, heap->cap, 64);
+    BND_ASSERT(room);
     timer->due_ns = due_ns;
     timer->order = heap->next_order++;
     heap->count++;

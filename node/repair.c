@@ -135,14 +135,8 @@ static int add_group(void *data, const struct bnd_journal_group *group) {
     if (!group->exists) {
         return 0;
     }
-    if (repair->groups_count == repair->groups_cap) {
-        size_t cap = repair->groups_cap == 0 ? 128 : repair->groups_cap * 2;
-        struct repair_group *grown = bnd_realloc(repair->groups, cap * sizeof *grown);
-        if (grown == NULL) {
-            return BND_NOMEM;
-        }
-        repair->groups = grown;
-        repair->groups_cap = cap;
+    if (!BND_ROOM(repair->groups, repair->groups_count, repair->groups_cap, 128)) {
+        return BND_NOMEM;
     }
     size_t count = group->entries_count;
     struct repair_group known = {.gid = group->gid,

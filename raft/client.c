@@ -119,14 +119,8 @@ void bnd_shard_client_members(struct bnd_shard_client *client, uint64_t gid, con
     BND_ASSERT(count <= BND_RAFT_MEMBERS_MAX);
     struct route *route = route_find(client, gid);
     if (route == NULL) {
-        if (client->routes_count == client->routes_cap) {
-            size_t cap = client->routes_cap == 0 ? 64 : client->routes_cap * 2;
-            struct route *routes = bnd_realloc(client->routes, cap * sizeof *routes);
-            if (routes == NULL) {
-                return; /* calls wait for members until the map is told again */
-            }
-            client->routes = routes;
-            client->routes_cap = cap;
+        if (!BND_ROOM(client->routes, client->routes_count, client->routes_cap, 64)) {
+            return; /* calls wait for members until the map is told again */
         }
         size_t at = route_place(client, gid);
         route = &client->routes[at];

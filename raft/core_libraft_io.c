@@ -295,16 +295,9 @@ void core_put_applied(struct bnd_core *core) {
 }
 
 static void put_later(struct bnd_core *core, enum later_kind kind, void *request) {
-    if (core->later_count == core->later_cap) {
-        size_t cap = core->later_cap == 0 ? 16 : core->later_cap * 2;
-        void *grown = bnd_realloc(core->later, cap * sizeof *core->later);
-        if (grown == NULL) {
-            CORE_FAIL(core, NOMEM, "group %llu: no memory for a send",
-                      (unsigned long long)core->gid);
-            return;
-        }
-        core->later = grown;
-        core->later_cap = cap;
+    if (!BND_ROOM(core->later, core->later_count, core->later_cap, 16)) {
+        CORE_FAIL(core, NOMEM, "group %llu: no memory for a send", (unsigned long long)core->gid);
+        return;
     }
     core->later[core->later_count++] = (struct later){.kind = kind, .request = request};
 }

@@ -50,20 +50,6 @@ static void sift_down(struct dedupe_table *table, struct dedupe_record *record) 
     put_at(table, at, record);
 }
 
-static int heap_reserve(struct dedupe_table *table) {
-    if (table->count < table->cap) {
-        return 0;
-    }
-    size_t cap = table->cap == 0 ? 16 : table->cap * 2;
-    struct dedupe_record **heap = bnd_realloc(table->heap, cap * sizeof(struct dedupe_record *));
-    if (heap == NULL) {
-        return BND_NOMEM;
-    }
-    table->heap = heap;
-    table->cap = cap;
-    return 0;
-}
-
 static void heap_push(struct dedupe_table *table, struct dedupe_record *record) {
     BND_ASSERT(table->count < table->cap);
     put_at(table, table->count++, record);
@@ -111,17 +97,8 @@ static struct dedupe_minter *minter_make(struct dedupe_table *table, uint64_t id
     if (minter != NULL) {
         return minter;
     }
-    if (table->minters_count == table->minters_cap) {
-        size_t cap = table->minters_cap == 0 ? 4 : table->minters_cap * 2;
-        struct dedupe_minter **minters =
-            bnd_realloc(table->minters, cap * sizeof(struct dedupe_minter *));
-        if (minters == NULL) {
-            return NULL;
-        }
-        table->minters = minters;
-        table->minters_cap = cap;
-    }
-    minter = bnd_zalloc(sizeof *minter);
+    bool room = BND_ROOM(table->minters, table->minters_count, table->minters_cap, 4);
+    minter = room ? bnd_zalloc(sizeof *minter) : NULL;
     if (minter == NULL) {
         return NULL;
     }
@@ -196,7 +173,8 @@ struct dedupe_record *dedupe_table_outcome(const struct dedupe_minter *minter, u
 /* A new record in the heap, its minter made if need be. */
 static struct dedupe_record *record_make(struct dedupe_table *table, uint64_t id, uint64_t seq,
                                          uint64_t deadline_ms, size_t reply_len) {
-    struct dedupe_minter *minter = heap_reserve(table) == 0 ? minter_make(table, id) : NULL;
+    bool room = BND_ROOM(table->heap, table->count, table->cap, 16);
+    struct dedupe_minter *minter = room ? minter_make(table, id) : NULL;
     if (minter == NULL) {
         return NULL;
     }

@@ -50,16 +50,8 @@ static struct group *group_new(struct bnd_raft_host *host, uint64_t gid) {
 int group_add(struct bnd_raft_host *host, uint64_t gid, struct group **out) {
     size_t at = group_place(host, gid);
     BND_ASSERT(at == host->groups_count || host->groups[at]->gid != gid);
-    if (host->groups_count == host->groups_cap) {
-        size_t cap = host->groups_cap == 0 ? 64 : host->groups_cap * 2;
-        struct group **groups = bnd_realloc(host->groups, cap * sizeof(struct group *));
-        if (groups == NULL) {
-            return BND_NOMEM;
-        }
-        host->groups = groups;
-        host->groups_cap = cap;
-    }
-    struct group *group = group_new(host, gid);
+    bool room = BND_ROOM(host->groups, host->groups_count, host->groups_cap, 64);
+    struct group *group = room ? group_new(host, gid) : NULL;
     if (group == NULL) {
         return BND_NOMEM;
     }

@@ -103,14 +103,8 @@ static struct read_peer *peer_get(struct readindex *index, uint64_t node) {
     if (peer != NULL) {
         return peer;
     }
-    if (index->peers_count == index->peers_cap) {
-        size_t cap = index->peers_cap == 0 ? 8 : index->peers_cap * 2;
-        struct read_peer *peers = bnd_realloc(index->peers, cap * sizeof *peers);
-        if (peers == NULL) {
-            return NULL;
-        }
-        index->peers = peers;
-        index->peers_cap = cap;
+    if (!BND_ROOM(index->peers, index->peers_count, index->peers_cap, 8)) {
+        return NULL;
     }
     peer = &index->peers[index->peers_count++];
     *peer = (struct read_peer){.node = node};

@@ -43,14 +43,8 @@ void slots_drop(struct bnd_raft_host *host, uint32_t from, uint32_t to) {
 }
 
 void slots_drop_later(struct bnd_raft_host *host, uint32_t slot) {
-    if (host->doomed_count == host->doomed_cap) {
-        size_t cap = host->doomed_cap == 0 ? 16 : host->doomed_cap * 2;
-        struct doomed_slot *grown = bnd_realloc(host->doomed, cap * sizeof *grown);
-        if (grown == NULL) {
-            return; /* the next start drops it */
-        }
-        host->doomed = grown;
-        host->doomed_cap = cap;
+    if (!BND_ROOM(host->doomed, host->doomed_count, host->doomed_cap, 16)) {
+        return; /* the next start drops it */
     }
     host->doomed[host->doomed_count++] = (struct doomed_slot){.slot = slot, .lsn = host->lsn_last};
 }

@@ -99,21 +99,6 @@ const struct bnd_survey_group *bnd_survey_find(const struct bnd_survey_result *r
     return found ? &result->groups[at] : NULL;
 }
 
-static bool make_room(struct bnd_survey *survey) {
-    if (survey->groups_count < survey->groups_cap) {
-        return true;
-    }
-    size_t cap = survey->groups_cap == 0 ? 128 : 2 * survey->groups_cap;
-    struct bnd_survey_group *groups = bnd_realloc(survey->groups, cap * sizeof *groups);
-    if (groups == NULL) {
-        survey->failed = true;
-        return false;
-    }
-    survey->groups = groups;
-    survey->groups_cap = cap;
-    return true;
-}
-
 /* Of two that say that they lead, the one of the later term does. */
 static void take_group(void *data, const struct bnd_survey_group *group) {
     struct bnd_survey *survey = data;
@@ -123,7 +108,8 @@ static void take_group(void *data, const struct bnd_survey_group *group) {
         return;
     }
     if (!known) {
-        if (!make_room(survey)) {
+        if (!BND_ROOM(survey->groups, survey->groups_count, survey->groups_cap, 128)) {
+            survey->failed = true;
             return;
         }
         memmove(survey->groups + at + 1, survey->groups + at,

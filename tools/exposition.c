@@ -1,5 +1,6 @@
 #include "tools/exposition.h"
 
+#include "base/alloc.h"
 #include "base/error.h"
 
 #include <math.h>
@@ -71,14 +72,8 @@ static bool read_line(struct bnd_slice line, struct tools_sample *out) {
 }
 
 static int append(struct tools_metrics *metrics, size_t *cap, const struct tools_sample *sample) {
-    if (metrics->count == *cap) {
-        size_t wanted = *cap == 0 ? 256 : *cap * 2;
-        struct tools_sample *grown = realloc(metrics->samples, wanted * sizeof *metrics->samples);
-        if (grown == NULL) {
-            return BND_NOMEM;
-        }
-        metrics->samples = grown;
-        *cap = wanted;
+    if (!BND_ROOM(metrics->samples, metrics->count, *cap, 256)) {
+        return BND_NOMEM;
     }
     metrics->samples[metrics->count++] = *sample;
     return metrics->count < SAMPLES_MAX ? 0 : BND_CORRUPT;
@@ -113,7 +108,7 @@ int tools_metrics_parse(struct bnd_buf *text, struct tools_metrics *out) {
 }
 
 void tools_metrics_free(struct tools_metrics *metrics) {
-    free(metrics->samples);
+    bnd_free(metrics->samples);
     bnd_buf_free(&metrics->text);
     *metrics = (struct tools_metrics){0};
 }

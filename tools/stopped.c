@@ -1,11 +1,11 @@
 #include "tools/stopped.h"
 
+#include "base/alloc.h"
 #include "engine/io/io.h"
 #include "engine/rocks/rocks.h"
 #include "placement/shard.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 
 int tools_stopped_open(struct tools_stopped *stopped, const char *data, struct bnd_error *err) {
@@ -40,14 +40,8 @@ struct bnd_raft_offline tools_stopped_raft(const struct tools_stopped *stopped) 
 
 static int keep_group(void *data, const struct bnd_raft_offline_group *group) {
     struct tools_stopped *stopped = data;
-    if (stopped->groups_count == stopped->groups_cap) {
-        size_t cap = stopped->groups_cap == 0 ? 128 : stopped->groups_cap * 2;
-        struct bnd_raft_offline_group *grown = realloc(stopped->groups, cap * sizeof *grown);
-        if (grown == NULL) {
-            return BND_NOMEM;
-        }
-        stopped->groups = grown;
-        stopped->groups_cap = cap;
+    if (!BND_ROOM(stopped->groups, stopped->groups_count, stopped->groups_cap, 128)) {
+        return BND_NOMEM;
     }
     stopped->groups[stopped->groups_count++] = *group;
     return 0;
@@ -67,7 +61,7 @@ void tools_stopped_close(struct tools_stopped *stopped) {
     if (stopped->lock >= 0) {
         node_unlock(stopped->lock);
     }
-    free(stopped->groups);
+    bnd_free(stopped->groups);
     bnd_io_env_destroy(stopped->env);
     *stopped = (struct tools_stopped){.lock = -1};
 }

@@ -170,16 +170,7 @@ struct names {
 };
 
 static bool names_add(struct names *names, const char *name) {
-    if (names->count == names->cap) {
-        size_t cap = names->cap == 0 ? 64 : names->cap * 2;
-        char **items = bnd_realloc(names->items, cap * sizeof *items);
-        if (items == NULL) {
-            return false;
-        }
-        names->items = items;
-        names->cap = cap;
-    }
-    char *copy = bnd_strdup(name);
+    char *copy = BND_ROOM(names->items, names->count, names->cap, 64) ? bnd_strdup(name) : NULL;
     if (copy == NULL) {
         return false;
     }

@@ -98,17 +98,7 @@ struct journal_group **journal_groups_sorted(const struct bnd_journal *journal) 
 /* ---- runs -------------------------------------------------------------------------------------------- */
 
 bool journal_group_reserve_run(struct journal_group *group) {
-    if (group->runs_count + 2 <= group->runs_cap) {
-        return true;
-    }
-    size_t cap = group->runs_cap == 0 ? 4 : group->runs_cap * 2;
-    struct journal_run *runs = bnd_realloc(group->runs, cap * sizeof(struct journal_run));
-    if (runs == NULL) {
-        return false;
-    }
-    group->runs = runs;
-    group->runs_cap = cap;
-    return true;
+    return BND_ROOM(group->runs, group->runs_count + 1, group->runs_cap, 4);
 }
 
 /* The number of runs that begin at or before index. */

@@ -360,14 +360,8 @@ static int list_each(void *data, const char *name) {
     case JOURNAL_FILE_SEGMENT:
         break;
     }
-    if (scan->count == scan->cap) {
-        size_t cap = scan->cap == 0 ? 16 : scan->cap * 2;
-        uint64_t *grown = bnd_realloc(scan->numbers, cap * sizeof(uint64_t));
-        if (grown == NULL) {
-            return BND_NOMEM;
-        }
-        scan->numbers = grown;
-        scan->cap = cap;
+    if (!BND_ROOM(scan->numbers, scan->count, scan->cap, 16)) {
+        return BND_NOMEM;
     }
     scan->numbers[scan->count++] = number;
     return 0;

@@ -121,17 +121,6 @@ static bool index_grow(struct bnd_state_batch *batch) {
     return true;
 }
 
-static bool ops_grow(struct bnd_state_batch *batch) {
-    size_t cap = batch->ops_cap == 0 ? INDEX_MIN / 2 : batch->ops_cap * 2;
-    struct write_op *ops = bnd_realloc(batch->ops, cap * sizeof *ops);
-    if (ops == NULL) {
-        return false;
-    }
-    batch->ops = ops;
-    batch->ops_cap = cap;
-    return true;
-}
-
 static void add(struct bnd_state_batch *batch, const struct write_op *what, struct bnd_slice key,
                 struct bnd_slice value) {
     BND_ASSERT(what->cf < BND_CF_COUNT && key.len <= UINT32_MAX && value.len <= UINT32_MAX);
@@ -139,7 +128,7 @@ static void add(struct bnd_state_batch *batch, const struct write_op *what, stru
     bnd_buf_append_slice(&batch->bytes, key);
     bnd_buf_append_slice(&batch->bytes, value);
     if (batch->failed || batch->bytes.failed ||
-        (batch->ops_count == batch->ops_cap && !ops_grow(batch)) ||
+        !BND_ROOM(batch->ops, batch->ops_count, batch->ops_cap, INDEX_MIN / 2) ||
         (2 * (batch->ops_count + 1) > batch->index_len && !index_grow(batch))) {
         batch->failed = true;
         return;

@@ -61,14 +61,8 @@ static int add_name(void *data, const char *name) {
     if (body_name_parse(name, &id) != 0 || sweep->names_count == NAMES_MAX) {
         return 0; /* not ours; or more than one step takes: the rest waits for later rounds */
     }
-    if (sweep->names_count == sweep->names_cap) {
-        size_t cap = sweep->names_cap == 0 ? 64 : 2 * sweep->names_cap;
-        struct body_id *grown = bnd_realloc(sweep->names, cap * sizeof *grown);
-        if (grown == NULL) {
-            return BND_NOMEM;
-        }
-        sweep->names = grown;
-        sweep->names_cap = cap;
+    if (!BND_ROOM(sweep->names, sweep->names_count, sweep->names_cap, 64)) {
+        return BND_NOMEM;
     }
     sweep->names[sweep->names_count++] = id;
     return 0;
