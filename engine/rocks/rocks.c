@@ -191,30 +191,34 @@ static void rocks_close(struct bnd_state *state) {
     rocks_free(rocks);
 }
 
+/* What a store that was opened to be read has in common with any other. */
+#define SHARED_OPS                                                                                 \
+    .close = rocks_close,                                                                          \
+    .batch_create = rocks_batch_create,                                                            \
+    .batch_destroy = rocks_batch_destroy,                                                          \
+    .batch_clear = rocks_batch_clear,                                                              \
+    .batch_bytes = rocks_batch_bytes,                                                              \
+    .batch_put = rocks_batch_put,                                                                  \
+    .batch_delete = rocks_batch_delete,                                                            \
+    .batch_get = rocks_batch_get,                                                                  \
+    .batch_iter = rocks_batch_iter,                                                                \
+    .get = rocks_get,                                                                              \
+    .iter = rocks_iter,                                                                            \
+    .iter_valid = rocks_iter_valid,                                                                \
+    .iter_next = rocks_iter_next,                                                                  \
+    .iter_seek = rocks_iter_seek,                                                                  \
+    .iter_key = rocks_iter_key,                                                                    \
+    .iter_value = rocks_iter_value,                                                                \
+    .iter_status = rocks_iter_status,                                                              \
+    .iter_destroy = rocks_iter_destroy,                                                            \
+    .unpersisted_bytes = rocks_unpersisted_bytes
+
 static const struct bnd_state_ops ops = {
-    .close = rocks_close,
-    .batch_create = rocks_batch_create,
-    .batch_destroy = rocks_batch_destroy,
-    .batch_clear = rocks_batch_clear,
-    .batch_bytes = rocks_batch_bytes,
-    .batch_put = rocks_batch_put,
-    .batch_delete = rocks_batch_delete,
-    .batch_get = rocks_batch_get,
-    .batch_iter = rocks_batch_iter,
+    SHARED_OPS,
     .write = rocks_write,
-    .get = rocks_get,
-    .iter = rocks_iter,
-    .iter_valid = rocks_iter_valid,
-    .iter_next = rocks_iter_next,
-    .iter_seek = rocks_iter_seek,
-    .iter_key = rocks_iter_key,
-    .iter_value = rocks_iter_value,
-    .iter_status = rocks_iter_status,
-    .iter_destroy = rocks_iter_destroy,
     .persist = rocks_persist,
     .get_persisted = rocks_get_persisted,
     .drop_range = rocks_drop_range,
-    .unpersisted_bytes = rocks_unpersisted_bytes,
 };
 
 static int refuse_write(struct bnd_state *state, struct bnd_state_batch *batch) {
@@ -230,29 +234,11 @@ static int refuse_drop(struct bnd_state *state, struct bnd_slice from, struct bn
 }
 
 static const struct bnd_state_ops read_only_ops = {
-    .close = rocks_close,
-    .batch_create = rocks_batch_create,
-    .batch_destroy = rocks_batch_destroy,
-    .batch_clear = rocks_batch_clear,
-    .batch_bytes = rocks_batch_bytes,
-    .batch_put = rocks_batch_put,
-    .batch_delete = rocks_batch_delete,
-    .batch_get = rocks_batch_get,
-    .batch_iter = rocks_batch_iter,
+    SHARED_OPS,
     .write = refuse_write,
-    .get = rocks_get,
-    .iter = rocks_iter,
-    .iter_valid = rocks_iter_valid,
-    .iter_next = rocks_iter_next,
-    .iter_seek = rocks_iter_seek,
-    .iter_key = rocks_iter_key,
-    .iter_value = rocks_iter_value,
-    .iter_status = rocks_iter_status,
-    .iter_destroy = rocks_iter_destroy,
     .persist = refuse_persist,
     .get_persisted = rocks_get,
     .drop_range = refuse_drop,
-    .unpersisted_bytes = rocks_unpersisted_bytes,
 };
 
 /* reference/engine.md C. No prefix extractor: keys shorter than its prefix would abort Debian's
