@@ -209,29 +209,39 @@ static int append_command(struct recovering *recovering, const struct bnd_raft_r
     return bnd_journal_append(recovering->journal, group->gid, &entry, &recovering->lsn);
 }
 
-/* A new term, voted for by this node, and this node alone. */
+/* A new term, voted for by this node, and this node alone (its entry). */
 static int append_configuration(struct recovering *recovering, uint64_t node, uint64_t gid,
-                                struct bnd_journal_entry *entry) {
-    BND_AUTO_BUF struct bnd_buf bytes = {0};
-    struct bnd_raft_configuration sole = {.members = {{node, BND_RAFT_VOTER}}, .count = 1};
-    bnd_raft_configuration_encode(&sole, &bytes);
-    if (bytes.failed) {
-        return BND_NOMEM;
-    }
-    entry->kind = BND_CORE_CONFIGURATION;
-    entry->data = bnd_buf_slice(&bytes);
-    int rv = bnd_journal_meta(recovering->journal, gid, entry->term, node, &recovering->lsn);
-    rv = rv != 0 ? rv : bnd_journal_append(recovering->journal, gid, entry, &recovering->lsn);
-    entry->data = bnd_slice(NULL, 0);
-    return rv;
+                                const struct bnd_journal_entry *sole) {
+    int rv = bnd_journal_meta(recovering->journal, gid, sole->term, node, &recovering->lsn);
+    return rv != 0 ? rv : bnd_journal_append(recovering->journal, gid, sole, &recovering->lsn);
+}
+
+/* One batch for all records, unless there are too many for one (offline.h). */
+static int begin_batch(struct recovering *recovering, const struct bnd_raft_recovery *recovery,
+                       size_t configuration_bytes) {
+    size_t records = 2 * recovery->groups_count + 3 * recovery->lost_count + 1;
+    size_t bytes = (recovery->groups_count + recovery->lost_count) * configuration_bytes +
+                   ENTRY_HEADER_BYTES + ENTRY_OPERATION_BYTES + recovery->command.len;
+    int rv = bnd_journal_together(recovering->journal, records, bytes);
+    return rv == BND_TOOBIG ? 0 : rv;
 }
 
 static int rewrite(struct recovering *recovering, const struct bnd_raft_offline *from,
                    const struct bnd_raft_recovery *recovery) {
-    int rv = 0;
+    BND_AUTO_BUF struct bnd_buf bytes = {0};
+    const struct bnd_raft_configuration sole = {.members = {{from->node_id, BND_RAFT_VOTER}},
+                                                .count = 1};
+    bnd_raft_configuration_encode(&sole, &bytes);
+    if (bytes.failed) {
+        return BND_NOMEM;
+    }
+    struct bnd_journal_entry entry = {.kind = BND_CORE_CONFIGURATION,
+                                      .data = bnd_buf_slice(&bytes)};
+    int rv = begin_batch(recovering, recovery, bytes.len);
     for (size_t i = 0; rv == 0 && i < recovery->groups_count; i++) {
         const struct bnd_raft_offline_group *group = &recovery->groups[i];
-        struct bnd_journal_entry entry = {.index = group->last + 1, .term = group->term + 1};
+        entry.index = group->last + 1;
+        entry.term = group->term + 1;
         rv = append_configuration(recovering, from->node_id, group->gid, &entry);
         if (rv == 0 && group->gid == recovery->command_gid && recovery->command.len > 0) {
             rv = append_command(recovering, recovery, group, &entry, bnd_wall_ms(from->env));
@@ -239,7 +249,8 @@ static int rewrite(struct recovering *recovering, const struct bnd_raft_offline 
     }
     for (size_t i = 0; rv == 0 && i < recovery->lost_count; i++) {
         struct bnd_journal_start start = {.slot = recovery->slot_next + (uint32_t)i};
-        struct bnd_journal_entry entry = {.index = 1, .term = recovering->lost_terms[i] + 1};
+        entry.index = 1;
+        entry.term = recovering->lost_terms[i] + 1;
         rv = bnd_journal_create(recovering->journal, recovery->lost[i], &start, &recovering->lsn);
         rv = rv != 0 ? rv
                      : append_configuration(recovering, from->node_id, recovery->lost[i], &entry);
@@ -266,7 +277,9 @@ static int make_anew(struct recovering *recovering, const struct bnd_raft_anew *
         uint64_t gid = anew->groups[i].gid;
         struct bnd_journal_floor floor = {.index = anew->groups[i].last,
                                           .term = anew->groups[i].last_term};
-        rv = bnd_journal_destroy(recovering->journal, gid, &floor, &recovering->lsn);
+        rv = bnd_journal_together(recovering->journal, 2, 0);
+        rv = rv != 0 ? rv
+                     : bnd_journal_destroy(recovering->journal, gid, &floor, &recovering->lsn);
         rv = rv != 0 ? rv : bnd_journal_create(recovering->journal, gid, &start, &recovering->lsn);
     }
     return rv;

@@ -62,7 +62,8 @@ int bnd_raft_recover(const struct bnd_raft_offline *from, const struct bnd_raft_
 /* Makes groups anew whose state is lost here while other replicas have it: each is destroyed and
  * created again, empty, under the slots slot_next, slot_next + 1, ... What it had promised stays
  * known (DESTROY keeps term, vote and where the log ended): it votes for no log that lacks what it
- * had acknowledged, and its leader fills it again. One journal batch. done and errors as above. */
+ * had acknowledged, and its leader fills it again. A crash leaves each of them as it was or made
+ * anew. done and errors as above. */
 struct bnd_raft_anew_group {
     uint64_t gid;
     uint64_t last, last_term; /* where its log ended, or an earlier one of this node had */

@@ -17,6 +17,8 @@ static const uint8_t segment_magic[8] = {'B', 'N', 'D', 'Y', 'J', 'R', 'N', 'L'}
 #define START_FIXED 32
 #define FLOOR_FIXED 16
 #define GROUP_FIXED (25 + FLOOR_FIXED)
+_Static_assert(JOURNAL_RECORD_HEADER + START_FIXED <= JOURNAL_RECORD_FIXED_MAX, "CREATE");
+_Static_assert(ENTRY_FIXED <= JOURNAL_RECORD_FIXED_MAX, "ENTRY");
 
 void journal_segment_header_encode(const struct journal_segment_header *header,
                                    uint8_t out[JOURNAL_BLOCK]) {

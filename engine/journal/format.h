@@ -9,6 +9,7 @@
 #define JOURNAL_BLOCK 4096
 #define JOURNAL_BATCH_HEADER 56
 #define JOURNAL_RECORD_HEADER 16
+#define JOURNAL_RECORD_FIXED_MAX 48 /* of a record with an lsn, without data */
 #define JOURNAL_ENTRIES_MAX (1 << 22) /* entries of one group above its start */
 #define JOURNAL_INDEX_MAX (UINT64_C(1) << 62)
 _Static_assert(JOURNAL_BLOCK == BND_DIRECT_ALIGN, "a block is one direct write");

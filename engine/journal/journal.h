@@ -130,6 +130,11 @@ void bnd_journal_recovered(struct bnd_journal *journal);
  * follow: no such group, a term below the current one, an index other than said below), BND_IO (the
  * journal has failed). */
 
+/* The next `records` records, with data_bytes of entry data and configurations in all, go into one
+ * batch: after a crash all of them are there or none. For calls that follow at once, from the same
+ * callback. Errors as above, with nothing changed; BND_TOOBIG: no batch holds so many. */
+int bnd_journal_together(struct bnd_journal *journal, size_t records, size_t data_bytes);
+
 /* Makes a group (or makes a destroyed one again: term, vote and floor are kept). */
 int bnd_journal_create(struct bnd_journal *journal, uint64_t gid,
                        const struct bnd_journal_start *start, uint64_t *out_lsn);

@@ -143,20 +143,34 @@ static int make_room(struct bnd_journal *journal, size_t bytes) {
     }
 }
 
-int journal_collect(struct bnd_journal *journal, const struct journal_record *record,
-                    struct journal_spot *out) {
-    bool client = journal_kind_has_lsn(record->kind);
-    size_t bytes = journal_record_bytes(record);
+/* What must be true before client records of so many bytes can be collected into one batch. */
+static int admit(const struct bnd_journal *journal, bool client, size_t bytes) {
     if (journal->failed) {
         return BND_IO;
     }
     if (bytes > journal->batch_bytes - JOURNAL_BATCH_HEADER) {
         return BND_TOOBIG;
     }
-    if (client && bytes > journal->config.queue_bytes_max - journal->bytes_queued) {
-        return BND_FULL;
+    bool full = client && bytes > journal->config.queue_bytes_max - journal->bytes_queued;
+    return full ? BND_FULL : 0;
+}
+
+int bnd_journal_together(struct bnd_journal *journal, size_t records, size_t data_bytes) {
+    size_t bytes = 0;
+    if (__builtin_mul_overflow(records, (size_t)JOURNAL_RECORD_FIXED_MAX, &bytes) ||
+        __builtin_add_overflow(bytes, data_bytes, &bytes)) {
+        return BND_TOOBIG;
     }
-    int rv = make_room(journal, bytes);
+    int rv = admit(journal, true, bytes);
+    return rv != 0 ? rv : make_room(journal, bytes);
+}
+
+int journal_collect(struct bnd_journal *journal, const struct journal_record *record,
+                    struct journal_spot *out) {
+    bool client = journal_kind_has_lsn(record->kind);
+    size_t bytes = journal_record_bytes(record);
+    int rv = admit(journal, client, bytes);
+    rv = rv != 0 ? rv : make_room(journal, bytes);
     if (rv != 0) {
         return rv;
     }

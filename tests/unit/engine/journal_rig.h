@@ -44,6 +44,22 @@ static inline void commit(struct fixture *f) {
     crash_settle(f->world);
 }
 
+/* The first segment's last block is free after it. Returns the last entry. */
+static inline uint64_t fill_all_but_one_block(struct fixture *f) {
+    static const uint8_t zero[4096];
+    uint64_t index = 0;
+    create(f, GROUP);
+    for (;;) {
+        const struct crash_inode *segment = crash_file(f->world, "0000000000000001.seg");
+        if (memcmp(segment->now + 14 * 4096, zero, sizeof zero) != 0) {
+            assert_memory_equal(segment->now + 15 * 4096, zero, sizeof zero);
+            return index;
+        }
+        assert_int_equal(append(f, ++index, 1000, NULL), 0);
+        commit(f);
+    }
+}
+
 static inline int reopen(struct fixture *f, struct bnd_error *err) {
     fixture_close(f);
     crash_reboot(f->world);

@@ -26,22 +26,6 @@ static void names_found_at_open_are_made_durable(void **state) {
     }
 }
 
-/* The first segment's last block is free after it. Returns the last entry. */
-static uint64_t fill_all_but_one_block(struct fixture *f) {
-    static const uint8_t zero[4096];
-    uint64_t index = 0;
-    create(f, GROUP);
-    for (;;) {
-        const struct crash_inode *segment = crash_file(f->world, "0000000000000001.seg");
-        if (memcmp(segment->now + 14 * 4096, zero, sizeof zero) != 0) {
-            assert_memory_equal(segment->now + 15 * 4096, zero, sizeof zero);
-            return index;
-        }
-        assert_int_equal(append(f, ++index, 1000, NULL), 0);
-        commit(f);
-    }
-}
-
 /* Writes an entry of `torn` bytes of which only the first sector stays, then one of `next` bytes.
  */
 static void torn_then_next(struct fixture *f, size_t torn, size_t next) {
