@@ -390,7 +390,14 @@ static uint64_t mesh_silence_ns(struct bnd_mesh *mesh, uint64_t node) {
 }
 
 static bool mesh_clock_offset_ms(struct bnd_mesh *mesh, uint64_t node, int64_t *out_ms) {
-    return bnd_mesh_tcp_clock_offset_ms(tcp_of(mesh), node, out_ms);
+    struct bnd_mesh_tcp *tcp = tcp_of(mesh);
+    struct peer *peer = mesh_find(tcp, node);
+    if (peer == NULL || !peer->clock_known ||
+        bnd_now_ns(tcp->env) - peer->clock_ns > CLOCK_STALE_NS) {
+        return false;
+    }
+    *out_ms = peer->clock_offset_ms;
+    return true;
 }
 
 static const struct bnd_mesh_ops mesh_ops = {
@@ -566,16 +573,6 @@ void bnd_mesh_tcp_remove_peer(struct bnd_mesh_tcp *tcp, uint64_t node) {
         bnd_timer_stop(tcp->env, &peer->lanes[i].redial);
     }
     bnd_free(peer);
-}
-
-bool bnd_mesh_tcp_clock_offset_ms(struct bnd_mesh_tcp *tcp, uint64_t node, int64_t *out_ms) {
-    struct peer *peer = mesh_find(tcp, node);
-    if (peer == NULL || !peer->clock_known ||
-        bnd_now_ns(tcp->env) - peer->clock_ns > CLOCK_STALE_NS) {
-        return false;
-    }
-    *out_ms = peer->clock_offset_ms;
-    return true;
 }
 
 void bnd_mesh_tcp_stats(const struct bnd_mesh_tcp *tcp, struct bnd_mesh_tcp_stats *out) {

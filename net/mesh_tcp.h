@@ -74,10 +74,6 @@ void bnd_mesh_tcp_remove_peer(struct bnd_mesh_tcp *tcp, uint64_t node);
 int bnd_mesh_tcp_renew(struct bnd_mesh_tcp *tcp, const struct bnd_mesh_tcp_tls *tls,
                        struct bnd_error *err);
 
-/* How far the peer's wall clock is ahead of ours (negative: behind), from a ping in the last
- * seconds, exact to half its round trip. False: not known. */
-bool bnd_mesh_tcp_clock_offset_ms(struct bnd_mesh_tcp *tcp, uint64_t node, int64_t *out_ms);
-
 struct bnd_mesh_tcp_stats {
     uint64_t refused; /* connections: foreign certificates, other clusters, no hello in time, ... */
     uint64_t shed;    /* unidentified connections that made room for newer ones */

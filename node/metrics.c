@@ -191,7 +191,7 @@ static void peer_metrics(const struct node_metrics_sources *from, struct bnd_buf
         }
         bnd_buf_printf(out, "bindery_peer_up{peer=\"%" PRIu64 "\"} %d\n", peer->id,
                        mesh->ops->up(mesh, peer->id));
-        if (bnd_mesh_tcp_clock_offset_ms(from->mesh, peer->id, &offset_ms)) {
+        if (mesh->ops->clock_offset_ms(mesh, peer->id, &offset_ms)) {
             bnd_buf_printf(&offsets,
                            "bindery_peer_clock_offset_seconds{peer=\"%" PRIu64 "\"} %.3f\n",
                            peer->id, (double)offset_ms / 1000);

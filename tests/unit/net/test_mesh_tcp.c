@@ -172,17 +172,19 @@ static void test_a_node_that_dies_comes_back(void **state) {
 static bool everyone_heard_clock(void *data) {
     struct cluster *c = data;
     int64_t offset = 0;
-    return bnd_mesh_tcp_clock_offset_ms(c->nodes[0].tcp, 2, &offset) &&
-           bnd_mesh_tcp_clock_offset_ms(c->nodes[1].tcp, 1, &offset);
+    struct bnd_mesh *one = c->nodes[0].mesh;
+    struct bnd_mesh *two = c->nodes[1].mesh;
+    return one->ops->clock_offset_ms(one, 2, &offset) && two->ops->clock_offset_ms(two, 1, &offset);
 }
 
 static void test_clock_offset_is_measured(void **state) {
     struct cluster c;
     int64_t offset = 1 << 20;
     cluster_start(&c, 2);
-    assert_false(bnd_mesh_tcp_clock_offset_ms(c.nodes[0].tcp, 2, &offset));
+    struct bnd_mesh *mesh = c.nodes[0].mesh;
+    assert_false(mesh->ops->clock_offset_ms(mesh, 2, &offset));
     real_run(&c.real, everyone_heard_clock, &c);
-    assert_true(bnd_mesh_tcp_clock_offset_ms(c.nodes[0].tcp, 2, &offset));
+    assert_true(mesh->ops->clock_offset_ms(mesh, 2, &offset));
     assert_true(offset > -100 && offset < 100);
     cluster_stop(&c);
 }
