@@ -15,7 +15,7 @@ enum bnd_rpc_service {
     BND_RPC_JOIN = 2,   /* catalog: membership */
     BND_RPC_BODY = 3,   /* objects/bodies: large bodies, on the bulk lane */
     BND_RPC_EXPORT = 4, /* raft/catchup: state ranges, on the bulk lane */
-    BND_RPC_NODE = 5,   /* node/: status of the other nodes */
+    BND_RPC_SURVEY = 5, /* raft/survey: the groups that a node leads */
     BND_RPC_SERVICES = 8,
 };
 

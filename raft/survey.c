@@ -42,11 +42,11 @@ static void on_request(void *owner, struct bnd_rpc_request *request) {
 }
 
 void survey_open(struct bnd_raft_host *host) {
-    bnd_rpc_serve(host->config.rpc, BND_RPC_NODE, on_request, host);
+    bnd_rpc_serve(host->config.rpc, BND_RPC_SURVEY, on_request, host);
 }
 
 void survey_close(struct bnd_raft_host *host) {
-    bnd_rpc_serve(host->config.rpc, BND_RPC_NODE, NULL, NULL);
+    bnd_rpc_serve(host->config.rpc, BND_RPC_SURVEY, NULL, NULL);
 }
 
 /* ---- the asking side --------------------------------------------------------------------------*/
@@ -163,7 +163,7 @@ int bnd_survey_start(struct bnd_env *env, struct bnd_rpc *rpc, const uint64_t *n
         *question = (struct question){.survey = survey, .node = nodes[i]};
         question->call = (struct bnd_rpc_call){.cb = on_answer, .data = question};
         question->open = bnd_rpc_call(rpc, &question->call, nodes[i], BND_MESH_CONTROL,
-                                      BND_RPC_NODE, NULL, 0, timeout_ns) == 0;
+                                      BND_RPC_SURVEY, NULL, 0, timeout_ns) == 0;
         survey->open += question->open;
         survey->silent += !question->open;
     }

@@ -163,7 +163,7 @@ static void test_a_call_gets_its_reply(void **state) {
     assert_int_equal(ask(f, 1, 1, "self"), 0);
     assert_int_equal(ask(f, 2, 2, "no"), 0);
     assert_int_equal(ask(f, 3, 2, "big"), 0);
-    assert_int_equal(ask_service(f, 4, 2, BND_RPC_NODE, "?"), 0);
+    assert_int_equal(ask_service(f, 4, 2, BND_RPC_SURVEY, "?"), 0);
     bnd_sim_run_for(f->world, 2 * S_NS);
     expect(f, 0, 0);
     assert_string_equal(f->calls[0].reply, "got this");
