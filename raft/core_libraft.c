@@ -385,10 +385,13 @@ static void deliver(struct bnd_core *core, const struct bnd_message *message) {
     bool append = message->type == BND_MESSAGE_APPEND && message->term >= core->raft.current_term;
     core->appending_end = append ? message->append.prev_index + message->append.entries_count : 0;
     core->appending_rejected = false;
-    struct bnd_guard_state before = core_picture(core);
     note_fallen(core, message);
-    core->voting = message->type == BND_MESSAGE_VOTE ? message : NULL;
-    core->voting_on = &before;
+    struct bnd_guard_state before;
+    if (message->type == BND_MESSAGE_VOTE) {
+        before = core_picture(core);
+        core->voting = message;
+        core->voting_on = &before;
+    }
     core->recv(&core->io, &library);
     core->voting = NULL;
     core->voting_on = NULL;

@@ -77,6 +77,7 @@ static int mark_store(struct dedupe *d, const struct dedupe_minter *minter, uint
 int dedupe_tuple_store(struct bnd_state *state, struct bnd_state_batch *batch, uint32_t slot,
                        const struct tuple *tuple, const struct dedupe_table *table) {
     BND_AUTO_BUF struct bnd_buf young = {0};
+    (void)bnd_buf_reserve(&young, table->young_bytes); /* without memory it has failed */
     for (const struct bnd_link *link = table->young.next; link != &table->young;
          link = link->next) {
         const struct dedupe_record *record =

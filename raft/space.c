@@ -11,7 +11,6 @@
 #include "raft/host_private.h"
 
 #include "base/assert.h"
-#include "raft/clock.h"
 
 #define TIGHT_NS_MAX (UINT64_C(5000) * BND_MS)
 /* In election timeouts: between two attempts to hand a group over. */

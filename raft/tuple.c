@@ -14,6 +14,9 @@ enum {
     TUPLE_VERSION_FIRST = 1
 };
 
+/* About: a tuple with a configuration of five. */
+#define TUPLE_BYTES 128u
+
 struct bnd_slice tuple_key(uint8_t key[TUPLE_KEY_BYTES_MAX], uint32_t slot, enum tuple_key kind,
                            const uint64_t *numbers, size_t count) {
     BND_ASSERT(5 + 8 * count <= TUPLE_KEY_BYTES_MAX);
@@ -107,6 +110,7 @@ int tuple_store(struct bnd_state *state, struct bnd_state_batch *batch, uint32_t
                 const struct tuple *tuple, struct bnd_slice young) {
     BND_AUTO_BUF struct bnd_buf value = {0};
     uint8_t bytes[TUPLE_KEY_BYTES_MAX];
+    (void)bnd_buf_reserve(&value, TUPLE_BYTES + young.len); /* grows once, as a rule */
     tuple_encode(tuple, young, &value);
     if (value.failed) {
         return BND_NOMEM;
