@@ -9,15 +9,15 @@
  * What it promises:
  *  1. After `durable(lsn)` every record up to lsn is found again by bnd_journal_open, in order.
  *  2. A batch is found whole or not at all. Damage in the last batch is a torn tail and is dropped;
- * damage before a valid later batch is BND_CORRUPT with file and offset; old bytes of a recycled
- * segment never look valid (the segment's generation seeds every checksum).
+ *     damage before a valid later batch is BND_CORRUPT with file and offset; old bytes of a
+ *     recycled segment never look valid (the segment's generation seeds every checksum).
  *  3. Any write error is final: `failed` is called once, nothing is answered after it, and the
- * process stops.
+ *     process stops.
  *  4. Recycling forgets nothing: segments open with a checkpoint of every group's term, vote, start
- * and configuration; live entries of a segment to be recycled are rewritten first. A rewrite never
- * implies truncation.
+ *     and configuration; live entries of a segment to be recycled are rewritten first. A rewrite
+ *     never implies truncation.
  *  5. A destroyed group's term, vote and floor stay known, so that a group made again cannot vote
- * twice in a term, or for less than it had acknowledged.
+ *     twice in a term, or for less than it had acknowledged.
  *
  * One loop owns a journal. It does not log and does not know Raft's rules; it keeps, per group,
  * term, vote, start (index, term, slot, configuration) and the entries above start. */
@@ -37,12 +37,12 @@ struct bnd_journal_config {
     uint64_t cluster_id;  /* written into every segment; another one at open is BND_DENIED */
     uint64_t node_id;     /* likewise */
     size_t segment_bytes; /* multiple of BND_DIRECT_ALIGN; 0: 64 MiB */
-    size_t
-        batch_bytes_max; /* most bytes of one batch; 0: 4 MiB. A record must fit: else BND_TOOBIG */
-    size_t queue_bytes_max; /* records collected and not yet durable; above it calls answer
-                               BND_FULL; 0: 64 MiB */
-    uint64_t
-        hang_ns; /* a write unanswered for this long of running-loop time is `failed`; 0: 3 s */
+    /* Most bytes of one batch; 0: 4 MiB. A record must fit: else BND_TOOBIG. */
+    size_t batch_bytes_max;
+    /* Records collected and not yet durable; above it calls answer BND_FULL; 0: 64 MiB. */
+    size_t queue_bytes_max;
+    /* A write unanswered for this long of running-loop time is `failed`; 0: 3 s. */
+    uint64_t hang_ns;
     void *owner;
     /* All records up to lsn are durable. On the loop, never from inside a call. */
     void (*durable)(void *owner, uint64_t lsn);
@@ -132,7 +132,7 @@ void bnd_journal_recovered(struct bnd_journal *journal);
 
 /* The next `records` records, with data_bytes of entry data and configurations in all, go into one
  * batch: after a crash all of them are there or none. For calls that follow at once, from the same
- * callback. Errors as above, with nothing changed; BND_TOOBIG: no batch holds so many. */
+ * callback. Errors as above, with nothing collected; BND_TOOBIG: no batch holds so many. */
 int bnd_journal_together(struct bnd_journal *journal, size_t records, size_t data_bytes);
 
 /* Makes a group (or makes a destroyed one again: term, vote and floor are kept). */
