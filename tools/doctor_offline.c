@@ -9,6 +9,7 @@
 #include "tools/stopped.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define REFILL                                                                                     \
     "nothing of it may be served: start the node with an empty data directory as a new one "       \
@@ -17,7 +18,7 @@
 struct offline {
     struct tools_findings *findings;
     struct tools_stopped stopped;
-    unsigned shown; /* findings of one kind: only the first ones are told each */
+    unsigned shown[2]; /* findings of one kind: only the first ones are told each */
 };
 
 enum { SHOWN_MAX = 20 };
@@ -68,7 +69,7 @@ static void on_damaged_table(void *data, const struct bnd_rocks_damage *damage) 
     struct offline *offline = data;
     char groups[400];
     groups_in(offline, damage, groups, sizeof groups);
-    if (offline->shown++ < SHOWN_MAX) {
+    if (offline->shown[0]++ < SHOWN_MAX) {
         tools_found(offline->findings, TOOLS_FINDING_BAD, "state", REFILL,
                     "%s (%s) is damaged: %s%s%s", damage->file, damage->family, damage->problem,
                     groups[0] == 0 ? "" : "; it has keys of ", groups);
@@ -79,7 +80,7 @@ static void check_tables(struct offline *offline) {
     struct bnd_rocks_verification verification = {
         .dir = offline->stopped.state_dir, .damaged = on_damaged_table, .data = offline};
     struct bnd_error err = {0};
-    offline->shown = 0;
+    offline->shown[0] = 0;
     if (bnd_rocks_verify(&verification, &err) != 0) {
         tools_found(offline->findings, TOOLS_FINDING_BAD, "state", REFILL, "%s", err.message);
     } else if (verification.damaged_files == 0) {
@@ -110,6 +111,10 @@ static void check_fits(struct offline *offline) {
                         "%s does not fit together: %s", tools_group_text(group->gid, name),
                         group->why);
         }
+    }
+    if (bad > SHOWN_MAX) {
+        tools_found(offline->findings, TOOLS_FINDING_BAD, "journal and state", REFILL,
+                    "and %u more groups", bad - SHOWN_MAX);
     }
     if (bad == 0) {
         tools_found(offline->findings, TOOLS_FINDING_OK, "journal and state", NULL,
@@ -143,15 +148,31 @@ static bool check_journal(struct offline *offline) {
  * -------------------------------------------------------------------------------------------------
  */
 
+static enum tools_severity body_severity(enum bnd_bodies_finding what) {
+    return what == BND_BODIES_DAMAGED ? TOOLS_FINDING_BAD : TOOLS_FINDING_WARN;
+}
+
+static const char *body_advice(enum bnd_bodies_finding what) {
+    return what == BND_BODIES_DAMAGED
+               ? "it will not be served; delete the file and start the node: it fetches the body "
+                 "from another replica"
+               : "the running node fetches it from another replica";
+}
+
 static void on_body(void *data, enum bnd_bodies_finding what, const char *path, const char *text) {
     struct offline *offline = data;
-    bool damaged = what == BND_BODIES_DAMAGED;
-    if (offline->shown++ < SHOWN_MAX) {
-        tools_found(offline->findings, damaged ? TOOLS_FINDING_BAD : TOOLS_FINDING_WARN, "bodies",
-                    damaged ? "it will not be served; delete the file and start the node: it "
-                              "fetches the body from another replica"
-                            : "the running node fetches it from another replica",
-                    damaged ? "%s is damaged: %s" : "%s is missing: %s", path, text);
+    if (offline->shown[what]++ < SHOWN_MAX) {
+        tools_found(offline->findings, body_severity(what), "bodies", body_advice(what),
+                    what == BND_BODIES_DAMAGED ? "%s is damaged: %s" : "%s is missing: %s", path,
+                    text);
+    }
+}
+
+static void tell_more_bodies(struct offline *offline, enum bnd_bodies_finding what,
+                             const char *text) {
+    if (offline->shown[what] > SHOWN_MAX) {
+        tools_found(offline->findings, body_severity(what), "bodies", body_advice(what),
+                    "and %u more are %s", offline->shown[what] - SHOWN_MAX, text);
     }
 }
 
@@ -161,7 +182,7 @@ static void check_bodies(struct offline *offline) {
                                      .dir = offline->stopped.bodies_dir,
                                      .found = on_body,
                                      .data = offline};
-    offline->shown = 0;
+    memset(offline->shown, 0, sizeof offline->shown);
     for (size_t i = 0; i < offline->stopped.groups_count; i++) {
         const struct bnd_raft_offline_group *group = &offline->stopped.groups[i];
         struct bnd_error err = {0};
@@ -170,6 +191,8 @@ static void check_bodies(struct offline *offline) {
             tools_found(offline->findings, TOOLS_FINDING_BAD, "bodies", REFILL, "%s", err.message);
         }
     }
+    tell_more_bodies(offline, BND_BODIES_DAMAGED, "damaged");
+    tell_more_bodies(offline, BND_BODIES_MISSING, "missing");
     if (check.damaged == 0) {
         tools_found(offline->findings, TOOLS_FINDING_OK, "bodies", NULL,
                     "%llu of %llu bodies (%.1f MiB) are here and every block has its hash",

@@ -20,8 +20,10 @@ PORT = 19100
 
 
 def doctor(cluster, *words, node=1):
-    """(healthy, findings) as JSON; the exit status must agree."""
-    env = {**os.environ, "BINDERY_URL": cluster.node(node)["rest"], "BINDERY_API_TOKEN": cluster.info["token"]}
+    """(healthy, findings) as JSON; the exit status must agree. cluster None: only files are looked at."""
+    env = dict(os.environ)
+    if cluster is not None:
+        env |= {"BINDERY_URL": cluster.node(node)["rest"], "BINDERY_API_TOKEN": cluster.info["token"]}
     result = subprocess.run([localcluster.BINARY, "doctor", "--json", *words], env=env, capture_output=True, text=True,
                             timeout=120, check=False)
     found = json.loads(result.stdout)
@@ -91,7 +93,7 @@ def check_plants(cluster, directory):
     healthy, findings = doctor(cluster, "--data", data)
     assert healthy, bad(findings)
     texts = [f"{each['subject']}: {each['text']}" for each in findings]
-    assert any(text.startswith("bodies: 2 of 2") for text in texts), texts
+    assert any(text.startswith("bodies: 26 of 26") for text in texts), texts
     assert any(text.startswith("journal and state: 65 groups fit") for text in texts), texts
     for plant in (plant_table, plant_table_gone, plant_journal, plant_body, plant_certificate):
         copy = os.path.join(directory, "copy")
@@ -101,10 +103,32 @@ def check_plants(cluster, directory):
         assert not healthy, f"{plant.__name__} was not found"
         named(findings, *words)
         shutil.rmtree(copy)
+    copy = os.path.join(directory, "copy")
+    shutil.copytree(data, copy)
+    check_many_missing(copy)
     os.unlink(biggest(os.path.join(data, "bodies"), ""))
     healthy, findings = doctor(cluster, "--data", data)
     missing = [each for each in findings if each["severity"] == "warn" and "missing" in each["text"]]
     assert healthy and len(missing) == 1, findings
+
+
+def check_many_missing(data):
+    """A damaged body is told even where so many are missing that not each of those is."""
+    bodies = {name: os.path.join(path, name) for path, _, names in os.walk(os.path.join(data, "bodies"))
+              for name in names if "-" in name}
+    kept = {name: open(path, "rb").read() for name, path in bodies.items()}
+    for path in bodies.values():
+        os.unlink(path)
+    healthy, findings = doctor(None, "--data", data)
+    missing = [each["text"] for each in findings if each["severity"] == "warn"]
+    assert healthy and len(missing) == 21 and f"and {len(bodies) - 20} more are missing" in missing, missing
+    last = next(name for name in bodies if not any(name in text for text in missing))
+    with open(bodies[last], "wb") as file:
+        file.write(kept[last])
+    flip(bodies[last], len(kept[last]) // 2)
+    healthy, findings = doctor(None, "--data", data)
+    assert not healthy, findings
+    named(findings, "bodies", last, "damaged")
 
 
 def check_online(cluster):
@@ -135,8 +159,8 @@ def run(directory):
         client.create_bucket(Bucket="bucket")
         for number in range(200):
             client.put_object(Bucket="bucket", Key=f"k{number}", Body=os.urandom(500))
-        for number in range(2):
-            client.put_object(Bucket="bucket", Key=f"large{number}", Body=os.urandom(3_000_000))
+        for number in range(26):
+            client.put_object(Bucket="bucket", Key=f"large{number}", Body=os.urandom(3_000_000 if number < 2 else 70_000))
         check_online(cluster)
         healthy, findings = doctor(cluster, "--data", cluster.node(1)["data"])
         assert not healthy
