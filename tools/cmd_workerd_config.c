@@ -88,17 +88,23 @@ static int read_key(const char *path, char key[KEY_MAX + 1], struct bnd_error *e
     if (file == NULL) {
         return system_error(path, err);
     }
-    size_t len = fread(key, 1, KEY_MAX, file);
+    char bytes[KEY_MAX + 3]; /* the longest key, an end of line, and one byte that is too much */
+    size_t len = fread(bytes, 1, sizeof bytes, file);
     bool failed = ferror(file) != 0;
     (void)fclose(file); /* read only */
-    while (len > 0 && (key[len - 1] == '\n' || key[len - 1] == '\r')) {
+    while (len > 0 && (bytes[len - 1] == '\n' || bytes[len - 1] == '\r')) {
         len--;
     }
+    if (failed) {
+        return system_error(path, err);
+    }
+    if (len < KEY_MIN || len > KEY_MAX || memchr(bytes, 0, len) != NULL) {
+        return BND_FAIL(err, INVALID, "%s: a key is text of %d to %d bytes", path, KEY_MIN,
+                        KEY_MAX);
+    }
+    memcpy(key, bytes, len);
     key[len] = 0;
-    return failed ? system_error(path, err)
-           : len < KEY_MIN
-               ? BND_FAIL(err, INVALID, "%s: a key has at least %d bytes", path, KEY_MIN)
-               : 0;
+    return 0;
 }
 
 /* How `file` is called from the folder `from`, both absolute and without links. */

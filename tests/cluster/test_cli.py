@@ -74,6 +74,28 @@ def check_help():
         assert message in bindery(*line.split(), expect=2), (line, bindery(*line.split(), expect=2))
 
 
+def check_key_file(directory):
+    """The key of workerds is text, and all of it counts: a NUL would cut it short, unseen."""
+    project, key = os.path.join(directory, "wrangler.jsonc"), os.path.join(directory, "key")
+    module = os.path.join(directory, "worker.mjs")
+    with open(project, "w", encoding="utf-8") as out:
+        json.dump({"name": "w", "main": "worker.mjs", "compatibility_date": "2025-01-01",
+                   "durable_objects": {"bindings": [{"name": "O", "class_name": "O"}]},
+                   "migrations": [{"tag": "v1", "new_sqlite_classes": ["O"]}]}, out)
+    with open(module, "w", encoding="utf-8") as out:
+        out.write("export class O {}\n")
+
+    def config(content, expect):
+        with open(key, "wb") as out:
+            out.write(content)
+        return bindery("workerd-config", project, "--module", module, "--disk", os.path.join(directory, "disk"),
+                       "--key-file", key, expect=expect, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="s")
+    for good in (b"k" * 32, b"k" * 256 + b"\r\n"):
+        assert f'"{good.strip().decode()}"' in config(good, 0)
+    for bad in (b"k" * 31 + b"\n", b"k" * 257, b"\0" + b"k" * 40, b"k" * 40 + b"\0" + b"k" * 10):
+        assert "a key is text of 32 to 256 bytes" in config(bad, 1)
+
+
 def complete(script, line):
     """What bash offers at the end of the line."""
     words = re.split(r" ", line)
@@ -257,6 +279,7 @@ def main():
     check_completion()
     check_manual()
     with tempfile.TemporaryDirectory(prefix="bindery-cli-") as directory:
+        check_key_file(directory)
         run_node(directory)
     print("command line: all as promised")
 
