@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Exit statuses: 0 done; 1 it failed, the reason is on stderr; 2 the command line is wrong; 75
- * deliberate stop. */
+/* Exit statuses: 0 done; 1 it failed, the reason is on stderr; 2 the command line or the settings
+ * are wrong; 75 deliberate stop. */
 enum tools_exit { TOOLS_OK = 0, TOOLS_FAILED = 1, TOOLS_USAGE = 2 };
 
 enum { TOOLS_FLAGS_MAX = 48, TOOLS_FLAG_NAME_MAX = 64 };

@@ -91,7 +91,7 @@ void tools_help_manual(FILE *out) {
     (void)fprintf(out, ".SH EXIT STATUS\n");
     term(out, "0", "", "done");
     term(out, "1", "", "it failed; the reason is on stderr");
-    term(out, "2", "", "the command line is wrong");
+    term(out, "2", "", "the command line or the settings are wrong");
     term(out, "75", "",
          "a node stopped deliberately (a disk or journal error): start it again, recovery is the "
          "way on");

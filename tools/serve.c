@@ -151,6 +151,9 @@ static void on_joined(void *data, int status, const struct bnd_error *err) {
 static int join_if_new(struct serve *serve, struct bnd_error *err) {
     struct node_join *join = NULL;
     struct join_result result = {.serve = serve};
+    if (serve->config.data[0] == 0) {
+        return BND_FAIL(err, INVALID, "data: the data directory must be given (--data DIR)");
+    }
     int rv = serve->env->ops->dir_make(serve->env, serve->config.data, err);
     if (rv != 0 || bnd_node_is_member(serve->env, serve->config.data)) {
         return rv;
@@ -225,7 +228,9 @@ static int run(struct serve *serve) {
     }
     if (rv != 0) {
         int failed = tools_fail(&err);
-        return rv == BND_NOSPACE ? BND_NODE_EXIT_STOP : failed; /* space may return by itself */
+        return rv == BND_NOSPACE   ? BND_NODE_EXIT_STOP /* space may return by itself */
+               : rv == BND_INVALID ? TOOLS_USAGE        /* wrong settings do not become right */
+                                   : failed;
     }
     if (!serve->signaled) {
         bnd_io_env_run(serve->env);

@@ -22,8 +22,10 @@ int tools_settings_parse(int argc, const char **argv, struct bnd_config *out) {
                 .name = given->name, .value = given->value != NULL ? given->value : "true"};
         }
     }
-    if (status == -1 && bnd_config_load(&sources, out, &err) != 0) {
-        status = tools_fail(&err);
+    int rv = status == -1 ? bnd_config_load(&sources, out, &err) : 0;
+    if (rv != 0) {
+        int failed = tools_fail(&err);
+        status = rv == BND_NOMEM ? failed : TOOLS_USAGE;
     }
     tools_args_free(&args);
     return status;

@@ -74,6 +74,22 @@ def check_help():
         assert message in bindery(*line.split(), expect=2), (line, bindery(*line.split(), expect=2))
 
 
+def check_settings(directory):
+    """Wrong settings stay wrong: the status after which the unit does not start a node again."""
+    file = os.path.join(directory, "bindery.toml")
+    for text, message in {'data = "/d"\nlistn = "127.0.0.1"\n': "listn", 'data = "/d"\nshards = 3\n': "power of two",
+                          'data = "/d': file}.items():
+        with open(file, "w", encoding="utf-8") as out:
+            out.write(text)
+        for command in (["config", "check"], ["start"], ["gateway"]):
+            assert message in bindery(*command, "--config", file, expect=2)
+    assert "none.toml" in bindery("start", "--config", os.path.join(directory, "none.toml"), expect=2)
+    data = os.path.join(directory, "data")
+    for words, message in {"--insecure": "--data DIR", f"--data {data} --listen here": "no numeric host",
+                           f"--data {data}2 --base-port {PORT} --join 127.0.0.1:1 --token x": "no join token"}.items():
+        assert message in bindery("start", *words.split(), expect=2)
+
+
 def check_key_file(directory):
     """The key of workerds is text, and all of it counts: a NUL would cut it short, unseen."""
     project, key = os.path.join(directory, "wrangler.jsonc"), os.path.join(directory, "key")
@@ -279,6 +295,7 @@ def main():
     check_completion()
     check_manual()
     with tempfile.TemporaryDirectory(prefix="bindery-cli-") as directory:
+        check_settings(directory)
         check_key_file(directory)
         run_node(directory)
     print("command line: all as promised")

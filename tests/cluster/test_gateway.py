@@ -61,9 +61,9 @@ class Gateway:
                             aws_access_key_id=keys["access_key_id"], aws_secret_access_key=keys["secret_access_key"])
 
 
-def refused(command, *words):
+def refused(status, command, *words):
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert result.returncode == 1, f"status {result.returncode}: {command}"
+    assert result.returncode == status, f"status {result.returncode}: {command}"
     for word in words:
         assert word in result.stderr, result.stderr
 
@@ -167,12 +167,12 @@ def run(directory):
     gateway = Gateway(cluster)
     try:
         cluster.make()
-        refused(gateway.command(), "--join")
+        refused(2, gateway.command(), "--join")
         token = cluster.join_token()
         gateway.start("--join", f"127.0.0.1:{PORT + 3}", "--token", token)
         check_holds_nothing(cluster, gateway)
         gateway.data, kept = gateway.data + "-other", gateway.data
-        refused(gateway.command("--join", f"127.0.0.1:{PORT + 3}", "--token", token), "redeemed by another")
+        refused(1, gateway.command("--join", f"127.0.0.1:{PORT + 3}", "--token", token), "redeemed by another")
         gateway.data = kept
         check_serves(gateway.s3())
         made = connections(gateway)
@@ -182,7 +182,7 @@ def run(directory):
         check_hides_a_pause(cluster, gateway.s3())
         check_streams_over_a_death(cluster, gateway.s3())
         gateway.stop()
-        refused(gateway.command(word="start"), "gateway")
+        refused(2, gateway.command(word="start"), "gateway")
         gateway.start()
         assert gateway.s3().get_object(Bucket="through", Key="killed0")["Body"].read() == b"0"
         gateway.stop()
