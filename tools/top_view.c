@@ -244,71 +244,84 @@ static long long number(const json_t *object, const char *key) {
     return (long long)json_integer_value(json_object_get(object, key));
 }
 
-static const json_t *group_at(const struct tools_node *node, long long gid) {
-    size_t i = 0;
-    json_t *group = NULL;
-    json_t *groups = json_object_get(node->status, "groups");
-    json_array_foreach(groups, i, group) {
-        if (number(group, "gid") == gid) {
-            return group;
-        }
+/* What one node says about a group. */
+struct told {
+    long long gid;
+    size_t node; /* its place in the fleet */
+    const json_t *group;
+};
+
+static int by_gid(const void *left, const void *right) {
+    const struct told *a = left;
+    const struct told *b = right;
+    if (a->gid != b->gid) {
+        return a->gid < b->gid ? -1 : 1;
     }
-    return NULL;
+    return a->node < b->node ? -1 : a->node > b->node;
 }
 
-/* What the nodes say about a group: its leader's word counts, the highest term among them. */
-static json_t *group_json(const struct tools_fleet *fleet, const json_t *first) {
-    long long gid = number(first, "gid");
-    long long lag = 0;
-    size_t replicas = 0;
-    const json_t *best = first;
-    bool led = false;
+/* What all nodes say about all groups, in order of gid; owned. NULL: no memory. */
+static struct told *told_groups(const struct tools_fleet *fleet, size_t *out_count) {
+    size_t count = 0;
     for (size_t i = 0; i < fleet->count; i++) {
-        const json_t *group = group_at(&fleet->nodes[i], gid);
-        bool leads = group != NULL && number(group, "leader") == fleet->nodes[i].id;
-        replicas += group != NULL;
+        count += json_array_size(json_object_get(fleet->nodes[i].status, "groups"));
+    }
+    struct told *told = calloc(count + 1, sizeof *told);
+    if (told == NULL) {
+        return NULL;
+    }
+    *out_count = 0;
+    for (size_t i = 0; i < fleet->count; i++) {
+        size_t k = 0;
+        json_t *group = NULL;
+        json_array_foreach(json_object_get(fleet->nodes[i].status, "groups"), k, group) {
+            told[(*out_count)++] = (struct told){number(group, "gid"), i, group};
+        }
+    }
+    qsort(told, *out_count, sizeof *told, by_gid);
+    return told;
+}
+
+/* What the nodes say about one group: its leader's word counts, the highest term among them. */
+static json_t *group_json(const struct tools_fleet *fleet, const struct told *told, size_t count) {
+    const json_t *best = told[0].group;
+    long long lag = 0;
+    bool led = false;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *group = told[i].group;
+        bool leads = number(group, "leader") == fleet->nodes[told[i].node].id;
         if (leads && (!led || number(group, "term") > number(best, "term"))) {
             best = group;
             led = true;
         }
     }
-    for (size_t i = 0; i < fleet->count; i++) {
-        const json_t *group = group_at(&fleet->nodes[i], gid);
-        long long behind = group == NULL ? 0 : number(best, "commit") - number(group, "applied");
+    for (size_t i = 0; i < count; i++) {
+        long long behind = number(best, "commit") - number(told[i].group, "applied");
         lag = behind > lag ? behind : lag;
     }
-    return json_pack("{s:I, s:O, s:O, s:I, s:I, s:I, s:I, s:I, s:O}", "gid", (json_int_t)gid,
-                     "kind", json_object_get(best, "kind"), "shard", json_object_get(best, "shard"),
-                     "leader", (json_int_t)(led ? number(best, "leader") : 0), "term",
+    return json_pack("{s:I, s:O, s:O, s:I, s:I, s:I, s:I, s:I, s:O}", "gid",
+                     (json_int_t)told[0].gid, "kind", json_object_get(best, "kind"), "shard",
+                     json_object_get(best, "shard"), "leader",
+                     (json_int_t)(led ? number(best, "leader") : 0), "term",
                      (json_int_t)number(best, "term"), "commit", (json_int_t)number(best, "commit"),
-                     "lag", (json_int_t)lag, "answering", (json_int_t)replicas, "members",
+                     "lag", (json_int_t)lag, "answering", (json_int_t)count, "members",
                      json_object_get(best, "members"));
 }
 
-static bool has_group(const json_t *groups, long long gid) {
-    size_t i = 0;
-    json_t *group = NULL;
-    json_array_foreach((json_t *)(uintptr_t)groups, i, group) {
-        if (number(group, "gid") == gid) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static json_t *groups_json(const struct tools_fleet *fleet) {
-    json_t *groups = json_array();
-    for (size_t i = 0; i < fleet->count && groups != NULL; i++) {
-        size_t k = 0;
-        json_t *group = NULL;
-        json_array_foreach(json_object_get(fleet->nodes[i].status, "groups"), k, group) {
-            if (!has_group(groups, number(group, "gid")) &&
-                json_array_append_new(groups, group_json(fleet, group)) != 0) {
-                json_decref(groups);
-                return NULL;
-            }
+    size_t count = 0;
+    struct told *told = told_groups(fleet, &count);
+    json_t *groups = told == NULL ? NULL : json_array();
+    size_t end = 0;
+    for (size_t i = 0; i < count && groups != NULL; i = end) {
+        for (end = i + 1; end < count && told[end].gid == told[i].gid; end++) {
+        }
+        if (json_array_append_new(groups, group_json(fleet, &told[i], end - i)) != 0) {
+            json_decref(groups);
+            groups = NULL;
         }
     }
+    free(told);
     return groups;
 }
 
