@@ -4,6 +4,7 @@
 #ifndef BND_TESTS_UNIT_OBJECTS_CLUSTER_H
 #define BND_TESTS_UNIT_OBJECTS_CLUSTER_H
 
+#include "objects/bodies/file.h"
 #include "objects/fsm.h"
 #include "objects/objects.h"
 
@@ -597,6 +598,43 @@ static inline int node_read(struct node *node, struct answer *head, uint64_t see
         assert_int_equal(reading.got, length);
     }
     return rv;
+}
+
+/* ---- files of bodies --------------------------------------------------------------------------
+ */
+
+static inline struct body_id id_of(const struct put *put, const uint8_t *version) {
+    struct body_id id = {.gid = bnd_object_gid(put->name.bucket.id, put->name.bucket.segments,
+                                               put->name.key, SHARDS)};
+    memcpy(id.version, version, sizeof id.version);
+    return id;
+}
+
+/* 0 if the node's file of this body is whole. */
+static inline int file_of(struct node *node, const struct body_id *id) {
+    char path[BODY_PATH_MAX];
+    struct body_info info;
+    assert_true(body_path("data/bodies", id, path));
+    bnd_sim_env_enter(node->sim);
+    int rv = body_verify(bnd_sim_env(node->sim), path, &info, NULL);
+    bnd_sim_env_leave(node->sim);
+    return rv;
+}
+
+static inline void file_lose(struct node *node, const struct body_id *id) {
+    char path[BODY_PATH_MAX];
+    assert_true(body_path("data/bodies", id, path));
+    bnd_sim_env_enter(node->sim);
+    struct bnd_env *env = bnd_sim_env(node->sim);
+    assert_int_equal(env->ops->unlink(env, path, NULL), 0);
+    bnd_sim_env_leave(node->sim);
+}
+
+/* One bit, in the middle. */
+static inline void file_damage(struct node *node, const struct body_id *id) {
+    char path[BODY_PATH_MAX];
+    assert_true(body_path("data/bodies", id, path));
+    assert_int_equal(bnd_sim_disk_flip(node->disk, path, 200000, 3), 0);
 }
 
 #endif

@@ -237,13 +237,6 @@ static void test_a_failing_disk_is_never_success(void **state) {
 /* ---- the writer
  * ------------------------------------------------------------------------------------- */
 
-static struct body_id id_of(const struct put *put, const uint8_t *version) {
-    struct body_id out = {.gid = bnd_object_gid(put->name.bucket.id, put->name.bucket.segments,
-                                                put->name.key, SHARDS)};
-    memcpy(out.version, version, sizeof out.version);
-    return out;
-}
-
 static void test_standbys_are_not_counted(void **state) {
     struct cluster cluster;
     struct answer answer;

@@ -1,27 +1,7 @@
 /* Large bodies over three nodes: written, read, damaged, missed, freed. */
 #include "tests/unit/objects/cluster.h"
 
-#include "objects/bodies/file.h"
-
 enum { BUCKET = 7, BIG = 700001 };
-
-static struct body_id id_of(const struct put *put, const uint8_t *version) {
-    struct body_id id = {.gid = bnd_object_gid(put->name.bucket.id, put->name.bucket.segments,
-                                               put->name.key, SHARDS)};
-    memcpy(id.version, version, sizeof id.version);
-    return id;
-}
-
-/* 0 if the node's file of this body is whole. */
-static int file_of(struct node *node, const struct body_id *id) {
-    char path[BODY_PATH_MAX];
-    struct body_info info;
-    assert_true(body_path("data/bodies", id, path));
-    bnd_sim_env_enter(node->sim);
-    int rv = body_verify(bnd_sim_env(node->sim), path, &info, NULL);
-    bnd_sim_env_leave(node->sim);
-    return rv;
-}
 
 static struct bnd_objects_stats stats_of(const struct node *node) {
     struct bnd_objects_stats stats;
@@ -62,14 +42,12 @@ static void test_large_body(void **state) {
 static void test_damage_is_served_around_and_replaced(void **state) {
     struct cluster cluster;
     struct answer answer;
-    char path[BODY_PATH_MAX];
     (void)state;
     cluster_start(&cluster, 2);
     struct put put = put_of(BUCKET, "rot");
     assert_int_equal(node_put(&cluster.nodes[0], &put, 3, BIG, &answer), 0);
     struct body_id id = id_of(&put, answer.version);
-    assert_true(body_path("data/bodies", &id, path));
-    assert_int_equal(bnd_sim_disk_flip(cluster.nodes[0].disk, path, 200000, 3), 0);
+    file_damage(&cluster.nodes[0], &id);
     assert_int_equal(file_of(&cluster.nodes[0], &id), BND_CORRUPT);
     check_reads(&cluster, &put, 3);
     assert_true(stats_of(&cluster.nodes[0]).bodies_corrupt > 0);
@@ -78,7 +56,7 @@ static void test_damage_is_served_around_and_replaced(void **state) {
     assert_int_equal(stats_of(&cluster.nodes[0]).bodies_fetched, 1);
     /* Damaged on all: an error, never the bytes. */
     for (size_t i = 0; i < NODES; i++) {
-        assert_int_equal(bnd_sim_disk_flip(cluster.nodes[i].disk, path, 200000, 3), 0);
+        file_damage(&cluster.nodes[i], &id);
     }
     assert_int_equal(node_head(&cluster.nodes[1], &put.name, &answer), 0);
     assert_int_equal(node_read(&cluster.nodes[1], &answer, 3, 0, BIG), BND_CORRUPT);
@@ -101,12 +79,7 @@ static void test_a_node_that_was_down_gets_what_it_missed(void **state) {
     bnd_sim_run_for(cluster.world, 20000 * BND_MS);
     assert_int_equal(file_of(&cluster.nodes[2], &id), 0);
     /* Lost later, with nothing that tells: the sweep finds it. */
-    char path[BODY_PATH_MAX];
-    assert_true(body_path("data/bodies", &id, path));
-    bnd_sim_env_enter(cluster.nodes[1].sim);
-    struct bnd_env *env = bnd_sim_env(cluster.nodes[1].sim);
-    assert_int_equal(env->ops->unlink(env, path, NULL), 0);
-    bnd_sim_env_leave(cluster.nodes[1].sim);
+    file_lose(&cluster.nodes[1], &id);
     check_reads(&cluster, &put, 3);
     bnd_sim_run_for(cluster.world, 60000 * BND_MS);
     assert_int_equal(file_of(&cluster.nodes[1], &id), 0);

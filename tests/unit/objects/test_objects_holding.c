@@ -2,41 +2,7 @@
  * that it has left. */
 #include "tests/unit/objects/cluster.h"
 
-#include "objects/bodies/file.h"
-
 enum { BUCKET = 7, BIG = 700001 };
-
-static struct body_id id_of(const struct put *put, const uint8_t *version) {
-    struct body_id id = {.gid = bnd_object_gid(put->name.bucket.id, put->name.bucket.segments,
-                                               put->name.key, SHARDS)};
-    memcpy(id.version, version, sizeof id.version);
-    return id;
-}
-
-static int file_of(struct node *node, const struct body_id *id) {
-    char path[BODY_PATH_MAX];
-    struct body_info info;
-    assert_true(body_path("data/bodies", id, path));
-    bnd_sim_env_enter(node->sim);
-    int rv = body_verify(bnd_sim_env(node->sim), path, &info, NULL);
-    bnd_sim_env_leave(node->sim);
-    return rv;
-}
-
-static void lose(struct node *node, const struct body_id *id) {
-    char path[BODY_PATH_MAX];
-    assert_true(body_path("data/bodies", id, path));
-    bnd_sim_env_enter(node->sim);
-    struct bnd_env *env = bnd_sim_env(node->sim);
-    assert_int_equal(env->ops->unlink(env, path, NULL), 0);
-    bnd_sim_env_leave(node->sim);
-}
-
-static void damage(struct node *node, const struct body_id *id) {
-    char path[BODY_PATH_MAX];
-    assert_true(body_path("data/bodies", id, path));
-    assert_int_equal(bnd_sim_disk_flip(node->disk, path, 200000, 3), 0);
-}
 
 /* As a leader asks: again and again, for so long. */
 static bool holds_within(struct node *asker, uint64_t gid, uint64_t node, unsigned ms) {
@@ -79,8 +45,8 @@ static void what_is_asked_for_is_made_whole(void **state) {
     struct put put = put_of(BUCKET, "hurt");
     assert_int_equal(node_put(&cluster.nodes[0], &put, 3, BIG, &answer), 0);
     struct body_id id = id_of(&put, answer.version);
-    lose(&cluster.nodes[1], &id);
-    damage(&cluster.nodes[2], &id);
+    file_lose(&cluster.nodes[1], &id);
+    file_damage(&cluster.nodes[2], &id);
     assert_false(holds_within(&cluster.nodes[0], id.gid, 2, 0));
     assert_false(holds_within(&cluster.nodes[0], id.gid, 3, 0));
     assert_true(holds_within(&cluster.nodes[0], id.gid, 2, 10000));
@@ -100,7 +66,7 @@ static void what_cannot_be_made_whole_is_not_held(void **state) {
     assert_int_equal(node_put(&cluster.nodes[0], &put, 3, BIG, &answer), 0);
     struct body_id id = id_of(&put, answer.version);
     for (size_t i = 0; i < NODES; i++) {
-        damage(&cluster.nodes[i], &id);
+        file_damage(&cluster.nodes[i], &id);
     }
     for (uint64_t node = 1; node <= NODES; node++) {
         assert_false(holds_within(&cluster.nodes[0], id.gid, node, 8000));
@@ -129,7 +95,7 @@ static void a_group_that_was_left_is_freed_once_the_others_hold_it(void **state)
     small.name.key = bnd_slice_str("dir/left/x");
     assert_true(id_of(&small, answer.version).gid == id.gid);
     node_leave(&cluster.nodes[2]);
-    lose(&cluster.nodes[1], &id);
+    file_lose(&cluster.nodes[1], &id);
     bnd_sim_run_for(cluster.world, 20000 * BND_MS);
     assert_int_equal(file_of(&cluster.nodes[2], &id), 0); /* its deadline is not over */
     move_time(&cluster, &small);
@@ -150,8 +116,8 @@ static void the_last_copy_stays(void **state) {
     assert_int_equal(node_put(&cluster.nodes[0], &put, 3, BIG, &answer), 0);
     struct body_id id = id_of(&put, answer.version);
     node_leave(&cluster.nodes[2]);
-    lose(&cluster.nodes[0], &id);
-    damage(&cluster.nodes[1], &id);
+    file_lose(&cluster.nodes[0], &id);
+    file_damage(&cluster.nodes[1], &id);
     move_time(&cluster, &small);
     bnd_sim_run_for(cluster.world, 120000 * BND_MS);
     assert_int_equal(file_of(&cluster.nodes[2], &id), 0);

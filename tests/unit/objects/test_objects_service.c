@@ -92,13 +92,6 @@ static void test_a_write_cut_off_by_closing_is_unknown(void **state) {
 /* ---- the sweep
  * -------------------------------------------------------------------------------------- */
 
-static struct body_id id_of(const struct put *put, const uint8_t *version) {
-    struct body_id id = {.gid = bnd_object_gid(put->name.bucket.id, put->name.bucket.segments,
-                                               put->name.key, SHARDS)};
-    memcpy(id.version, version, sizeof id.version);
-    return id;
-}
-
 static bool file_is_there(struct node *node, const struct body_id *id) {
     char path[BODY_PATH_MAX];
     struct bnd_file *file = NULL;
