@@ -110,6 +110,53 @@ static void answer_for(struct node *node, struct sender *sender) {
     bnd_rpc_serve(node->rpc, BND_RPC_EXPORT, on_request_of_test, sender);
 }
 
+/* What a test of an import is played by: a follower, which the test lets fall behind, and `sender`,
+ * which has a sound copy of the leader's state until the test says otherwise. */
+struct scene {
+    struct cluster *c;
+    struct node *leader, *behind;
+    struct copy copy;
+    struct sender sender;
+};
+
+static void scene_begin(struct scene *s, uint64_t seed) {
+    *s = (struct scene){0};
+    s->c = begin(seed, 3);
+    s->behind = follower(s->c);
+    s->leader = cluster_leader(s->c, GID);
+}
+
+static void scene_copy(struct scene *s) {
+    copy_state(s->leader, &s->copy);
+    s->sender = (struct sender){.index = s->copy.index,
+                                .term = s->copy.term,
+                                .said_term = node_status(s->leader, GID).term,
+                                .copy = &s->copy};
+}
+
+/* The sender answers in the leader's place. */
+static void scene_answer(struct scene *s) {
+    answer_for(s->leader, &s->sender);
+    bnd_sim_net_heal(s->c->net);
+}
+
+static void scene_end(struct scene *s) {
+    cluster_close(s->c);
+    bnd_buf_free(&s->copy.pairs);
+}
+
+/* What was sent is not installed; what the leader itself sends then is. */
+static void scene_end_without_install(struct scene *s) {
+    assert_true(s->sender.opens > 1);
+    assert_int_equal(stats_of(s->behind).installs_received, 0);
+    bnd_sim_env_enter(s->leader->env);
+    export_open(s->leader->host);
+    bnd_sim_env_leave(s->leader->env);
+    await_equal(s->c);
+    assert_int_equal(stats_of(s->behind).installs_received, 1);
+    scene_end(s);
+}
+
 static void chunks_that_do_not_follow_end_the_import(void **state) {
     (void)state;
     for (enum wrong wrong = NOTHING; wrong <= AFTER_LAST; wrong++) {
@@ -143,98 +190,61 @@ static void chunks_that_do_not_follow_end_the_import(void **state) {
 static void a_state_of_a_later_term_waits_for_its_leader(void **state) {
     (void)state;
     for (uint64_t later = 0; later < 2; later++) {
-        struct cluster *c = begin(62, 3);
-        struct node *behind = follower(c);
-        struct node *leader = cluster_leader(c, GID);
-        struct copy copy;
-        lag(c, behind, 20, 8000);
-        copy_state(leader, &copy);
-        struct sender sender = {.index = copy.index,
-                                .term = copy.term,
-                                .said_term = node_status(leader, GID).term + later,
-                                .copy = &copy};
-        answer_for(leader, &sender);
-        bnd_sim_net_heal(c->net);
-        bnd_sim_run_for(c->world, 5 * SECOND);
-        assert_int_equal(stats_of(behind).installs_received, 1 - later);
-        cluster_close(c);
-        bnd_buf_free(&copy.pairs);
+        struct scene s;
+        scene_begin(&s, 62);
+        lag(s.c, s.behind, 20, 8000);
+        scene_copy(&s);
+        s.sender.said_term += later;
+        scene_answer(&s);
+        bnd_sim_run_for(s.c->world, 5 * SECOND);
+        assert_int_equal(stats_of(s.behind).installs_received, 1 - later);
+        scene_end(&s);
     }
 }
 
 /* The state is installed under its leader; an entry that comes with it later is of a later term. */
 static void an_entry_of_a_later_term_waits_for_its_leader(void **state) {
     (void)state;
-    struct cluster *c = begin(67, 3);
-    struct node *behind = follower(c);
-    struct node *leader = cluster_leader(c, GID);
-    struct copy copy;
-    lag(c, behind, 20, 8000);
-    copy_state(leader, &copy);
-    struct sender sender = {.wrong = LATER_TERM,
-                            .index = copy.index,
-                            .term = copy.term,
-                            .said_term = copy.term,
-                            .copy = &copy};
-    answer_for(leader, &sender);
-    bnd_sim_net_heal(c->net);
-    bnd_sim_run_for(c->world, 5 * SECOND);
-    assert_int_equal(stats_of(behind).installs_received, 1);
-    assert_true(sender.seq_max > 2);
-    assert_int_equal(node_status(behind, GID).last_index, copy.index);
-    cluster_close(c);
-    bnd_buf_free(&copy.pairs);
+    struct scene s;
+    scene_begin(&s, 67);
+    lag(s.c, s.behind, 20, 8000);
+    scene_copy(&s);
+    s.sender.wrong = LATER_TERM;
+    scene_answer(&s);
+    bnd_sim_run_for(s.c->world, 5 * SECOND);
+    assert_int_equal(stats_of(s.behind).installs_received, 1);
+    assert_true(s.sender.seq_max > 2);
+    assert_int_equal(node_status(s.behind, GID).last_index, s.copy.index);
+    scene_end(&s);
 }
 
 static void a_state_that_is_not_the_announced_one_is_not_installed(void **state) {
     (void)state;
-    struct cluster *c = begin(63, 3);
-    struct node *behind = follower(c);
-    struct node *leader = cluster_leader(c, GID);
-    struct copy copy;
-    lag(c, behind, 20, 8000);
-    copy_state(leader, &copy);
-    struct sender sender = {
-        .index = copy.index + 1, .term = copy.term, .said_term = copy.term, .copy = &copy};
-    answer_for(leader, &sender);
-    bnd_sim_net_heal(c->net);
-    bnd_sim_run_for(c->world, 5 * SECOND);
-    assert_true(sender.opens > 1);
-    assert_int_equal(stats_of(behind).installs_received, 0);
-    cluster_close(c);
-    bnd_buf_free(&copy.pairs);
+    struct scene s;
+    scene_begin(&s, 63);
+    lag(s.c, s.behind, 20, 8000);
+    scene_copy(&s);
+    s.sender.index++;
+    scene_answer(&s);
+    bnd_sim_run_for(s.c->world, 5 * SECOND);
+    scene_end_without_install(&s);
 }
 
 /* By the time the state is there the log has passed it: it is not installed, and the next one is.
  */
 static void a_state_older_than_the_log_is_given_up(void **state) {
     (void)state;
-    struct cluster *c = begin(64, 3);
-    struct node *behind = follower(c);
-    struct node *leader = cluster_leader(c, GID);
-    struct copy copy;
-    put_value(c, 1000, 10);
-    await_equal(c);
-    copy_state(leader, &copy);
-    put_value(c, 1001, 10);
-    await_equal(c);
-    lag(c, behind, 20, 8000);
-    struct sender sender = {.index = copy.index,
-                            .term = copy.term,
-                            .said_term = node_status(leader, GID).term,
-                            .copy = &copy};
-    answer_for(leader, &sender);
-    bnd_sim_net_heal(c->net);
-    bnd_sim_run_for(c->world, 5 * SECOND);
-    assert_true(sender.opens > 1);
-    assert_int_equal(stats_of(behind).installs_received, 0);
-    bnd_sim_env_enter(leader->env);
-    export_open(leader->host);
-    bnd_sim_env_leave(leader->env);
-    await_equal(c);
-    assert_int_equal(stats_of(behind).installs_received, 1);
-    cluster_close(c);
-    bnd_buf_free(&copy.pairs);
+    struct scene s;
+    scene_begin(&s, 64);
+    put_value(s.c, 1000, 10);
+    await_equal(s.c);
+    scene_copy(&s);
+    put_value(s.c, 1001, 10);
+    await_equal(s.c);
+    lag(s.c, s.behind, 20, 8000);
+    scene_answer(&s);
+    bnd_sim_run_for(s.c->world, 5 * SECOND);
+    scene_end_without_install(&s);
 }
 
 static bool no_heartbeats(void *data, uint64_t from, uint64_t to, enum bnd_mesh_kind kind,
@@ -269,37 +279,22 @@ static bool has_committed(void *data) {
  * nothing to install, the state tells it, and the next import begins. */
 static void a_state_as_far_as_the_log_commits_it(void **state) {
     (void)state;
-    struct cluster *c = begin(68, 3);
-    struct node *behind = follower(c);
-    struct node *leader = cluster_leader(c, GID);
-    struct copy copy;
-    await_equal(c);
-    bnd_sim_net_filter(c->net, no_heartbeats, behind);
-    put_value(c, 1000, 10);
-    copy_state(leader, &copy);
-    struct reaching reaching = {behind, copy.index};
-    assert_true(bnd_sim_run_until_true(c->world, has_in_log, &reaching, SECOND / 4));
-    lag(c, behind, 20, 8000);
-    bnd_sim_net_filter(c->net, NULL, NULL);
-    assert_int_equal(node_status(behind, GID).last_index, copy.index);
+    struct scene s;
+    scene_begin(&s, 68);
+    await_equal(s.c);
+    bnd_sim_net_filter(s.c->net, no_heartbeats, s.behind);
+    put_value(s.c, 1000, 10);
+    scene_copy(&s);
+    struct reaching reaching = {s.behind, s.copy.index};
+    assert_true(bnd_sim_run_until_true(s.c->world, has_in_log, &reaching, SECOND / 4));
+    lag(s.c, s.behind, 20, 8000);
+    bnd_sim_net_filter(s.c->net, NULL, NULL);
+    assert_int_equal(node_status(s.behind, GID).last_index, s.copy.index);
     assert_false(has_committed(&reaching));
-    struct sender sender = {.index = copy.index,
-                            .term = copy.term,
-                            .said_term = node_status(leader, GID).term,
-                            .copy = &copy};
-    answer_for(leader, &sender);
-    bnd_sim_net_heal(c->net);
-    assert_true(bnd_sim_run_until_true(c->world, has_committed, &reaching, 5 * SECOND));
-    bnd_sim_run_for(c->world, 3 * SECOND);
-    assert_true(sender.opens > 1);
-    assert_int_equal(stats_of(behind).installs_received, 0);
-    bnd_sim_env_enter(leader->env);
-    export_open(leader->host);
-    bnd_sim_env_leave(leader->env);
-    await_equal(c);
-    assert_int_equal(stats_of(behind).installs_received, 1);
-    cluster_close(c);
-    bnd_buf_free(&copy.pairs);
+    scene_answer(&s);
+    assert_true(bnd_sim_run_until_true(s.c->world, has_committed, &reaching, 5 * SECOND));
+    bnd_sim_run_for(s.c->world, 3 * SECOND);
+    scene_end_without_install(&s);
 }
 
 /* ---- membership
