@@ -284,6 +284,12 @@ static struct world *world_make(size_t count, size_t voters, uint32_t guards) {
     return w;
 }
 
+static __attribute__((unused)) void world_open_all(struct world *w) {
+    for (size_t id = 1; id <= w->count; id++) {
+        world_open(w, id);
+    }
+}
+
 static void world_crash(struct world *w, uint64_t id) {
     struct world_node *n = &w->nodes[id];
     bnd_core_close(n->core);

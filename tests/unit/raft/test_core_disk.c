@@ -215,9 +215,7 @@ static void a_dead_core_says_nothing(void **state) {
 static void leadership_goes_to_voters_that_have_the_log(void **state) {
     (void)state;
     struct world *w = world_make(3, 3, UINT32_MAX);
-    for (uint64_t id = 1; id <= 3; id++) {
-        world_open(w, id);
-    }
+    world_open_all(w);
     uint64_t leader = world_elect(w);
     uint64_t behind = leader % 3 + 1;
     world_run(w, 200);

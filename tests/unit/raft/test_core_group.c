@@ -29,9 +29,7 @@ static void sole_voter_elects_itself_in_a_new_term(void **state) {
 static void three_replicate_and_elect_after_silence(void **state) {
     (void)state;
     struct world *w = world_make(3, 3, UINT32_MAX);
-    for (uint64_t id = 1; id <= 3; id++) {
-        world_open(w, id);
-    }
+    world_open_all(w);
     uint64_t old = world_elect(w);
     uint64_t first = world_propose(w, old, "kept");
     world_run(w, 100);
@@ -83,9 +81,7 @@ static void a_large_append_is_split(void **state) {
     (void)state;
     struct world *w = world_make(3, 3, UINT32_MAX);
     w->message_bytes_max = 200;
-    for (uint64_t id = 1; id <= 3; id++) {
-        world_open(w, id);
-    }
+    world_open_all(w);
     uint64_t leader = world_elect(w);
     uint64_t behind = leader % 3 + 1;
     w->nodes[behind].cut = true;
@@ -107,9 +103,7 @@ static void a_large_append_is_split(void **state) {
 static void a_node_joins_is_promoted_and_removed(void **state) {
     (void)state;
     struct world *w = world_make(3, 1, UINT32_MAX);
-    for (uint64_t id = 1; id <= 3; id++) {
-        world_open(w, id);
-    }
+    world_open_all(w);
     assert_int_equal(bnd_core_member_add(w->nodes[1].core, 2), BND_BUSY); /* G7 */
     world_settle(w);
     struct bnd_core *core = w->nodes[1].core;
@@ -176,9 +170,7 @@ static void compaction_frees_and_an_install_follows(void **state) {
     (void)state;
     struct world *w = world_make(3, 3, UINT32_MAX);
     w->log_bytes_max = 4096;
-    for (uint64_t id = 1; id <= 3; id++) {
-        world_open(w, id);
-    }
+    world_open_all(w);
     uint64_t leader = world_elect(w);
     uint64_t behind = leader % 3 + 1;
     w->nodes[behind].cut = true;
@@ -216,9 +208,7 @@ static void after_an_install_it_may_change_members(void **state) {
     (void)state;
     struct world *w = world_make(3, 3, UINT32_MAX);
     w->log_bytes_max = 4096;
-    for (uint64_t id = 1; id <= 3; id++) {
-        world_open(w, id);
-    }
+    world_open_all(w);
     uint64_t leader = world_elect(w);
     uint64_t behind = leader % 3 + 1;
     world_run(w, 500);
