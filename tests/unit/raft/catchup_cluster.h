@@ -141,10 +141,4 @@ static bool all_voters(void *data) {
     return voters == NODES;
 }
 
-static int setup(void **state) {
-    (void)state;
-    struct bnd_error err;
-    return bnd_core_library_init(&err);
-}
-
 #endif

@@ -207,6 +207,17 @@ static void cluster_close(struct cluster *c) {
     bnd_sim_world_destroy(c->world);
 }
 
+/* Of every test program: libraft's memory is ours. */
+static int setup(void **state) {
+    struct bnd_error err;
+    (void)state;
+    int rv = bnd_core_library_init(&err);
+    if (rv != 0) {
+        print_error("%s\n", err.message);
+    }
+    return rv;
+}
+
 /* ---- groups -----------------------------------------------------------------------------------*/
 
 struct waiting {

@@ -213,11 +213,6 @@ static void impossible_proposals_are_refused(void **state) {
 }
 
 int main(void) {
-    struct bnd_error err;
-    if (bnd_core_library_init(&err) != 0) {
-        fprintf(stderr, "%s\n", err.message);
-        return 1;
-    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_node_takes_calls_and_hides_a_leader_crash),
         cmocka_unit_test(a_gateway_needs_no_clock),
@@ -227,5 +222,5 @@ int main(void) {
         cmocka_unit_test(a_stop_leaves_what_flies_unknown),
         cmocka_unit_test(impossible_proposals_are_refused),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -203,7 +203,6 @@ static void a_malformed_command_of_the_host_is_refused(void **state) {
 }
 
 int main(void) {
-    assert_int_equal(bnd_core_library_init(NULL), 0);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_median_is_the_middle_one_or_the_nearest_of_two),
         cmocka_unit_test(the_time_of_a_group_never_falls),
@@ -215,5 +214,5 @@ int main(void) {
         cmocka_unit_test(a_quiet_hour_is_no_jump),
         cmocka_unit_test(a_malformed_command_of_the_host_is_refused),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -168,12 +168,6 @@ static void a_leader_without_heirs_retires_at_once(void **state) {
     cluster_close(c);
 }
 
-static int setup(void **state) {
-    (void)state;
-    struct bnd_error err;
-    return bnd_core_library_init(&err);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_preferred_voter_leads_and_stays),

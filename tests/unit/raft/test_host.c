@@ -763,11 +763,6 @@ static void a_fast_leader_is_not_followed(void **state) {
 }
 
 int main(void) {
-    struct bnd_error err;
-    if (bnd_core_library_init(&err) != 0) {
-        fprintf(stderr, "%s\n", err.message);
-        return 1;
-    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_node_serves_and_keeps_what_it_acknowledged),
         cmocka_unit_test(a_leader_crash_loses_nothing),
@@ -796,5 +791,5 @@ int main(void) {
         cmocka_unit_test(a_burst_is_coalesced_and_bounded),
         cmocka_unit_test(a_member_without_the_group_is_filled_by_its_leader),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, setup, NULL);
 }

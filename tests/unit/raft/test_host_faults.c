@@ -247,13 +247,8 @@ static void nothing_is_lost_or_done_twice_under_faults(void **state) {
 }
 
 int main(void) {
-    struct bnd_error err;
-    if (bnd_core_library_init(&err) != 0) {
-        fprintf(stderr, "%s\n", err.message);
-        return 1;
-    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_lost_or_done_twice_under_faults),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, setup, NULL);
 }

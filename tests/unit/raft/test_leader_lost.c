@@ -20,11 +20,6 @@ static void a_dead_leader_is_followed_before_the_election_timeout(void **state) 
     assert_in_range(soon, 12, 20);
 }
 
-static int setup(void **state) {
-    (void)state;
-    return bnd_core_library_init(NULL);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_dead_leader_is_followed_before_the_election_timeout),

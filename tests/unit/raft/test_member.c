@@ -477,12 +477,6 @@ static void a_dead_voter_is_taken_away_all_the_same(void **state) {
     end(c);
 }
 
-static int setup(void **state) {
-    (void)state;
-    struct bnd_error err;
-    return bnd_core_library_init(&err);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_becomes_three_under_load),

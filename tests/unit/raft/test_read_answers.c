@@ -254,11 +254,6 @@ static void a_term_that_is_not_on_disk_confirms_nothing(void **state) {
 }
 
 int main(void) {
-    struct bnd_error err;
-    if (bnd_core_library_init(&err) != 0) {
-        fprintf(stderr, "%s\n", err.message);
-        return 1;
-    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_an_answer_that_fits_confirms),
         cmocka_unit_test(an_answer_to_an_earlier_read_confirms_none_after_it),
@@ -267,5 +262,5 @@ int main(void) {
         cmocka_unit_test(a_term_that_is_not_on_disk_confirms_nothing),
         cmocka_unit_test(reads_that_keep_coming_are_answered_all_the_same),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -149,7 +149,6 @@ static void old_words_are_forgotten(void **state) {
 }
 
 int main(void) {
-    assert_int_equal(bnd_core_library_init(NULL), 0);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_leader_without_room_hands_over),
         cmocka_unit_test(a_majority_without_room_takes_only_deletes),
@@ -158,5 +157,5 @@ int main(void) {
         cmocka_unit_test(a_majority_without_any_room_takes_nothing_and_reads),
         cmocka_unit_test(old_words_are_forgotten),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -140,12 +140,6 @@ static void damaged_answers_are_refused(void **state) {
     bnd_buf_free(&bytes);
 }
 
-static int setup(void **state) {
-    (void)state;
-    struct bnd_error err;
-    return bnd_core_library_init(&err);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_group_is_told_of_by_its_leader),
