@@ -11,9 +11,7 @@ import sys
 import tempfile
 
 sys.dont_write_bytecode = True
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
-sys.path.insert(0, os.path.join(HERE, "..", "clients"))
+import rig  # noqa: E402
 from localcluster import BINARY, Cluster  # noqa: E402
 from s3clients import boto  # noqa: E402
 
@@ -211,22 +209,13 @@ def check_r2_lists(run, client):
     assert "certificate" in run("r2", "bucket", "ls", "--ca", "/etc/ssl/certs/ca-certificates.crt", expect=1)
 
 
-def flip(path, place):
-    with open(path, "r+b") as file:
-        file.seek(place)
-        byte = file.read(1)
-        file.seek(place)
-        file.write(bytes([byte[0] ^ 1]))
-
-
 def tree(root):
-    return sorted((os.path.join(at, name), os.stat(os.path.join(at, name)).st_size,
-                   os.stat(os.path.join(at, name)).st_mtime_ns) for at, _, names in os.walk(root) for name in names)
+    return sorted((path, os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in rig.files(root))
 
 
 def check_inspect_body(data, directory):
-    bodies = [os.path.join(at, name) for at, _, names in os.walk(os.path.join(data, "bodies"))
-              for name in names if "-" in name and os.path.getsize(os.path.join(at, name)) > 6_900_000]
+    bodies = [path for path in rig.files(os.path.join(data, "bodies"))
+              if "-" in os.path.basename(path) and os.path.getsize(path) > 6_900_000]
     assert len(bodies) == 1, bodies
     text = bindery("inspect", "body", bodies[0])
     assert "header: ok" in text and "footer: ok" in text and "blocks: 107 of 107 match" in text, text
@@ -237,7 +226,7 @@ def check_inspect_body(data, directory):
     for place, message in damage.items():
         copy = os.path.join(directory, os.path.basename(bodies[0]))
         shutil.copy(bodies[0], copy)
-        flip(copy, place)
+        rig.flip(copy, place)
         result = subprocess.run([BINARY, "inspect", "body", copy], capture_output=True, text=True, check=False)
         good = "106 of 107" if "block" in message else "107 of 107"
         assert result.returncode == 1 and message in result.stdout and f"blocks: {good}" in result.stdout, result
@@ -264,9 +253,7 @@ def check_inspect_state(data, directory):
     assert before == tree(state), "inspect changed the state"
     copy = os.path.join(directory, "state")
     shutil.copytree(state, copy)
-    tables = sorted((os.path.getsize(os.path.join(copy, "rocks", n)), n) for n in os.listdir(os.path.join(copy, "rocks"))
-                    if n.endswith(".sst"))
-    flip(os.path.join(copy, "rocks", tables[-1][1]), 2000)
+    rig.flip(rig.biggest(os.path.join(copy, "rocks"), ".sst"), 2000)
     result = subprocess.run([BINARY, "inspect", "state", copy], capture_output=True, text=True, check=False)
     assert result.returncode == 1 and "DAMAGED" in result.stdout and "applied to index" in result.stdout, result
     assert "No such file" in bindery("inspect", "state", directory, expect=1)
@@ -280,12 +267,10 @@ def run_node(directory):
     def run(*words, **more):
         return bindery(*words, BINDERY_URL=cluster.info["nodes"][0]["rest"], BINDERY_API_TOKEN=cluster.info["token"],
                        BINDERY_CA=cluster.info["ca"], **more)
-    try:
+    with rig.ended_after(cluster):
         cluster.start()
         check_r2(run, files)
         check_r2_lists(run, boto(cluster, 0))
-    finally:
-        cluster.stop()
     check_inspect_body(cluster.info["nodes"][0]["data"], files)
     check_inspect_state(cluster.info["nodes"][0]["data"], files)
 

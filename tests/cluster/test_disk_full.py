@@ -5,34 +5,25 @@ One disk nearly full: clients notice nothing, that node leads nothing and says w
 grows is answered 507 InsufficientStorage at once, deletes and reads are served, no node stops. All full: nothing is taken,
 reads go on. With room again writes go on by themselves, and in the end everything acknowledged is there."""
 import os
-import signal
 import sys
 import tempfile
 import time
 
 sys.dont_write_bytecode = True
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
-sys.path.insert(0, HERE)
+import rig  # noqa: E402
 import loopdisk  # noqa: E402
 from localcluster import EXIT_STOP, Cluster, wait  # noqa: E402
 from workload import BUCKET, S3, Load  # noqa: E402
 
 PORT = 19400
-DISK_MIB = 3072
 LOW, FULL = "nearly full", "full"
 
 
 class Disks:
-    """A cluster whose disks can be filled."""
+    """A cluster's disks, which can be filled."""
 
-    def __init__(self, directory):
-        self.cluster = Cluster(directory, base_port=PORT, memory="256MiB")
-        self.disks = []
-        for node in self.cluster.info["nodes"]:
-            disk = loopdisk.LoopDisk(directory, f"disk{node['id']}", "ext4", DISK_MIB)
-            self.disks.append(disk)
-            node["data"] = os.path.join(disk.path, "data")
+    def __init__(self, cluster, disks):
+        self.cluster, self.disks = cluster, disks
 
     def metric(self, number, name):
         status, text = self.cluster.get(number, "/metrics")
@@ -41,7 +32,7 @@ class Disks:
 
     def leave(self, number, share):
         """Leaves the node's disk as much as this share of its reserve."""
-        disk = self.disks[number - 1]
+        disk = self.disks[number]
         with open(os.path.join(disk.path, "ballast"), "ab") as file:
             bytes_off = disk.free() - int(self.metric(number, "bindery_disk_reserve_bytes") * share)
             assert bytes_off > 0, f"node {number} has too little to begin with: {disk.free() >> 20} MiB free"
@@ -49,12 +40,12 @@ class Disks:
 
     def fill(self, number):
         """Leaves nothing."""
-        disk = self.disks[number - 1]
+        disk = self.disks[number]
         with open(os.path.join(disk.path, "ballast"), "ab") as file:
             os.posix_fallocate(file.fileno(), file.tell(), disk.free())
 
     def empty(self, number):
-        os.unlink(os.path.join(self.disks[number - 1].path, "ballast"))
+        os.unlink(os.path.join(self.disks[number].path, "ballast"))
 
     def told(self, number):
         """What node `number` says of its own disk to an operator."""
@@ -69,14 +60,6 @@ class Disks:
     def leads(self, number):
         groups = self.cluster.get(number, "/bindery/v1/status")[1]["result"]["groups"]
         return sum(group["leader"] == number for group in groups)
-
-    def remove(self):
-        for process in self.cluster.processes.values():
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        for disk in self.disks:
-            disk.remove()
 
 
 def put(s3, name, size):
@@ -130,11 +113,10 @@ def check_all_full(disks, s3):
     assert disks.metric(1, "bindery_disk_full") == 2
     cluster = disks.cluster
     for fill in (False, True):
-        cluster.signal(3, signal.SIGKILL)
-        cluster.wait_gone(3)
+        rig.kill(cluster, 3)
         if fill:
             disks.fill(3)
-        cluster.spawn(3)
+        rig.spawn(cluster, 3)
         if not fill:
             cluster.wait(lambda: cluster.ready(3), 60, "node 3 to start again on its full disk")
     status = cluster.processes[3].wait(30)
@@ -155,9 +137,9 @@ def check_room_again(disks, s3):
 
 
 def run(directory):
-    disks = Disks(directory)
-    cluster = disks.cluster
-    try:
+    cluster = Cluster(directory, base_port=PORT, memory="256MiB")
+    with rig.on_disks(cluster, ["ext4"] * 3) as each:
+        disks = Disks(cluster, each)
         cluster.start()
         s3 = S3(cluster, 0)
         assert s3.call("PUT", f"/{BUCKET}")[0] == 200
@@ -181,15 +163,7 @@ def run(directory):
         for node in range(3):
             load.verify(node)
         assert all(process.poll() is None for process in cluster.processes.values()), "a node stopped"
-        cluster.stop()
-        print(f"full disks: {load.acknowledged} acknowledged writes right, {load.unknown} of unknown outcome")
-    except BaseException:
-        for number in (1, 2, 3):
-            if os.path.exists(cluster.path(number, "log")):
-                print(f"--- n{number}.log\n{cluster.tail(number)}")
-        raise
-    finally:
-        disks.remove()
+    print(f"full disks: {load.acknowledged} acknowledged writes right, {load.unknown} of unknown outcome")
 
 
 def main():

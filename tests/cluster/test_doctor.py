@@ -5,27 +5,20 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 
 sys.dont_write_bytecode = True
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(HERE, "..", "..", "tools"), os.path.join(HERE, "..", "clients")]
-import localcluster  # noqa: E402
+import rig  # noqa: E402
 from localcluster import Cluster  # noqa: E402
 from s3clients import boto  # noqa: E402
 
 PORT = 19100
 
 
-def doctor(cluster, *words, node=1):
-    """(healthy, findings) as JSON; the exit status must agree. cluster None: only files are looked at."""
-    env = dict(os.environ)
-    if cluster is not None:
-        env |= {"BINDERY_URL": cluster.node(node)["rest"], "BINDERY_API_TOKEN": cluster.info["token"]}
-    result = subprocess.run([localcluster.BINARY, "doctor", "--json", *words], env=env, capture_output=True, text=True,
-                            timeout=120, check=False)
+def doctor(cluster, *words):
+    """(healthy, findings) as JSON; the exit status must agree."""
+    result = rig.run(cluster, "doctor", "--json", *words)
     found = json.loads(result.stdout)
     assert result.returncode == (0 if found["healthy"] else 1), (result.returncode, result.stdout, result.stderr)
     assert found["bad"] == sum(each["severity"] == "bad" for each in found["findings"])
@@ -45,41 +38,27 @@ def named(findings, *words):
     raise AssertionError(f"{words} not among {bad(findings)}")
 
 
-def flip(path, offset):
-    with open(path, "r+b") as file:
-        file.seek(offset)
-        byte = file.read(1)
-        file.seek(offset)
-        file.write(bytes([byte[0] ^ 0x10]))
-
-
-def biggest(directory, suffix):
-    paths = [os.path.join(path, name) for path, _, names in os.walk(directory) for name in names
-             if name.endswith(suffix)]
-    return max(paths, key=os.path.getsize)
-
-
 def plant_table(copy):
-    path = biggest(os.path.join(copy, "state"), ".sst")
-    flip(path, 30)
+    path = rig.biggest(os.path.join(copy, "state"), ".sst")
+    rig.flip(path, 30)
     return "state", os.path.basename(path), "checksum", "shard"
 
 
 def plant_table_gone(copy):
-    path = biggest(os.path.join(copy, "state"), ".sst")
+    path = rig.biggest(os.path.join(copy, "state"), ".sst")
     os.unlink(path)
     return "state", os.path.basename(path)
 
 
 def plant_journal(copy):
     segment = min(name for name in os.listdir(os.path.join(copy, "journal")) if name.endswith(".seg"))
-    flip(os.path.join(copy, "journal", segment), 4096 + 70)
+    rig.flip(os.path.join(copy, "journal", segment), 4096 + 70)
     return "journal", segment, "offset 4096"
 
 
 def plant_body(copy):
-    path = biggest(os.path.join(copy, "bodies"), "")
-    flip(path, os.path.getsize(path) // 2)
+    path = rig.biggest(os.path.join(copy, "bodies"))
+    rig.flip(path, os.path.getsize(path) // 2)
     return "bodies", os.path.basename(path), "damaged"
 
 
@@ -105,28 +84,28 @@ def check_plants(cluster, directory):
         shutil.rmtree(copy)
     copy = os.path.join(directory, "copy")
     shutil.copytree(data, copy)
-    check_many_missing(copy)
-    os.unlink(biggest(os.path.join(data, "bodies"), ""))
+    check_many_missing(cluster, copy)
+    os.unlink(rig.biggest(os.path.join(data, "bodies")))
     healthy, findings = doctor(cluster, "--data", data)
     missing = [each for each in findings if each["severity"] == "warn" and "missing" in each["text"]]
     assert healthy and len(missing) == 1, findings
 
 
-def check_many_missing(data):
+def check_many_missing(cluster, data):
     """A damaged body is told even where so many are missing that not each of those is."""
     bodies = {name: os.path.join(path, name) for path, _, names in os.walk(os.path.join(data, "bodies"))
               for name in names if "-" in name}
     kept = {name: open(path, "rb").read() for name, path in bodies.items()}
     for path in bodies.values():
         os.unlink(path)
-    healthy, findings = doctor(None, "--data", data)
+    healthy, findings = doctor(cluster, "--data", data)
     missing = [each["text"] for each in findings if each["severity"] == "warn"]
     assert healthy and len(missing) == 21 and f"and {len(bodies) - 20} more are missing" in missing, missing
     last = next(name for name in bodies if not any(name in text for text in missing))
     with open(bodies[last], "wb") as file:
         file.write(kept[last])
-    flip(bodies[last], len(kept[last]) // 2)
-    healthy, findings = doctor(None, "--data", data)
+    rig.flip(bodies[last], len(kept[last]) // 2)
+    healthy, findings = doctor(cluster, "--data", data)
     assert not healthy, findings
     named(findings, "bodies", last, "damaged")
 
@@ -136,15 +115,13 @@ def check_online(cluster):
     assert healthy, bad(findings)
     subjects = {each["subject"] for each in findings}
     assert {"node 1", "node 2", "node 3", "groups"} <= subjects, subjects
-    cluster.signal(3, signal.SIGKILL)
-    cluster.wait_gone(3)
+    rig.kill(cluster, 3)
     cluster.wait(lambda: len(bad(doctor(cluster)[1])) == 1, 30, "leaders of every group")
     healthy, findings = doctor(cluster)
     assert not healthy and len(bad(findings)) == 1, bad(findings)
     named(findings, "node ", "does not answer", "127.0.0.3")
     assert any(each["severity"] == "warn" and "fewer than 3 voters" in each["text"] for each in findings), findings
-    cluster.signal(2, signal.SIGKILL)
-    cluster.wait_gone(2)
+    rig.kill(cluster, 2)
     cluster.wait(lambda: cluster.get(1, "/bindery/v1/status")[0] == 503, 30, "node 1 to miss group 0")
     healthy, findings = doctor(cluster)
     assert not healthy
@@ -153,7 +130,7 @@ def check_online(cluster):
 
 def run(directory):
     cluster = Cluster(os.path.join(directory, "cluster"), base_port=PORT, memory="128MiB")
-    try:
+    with rig.ended_after(cluster):
         cluster.start()
         client = boto(cluster, 0)
         client.create_bucket(Bucket="bucket")
@@ -168,8 +145,6 @@ def run(directory):
         cluster.signal(1, signal.SIGTERM)
         cluster.wait_gone(1)
         check_plants(cluster, directory)
-    finally:
-        cluster.stop()
 
 
 def main():

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """`bindery gateway` beside a cluster of three node processes: it joins without holding anything, serves S3, hides the
 death and the hanging of a node from its client, and goes on after a restart without a token."""
-import collections
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,8 +10,7 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
+import rig  # noqa: E402
 import localcluster  # noqa: E402
 from localcluster import Cluster, wait  # noqa: E402
 import boto3  # noqa: E402
@@ -52,6 +51,11 @@ class Gateway:
         status = self.process.wait(30)
         assert status == 0, f"SIGTERM: status {status}"
 
+    def close(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
     def s3(self):
         keys = self.cluster.info["s3"]
         # One attempt: an error that the SDK would hide by a retry is an error here.
@@ -87,11 +91,10 @@ def check_serves(s3):
     assert len(s3.list_objects_v2(Bucket="through")["Contents"]) == 3
 
 
-def leader_of_most(cluster):
-    """The node, other than node 1, that leads most groups."""
-    groups = cluster.get(1, "/bindery/v1/status")[1]["result"]["groups"]
-    leads = collections.Counter(group["leader"] for group in groups)
-    return max((2, 3), key=lambda node: leads[node])
+def start_again(cluster, node):
+    cluster.wait_gone(node)
+    rig.spawn(cluster, node)
+    cluster.wait(cluster.settled, 60, "the killed node to be back")
 
 
 def only_new(request, **_):
@@ -122,18 +125,14 @@ def check_hides(s3, prefix, hurt, slowest_s):
 
 
 def check_hides_a_death(cluster, s3):
-    node = leader_of_most(cluster)
+    node = rig.leader_of_most(cluster, (2, 3))
     check_hides(s3, "killed", lambda: cluster.signal(node, signal.SIGKILL), 10)
-    cluster.wait_gone(node)
-    cluster.processes.pop(node)
-    cluster.spawn(node)
-    cluster.save()
-    cluster.wait(cluster.settled, 60, "the killed node to be back")
+    start_again(cluster, node)
 
 
 def check_hides_a_pause(cluster, s3):
     """A node that hangs with its connections open is as bad as a dead one, and no worse."""
-    node = leader_of_most(cluster)
+    node = rig.leader_of_most(cluster, (2, 3))
     check_hides(s3, "paused", lambda: cluster.signal(node, signal.SIGSTOP), 20)
     cluster.signal(node, signal.SIGCONT)
     cluster.wait(cluster.settled, 60, "the paused node to be back")
@@ -143,17 +142,13 @@ def check_streams_over_a_death(cluster, s3):
     """A body that is being read, and one that is being written, when a node dies: both go on."""
     whole = os.urandom(40_000_000)
     s3.put_object(Bucket="through", Key="stream", Body=whole)
-    node = leader_of_most(cluster)
+    node = rig.leader_of_most(cluster, (2, 3))
     body = s3.get_object(Bucket="through", Key="stream")["Body"]
     got = body.read(1_000_000)
     cluster.signal(node, signal.SIGKILL)
     got += body.read()
     assert got == whole
-    cluster.wait_gone(node)
-    cluster.processes.pop(node)
-    cluster.spawn(node)
-    cluster.save()
-    cluster.wait(cluster.settled, 60, "the killed node to be back")
+    start_again(cluster, node)
 
 
 def connections(gateway):
@@ -165,7 +160,7 @@ def connections(gateway):
 def run(directory):
     cluster = Cluster(os.path.join(directory, "cluster"), base_port=PORT)
     gateway = Gateway(cluster)
-    try:
+    with rig.ended_after(cluster), contextlib.closing(gateway):
         cluster.make()
         refused(2, gateway.command(), "--join")
         token = cluster.join_token()
@@ -186,17 +181,6 @@ def run(directory):
         gateway.start()
         assert gateway.s3().get_object(Bucket="through", Key="killed0")["Body"].read() == b"0"
         gateway.stop()
-    except BaseException:
-        for name in ("gateway.log", "n1.log"):
-            path = os.path.join(cluster.dir, name)
-            if os.path.exists(path):
-                with open(path, encoding="utf-8", errors="replace") as file:
-                    print(f"--- {name}\n" + "".join(file.readlines()[-25:]))
-        raise
-    finally:
-        if gateway.process is not None and gateway.process.poll() is None:
-            gateway.process.kill()
-        cluster.stop()
 
 
 def main():

@@ -10,6 +10,7 @@ the bytes moved are within a fifth of what had to be.
 import argparse
 import collections
 import concurrent.futures
+import contextlib
 import os
 import random
 import shutil
@@ -21,8 +22,7 @@ import threading
 import time
 
 sys.dont_write_bytecode = True
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
+import rig  # noqa: E402
 import localcluster  # noqa: E402
 from localcluster import Cluster  # noqa: E402
 import boto3  # noqa: E402
@@ -106,12 +106,7 @@ class Members(Cluster):
 
     def bindery(self, *words, expect=0):
         """Runs a client command against some node; returns what it printed."""
-        node = self.node(self.up()[0])
-        environment = dict(os.environ, BINDERY_URL=node["rest"], BINDERY_API_TOKEN=self.info["token"])
-        result = subprocess.run([localcluster.BINARY, *words], capture_output=True, text=True, timeout=60,
-                                env=environment, check=False)
-        assert result.returncode == expect, f"{words}: {result.returncode}: {result.stdout}{result.stderr}"
-        return result.stdout + result.stderr
+        return rig.bindery(self, *words, node=self.up()[0], expect=expect)
 
     def metric(self, name):
         """The sum of a counter over the nodes that are up."""
@@ -381,11 +376,8 @@ class Test:
                          "the drained node to lead nothing")
         assert "leaving" in cluster.bindery("node", "decommission", str(number))
         if number == 1:  # in the middle of it
-            cluster.signal(number, signal.SIGKILL)
-            cluster.wait_gone(number)
-            cluster.processes.pop(number)
-            cluster.spawn(number)
-            cluster.save()
+            rig.kill(cluster, number)
+            rig.spawn(cluster, number)
         sent = 0
 
         def gone():
@@ -420,8 +412,7 @@ class Test:
         for line in str(text).splitlines():
             if line.startswith(("bindery_raft_export_bytes_total ", "bindery_bodies_fetched_bytes_total ")):
                 lost += int(line.split()[1])
-        cluster.signal(dead, signal.SIGKILL)
-        cluster.wait_gone(dead)
+        rig.kill(cluster, dead)
         shutil.rmtree(cluster.node(dead)["data"])
         cluster.forget(dead)
         cluster.add(fresh, "--replaces", str(dead))
@@ -435,8 +426,7 @@ class Test:
             self.cluster.processes.pop(number)
             if number == moved:
                 self.cluster.move(number, "127.0.0.77")
-            self.cluster.spawn(number)
-            self.cluster.save()
+            rig.spawn(self.cluster, number)
             self.cluster.wait(lambda at=number: self.cluster.ready(at) and self.gateway.sees(3), 60,
                               f"node {number} to be ready")
             self.load.check()
@@ -474,7 +464,7 @@ class Test:
             self.load.stopping.set()
         if self.gateway and self.gateway.process.poll() is None:
             self.gateway.process.kill()
-        self.cluster.stop()
+            self.gateway.process.wait()
 
 
 def main():
@@ -489,9 +479,9 @@ def main():
     directory = options.keep or tempfile.mkdtemp(prefix="bindery-membership-")
     test = Test(directory, options)
     try:
-        test.run()
+        with rig.ended_after(test.cluster), contextlib.closing(test):
+            test.run()
     finally:
-        test.close()
         if not options.keep:
             shutil.rmtree(directory)
     print("membership: all as promised")

@@ -4,29 +4,17 @@ rules of docs/ops cite, and `bindery top` tells load, latencies, groups, and a n
 import json
 import os
 import re
-import signal
-import subprocess
 import sys
 import tempfile
 import threading
 
 sys.dont_write_bytecode = True
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(HERE, "..", "..", "tools"), os.path.join(HERE, "..", "clients")]
-import localcluster  # noqa: E402
+import rig  # noqa: E402
 from localcluster import Cluster  # noqa: E402
 from s3clients import boto  # noqa: E402
 
 PORT = 18800
-OPS = os.path.join(HERE, "..", "..", "docs", "ops")
-
-
-def bindery(cluster, *words, status=0):
-    env = {**os.environ, "BINDERY_URL": cluster.node(1)["rest"], "BINDERY_API_TOKEN": cluster.info["token"]}
-    result = subprocess.run([localcluster.BINARY, *words], env=env, capture_output=True, text=True, timeout=60,
-                            check=False)
-    assert result.returncode == status, f"{words}: status {result.returncode}\n{result.stdout}\n{result.stderr}"
-    return result.stdout
+OPS = os.path.join(rig.HERE, "..", "..", "docs", "ops")
 
 
 class Load:
@@ -98,7 +86,7 @@ def check_cited(cluster):
 
 
 def check_top(cluster):
-    view = json.loads(bindery(cluster, "top", "--once", "--json", "--interval", "1"))
+    view = json.loads(rig.bindery(cluster, "top", "--once", "--json", "--interval", "1"))
     nodes = {node["id"]: node for node in view["nodes"]}
     assert set(nodes) == {1, 2, 3} and all(node["up"] for node in nodes.values()), nodes
     assert sum(node["groups_led"] for node in nodes.values()) == 65, nodes
@@ -114,30 +102,27 @@ def check_top(cluster):
     groups = {group["gid"]: group for group in view["groups"]}
     assert len(groups) == 65 and all(group["leader"] in nodes for group in groups.values()), groups
     assert all(len(group["members"]) == 3 and group["answering"] == 3 for group in groups.values()), groups
-    screen = bindery(cluster, "top", "--once", "--interval", "0.5")
+    screen = rig.bindery(cluster, "top", "--once", "--interval", "0.5")
     assert "PutObject" in screen and "\033" not in screen, screen
 
 
 def check_top_without_a_node(cluster):
-    cluster.signal(2, signal.SIGKILL)
-    cluster.wait_gone(2)
-    view = json.loads(bindery(cluster, "top", "--once", "--json", "--interval", "0.5"))
+    rig.kill(cluster, 2)
+    view = json.loads(rig.bindery(cluster, "top", "--once", "--json", "--interval", "0.5"))
     nodes = [node for node in view["nodes"] if not node["up"]]
     assert len(nodes) == 1 and nodes[0]["problem"], view["nodes"]
-    assert nodes[0]["problem"] in bindery(cluster, "top", "--once", "--interval", "0.5")
+    assert nodes[0]["problem"] in rig.bindery(cluster, "top", "--once", "--interval", "0.5")
 
 
 def run(directory):
     cluster = Cluster(os.path.join(directory, "cluster"), base_port=PORT, memory="256MiB")
-    try:
+    with rig.ended_after(cluster):
         cluster.start()
         with Load(cluster) as load:
             check_top(cluster)
             check_cited(cluster)
         assert not load.failed, load.failed[0]
         check_top_without_a_node(cluster)
-    finally:
-        cluster.stop()
 
 
 def main():

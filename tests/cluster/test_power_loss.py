@@ -17,41 +17,30 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
-sys.path.insert(0, HERE)
-import localcluster  # noqa: E402
+import rig  # noqa: E402
 import loopdisk  # noqa: E402
-from localcluster import EXIT_STOP, Cluster, wait  # noqa: E402
+from localcluster import EXIT_STOP, Cluster  # noqa: E402
 from workload import BUCKET, S3, Load  # noqa: E402
 
 PORT = 19500
-DISK_MIB = 3072
 SYSTEMS = {"ext4": ["ext4"] * 3, "xfs": ["xfs"] * 3, "both": ["ext4", "ext4", "xfs"]}
 
 
 class Powered:
     """A cluster whose nodes' power can be cut."""
 
-    def __init__(self, directory, systems):
-        self.cluster = Cluster(directory, base_port=PORT, memory="256MiB")
-        self.disks = {}
-        self.cuts = 0
-        for node, kind in zip(self.cluster.info["nodes"], systems):
-            disk = loopdisk.LoopDisk(directory, f"disk{node['id']}", kind, DISK_MIB)
-            self.disks[node["id"]] = disk
-            node["data"] = os.path.join(disk.path, "data")
+    def __init__(self, cluster, disks):
+        self.cluster, self.disks, self.cuts = cluster, disks, 0
 
     def bring_up(self, numbers):
         for number in numbers:
-            self.cluster.spawn(number)
-        self.cluster.save()
+            rig.spawn(self.cluster, number)
         for number in self.disks:
             self.cluster.wait(lambda n=number: self.cluster.ready(n), 60, f"node {number} to be ready")
 
     def cut(self, numbers, noticing=()):
         """Cuts at once; the nodes of `noticing` end by themselves, the others are killed at the same moment."""
-        processes = {number: self.cluster.processes.pop(number) for number in numbers}
+        processes = {number: self.cluster.processes[number] for number in numbers}
         for number in numbers:
             self.disks[number].cut_power()
         for number in set(numbers) - set(noticing):
@@ -61,8 +50,6 @@ class Powered:
             try:
                 status = process.wait(30)
             except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
                 raise AssertionError(f"node {number} did not notice within 30 s that its disk is gone:\n"
                                      + self.cluster.tail(number)) from None
             # One that was to be killed may have noticed first.
@@ -73,18 +60,8 @@ class Powered:
         for number in numbers:
             self.disks[number].restore_power()
             journal = os.path.join(self.cluster.node(number)["data"], "journal")
-            result = subprocess.run([localcluster.BINARY, "inspect", "journal", journal], capture_output=True,
-                                    text=True, timeout=60, check=False)
-            assert result.returncode == 0, f"journal of node {number}: {result.stdout[-600:]}{result.stderr}"
+            rig.bindery(self.cluster, "inspect", "journal", journal)
         self.bring_up(numbers)
-
-    def remove(self):
-        for process in self.cluster.processes.values():
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        for disk in self.disks.values():
-            disk.remove()
 
 
 def run_round(powered, load, chance):
@@ -108,22 +85,20 @@ def run_round(powered, load, chance):
 
 def run(options, directory):
     begin = time.monotonic()
-    powered = Powered(directory, SYSTEMS[options.fs])
-    try:
-        powered.cluster.start()
-        load = Load(powered.cluster, options.seed)
-        s3 = S3(powered.cluster, 0)
+    cluster = Cluster(directory, base_port=PORT, memory="256MiB")
+    with rig.on_disks(cluster, SYSTEMS[options.fs]) as disks:
+        powered = Powered(cluster, disks)
+        cluster.start()
+        load = Load(cluster, options.seed)
+        s3 = S3(cluster, 0)
         status = s3.call("PUT", f"/{BUCKET}")[0]
         assert status == 200, f"making the bucket: status {status}"
         for number in range(options.seed, options.seed + options.rounds):
             present = run_round(powered, load, random.Random(number))
             print(f"  round {number}: {present} objects right, writes by status {load.by_status}, "
                   f"{time.monotonic() - begin:.0f} s", flush=True)
-        powered.cluster.stop()
-        print(f"power loss: {options.rounds} rounds, {powered.cuts} cuts, {load.acknowledged} acknowledged writes, "
-              f"{load.unknown} of unknown outcome, {load.refused} refused: nothing lost, nothing wrong")
-    finally:
-        powered.remove()
+    print(f"power loss: {options.rounds} rounds, {powered.cuts} cuts, {load.acknowledged} acknowledged writes, "
+          f"{load.unknown} of unknown outcome, {load.refused} refused: nothing lost, nothing wrong")
 
 
 def keep_logs(directory, target):
@@ -144,7 +119,6 @@ def main():
     if missing is not None:
         print(f"test_power_loss: this machine lacks {missing}", file=sys.stderr)
         return 1
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="bindery-power-") as directory:
         try:
             run(options, directory)

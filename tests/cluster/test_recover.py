@@ -7,15 +7,11 @@ import json
 import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 
 sys.dont_write_bytecode = True
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(HERE, "..", "..", "tools"), os.path.join(HERE, "..", "clients")]
-import localcluster  # noqa: E402
+import rig  # noqa: E402
 from localcluster import Cluster, wait  # noqa: E402
 from s3clients import boto  # noqa: E402
 
@@ -24,17 +20,8 @@ SURVIVOR = 3
 ID_GAP = 1 << 20
 
 
-def bindery(cluster, *words, status=0, stdin=""):
-    env = {**os.environ, "BINDERY_URL": cluster.node(SURVIVOR)["rest"], "BINDERY_API_TOKEN": cluster.info["token"]}
-    result = subprocess.run([localcluster.BINARY, *words], env=env, input=stdin, capture_output=True, text=True,
-                            timeout=120, check=False)
-    assert result.returncode == status, f"{words}: status {result.returncode}\n{result.stdout}\n{result.stderr}"
-    return result.stdout + result.stderr
-
-
-def spawn(cluster, number, **join):
-    cluster.spawn(number, **join)
-    cluster.save()  # stop() goes by what is saved
+def bindery(cluster, *words, **more):
+    return rig.bindery(cluster, *words, node=SURVIVOR, **more)
 
 
 def fingerprint(directory):
@@ -67,7 +54,7 @@ def caught_up(cluster):
 
 
 def count_bodies(data):
-    return sum(len(files) for path, _, files in os.walk(os.path.join(data, "bodies")) if not path.endswith("tmp"))
+    return sum(os.path.basename(os.path.dirname(path)) != "tmp" for path in rig.files(os.path.join(data, "bodies")))
 
 
 def check_served(cluster, index, written):
@@ -80,33 +67,28 @@ def check_served(cluster, index, written):
 
 def check_recover(cluster):
     data = cluster.node(SURVIVOR)["data"]
-    assert "--data" in bindery(cluster, "recover", status=2)
-    assert "LOCK" in bindery(cluster, "recover", "--data", data, "--yes", status=1).upper()
-    assert "node.toml" in bindery(cluster, "recover", "--data", cluster.dir, "--yes", status=1)
-    cluster.signal(SURVIVOR, signal.SIGKILL)
-    cluster.wait_gone(SURVIVOR)
+    assert "--data" in bindery(cluster, "recover", expect=2)
+    assert "LOCK" in bindery(cluster, "recover", "--data", data, "--yes", expect=1).upper()
+    assert "node.toml" in bindery(cluster, "recover", "--data", cluster.dir, "--yes", expect=1)
+    rig.kill(cluster, SURVIVOR)
     before = fingerprint(data)
     assert "0 bad" in bindery(cluster, "doctor", "--data", data)
-    said = bindery(cluster, "recover", "--data", data, status=1, stdin="no\n")
+    said = bindery(cluster, "recover", "--data", data, expect=1, stdin="no\n")
     assert "nothing was changed" in said and len(re.findall(r"^shard \d+ ", said, re.M)) == 64, said
     assert "group 0" in said and "only voter" in said, said
     assert fingerprint(data) == before, "a refusal changed files"
     check_refuses_damage(cluster, data)
     assert "Done" in bindery(cluster, "recover", "--data", data, stdin="yes\n")
-    assert "nothing to recover" in bindery(cluster, "recover", "--data", data, "--yes", status=1)
+    assert "nothing to recover" in bindery(cluster, "recover", "--data", data, "--yes", expect=1)
 
 
 def check_refuses_damage(cluster, data):
     copy = data + "-damaged"
     shutil.copytree(data, copy)
     segment = min(name for name in os.listdir(os.path.join(copy, "journal")) if name.endswith(".seg"))
-    with open(os.path.join(copy, "journal", segment), "r+b") as file:
-        file.seek(4096 + 100)
-        byte = file.read(1)
-        file.seek(4096 + 100)
-        file.write(bytes([byte[0] ^ 1]))
+    rig.flip(os.path.join(copy, "journal", segment), 4096 + 100)
     before = fingerprint(copy)
-    said = bindery(cluster, "recover", "--data", copy, "--yes", status=1)
+    said = bindery(cluster, "recover", "--data", copy, "--yes", expect=1)
     assert segment in said and "offset 4096" in said, said
     assert fingerprint(copy) == before
     shutil.rmtree(copy)
@@ -115,10 +97,9 @@ def check_refuses_damage(cluster, data):
 def check_old_nodes_refused(cluster, written):
     """The lost majority comes back with its data: it is a cluster of its own, and this one does not hear it."""
     def refused():
-        with open(cluster.path(SURVIVOR, "log"), encoding="utf-8") as file:
-            return len(set(re.findall(r"it says it is node (\d+); .*member", file.read()))) == 2
+        return len(set(re.findall(r"it says it is node (\d+); .*member", rig.log_of(cluster, SURVIVOR)))) == 2
     for number in (1, 2):
-        spawn(cluster, number)
+        rig.spawn(cluster, number)
     wait(refused, 60, "both old nodes to be refused")
     client = boto(cluster, SURVIVOR - 1)
     client.put_object(Bucket="kept", Key="after", Body=b"1")
@@ -132,8 +113,7 @@ def check_old_nodes_refused(cluster, written):
         assert group["leader"] == self_id, group
         assert [member["node"] for member in group["members"]] == [self_id], group
     for number in (1, 2):
-        cluster.signal(number, signal.SIGKILL)
-        cluster.wait_gone(number)
+        rig.kill(cluster, number)
         shutil.rmtree(cluster.node(number)["data"])
     cluster.processes = {SURVIVOR: cluster.processes[SURVIVOR]}
 
@@ -148,7 +128,7 @@ def three_voters(cluster):
 def check_new_nodes(cluster, written):
     for number in (1, 2):
         token = cluster.get(SURVIVOR, "/bindery/v1/join-tokens", body={}, method="POST")[1]["result"]["token"]
-        spawn(cluster, number, join=f"127.0.0.{SURVIVOR}:{PORT + 3}", token=token)
+        rig.spawn(cluster, number, join=f"127.0.0.{SURVIVOR}:{PORT + 3}", token=token)
     cluster.wait(lambda: all(cluster.ready(number) for number in (1, 2)), 60, "the new nodes to be ready")
     cluster.wait(lambda: three_voters(cluster), 120, "three voters of every group")
     nodes = cluster.get(SURVIVOR, "/bindery/v1/status")[1]["result"]["nodes"]
@@ -162,26 +142,20 @@ def check_new_nodes(cluster, written):
 
 def run(directory):
     cluster = Cluster(os.path.join(directory, "cluster"), base_port=PORT, memory="128MiB")
-    try:
+    with rig.ended_after(cluster):
         cluster.start()
         written = fill(cluster)
         cluster.wait(lambda: caught_up(cluster), 60, "every node to have everything")
         for number in (1, 2):
-            cluster.signal(number, signal.SIGKILL)
-            cluster.wait_gone(number)
+            rig.kill(cluster, number)
         check_recover(cluster)
-        spawn(cluster, SURVIVOR)
+        rig.spawn(cluster, SURVIVOR)
         cluster.processes = {SURVIVOR: cluster.processes[SURVIVOR]}
         cluster.wait(lambda: cluster.ready(SURVIVOR), 60, "the survivor to be ready")
         check_served(cluster, SURVIVOR - 1, written)
         check_old_nodes_refused(cluster, written)
         check_served(cluster, SURVIVOR - 1, written)
         check_new_nodes(cluster, written)
-    except BaseException:
-        print(cluster.tail(SURVIVOR, 30))
-        raise
-    finally:
-        cluster.stop()
 
 
 def main():

@@ -6,14 +6,11 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 
 sys.dont_write_bytecode = True
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(HERE, "..", "..", "tools"), os.path.join(HERE, "..", "clients")]
-import localcluster  # noqa: E402
+import rig  # noqa: E402
 from localcluster import Cluster  # noqa: E402
 from s3clients import boto  # noqa: E402
 
@@ -21,29 +18,13 @@ PORT = 19200
 HURT = 2
 
 
-def files(directory, suffix=""):
-    return [os.path.join(path, name) for path, _, names in os.walk(directory) for name in names
-            if name.endswith(suffix)]
-
-
-def flip(path, offset):
-    with open(path, "r+b") as file:
-        file.seek(offset)
-        byte = file.read(1)
-        file.seek(offset)
-        file.write(bytes([byte[0] ^ 0x40]))
-
-
 def count(cluster, pattern):
-    with open(cluster.path(HURT, "log"), encoding="utf-8", errors="replace") as file:
-        return len(re.findall(pattern, file.read()))
+    return len(re.findall(pattern, rig.log_of(cluster, HURT)))
 
 
 def sound(cluster):
     """doctor finds nothing in the hurt node's files; it must be stopped."""
-    result = subprocess.run([localcluster.BINARY, "doctor", "--data", cluster.node(HURT)["data"]], capture_output=True,
-                            text=True, timeout=120, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
+    rig.bindery(cluster, "doctor", "--data", cluster.node(HURT)["data"])
 
 
 def stop(cluster):
@@ -54,8 +35,7 @@ def stop(cluster):
 
 
 def start(cluster):
-    cluster.spawn(HURT)
-    cluster.save()
+    rig.spawn(cluster, HURT)
     cluster.wait(lambda: cluster.ready(HURT), 60, "the hurt node to be ready")
     cluster.wait(lambda: cluster.settled(HURT), 60, "every group to be settled again")
 
@@ -99,21 +79,21 @@ def check_tables(cluster, written, plant):
 
 
 def flip_all(rocks):
-    tables = files(rocks, ".sst")
+    tables = rig.files(rocks, ".sst")
     assert tables
     for path in tables:
         for offset in range(10, os.path.getsize(path), 3000):
-            flip(path, offset)
+            rig.flip(path, offset)
 
 
 def flip_biggest(rocks):
     """Near its end, where its index is found: whatever is looked for in the file meets it."""
-    path = max(files(rocks, ".sst"), key=os.path.getsize)
-    flip(path, os.path.getsize(path) - 100)
+    path = rig.biggest(rocks, ".sst")
+    rig.flip(path, os.path.getsize(path) - 100)
 
 
 def remove_biggest(rocks):
-    os.unlink(max(files(rocks, ".sst"), key=os.path.getsize))
+    os.unlink(rig.biggest(rocks, ".sst"))
 
 
 def cut_off_while_copying(rocks):
@@ -127,8 +107,8 @@ def cut_off_while_copying(rocks):
 
 def check_body(cluster, written):
     stop(cluster)
-    path = max(files(os.path.join(cluster.node(HURT)["data"], "bodies")), key=os.path.getsize)
-    flip(path, os.path.getsize(path) // 2)
+    path = rig.biggest(os.path.join(cluster.node(HURT)["data"], "bodies"))
+    rig.flip(path, os.path.getsize(path) // 2)
     with open(path, "rb") as file:
         bad = file.read()
     start(cluster)
@@ -154,7 +134,7 @@ def check_body(cluster, written):
 
 def run(directory):
     cluster = Cluster(os.path.join(directory, "cluster"), base_port=PORT, memory="128MiB")
-    try:
+    with rig.ended_after(cluster):
         cluster.start()
         boto(cluster, 0).create_bucket(Bucket="bucket")
         written = {f"k{number}": os.urandom(600) for number in range(300)}
@@ -165,15 +145,9 @@ def run(directory):
             check_tables(cluster, written, plant)
             print(f"  {plant.__name__}: repaired")
         check_body(cluster, written)
-        cluster.signal(1, signal.SIGKILL)
-        cluster.wait_gone(1)
+        rig.kill(cluster, 1)
         cluster.wait(lambda: cluster.ready(HURT), 30, "leaders among the other two")
         check_served(cluster, HURT, written)
-    except BaseException:
-        print(cluster.tail(HURT, 30))
-        raise
-    finally:
-        cluster.stop()
 
 
 def main():

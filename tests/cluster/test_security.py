@@ -18,8 +18,7 @@ import urllib.error
 import urllib.request
 
 sys.dont_write_bytecode = True
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
+import rig  # noqa: E402
 import localcluster  # noqa: E402
 from localcluster import Cluster, wait  # noqa: E402
 import boto3  # noqa: E402
@@ -30,15 +29,6 @@ PORT = 19600
 SLOW, SLOW_MAX, SLOW_FROM = 2000, 1500, "127.0.0.9"
 REVOKED_SECONDS = 5
 FLAGS = ("--head-timeout-ms", "2000", "--connections-per-address", str(SLOW_MAX))
-
-
-def bindery(cluster, *words, node=1, token=None, expect=0):
-    environment = {**os.environ, "BINDERY_URL": cluster.node(node)["rest"],
-                   "BINDERY_API_TOKEN": token or cluster.info["token"]}
-    result = subprocess.run([localcluster.BINARY, *words], env=environment, capture_output=True, text=True, timeout=60,
-                            check=False)
-    assert result.returncode == expect, f"{words}: status {result.returncode}: {result.stderr}"
-    return json.loads(result.stdout) if "--json" in words and expect == 0 else result.stdout + result.stderr
 
 
 def rest(cluster, node, path, token=None, body=None, method=None):
@@ -70,8 +60,7 @@ def s3_error(call, **arguments):
 
 
 def log_has(cluster, node, *words):
-    with open(cluster.path(node, "log"), encoding="utf-8", errors="replace") as file:
-        return any(all(word in line for word in words) for line in file)
+    return any(all(word in line for word in words) for line in rig.log_of(cluster, node).splitlines())
 
 
 def metric(cluster, node, name):
@@ -86,7 +75,7 @@ def metric(cluster, node, name):
 
 def check_tokens(cluster):
     buckets = f"/client/v4/accounts/{cluster.info['account_id']}/r2/buckets"
-    reader = bindery(cluster, "token", "create", "--permissions", "Workers R2 Storage Read", "--json")
+    reader = json.loads(rig.bindery(cluster, "token", "create", "--permissions", "Workers R2 Storage Read", "--json"))
     assert reader["permissions"] == ["object_read"], reader
     secret = reader["token"]
     assert rest(cluster, 2, buckets, secret) == (200, None)
@@ -100,7 +89,7 @@ def check_tokens(cluster):
     assert log_has(cluster, 2, "component=audit", "who=-", "status=400")
     assert not log_has(cluster, 2, secret), "a secret is in a log"
     assert metric(cluster, 2, "audit_refusals_total") >= 5
-    bindery(cluster, "token", "rm", reader["id"], node=3)
+    rig.bindery(cluster, "token", "rm", reader["id"], node=3)
     began = time.monotonic()
     wait(lambda: all(rest(cluster, node, buckets, secret) == (401, 10000) for node in (1, 2, 3)), REVOKED_SECONDS,
          "the token to be refused by every node")
@@ -118,7 +107,7 @@ def check_keys(cluster):
          "the bucket's making in node 1's log")
     made = {}
     for flag in ("--read-only", "--write"):
-        made[flag] = bindery(cluster, "key", "create", "--bucket", "mine", flag, "--json")
+        made[flag] = json.loads(rig.bindery(cluster, "key", "create", "--bucket", "mine", flag, "--json"))
     clients = {flag: [s3(cluster, node, key["access_key_id"], key["secret_access_key"]) for node in (1, 2, 3)]
                for flag, key in made.items()}
     for flag, nodes in clients.items():
@@ -129,7 +118,7 @@ def check_keys(cluster):
             assert s3_error(client.get_object, Bucket="other", Key="k") == "AccessDenied"
             assert s3_error(client.delete_bucket, Bucket="mine") == "AccessDenied"
             assert [b["Name"] for b in client.list_buckets()["Buckets"]] in ([], ["mine"]), "other buckets are seen"
-    bindery(cluster, "key", "rm", made["--write"]["access_key_id"])
+    rig.bindery(cluster, "key", "rm", made["--write"]["access_key_id"])
     began = time.monotonic()
     wait(lambda: all(s3_error(client.get_object, Bucket="mine", Key="k") == "InvalidAccessKeyId"
                      for client in clients["--write"]), REVOKED_SECONDS, "the key to be refused by every node")
@@ -336,7 +325,7 @@ def check_reload(directory):
 
 def run(directory):
     cluster = Cluster(os.path.join(directory, "cluster"), base_port=PORT, memory="256MiB", flags=FLAGS)
-    try:
+    with rig.ended_after(cluster):
         cluster.start()
         check_tokens(cluster)
         check_keys(cluster)
@@ -344,12 +333,6 @@ def run(directory):
         check_slow_heads(cluster)
         check_join_token(cluster, directory)
         check_reload(directory)
-    except BaseException:
-        for node in (1, 2, 3):
-            print(f"--- n{node}.log\n{cluster.tail(node, 20)}")
-        raise
-    finally:
-        cluster.stop()
 
 
 def main():
