@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """A node under a service manager: READY once the client ports serve, WATCHDOG from the loop and from nowhere else,
 STOPPING at SIGTERM; the secrets of a new cluster go to the file of `secrets_file` and are not printed."""
+import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -13,12 +15,12 @@ import urllib.error
 import urllib.request
 
 sys.dont_write_bytecode = True
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
+import rig  # noqa: E402
 from localcluster import BINARY, wait  # noqa: E402
 
 PORT = 18900
 WATCHDOG_US = 900_000
+PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
 
 
 class Manager:
@@ -41,16 +43,35 @@ class Manager:
                 return
 
 
+def ptrace(request, thread):
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+    if libc.ptrace(request, thread, None, None) != 0:
+        raise OSError(ctypes.get_errno(), f"ptrace {request:#x}: {os.strerror(ctypes.get_errno())}")
+
+
+@contextlib.contextmanager
+def hanging_loop(process):
+    """The process's first thread, which is the loop, stands still; its other threads run."""
+    ptrace(PTRACE_SEIZE, process.pid)
+    ptrace(PTRACE_INTERRUPT, process.pid)
+    _, status = os.waitpid(process.pid, 0)
+    assert os.WIFSTOPPED(status), status
+    try:
+        yield
+    finally:
+        ptrace(PTRACE_DETACH, process.pid)
+
+
 def check_watchdog(manager, process):
     for _ in range(3):
         manager.until("WATCHDOG=1", WATCHDOG_US / 1e6)
-    os.kill(process.pid, signal.SIGSTOP)
-    try:
-        while True:  # what was sent before
-            manager.next(WATCHDOG_US / 1e6)
-    except TimeoutError:
-        pass
-    os.kill(process.pid, signal.SIGCONT)
+    with hanging_loop(process):
+        try:
+            while True:  # what was sent before
+                manager.next(WATCHDOG_US / 1e6)
+        except TimeoutError:
+            pass
     manager.until("WATCHDOG=1", 10)
 
 
@@ -96,6 +117,7 @@ def run(directory):
 
 
 def main():
+    signal.signal(signal.SIGTERM, rig.on_sigterm)
     with tempfile.TemporaryDirectory(prefix="bindery-service-") as directory:
         run(directory)
     print("service: all as promised")
