@@ -5,6 +5,7 @@ and while 1,500 connections ask at once, a request may be late, and it may be an
 answered 500, 502, 504, or with a 404 or 412 that is not true, and its connection must not be cut: workerd retries none of
 these, and takes a false 404 or 412 for the loss of the object."""
 import asyncio
+import contextlib
 import hashlib
 import os
 import resource
@@ -14,9 +15,7 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
-sys.path.insert(0, os.path.join(HERE, "..", "clients"))
+import rig  # noqa: E402
 from localcluster import Cluster, wait  # noqa: E402
 from s3clients import boto  # noqa: E402
 from workerds import BUCKET, Workerds  # noqa: E402
@@ -26,6 +25,7 @@ from botocore.credentials import Credentials  # noqa: E402
 
 PORT = 18500
 OBJECTS, CONNECTIONS, LATE_MAX_S = 20, 1500, 19
+ELECTION_S = 4  # a killed or paused node stays so at least that long
 LOG_RECORD = os.urandom(400)
 
 
@@ -133,17 +133,20 @@ class Test:
         for each in deletes:
             each.close()
 
+    async def goes_on(self, after):
+        """As long as it may take, each object can be answered 200 ten times more."""
+        goal = self.statuses.get(200, 0) + 10 * OBJECTS
+        await asyncio.to_thread(wait, lambda: self.statuses.get(200, 0) >= goal, LATE_MAX_S, f"commits after {after}")
+
     async def elections(self):
         """Leaders killed, paused, started again."""
         objects = [asyncio.create_task(self.durable_object(number)) for number in range(OBJECTS)]
-        await asyncio.sleep(2)
+        await self.goes_on("the start")
         for what in (signal.SIGKILL, signal.SIGSTOP, signal.SIGKILL):
-            leader = await asyncio.to_thread(leading, self.cluster)
+            leader = await asyncio.to_thread(rig.leader_of_most, self.cluster)
             self.cluster.signal(leader, what)
-            before = sum(self.statuses.values())
-            await asyncio.sleep(4)
-            self.check(self.statuses.get(200, 0) > 0 and sum(self.statuses.values()) > before + OBJECTS,
-                       f"nothing went on within 4 s of signal {what} to node {leader}")
+            await asyncio.sleep(ELECTION_S)
+            await self.goes_on(f"signal {what} to node {leader}")
             if what == signal.SIGSTOP:
                 self.cluster.signal(leader, signal.SIGCONT)
             await asyncio.to_thread(self.cluster.start)
@@ -174,23 +177,14 @@ class Test:
         self.statuses, self.slowest = {}, 0
 
 
-def leading(cluster):
-    """The running node that leads most groups."""
-    for node in cluster.info["nodes"]:
-        status, answer = cluster.get(node["id"], "/bindery/v1/status")
-        if status == 200:
-            led = [group["leader"] for group in answer["result"]["groups"]]
-            return max(set(led), key=led.count)
-    raise AssertionError("no node tells who leads")
-
-
 def main():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 16384)), hard))
     with tempfile.TemporaryDirectory(prefix="bindery-bucket-") as directory:
         cluster = Cluster(os.path.join(directory, "cluster"), 3, PORT, "256MiB")
         workerds = Workerds(cluster, directory, count=1)
-        try:
+        with rig.ended_after(cluster), contextlib.ExitStack() as stack:
+            stack.callback(workerds.stop)
             cluster.start()
             workerds.make_bucket(boto(cluster, 0))
             workerds.start_gateway(0)
@@ -200,9 +194,6 @@ def main():
             wait(cluster.settled, 60, "every group to have its voters")
             asyncio.run(test.flood())
             test.report(f"{CONNECTIONS} connections")
-        finally:
-            workerds.stop()
-            cluster.stop()
     print("workerd's bucket: held, or 503, and nothing else")
 
 
