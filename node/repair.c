@@ -1,7 +1,7 @@
 /* The order of a repair, each step durable before the next:
  *
  *   state.new  what is sound, copied   ->  journal: damaged groups destroyed and created again
- *   state -> state.old, state.new -> state   ->  mark removed   ->  state.old removed
+ *   state -> state.old, state.new -> state   ->  state.old removed   ->  mark removed
  *
  * A crash before the journal's batch changed nothing that counts. After it, the next start finds
  * the same damaged files again, but no group with a slot in them any more, copies once more and
@@ -95,11 +95,10 @@ static int swap_states(const struct repair *repair, struct bnd_error *err) {
 
 static int finish(const struct repair *repair, struct bnd_error *err) {
     char mark[NODE_PATH_MAX];
+    remove_tree(repair->old); /* while the mark is there: nobody would look for it later */
     int rv = node_path(repair->data, MARK, mark, err);
     rv = rv != 0 ? rv : repair->env->ops->unlink(repair->env, mark, err);
-    rv = rv != 0 ? rv : repair->env->ops->dir_sync(repair->env, repair->data, err);
-    remove_tree(repair->old);
-    return rv;
+    return rv != 0 ? rv : repair->env->ops->dir_sync(repair->env, repair->data, err);
 }
 
 /* ---- what is damaged
@@ -175,7 +174,17 @@ static void on_damage(void *data, const struct bnd_rocks_damage *damage) {
     }
 }
 
-/* Also that nothing is lost by it. */
+/* It is made anew. BND_CORRUPT: there is no other replica to fill it. */
+static int give_up(struct repair *repair, struct repair_group *group, struct bnd_error *err) {
+    group->damaged = true;
+    repair->damaged_count++;
+    return !group->alone ? 0
+                         : BND_FAIL(err, CORRUPT,
+                                    "the state of group %" PRIx64 " is damaged, and there is no "
+                                    "other replica: nothing was changed (`bindery doctor --data`)",
+                                    group->gid);
+}
+
 static int find_damaged(struct repair *repair, struct bnd_error *err) {
     struct bnd_rocks_verification verification = {
         .dir = repair->state, .damaged = on_damage, .data = repair};
@@ -185,18 +194,12 @@ static int find_damaged(struct repair *repair, struct bnd_error *err) {
         bnd_log(repair->env, BND_LOG_ERROR, "repair", "nothing of the state can be read: %s",
                 why.message);
     }
-    for (size_t i = 0; i < repair->groups_count; i++) {
+    int rv = 0;
+    for (size_t i = 0; rv == 0 && i < repair->groups_count; i++) {
         struct repair_group *group = &repair->groups[i];
-        group->damaged = group->damaged || repair->unreadable;
-        repair->damaged_count += group->damaged;
-        if (group->damaged && group->alone) {
-            return BND_FAIL(err, CORRUPT,
-                            "the state of group %" PRIx64 " is damaged, and there is no other "
-                            "replica: nothing was changed (`bindery doctor --data`)",
-                            group->gid);
-        }
+        rv = group->damaged || repair->unreadable ? give_up(repair, group, err) : 0;
     }
-    return 0;
+    return rv;
 }
 
 /* ---- what is sound
@@ -235,20 +238,38 @@ static int copy_range(struct bnd_state *from, struct bnd_state *to, struct bnd_s
     return rv;
 }
 
-static int copy_groups(const struct repair *repair, struct bnd_state *from, struct bnd_state *to) {
+static int copy_group(struct bnd_state *from, struct bnd_state *to, struct bnd_state_batch *batch,
+                      uint32_t slot) {
+    int rv = 0;
+    for (int cf = 0; rv == 0 && cf < BND_CF_COUNT; cf++) {
+        rv = copy_range(from, to, batch, (enum bnd_state_cf)cf, slot);
+    }
+    return rv;
+}
+
+/* Looking for a group's first key can meet the damage of a file that holds only others' keys: then
+ * it is given up too. */
+static int copy_groups(struct repair *repair, struct bnd_state *from, struct bnd_state *to,
+                       struct bnd_error *err) {
     struct bnd_state_batch *batch = to->ops->batch_create(to);
     if (batch == NULL) {
-        return BND_NOMEM;
+        return BND_FAIL(err, NOMEM, "no memory to copy what is sound");
     }
+    int copied = 0;
     int rv = 0;
-    for (size_t i = 0; rv == 0 && i < repair->groups_count; i++) {
-        for (int cf = 0; rv == 0 && cf < BND_CF_COUNT && !repair->groups[i].damaged; cf++) {
-            rv = copy_range(from, to, batch, (enum bnd_state_cf)cf, repair->groups[i].slot);
+    for (size_t i = 0; copied == 0 && rv == 0 && i < repair->groups_count; i++) {
+        struct repair_group *group = &repair->groups[i];
+        copied = group->damaged ? 0 : copy_group(from, to, batch, group->slot);
+        if (copied == BND_CORRUPT) {
+            copied = 0;
+            rv = give_up(repair, group, err);
         }
     }
-    rv = rv != 0 ? rv : write_batch(to, batch);
+    copied = copied != 0 || rv != 0 ? copied : write_batch(to, batch);
     to->ops->batch_destroy(batch);
-    return rv;
+    return copied == 0 ? rv
+                       : bnd_error_set(err, copied, "copying what is sound: %s",
+                                       bnd_code_text(copied));
 }
 
 /* Every group that was copied stands in the new files as it did in the old. */
@@ -274,7 +295,7 @@ static int check_copy(const struct repair *repair, struct bnd_state *from, struc
     return rv;
 }
 
-static int copy_sound(const struct repair *repair, struct bnd_error *err) {
+static int copy_once(struct repair *repair, struct bnd_error *err) {
     struct bnd_state *from = NULL;
     struct bnd_state *to = NULL;
     struct bnd_rocks_config config = {
@@ -285,10 +306,7 @@ static int copy_sound(const struct repair *repair, struct bnd_error *err) {
         rv = bnd_rocks_open_read_only(repair->env, repair->state, &from, err);
     }
     if (rv == 0 && from != NULL) {
-        rv = copy_groups(repair, from, to);
-        if (rv != 0) {
-            rv = bnd_error_set(err, rv, "copying what is sound: %s", bnd_code_text(rv));
-        }
+        rv = copy_groups(repair, from, to, err);
     }
     if (to != NULL) {
         to->ops->close(to); /* persists */
@@ -297,6 +315,17 @@ static int copy_sound(const struct repair *repair, struct bnd_error *err) {
     if (from != NULL) {
         from->ops->close(from);
     }
+    return rv;
+}
+
+/* Anew without what was given up meanwhile, so that the new files hold nothing of it. */
+static int copy_sound(struct repair *repair, struct bnd_error *err) {
+    size_t damaged = 0;
+    int rv = 0;
+    do {
+        damaged = repair->damaged_count;
+        rv = copy_once(repair, err);
+    } while (rv == 0 && repair->damaged_count > damaged);
     return rv;
 }
 
