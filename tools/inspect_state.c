@@ -13,6 +13,8 @@
 static const char *const family_names[BND_CF_COUNT] = {
     [BND_CF_RAFT] = "raft", [BND_CF_CATALOG] = "catalog", [BND_CF_OBJECTS] = "objects"};
 
+enum { SLOT_BYTES = 4 }; /* what every key begins with (engine/state.h) */
+
 struct looking {
     const struct tools_state_look *look;
     uint64_t damaged;
@@ -40,23 +42,34 @@ static void say_damage(struct looking *looking, enum bnd_state_cf cf, struct bnd
  * ------------------------------------------------------------------------------------------------
  */
 
-/* The next slot in use from `from` on in a family; false: there is none, or it cannot be told. */
-static bool next_slot(struct looking *looking, enum bnd_state_cf cf, uint32_t from, uint32_t *out) {
+/* The slot whose range a key lies in: also of one that is cut short, as nothing of ours is, and sorts
+ * before the slot that it is the beginning of. */
+static uint32_t slot_of(struct bnd_slice key) {
+    uint8_t bytes[SLOT_BYTES] = {0};
+    memcpy(bytes, key.data, key.len < SLOT_BYTES ? key.len : SLOT_BYTES);
+    return bnd_get_be32(bytes) - (key.len < SLOT_BYTES);
+}
+
+/* The next slot in use from `from` on in a family; UINT32_MAX: there is none, or it cannot be told.
+ */
+static uint32_t next_slot(struct looking *looking, enum bnd_state_cf cf, uint32_t from) {
     struct bnd_state *state = looking->look->state;
-    uint8_t key[4];
+    uint8_t key[SLOT_BYTES];
     static const uint8_t past[] = {0xff, 0xff, 0xff, 0xff, 0xff};
     bnd_put_be32(key, from);
     struct bnd_state_iter *iter =
-        state->ops->iter(state, cf, bnd_slice(key, 4), bnd_slice(past, sizeof past));
-    bool found = iter != NULL && state->ops->iter_valid(iter) && state->ops->iter_key(iter).len > 4;
-    if (found) {
-        *out = bnd_get_be32(state->ops->iter_key(iter).data);
-    } else if (iter == NULL || state->ops->iter_status(iter) != 0) {
+        state->ops->iter(state, cf, bnd_slice(key, sizeof key), bnd_slice(past, sizeof past));
+    if (iter == NULL) {
+        say_damage(looking, cf, bnd_slice(NULL, 0), "what follows cannot be read");
+        return UINT32_MAX;
+    }
+    uint32_t found = UINT32_MAX;
+    if (state->ops->iter_valid(iter)) {
+        found = slot_of(state->ops->iter_key(iter));
+    } else if (state->ops->iter_status(iter) != 0) {
         say_damage(looking, cf, bnd_slice(NULL, 0), "what follows cannot be read");
     }
-    if (iter != NULL) {
-        state->ops->iter_destroy(iter);
-    }
+    state->ops->iter_destroy(iter);
     return found;
 }
 
@@ -78,15 +91,20 @@ static void run_scan(struct looking *looking, const struct scan *scan) {
            scan->prefix.len);
     from.len += scan->prefix.len;
     struct objects_key to = from;
-    if (!objects_key_past(&to)) {
-        memset(to.bytes, 0xff, 5);
-        to.len = 5;
+    if (scan->prefix.len == 0 || !objects_key_past(&to)) {
+        bnd_put_be32(to.bytes, scan->slot + 1); /* UINT32_MAX is nobody's */
+        to.len = SLOT_BYTES;
     }
     struct bnd_state_iter *iter =
         state->ops->iter(state, scan->cf, objects_key_slice(&from), objects_key_slice(&to));
     for (; iter != NULL && state->ops->iter_valid(iter); state->ops->iter_next(iter)) {
         struct bnd_slice key = state->ops->iter_key(iter);
-        struct tools_record record = {scan->cf, bnd_slice(key.data + 4, key.len - 4),
+        if (key.len <= SLOT_BYTES) {
+            say_damage(looking, scan->cf, key, "a key that ends with its slot, or before");
+            continue;
+        }
+        struct tools_record record = {scan->cf,
+                                      bnd_slice(key.data + SLOT_BYTES, key.len - SLOT_BYTES),
                                       state->ops->iter_value(iter)};
         scan->each(scan->data, &record);
     }
@@ -151,20 +169,24 @@ static void inspect_slot(struct looking *looking, uint32_t slot) {
 
 static void each_slot(struct looking *looking, void (*each)(void *data, uint32_t slot),
                       void *data) {
-    uint32_t from = 0;
+    uint32_t next[BND_CF_COUNT];
+    for (int cf = 0; cf < BND_CF_COUNT; cf++) {
+        next[cf] = next_slot(looking, (enum bnd_state_cf)cf, 0);
+    }
     for (;;) {
         uint32_t least = UINT32_MAX;
         for (int cf = 0; cf < BND_CF_COUNT; cf++) {
-            uint32_t found = UINT32_MAX;
-            if (next_slot(looking, (enum bnd_state_cf)cf, from, &found) && found < least) {
-                least = found;
-            }
+            least = next[cf] < least ? next[cf] : least;
         }
         if (least == UINT32_MAX) {
             return;
         }
         each(data, least);
-        from = least + 1;
+        for (int cf = 0; cf < BND_CF_COUNT; cf++) {
+            if (next[cf] == least) {
+                next[cf] = next_slot(looking, (enum bnd_state_cf)cf, least + 1);
+            }
+        }
     }
 }
 

@@ -1,0 +1,98 @@
+/* `bindery inspect state` on a store with records that nothing of ours writes: each is told once, and
+ * what comes after it is still shown. tests/cluster/test_cli.py looks at a node's own state. */
+#include "base/alloc.h"
+#include "engine/io/io.h"
+#include "engine/rocks/rocks.h"
+#include "tools/inspect_state.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define SEAL "s\0\0\0\0\0\0\0\1" /* of bucket 1: see SPEC.md, "Objects" */
+
+struct world {
+    struct bnd_env *env;
+    struct bnd_state *state;
+    char dir[64];
+    char text[4096]; /* what was printed, a line each */
+};
+
+static int setup(void **state) {
+    struct world *world = calloc(1, sizeof *world);
+    struct bnd_error err = {0};
+    assert_non_null(world);
+    (void)strcpy(world->dir, "/var/tmp/bnd-inspect-XXXXXX");
+    assert_non_null(mkdtemp(world->dir));
+    assert_int_equal(bnd_io_env_create(NULL, &world->env, &err), 0);
+    struct bnd_rocks_config config = {
+        .env = world->env, .dir = world->dir, .memory_bytes = BND_ROCKS_MEMORY_BYTES_MIN};
+    assert_int_equal(bnd_rocks_open(&config, &world->state, &err), 0);
+    *state = world;
+    return 0;
+}
+
+static int teardown(void **state) {
+    struct world *world = *state;
+    char command[128];
+    world->state->ops->close(world->state);
+    bnd_io_env_destroy(world->env);
+    (void)snprintf(command, sizeof command, "rm -rf %s", world->dir);
+    assert_int_equal(system(command), 0);
+    free(world);
+    return 0;
+}
+
+static void put(struct world *world, struct bnd_slice key) {
+    static const uint8_t seal[9] = {7}; /* attempt 7, open */
+    const struct bnd_state_ops *ops = world->state->ops;
+    struct bnd_state_batch *batch = ops->batch_create(world->state);
+    ops->batch_put(batch, BND_CF_OBJECTS, key, bnd_slice(seal, sizeof seal));
+    assert_int_equal(ops->write(world->state, batch), 0);
+    ops->batch_destroy(batch);
+}
+
+static void take_line(void *data, const char *line) {
+    struct world *world = data;
+    size_t len = strlen(world->text);
+    (void)snprintf(world->text + len, sizeof world->text - len, "%s\n", line);
+}
+
+static size_t count(const char *text, const char *what) {
+    size_t found = 0;
+    for (; (text = strstr(text, what)) != NULL; text++) {
+        found++;
+    }
+    return found;
+}
+
+static void test_keys_without_a_record(void **state) {
+    struct world *world = *state;
+    struct bnd_error err = {0};
+    put(world, bnd_slice("\0\0\0\xff" SEAL, 13));
+    put(world, bnd_slice("\0\0\1", 3)); /* in the range of slot 255, and no slot */
+    put(world, bnd_slice("\0\0\1\2", 4));
+    put(world, bnd_slice("\0\0\1\3" SEAL, 13));
+    struct tools_state_look look = {
+        .state = world->state, .records = true, .print = take_line, .data = world};
+    assert_int_equal(tools_inspect_state(&look, &err), BND_CORRUPT);
+    assert_string_equal(err.message, "2 records or files are damaged");
+    assert_int_equal(count(world->text, "DAMAGED: objects: %00%00%01: a key that ends"), 1);
+    assert_int_equal(count(world->text, "DAMAGED: objects: %00%00%01%02: a key that ends"), 1);
+    assert_int_equal(count(world->text, "DAMAGED"), 2);
+    assert_int_equal(count(world->text, "seal of bucket 1: attempt 7, open"), 2);
+    assert_non_null(strstr(world->text, "slot 255\n"));
+    assert_non_null(strstr(world->text, "slot 259\n"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_keys_without_a_record, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
