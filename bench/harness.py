@@ -29,7 +29,7 @@ def build(*targets, go=()):
     subprocess.run(["cmake", "--build", "--preset", "release", "-j", str(os.cpu_count()), "--target", "bindery", *targets],
                    cwd=ROOT, check=True, **quiet)
     for name in go:
-        subprocess.run(["go", "build", "-o", os.path.join(BUILD, "bench", name), "."], cwd=os.path.join(HERE, name), check=True)
+        subprocess.run(["go", "build", "-o", os.path.join(BUILD, "bench", name), f"./{name}"], cwd=HERE, check=True)
 
 
 def cpu_seconds(pids):

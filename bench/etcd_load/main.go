@@ -1,21 +1,19 @@
 // The same closed loop as bench/s3_load.c against etcd: each client has one connection of its own (or shares one of
-// --conns) to one endpoint, and one request in flight. Prints the same line of JSON.
+// --conns) to one endpoint, and one request in flight.
 package main
 
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
-	"sort"
 	"strings"
-	"sync"
-	"syscall"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"bindery/bench/loop"
 )
 
 var (
@@ -43,18 +41,6 @@ func body(number int) []byte {
 	return out
 }
 
-func cpuSeconds() float64 {
-	var usage syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
-	return float64(usage.Utime.Nano()+usage.Stime.Nano()) / 1e9
-}
-
-type result struct {
-	latencies []time.Duration
-	errors    int
-	last      error
-}
-
 // call makes one request and checks its answer.
 func call(client *clientv3.Client, name, value string) error {
 	if *op != "get" {
@@ -68,50 +54,17 @@ func call(client *clientv3.Client, name, value string) error {
 	return err
 }
 
-func loop(client *clientv3.Client, number int, from, until time.Time, names, values []string) result {
-	var out result
-	key := number * 7919 % *keys
-	for {
-		if *op == "fill" {
-			if number >= *keys {
-				return out
-			}
-			key, number = number, number+*clients
-		} else {
-			key = int((uint64(key) + 2654435761) % uint64(*keys))
-		}
-		begun := time.Now()
-		if *op != "fill" && !begun.Before(until) {
-			return out
-		}
-		err := call(client, names[key], values[key])
-		ended := time.Now()
-		if err != nil {
-			out.errors++
-			out.last = err
-		} else if !begun.Before(from) && (*op == "fill" || !ended.After(until)) {
-			out.latencies = append(out.latencies, ended.Sub(begun))
-		}
+// keyOf is the key of a client's request number count: each one once to fill, else all over the keys.
+func keyOf(client, count int) int {
+	if *op == "fill" {
+		return client + count**clients
 	}
+	start := uint64(client * 7919 % *keys)
+	return int((start + uint64(count+1)*2654435761) % uint64(*keys))
 }
 
-func at(sorted []time.Duration, share float64) int64 {
-	if len(sorted) == 0 {
-		return 0
-	}
-	return sorted[int(float64(len(sorted)-1)*share)].Microseconds()
-}
-
-func main() {
-	flag.Parse()
+func connect() []*clientv3.Client {
 	list := strings.Split(*endpoints, ",")
-	if *conns == 0 {
-		*conns = *clients
-	}
-	names, values := make([]string, *keys), make([]string, *keys)
-	for i := range names {
-		names[i], values[i] = fmt.Sprintf("k%08d", i), string(body(i))
-	}
 	connections := make([]*clientv3.Client, *conns)
 	for i := range connections {
 		client, err := clientv3.New(clientv3.Config{
@@ -124,41 +77,30 @@ func main() {
 		}
 		connections[i] = client
 	}
-	cpu, begun := cpuSeconds(), time.Now()
-	from := begun.Add(time.Duration(*warmup * 1e9))
-	until := from.Add(time.Duration(*seconds * 1e9))
+	return connections
+}
+
+func main() {
+	flag.Parse()
+	if *conns == 0 {
+		*conns = *clients
+	}
+	names, values := make([]string, *keys), make([]string, *keys)
+	for i := range names {
+		names[i], values[i] = fmt.Sprintf("k%08d", i), string(body(i))
+	}
+	connections := connect()
+	timing := loop.Timing{Warmup: loop.Seconds(*warmup), Measure: loop.Seconds(*seconds)}
 	if *op == "fill" {
-		from = begun
+		timing = loop.Timing{}
 	}
-	results := make([]result, *clients)
-	var all sync.WaitGroup
-	for i := range results {
-		all.Add(1)
-		go func(i int) {
-			defer all.Done()
-			results[i] = loop(connections[i%*conns], i, from, until, names, values)
-		}(i)
-	}
-	all.Wait()
-	wall := time.Since(begun).Seconds()
-	var sorted []time.Duration
-	errors := 0
-	for _, r := range results {
-		sorted = append(sorted, r.latencies...)
-		errors += r.errors
-		if r.last != nil {
-			fmt.Fprintln(os.Stderr, "etcd_load:", r.last)
+	said := map[string]any{"op": *op, "conns": *conns}
+	errors := loop.Run(*clients, timing, said, func(client, count int) (bool, error) {
+		key := keyOf(client, count)
+		if key >= *keys {
+			return false, nil
 		}
-	}
-	sort.Slice(sorted, func(a, b int) bool { return sorted[a] < sorted[b] })
-	measured := *seconds
-	if *op == "fill" {
-		measured = wall
-	}
-	_ = json.NewEncoder(os.Stdout).Encode(map[string]any{
-		"op": *op, "clients": *clients, "conns": *conns, "ops": len(sorted), "per_s": float64(len(sorted)) / measured,
-		"p50_us": at(sorted, 0.5), "p99_us": at(sorted, 0.99), "max_us": at(sorted, 1), "errors": errors,
-		"cpu_s": cpuSeconds() - cpu, "wall_s": wall,
+		return true, call(connections[client%*conns], names[key], values[key])
 	})
 	if errors > 0 {
 		os.Exit(1)

@@ -1,4 +1,4 @@
-module bindery/bench/etcd_load
+module bindery/bench
 
 go 1.19
 

@@ -1,3 +1,0 @@
-module bindery/bench/do_load
-
-go 1.19

@@ -1,3 +1,0 @@
-module bindery/bench/s3_memory
-
-go 1.19
