@@ -11,15 +11,18 @@
 #include "base/error.h"
 #include "placement/rendezvous.h"
 
+/* Never more, whatever the cluster's `replicas`: two of three always meet two of three. */
+#define BND_KV_REPLICAS_MAX 3
+
 struct bnd_kv_replica {
     uint64_t node;
-    bool filled;        /* it has been equal with a replica that was: it serves and coordinates */
+    bool filled;        /* it counts for acknowledgements, serves and coordinates */
     uint64_t confirmed; /* the horizon it has confirmed last */
 };
 
 struct bnd_kv_shard {
     uint32_t epoch; /* 0: the shard has no replicas yet */
-    struct bnd_kv_replica replicas[BND_REPLICAS_MAX]; /* sorted by node */
+    struct bnd_kv_replica replicas[BND_KV_REPLICAS_MAX]; /* sorted by node */
     size_t replicas_count;
     uint64_t leaving;   /* the node that hands its data over; 0: none, a move may begin */
     uint64_t horizon;   /* proposed: new versions below it are refused */
@@ -35,7 +38,7 @@ int bnd_kv_shard_init(struct bnd_kv_shard *shard, const uint64_t *nodes, size_t 
  * that is filled. */
 int bnd_kv_shard_move(struct bnd_kv_shard *shard, uint32_t epoch, uint64_t joins, uint64_t leaves);
 
-/* The replica has been equal with a filled or leaving one. */
+/* The replica has been equal with the sealed leaver, or with every other filled one (ADR 0090, Moves). */
 int bnd_kv_shard_filled(struct bnd_kv_shard *shard, uint32_t epoch, uint64_t node);
 
 /* The leaving node is equal with every replica, or will never come back. */
