@@ -90,9 +90,11 @@ static void on_view(struct bnd_shard_call *call, int status, struct bnd_slice re
 static void ask(struct bnd_catalog *catalog) {
     BND_ASSERT(!catalog->asking);
     BND_AUTO_BUF struct bnd_buf bytes = {0};
+    static const uint8_t version = BND_CATALOG_VIEW_SECTIONS;
     struct bnd_catalog_query query = {
         .kind = BND_CATALOG_QUERY_VIEW,
         .number = catalog->view == NULL ? 0 : catalog->view->view.revision,
+        .a = bnd_slice(&version, sizeof version),
     };
     bnd_catalog_query_encode(&bytes, &query);
     struct bnd_slice part = bnd_buf_slice(&bytes);
@@ -160,6 +162,28 @@ const struct bnd_token_record *bnd_catalog_find_token(const struct bnd_catalog *
     for (size_t i = 0; view != NULL && i < view->tokens_count; i++) {
         if (bnd_secret_eq(view->tokens[i].secret_hash, bnd_slice(hash, sizeof hash))) {
             return &view->tokens[i];
+        }
+    }
+    return NULL;
+}
+
+const struct bnd_kv_namespace_record *
+bnd_catalog_find_kv_namespace(const struct bnd_catalog *catalog, struct bnd_slice public_id) {
+    const struct bnd_catalog_view *view = bnd_catalog_view(catalog);
+    size_t low = 0;
+    size_t high = view == NULL ? 0 : view->kv_namespaces_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const struct bnd_kv_namespace_record *record =
+            &view->kv_namespaces[view->kv_by_public_id[middle]];
+        int order = bnd_slice_cmp(record->public_id, public_id);
+        if (order == 0) {
+            return record;
+        }
+        if (order < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
     }
     return NULL;

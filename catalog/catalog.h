@@ -36,6 +36,10 @@ struct bnd_catalog_view {
     size_t tokens_count;
     const struct bnd_catalog_key *keys;
     size_t keys_count;
+    const struct bnd_kv_namespace_record *kv_namespaces; /* sorted by id */
+    size_t kv_namespaces_count;
+    uint64_t kv_namespace_next;      /* every id below it that is not listed is deleted */
+    const uint32_t *kv_by_public_id; /* places in kv_namespaces, sorted by public id */
 };
 
 struct bnd_catalog_config {
@@ -68,6 +72,10 @@ const struct bnd_catalog_key *bnd_catalog_find_key(const struct bnd_catalog *cat
                                                    struct bnd_slice access_key);
 const struct bnd_token_record *bnd_catalog_find_token(const struct bnd_catalog *catalog,
                                                       struct bnd_slice token);
+
+/* The namespace in the view, or NULL; borrowed from it. */
+const struct bnd_kv_namespace_record *
+bnd_catalog_find_kv_namespace(const struct bnd_catalog *catalog, struct bnd_slice public_id);
 
 /* One command or query. The caller owns it until cb; zero it before first use. */
 struct bnd_catalog_call {

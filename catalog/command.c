@@ -39,7 +39,7 @@ int bnd_catalog_query_decode(struct bnd_slice bytes, struct bnd_catalog_query *o
     query.number = bnd_read_u64(&r);
     query.a = bnd_read_bytes(&r);
     query.b = bnd_read_bytes(&r);
-    if (!bnd_reader_done(&r) || kind < BND_CATALOG_QUERY_BUCKET || kind > BND_CATALOG_QUERY_VIEW) {
+    if (!bnd_reader_done(&r) || kind < BND_CATALOG_QUERY_BUCKET || kind >= BND_CATALOG_QUERIES) {
         return BND_INVALID;
     }
     *out = query;

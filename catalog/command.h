@@ -33,6 +33,12 @@ enum bnd_catalog_op {
     BND_CATALOG_RECOVER =
         15, /* id: the node that group 0 was recovered on, from quorum loss: every other node that
                stores is gone, and ids of nodes and buckets go on far above (ADR 0085) */
+    BND_CATALOG_KV_CREATE =
+        16, /* a: title; b: public id; number: consistency; id: the most namespaces there may be ->
+               record; EXISTS with the record that has the title; FULL */
+    BND_CATALOG_KV_RENAME = 17, /* b: public id; a: title -> record; EXISTS: another has it */
+    BND_CATALOG_KV_DELETE = 18, /* b: public id -> the record it was */
+    BND_CATALOG_KV_SET = 19,    /* b: public id; number: consistency -> record */
     BND_CATALOG_OPS,
 };
 
@@ -43,12 +49,23 @@ struct bnd_catalog_command {
     struct bnd_slice a, b, c;
 };
 
+/* The version of the view from which on sections follow: u8 tag, bytes. What a reader does not know
+ * it skips. */
+#define BND_CATALOG_VIEW_SECTIONS 2
+enum bnd_catalog_section {
+    BND_CATALOG_SECTION_KV_NAMESPACES = 1, /* as the query's answer */
+};
+
 enum bnd_catalog_query_kind {
     BND_CATALOG_QUERY_BUCKET = 1, /* a: name -> bucket record; NOTFOUND */
     BND_CATALOG_QUERY_BUCKETS =
         2, /* a: prefix; b: names after this; number: limit -> more u8, count u32, records */
     BND_CATALOG_QUERY_VIEW =
-        3, /* number: revision known -> revision u64 and, if another, the whole view */
+        3, /* number: revision known -> revision u64 and, if another, the whole view; a: u8 version
+              of the view that the asker knows, empty: 1 */
+    BND_CATALOG_QUERY_KV_NAMESPACES =
+        4, /* a: public id, empty: all -> next id u64, count u32, records; NOTFOUND */
+    BND_CATALOG_QUERIES,
 };
 
 struct bnd_catalog_query {

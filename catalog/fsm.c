@@ -1,8 +1,8 @@
 /* The state machine of group 0: settings, nodes, join tokens, bearer tokens, S3 keys, buckets.
  *
  * Keys in BND_CF_CATALOG: slot (BE32), a tag byte, the record's name (SPEC.md, "Catalog").
- * Invariants: 1. every check comes before the first write of a command; 2. ids of nodes and buckets
- * come from counters that only rise, so none is used twice; 3. the revision rises with every change
+ * Invariants: 1. every check comes before the first write of a command; 2. ids of nodes, buckets and
+ * KV namespaces come from counters that only rise, so none is used twice; 3. the revision rises with every change
  * of what the view holds (all but buckets and join tokens). */
 #include "catalog/fsm.h"
 
@@ -508,6 +508,11 @@ static int catalog_apply(void *fsm, const struct bnd_fsm_apply *context, struct 
         return drop_named(&change, TAG_KEY, command.a, offsetof(struct counters, keys));
     case BND_CATALOG_RECOVER:
         return catalog_recover(&change, &command);
+    case BND_CATALOG_KV_CREATE:
+    case BND_CATALOG_KV_RENAME:
+    case BND_CATALOG_KV_DELETE:
+    case BND_CATALOG_KV_SET:
+        return catalog_kv_apply(&change, &command);
     case BND_CATALOG_OPS:
         break;
     }
@@ -548,7 +553,17 @@ static int read_one(const struct bnd_fsm_read *context, uint8_t tag, struct bnd_
     return context->state->ops->get(context->state, BND_CF_CATALOG, key_slice(&key), out);
 }
 
-static int read_view(const struct bnd_fsm_read *context, uint64_t known, struct bnd_buf *reply) {
+/* What views of version 1 do not have. */
+static int append_sections(const struct bnd_fsm_read *context, struct bnd_buf *reply) {
+    BND_AUTO_BUF struct bnd_buf body = {0};
+    int rv = catalog_kv_read(context, bnd_slice(NULL, 0), &body);
+    bnd_buf_u8(reply, BND_CATALOG_SECTION_KV_NAMESPACES);
+    bnd_buf_bytes(reply, bnd_buf_slice(&body));
+    return rv != 0 ? rv : reply->failed ? BND_NOMEM : 0;
+}
+
+static int read_view(const struct bnd_fsm_read *context, const struct bnd_catalog_query *query,
+                     struct bnd_buf *reply) {
     BND_AUTO_BUF struct bnd_buf value = {0};
     int rv = read_one(context, TAG_COUNTERS, bnd_slice(NULL, 0), &value);
     if (rv != 0) {
@@ -558,7 +573,7 @@ static int read_view(const struct bnd_fsm_read *context, uint64_t known, struct 
     (void)bnd_read_u8(&r);
     uint64_t revision = bnd_read_u64(&r);
     bnd_buf_u64(reply, revision);
-    if (revision == known) {
+    if (revision == query->number) {
         return 0;
     }
     bnd_buf_reset(&value);
@@ -571,7 +586,8 @@ static int read_view(const struct bnd_fsm_read *context, uint64_t known, struct 
     for (size_t i = 0; i < sizeof tags && rv == 0; i++) {
         rv = append_all(context, tags[i], reply);
     }
-    return rv;
+    bool sections = query->a.len > 0 && query->a.data[0] >= BND_CATALOG_VIEW_SECTIONS;
+    return rv == 0 && sections ? append_sections(context, reply) : rv;
 }
 
 static int read_buckets(const struct bnd_fsm_read *context, const struct bnd_catalog_query *query,
@@ -630,7 +646,11 @@ static int catalog_read(void *fsm, const struct bnd_fsm_read *context, struct bn
     case BND_CATALOG_QUERY_BUCKETS:
         return read_buckets(context, &query, reply);
     case BND_CATALOG_QUERY_VIEW:
-        return read_view(context, query.number, reply);
+        return read_view(context, &query, reply);
+    case BND_CATALOG_QUERY_KV_NAMESPACES:
+        return catalog_kv_read(context, query.a, reply);
+    case BND_CATALOG_QUERIES:
+        break;
     }
     BND_UNREACHABLE("catalog query");
 }

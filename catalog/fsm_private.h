@@ -16,8 +16,10 @@ enum {
     TAG_JOIN = CATALOG_TAG_JOIN,
     TAG_TOKEN = CATALOG_TAG_TOKEN,
     TAG_KEY = CATALOG_TAG_KEY,
+    TAG_KV_NAMESPACE = CATALOG_TAG_KV_NAMESPACE,
     KEY_NAME_MAX = 128,
     COUNTERS_VERSION = 1,
+    COUNTERS_VERSION_KV = 2, /* since the first KV namespace */
     TOKENS_MAX = 4096, /* of each kind: the view of all of them is one message */
     LIST_LIMIT_MAX = 1000,
 };
@@ -56,6 +58,8 @@ struct counters {
     uint32_t tokens;
     uint32_t keys;
     uint32_t joins;
+    uint32_t kv_namespaces;
+    uint64_t next_kv_namespace;
 };
 
 /* ---- access to the batch, in the words of this file
@@ -89,35 +93,53 @@ static inline void drop(const struct change *change, const struct state_key *key
     batch_ops(change)->batch_delete(change->context->batch, BND_CF_CATALOG, key_slice(key));
 }
 
+/* BND_CORRUPT. */
+static inline int catalog_counters_decode(struct bnd_slice bytes, struct counters *out) {
+    struct bnd_reader r = bnd_reader(bytes);
+    struct counters counters = {.next_kv_namespace = 1};
+    uint8_t version = bnd_read_u8(&r);
+    counters.revision = bnd_read_u64(&r);
+    counters.next_node = bnd_read_u64(&r);
+    counters.next_bucket = bnd_read_u64(&r);
+    counters.tokens = bnd_read_u32(&r);
+    counters.keys = bnd_read_u32(&r);
+    counters.joins = bnd_read_u32(&r);
+    if (version == COUNTERS_VERSION_KV) {
+        counters.next_kv_namespace = bnd_read_u64(&r);
+        counters.kv_namespaces = bnd_read_u32(&r);
+    }
+    if (!bnd_reader_done(&r) || version < COUNTERS_VERSION || version > COUNTERS_VERSION_KV) {
+        return BND_CORRUPT;
+    }
+    *out = counters;
+    return 0;
+}
+
 static inline struct counters get_counters(const struct change *change) {
-    struct counters counters = {.next_node = 1, .next_bucket = 1};
+    struct counters counters = {.next_node = 1, .next_bucket = 1, .next_kv_namespace = 1};
     BND_AUTO_BUF struct bnd_buf value = {0};
     struct state_key key = make_key(change->context->slot, TAG_COUNTERS, bnd_slice(NULL, 0));
     if (get(change, &key, &value) == 0) {
-        struct bnd_reader r = bnd_reader(bnd_buf_slice(&value));
-        BND_ASSERT(bnd_read_u8(&r) == COUNTERS_VERSION);
-        counters.revision = bnd_read_u64(&r);
-        counters.next_node = bnd_read_u64(&r);
-        counters.next_bucket = bnd_read_u64(&r);
-        counters.tokens = bnd_read_u32(&r);
-        counters.keys = bnd_read_u32(&r);
-        counters.joins = bnd_read_u32(&r);
-        BND_ASSERT(bnd_reader_done(&r));
+        BND_ASSERT(catalog_counters_decode(bnd_buf_slice(&value), &counters) == 0);
     }
     return counters;
 }
 
+/* Clusters without KV keep the form that a version before it can read. */
 static inline void put_counters(const struct change *change, const struct counters *counters) {
-    uint8_t value[1 + 3 * 8 + 3 * 4];
-    value[0] = COUNTERS_VERSION;
+    uint8_t value[1 + 3 * 8 + 3 * 4 + 8 + 4];
+    bool kv = counters->next_kv_namespace > 1;
+    value[0] = kv ? COUNTERS_VERSION_KV : COUNTERS_VERSION;
     bnd_put_u64(value + 1, counters->revision);
     bnd_put_u64(value + 9, counters->next_node);
     bnd_put_u64(value + 17, counters->next_bucket);
     bnd_put_u32(value + 25, counters->tokens);
     bnd_put_u32(value + 29, counters->keys);
     bnd_put_u32(value + 33, counters->joins);
+    bnd_put_u64(value + 37, counters->next_kv_namespace);
+    bnd_put_u32(value + 45, counters->kv_namespaces);
     struct state_key key = make_key(change->context->slot, TAG_COUNTERS, bnd_slice(NULL, 0));
-    put(change, &key, bnd_slice(value, sizeof value));
+    put(change, &key, bnd_slice(value, kv ? sizeof value : sizeof value - 12));
 }
 
 static inline void store_node(const struct change *change, const struct bnd_node_record *node) {
@@ -135,5 +157,11 @@ static inline void put_node(const struct change *change, const struct bnd_node_r
 
 /* fsm_recover.c: BND_CATALOG_RECOVER. */
 int catalog_recover(const struct change *change, const struct bnd_catalog_command *command);
+
+/* fsm_kv.c: BND_CATALOG_KV_CREATE .. BND_CATALOG_KV_SET, and what queries and views tell of the
+ * namespaces: u64 next id, u32 count, records. public_id empty: all of them; BND_NOTFOUND. */
+int catalog_kv_apply(const struct change *change, const struct bnd_catalog_command *command);
+int catalog_kv_read(const struct bnd_fsm_read *context, struct bnd_slice public_id,
+                    struct bnd_buf *reply);
 
 #endif

@@ -48,6 +48,7 @@ int catalog_recover(const struct change *change, const struct bnd_catalog_comman
     counters.revision += RECOVER_GAP;
     counters.next_node += RECOVER_GAP;
     counters.next_bucket += RECOVER_GAP;
+    counters.next_kv_namespace += RECOVER_GAP;
     put_counters(change, &counters);
     return 0;
 }

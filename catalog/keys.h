@@ -10,6 +10,7 @@ enum catalog_tag {
     CATALOG_TAG_JOIN = 'j',
     CATALOG_TAG_TOKEN = 't',
     CATALOG_TAG_KEY = 'k',
+    CATALOG_TAG_KV_NAMESPACE = 'v',
 };
 
 #endif

@@ -1,5 +1,7 @@
 #include "catalog/records.h"
 
+#include "base/utf8.h"
+
 enum { RECORD_VERSION = 1, NODE_VERSION = 2 };
 
 static struct bnd_reader open_record(struct bnd_slice bytes) {
@@ -176,6 +178,51 @@ int bnd_join_decode(struct bnd_slice bytes, struct bnd_join_record *out) {
     }
     *out = record;
     return 0;
+}
+
+void bnd_kv_namespace_encode(struct bnd_buf *out, const struct bnd_kv_namespace_record *record) {
+    bnd_buf_u8(out, RECORD_VERSION);
+    bnd_buf_u64(out, record->id);
+    bnd_buf_u8(out, (uint8_t)record->consistency);
+    bnd_buf_u64(out, record->created_ms);
+    bnd_buf_bytes(out, record->public_id);
+    bnd_buf_bytes(out, record->title);
+}
+
+int bnd_kv_namespace_decode(struct bnd_slice bytes, struct bnd_kv_namespace_record *out) {
+    struct bnd_reader r = open_record(bytes);
+    struct bnd_kv_namespace_record record = {.id = bnd_read_u64(&r)};
+    uint8_t consistency = bnd_read_u8(&r);
+    record.consistency = (enum bnd_kv_consistency)consistency;
+    record.created_ms = bnd_read_u64(&r);
+    record.public_id = bnd_read_bytes(&r);
+    record.title = bnd_read_bytes(&r);
+    if (close_record(&r) != 0 || record.id == 0 || consistency < BND_KV_EVENTUAL ||
+        consistency > BND_KV_CONSISTENCY_LOCAL || !bnd_kv_public_id_valid(record.public_id) ||
+        !bnd_kv_title_valid(record.title)) {
+        return BND_CORRUPT;
+    }
+    *out = record;
+    return 0;
+}
+
+bool bnd_kv_title_valid(struct bnd_slice title) {
+    for (size_t i = 0; i < title.len; i++) {
+        if (title.data[i] < 0x20 || title.data[i] == 0x7f) {
+            return false;
+        }
+    }
+    return title.len > 0 && title.len <= BND_KV_TITLE_MAX && bnd_utf8_valid(title);
+}
+
+bool bnd_kv_public_id_valid(struct bnd_slice id) {
+    for (size_t i = 0; i < id.len; i++) {
+        uint8_t c = id.data[i];
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) {
+            return false;
+        }
+    }
+    return id.len == BND_KV_PUBLIC_ID_LEN;
 }
 
 bool bnd_bucket_name_valid(struct bnd_slice name) {

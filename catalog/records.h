@@ -13,6 +13,8 @@
 #define BND_ACCESS_KEY_MAX 64  /* S3 access key id */
 #define BND_TOKEN_ID_MAX 32    /* text of a token's id */
 #define BND_SECRET_HASH_LEN 32 /* SHA-256 */
+#define BND_KV_TITLE_MAX 512
+#define BND_KV_PUBLIC_ID_LEN 32 /* lowercase hex */
 
 /* What a token or key allows. */
 enum bnd_permission {
@@ -20,7 +22,10 @@ enum bnd_permission {
     BND_PERM_OBJECT_WRITE = 2,
     BND_PERM_BUCKET_ADMIN = 4, /* create, list, delete buckets */
     BND_PERM_CLUSTER_ADMIN = 8,
-    BND_PERM_ALL = 15,
+    BND_PERM_KV_READ = 16,
+    BND_PERM_KV_WRITE = 32,
+    BND_PERM_KV_ADMIN = 64, /* create, rename, delete namespaces */
+    BND_PERM_ALL = 127,
 };
 
 struct bnd_settings {
@@ -84,6 +89,18 @@ struct bnd_key_record {
     struct bnd_slice label;
 };
 
+/* What a namespace gives up: nothing that was acknowledged by two replicas (eventual), or also that
+ * for the sake of writing in a minority (local); ADR 0090. */
+enum bnd_kv_consistency { BND_KV_EVENTUAL = 1, BND_KV_CONSISTENCY_LOCAL = 2 };
+
+struct bnd_kv_namespace_record {
+    uint64_t id; /* never reused: what records of the namespace are stored under */
+    enum bnd_kv_consistency consistency;
+    uint64_t created_ms;
+    struct bnd_slice public_id; /* what clients call it */
+    struct bnd_slice title;
+};
+
 struct bnd_join_record {
     struct bnd_slice secret_hash;
     uint64_t expires_ms;
@@ -103,6 +120,14 @@ void bnd_key_encode(struct bnd_buf *out, const struct bnd_key_record *record);
 int bnd_key_decode(struct bnd_slice bytes, struct bnd_key_record *out);
 void bnd_join_encode(struct bnd_buf *out, const struct bnd_join_record *record);
 int bnd_join_decode(struct bnd_slice bytes, struct bnd_join_record *out);
+
+void bnd_kv_namespace_encode(struct bnd_buf *out, const struct bnd_kv_namespace_record *record);
+int bnd_kv_namespace_decode(struct bnd_slice bytes, struct bnd_kv_namespace_record *out);
+
+/* 1 to BND_KV_TITLE_MAX bytes of UTF-8 without control characters. */
+bool bnd_kv_title_valid(struct bnd_slice title);
+/* BND_KV_PUBLIC_ID_LEN lowercase hex digits. */
+bool bnd_kv_public_id_valid(struct bnd_slice id);
 
 /* R2's rule: 3 to 63 of a-z, 0-9 and -, not beginning or ending with -. */
 bool bnd_bucket_name_valid(struct bnd_slice name);

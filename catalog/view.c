@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 
 #include <openssl/crypto.h>
+#include <stdlib.h>
 
 void catalog_view_free(struct catalog_view *view) {
     if (view == NULL) {
@@ -15,6 +16,8 @@ void catalog_view_free(struct catalog_view *view) {
     bnd_free((void *)view->view.nodes);
     bnd_free((void *)view->view.tokens);
     bnd_free((void *)view->view.keys);
+    bnd_free((void *)view->view.kv_namespaces);
+    bnd_free((void *)view->view.kv_by_public_id);
     bnd_free(view->bytes);
     bnd_free(view);
 }
@@ -80,6 +83,56 @@ static int read_keys(struct bnd_reader *r, struct catalog_view *view,
     return 0;
 }
 
+/* ---- sections
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static int by_public_id(const void *a, const void *b, void *data) {
+    const struct bnd_kv_namespace_record *records = data;
+    return bnd_slice_cmp(records[*(const uint32_t *)a].public_id,
+                         records[*(const uint32_t *)b].public_id);
+}
+
+static int read_kv_namespaces(struct bnd_reader *r, struct bnd_catalog_view *view) {
+    view->kv_namespace_next = bnd_read_u64(r);
+    struct bnd_kv_namespace_record *records =
+        read_array(r, sizeof *records, &view->kv_namespaces_count);
+    view->kv_namespaces = records;
+    uint32_t *order = r->failed ? NULL : bnd_calloc(view->kv_namespaces_count + 1, sizeof *order);
+    view->kv_by_public_id = order;
+    if (records == NULL || order == NULL) {
+        return r->failed ? BND_CORRUPT : BND_NOMEM;
+    }
+    for (size_t i = 0; i < view->kv_namespaces_count; i++) {
+        order[i] = (uint32_t)i;
+        if (bnd_kv_namespace_decode(bnd_read_bytes(r), &records[i]) != 0 ||
+            (i > 0 && records[i].id <= records[i - 1].id)) {
+            return BND_CORRUPT;
+        }
+    }
+    qsort_r(order, view->kv_namespaces_count, sizeof *order, by_public_id, records);
+    return bnd_reader_done(r) ? 0 : BND_CORRUPT;
+}
+
+/* Those that are not known are of a later version. */
+static int read_sections(struct bnd_reader *r, struct bnd_catalog_view *view) {
+    int rv = 0;
+    while (rv == 0 && !r->failed && r->rest.len > 0) {
+        uint8_t tag = bnd_read_u8(r);
+        struct bnd_reader section = bnd_reader(bnd_read_bytes(r));
+        if (r->failed) {
+            break;
+        }
+        if (tag == BND_CATALOG_SECTION_KV_NAMESPACES) {
+            if (view->kv_namespaces != NULL) {
+                return BND_CORRUPT;
+            }
+            rv = read_kv_namespaces(&section, view);
+        }
+    }
+    return r->failed ? BND_CORRUPT : rv;
+}
+
 int catalog_view_decode(struct bnd_slice reply, const uint8_t cluster_key[BND_CLUSTER_KEY_LEN],
                         struct catalog_view **out) {
     struct catalog_view *view = bnd_zalloc(sizeof *view);
@@ -96,6 +149,7 @@ int catalog_view_decode(struct bnd_slice reply, const uint8_t cluster_key[BND_CL
     rv = rv != 0 ? rv : read_nodes(&r, &view->view);
     rv = rv != 0 ? rv : read_tokens(&r, &view->view);
     rv = rv != 0 ? rv : read_keys(&r, view, cluster_key);
+    rv = rv != 0 ? rv : read_sections(&r, &view->view);
     if (rv == 0 && !bnd_reader_done(&r)) {
         rv = BND_CORRUPT;
     }

@@ -88,6 +88,21 @@ static int bucket_text(const struct tools_record *record, struct bnd_buf *out) {
     return 0;
 }
 
+static int kv_namespace_text(const struct tools_record *record, struct bnd_buf *out) {
+    struct bnd_kv_namespace_record r;
+    int rv = bnd_kv_namespace_decode(record->value, &r);
+    if (rv != 0) {
+        return rv;
+    }
+    bnd_buf_append_str(out, "KV namespace ");
+    tools_record_escape(out, r.title);
+    bnd_buf_printf(out, ": id %" PRIu64 ", %.*s, %s, made ", r.id, (int)r.public_id.len,
+                   (const char *)r.public_id.data,
+                   r.consistency == BND_KV_EVENTUAL ? "eventual" : "local");
+    tools_record_time(out, r.created_ms);
+    return 0;
+}
+
 static int token_text(const struct tools_record *record, struct bnd_buf *out) {
     struct bnd_token_record r;
     int rv = bnd_token_decode(record->value, &r);
@@ -132,7 +147,7 @@ static int counters_text(const struct tools_record *record, struct bnd_buf *out)
     uint64_t revision = bnd_read_u64(&r);
     uint64_t next_node = bnd_read_u64(&r);
     uint64_t next_bucket = bnd_read_u64(&r);
-    if (r.failed || version != 1) {
+    if (r.failed || version < 1 || version > 2) {
         return BND_CORRUPT;
     }
     bnd_buf_printf(out,
@@ -357,6 +372,7 @@ static const struct {
     {BND_CF_CATALOG, CATALOG_TAG_JOIN, "join tokens", join_text},
     {BND_CF_CATALOG, CATALOG_TAG_TOKEN, "API tokens", token_text},
     {BND_CF_CATALOG, CATALOG_TAG_KEY, "S3 keys", s3_key_text},
+    {BND_CF_CATALOG, CATALOG_TAG_KV_NAMESPACE, "KV namespaces", kv_namespace_text},
     {BND_CF_OBJECTS, OBJECTS_TAG_OBJECT, "objects", object_text},
     {BND_CF_OBJECTS, OBJECTS_TAG_TABLE, "tables of parts", table_text},
     {BND_CF_OBJECTS, OBJECTS_TAG_UPLOAD, "uploads", upload_text},

@@ -21,10 +21,13 @@ static const struct {
     {"object_write", BND_PERM_OBJECT_WRITE},
     {"bucket_admin", BND_PERM_BUCKET_ADMIN},
     {"cluster_admin", BND_PERM_CLUSTER_ADMIN},
+    {"kv_read", BND_PERM_KV_READ},
+    {"kv_write", BND_PERM_KV_WRITE},
+    {"kv_admin", BND_PERM_KV_ADMIN},
 };
 #define PERMISSIONS (sizeof permissions / sizeof permissions[0])
 
-/* Cloudflare's permission groups of R2
+/* Cloudflare's permission groups of R2 and KV
  * (https://developers.cloudflare.com/fundamentals/api/reference/permissions/), taken but not shown.
  */
 static const struct {
@@ -36,6 +39,8 @@ static const struct {
      BND_PERM_OBJECT_READ | BND_PERM_OBJECT_WRITE | BND_PERM_BUCKET_ADMIN},
     {"Workers R2 Storage Bucket Item Read", BND_PERM_OBJECT_READ},
     {"Workers R2 Storage Bucket Item Write", BND_PERM_OBJECT_READ | BND_PERM_OBJECT_WRITE},
+    {"Workers KV Storage Read", BND_PERM_KV_READ},
+    {"Workers KV Storage Write", BND_PERM_KV_READ | BND_PERM_KV_WRITE | BND_PERM_KV_ADMIN},
 };
 #define GROUPS (sizeof groups / sizeof groups[0])
 
@@ -112,7 +117,8 @@ static bool read_wish(struct rest_request *request, struct wish *out) {
     wish.bucket = text_in(wish.body, "bucket");
     if (wish.permissions == 0) {
         problem = "permissions must be a list of object_read, object_write, bucket_admin, "
-                  "cluster_admin, or Cloudflare's names: Workers R2 Storage Read, ...";
+                  "cluster_admin, kv_read, kv_write, kv_admin, or Cloudflare's names: Workers R2 "
+                  "Storage Read, Workers KV Storage Write, ...";
     } else if (wish.label.len > BND_LABEL_MAX || !text_or_absent(wish.body, "label")) {
         problem = "label must be a text of at most 128 bytes";
     } else if (!text_or_absent(wish.body, "bucket") ||

@@ -1,9 +1,9 @@
 /* Targets and the table of operations: method, level and sub-resource name one of them. */
 #include "gateway/s3/target.h"
 
+#include "base/utf8.h"
 #include "gateway/http/server.h"
 #include "gateway/s3/s3.h"
-#include "gateway/s3/xml_write.h"
 #include "objects/objects.h"
 
 enum level { SERVICE, BUCKET, OBJECT };
@@ -206,7 +206,7 @@ static enum s3_error take_key(struct bnd_slice raw, uint8_t *space, struct bnd_s
         *why = s3_error_message(S3_KeyTooLongError);
         return S3_KeyTooLongError;
     }
-    if (!s3_utf8_valid(*out) || memchr(space, 0, len) != NULL) {
+    if (!bnd_utf8_valid(*out) || memchr(space, 0, len) != NULL) {
         *why = "A key must be UTF-8 without NUL.";
         return S3_InvalidURI;
     }

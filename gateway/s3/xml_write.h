@@ -26,8 +26,4 @@ void s3_xml_time(struct bnd_buf *out, const char *name, uint64_t ms);
 /* <name>text</name>, percent-encoded ('/' kept) if `url`. */
 void s3_xml_key(struct bnd_buf *out, const char *name, struct bnd_slice text, bool url);
 
-/* The length of the UTF-8 sequence at the beginning of text (1..4), 0 if there is none. */
-size_t s3_utf8_next(struct bnd_slice text);
-bool s3_utf8_valid(struct bnd_slice text);
-
 #endif

@@ -1,5 +1,6 @@
 /* XML requests, and XML answers made of what was read: they must be read back the same. */
 #include "base/assert.h"
+#include "base/utf8.h"
 #include "gateway/s3/xml_read.h"
 #include "gateway/s3/xml_write.h"
 
@@ -26,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     (void)s3_xml_parse(bnd_slice(data, size), see, &seen); /* any refusal is well */
     /* The same bytes as a key in an answer: any XML 1.0 reader must take it (controls are no
      * characters of XML 1.0; clients that use such keys ask for encoding-type=url). */
-    bool plain = s3_utf8_valid(bnd_slice(data, size));
+    bool plain = bnd_utf8_valid(bnd_slice(data, size));
     for (size_t i = 0; i < size; i++) {
         bool noncharacter = data[i] >= 0xbe && i >= 2 && data[i - 1] == 0xbf && data[i - 2] == 0xef;
         plain = plain && !noncharacter && (data[i] >= 0x20 || data[i] == '\t' || data[i] == '\n');
