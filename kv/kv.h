@@ -53,11 +53,20 @@ struct bnd_kv_view {
 };
 
 /* What a replica tells group 0. Sent again until the map shows it; the outcome does not matter. */
-enum bnd_kv_tell_kind { BND_KV_TELL_FILLED, BND_KV_TELL_LEFT, BND_KV_TELL_CONFIRM };
+enum bnd_kv_tell_kind {
+    BND_KV_TELL_FILLED,
+    BND_KV_TELL_LEFT,
+    BND_KV_TELL_CONFIRM,
+    BND_KV_TELL_UNFILLED /* the map says filled, and the data is not here: the state was made anew */
+};
 struct bnd_kv_tell {
     enum bnd_kv_tell_kind kind;
-    uint32_t shard, epoch;
-    uint64_t horizon; /* CONFIRM */
+    uint32_t shard, epoch; /* of the map under which it came true */
+    uint64_t horizon;      /* CONFIRM; FILLED: the collected one it was reached under */
+    /* CONFIRM: who it has been equal with since both refuse what is below the horizon: every other
+     * filled replica of the map. */
+    uint64_t equal[BND_KV_REPLICAS_MAX];
+    size_t equal_count;
 };
 
 struct bnd_kv_config {
