@@ -24,6 +24,7 @@ enum bnd_mesh_kind {
     BND_MESH_RAFT = 1, /* raft/transport */
     BND_MESH_READ = 2, /* raft/readindex */
     BND_MESH_RPC = 3,  /* net/rpc */
+    BND_MESH_KV = 4,   /* kv: pushes, their answers, digests */
     BND_MESH_KINDS = 8,
 };
 

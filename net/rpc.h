@@ -16,6 +16,7 @@ enum bnd_rpc_service {
     BND_RPC_BODY = 3,   /* objects/bodies: large bodies, on the bulk lane */
     BND_RPC_EXPORT = 4, /* raft/catchup: state ranges, on the bulk lane */
     BND_RPC_SURVEY = 5, /* raft/survey: the groups that a node leads */
+    BND_RPC_KV = 6,     /* kv: puts and reads on a replica, exchanges */
     BND_RPC_SERVICES = 8,
 };
 

@@ -6,10 +6,18 @@
 
 #include "base/bytes.h"
 
-/* Kinds of Raft group. A group's id is kind << 32 | shard; the one SYSTEM group is "group 0". */
-enum bnd_group_kind { BND_GROUP_SYSTEM = 0, BND_GROUP_OBJECTS = 1 };
+/* Kinds of group. A group's id is kind << 32 | shard; the one SYSTEM group is "group 0". KV only
+ * places keys: its shards have no Raft. KV_LOG is a node's own log of KV in the journal (ADR 0090),
+ * which no Raft runs either. */
+enum bnd_group_kind {
+    BND_GROUP_SYSTEM = 0,
+    BND_GROUP_OBJECTS = 1,
+    BND_GROUP_KV = 2,
+    BND_GROUP_KV_LOG = 3
+};
 
 #define BND_GID_SYSTEM UINT64_C(0)
+#define BND_GID_KV_LOG (UINT64_C(3) << 32)
 #define BND_SHARDS_MAX 65536u
 #define BND_SHARDS_DEFAULT 64u
 #define BND_SHARD_HASH_VERSION 1u

@@ -11,7 +11,7 @@
 #include <inttypes.h>
 
 static const char *const family_names[BND_CF_COUNT] = {
-    [BND_CF_RAFT] = "raft", [BND_CF_CATALOG] = "catalog", [BND_CF_OBJECTS] = "objects"};
+    [BND_CF_RAFT] = "raft", [BND_CF_CATALOG] = "catalog", [BND_CF_OBJECTS] = "objects", [BND_CF_KV] = "kv"};
 
 enum { SLOT_BYTES = 4 }; /* what every key begins with (engine/state.h) */
 

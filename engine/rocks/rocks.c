@@ -25,11 +25,17 @@
 #define MEMTABLE_BYTES_MAX (UINT64_C(64) << 20)
 #define MEMTABLES_BYTES_MAX (UINT64_C(256) << 20)
 #define BACKGROUND_JOBS_DEFAULT 2
+/* KV values of this size and more stand in blob files, so that compactions do not move them. */
+#define BLOB_BYTES_MIN (4U << 10)
+#define BLOB_FILE_BYTES (64U << 20)
+#define BLOB_GC_AGE 0.25        /* the oldest quarter of the blob files is collected first */
+#define BLOB_GC_FORCE_SHARE 0.5 /* and once half of it is garbage, whatever else compacts */
 
 static const char *const cf_names[ROCKS_CFS] = {
     [BND_CF_RAFT] = "raft",
     [BND_CF_CATALOG] = "catalog",
     [BND_CF_OBJECTS] = "objects",
+    [BND_CF_KV] = "kv",
     [ROCKS_CF_MARK] = "default",
 };
 
@@ -278,6 +284,18 @@ static rocksdb_options_t *options_create(const struct bnd_rocks_config *config,
     return o;
 }
 
+static rocksdb_options_t *blob_options_create(const rocksdb_options_t *from) {
+    rocksdb_options_t *o = rocksdb_options_create_copy((rocksdb_options_t *)from);
+    rocksdb_options_set_enable_blob_files(o, 1);
+    rocksdb_options_set_min_blob_size(o, BLOB_BYTES_MIN);
+    rocksdb_options_set_blob_file_size(o, BLOB_FILE_BYTES);
+    rocksdb_options_set_blob_compression_type(o, rocksdb_lz4_compression);
+    rocksdb_options_set_enable_blob_gc(o, 1);
+    rocksdb_options_set_blob_gc_age_cutoff(o, BLOB_GC_AGE);
+    rocksdb_options_set_blob_gc_force_threshold(o, BLOB_GC_FORCE_SHARE);
+    return o;
+}
+
 static int open_db(struct rocks *rocks, const struct bnd_rocks_config *config, bool read_only,
                    struct bnd_error *err) {
     char path[PATH_MAX];
@@ -286,9 +304,10 @@ static int open_db(struct rocks *rocks, const struct bnd_rocks_config *config, b
         return BND_FAIL(err, TOOBIG, "state directory: the path is too long");
     }
     rocksdb_options_t *options = options_create(config, rocks->cache);
+    rocksdb_options_t *blobs = blob_options_create(options);
     const rocksdb_options_t *all[ROCKS_CFS];
     for (int i = 0; i < ROCKS_CFS; i++) {
-        all[i] = options;
+        all[i] = i == BND_CF_KV ? blobs : options;
     }
     char *text = NULL;
     if (read_only) {
@@ -299,6 +318,7 @@ static int open_db(struct rocks *rocks, const struct bnd_rocks_config *config, b
         rocks->db = rocksdb_open_column_families(options, path, ROCKS_CFS, cf_names, all,
                                                  rocks->cfs, &text);
     }
+    rocksdb_options_destroy(blobs);
     rocksdb_options_destroy(options);
     struct bnd_error why = {0};
     int rv = rocks_error_take(rocks, text, "open", &why);

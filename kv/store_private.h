@@ -1,0 +1,44 @@
+/* Inside the store: store.c changes and reads records, store_blob.c pieces, store_shard.c marks and
+ * whole ranges, store_list.c scans and pages. */
+#ifndef BND_KV_STORE_PRIVATE_H
+#define BND_KV_STORE_PRIVATE_H
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "kv/store.h"
+
+/* Values from this size on have a key of their own, so that a look at a version, and a scan, never
+ * read them; engine/rocks keeps them in blob files. */
+#define STORE_SPLIT_BYTES 4096u
+/* A superseded blob stays so long for those who read it. */
+#define STORE_BLOB_LINGER_MS (10u * 60u * 1000u)
+
+struct kv_store {
+    struct kv_store_config config;
+    const struct bnd_state_ops *ops;
+    struct bnd_state_batch *batch;
+    bool dirty; /* the batch holds changes */
+    bool lost, lost_new;
+    uint64_t applied, hlc;
+    struct kv_cache cache;
+    struct kv_marks *marks; /* by shard */
+    size_t marks_count;
+    struct bnd_buf old;     /* a record being replaced */
+    struct bnd_buf scratch; /* bytes being built */
+};
+
+/* The record as it stands, without a split value; borrows from *bytes. hlc 0: none. */
+int store_head(struct kv_store *store, uint32_t shard, uint64_t namespace_id, struct bnd_slice key,
+               struct bnd_buf *bytes, struct kv_record *out);
+/* Takes the value or blob of a record that goes. */
+void store_release(struct kv_store *store, const struct kv_apply *of, const struct kv_record *old);
+void store_changed(struct kv_store *store, const struct kv_apply *of, struct kv_seen was,
+                   struct kv_seen is);
+/* Reads by the batch over the state. */
+int store_read(struct kv_store *store, const struct kv_key *key, struct bnd_buf *out);
+void store_write(struct kv_store *store, const struct kv_key *key, struct bnd_slice value);
+void store_remove(struct kv_store *store, const struct kv_key *key);
+/* store_shard.c: loads the marks of all shards. */
+int store_marks_load(struct kv_store *store, struct bnd_error *err);
+
+#endif
