@@ -13,6 +13,7 @@
 #include "base/env.h"
 #include "catalog/command.h"
 #include "catalog/seal.h"
+#include "placement/kv_map.h"
 #include "raft/client.h"
 
 #define BND_CATALOG_POLL_MS 1000
@@ -39,6 +40,8 @@ struct bnd_catalog_view {
     const struct bnd_kv_namespace_record *kv_namespaces; /* sorted by id */
     size_t kv_namespaces_count;
     uint64_t kv_namespace_next;      /* every id below it that is not listed is deleted */
+    const struct bnd_kv_shard *kv_shards; /* of each; epoch 0: not made yet */
+    uint32_t kv_shards_count;             /* settings.shards; 0: the answer knew nothing of KV */
     const uint32_t *kv_by_public_id; /* places in kv_namespaces, sorted by public id */
 };
 

@@ -39,6 +39,16 @@ enum bnd_catalog_op {
     BND_CATALOG_KV_RENAME = 17, /* b: public id; a: title -> record; EXISTS: another has it */
     BND_CATALOG_KV_DELETE = 18, /* b: public id -> the record it was */
     BND_CATALOG_KV_SET = 19,    /* b: public id; number: consistency -> record */
+    /* The map of KV's shards (placement/kv_map.h). id: shard; number: the epoch it was decided
+     * under; a: u64 numbers. Only nodes send these. BND_EPOCH, BND_BUSY, ... as there;
+     * BND_PRECONDITION: who should become a replica does not store, or leaves. */
+    BND_CATALOG_KV_MAP_INIT = 20,     /* a: the replicas; number: 0 */
+    BND_CATALOG_KV_MAP_MOVE = 21,     /* a: who joins, who leaves (0: nobody) */
+    BND_CATALOG_KV_MAP_FILLED = 22,   /* a: node, the horizon collected when it was reached */
+    BND_CATALOG_KV_MAP_LEFT = 23,     /* a: node */
+    BND_CATALOG_KV_MAP_PROPOSE = 24,  /* a: horizon */
+    BND_CATALOG_KV_MAP_CONFIRM = 25,  /* a: node, horizon, whom it has been equal with */
+    BND_CATALOG_KV_MAP_UNFILLED = 26, /* a: node */
     BND_CATALOG_OPS,
 };
 
@@ -54,6 +64,7 @@ struct bnd_catalog_command {
 #define BND_CATALOG_VIEW_SECTIONS 2
 enum bnd_catalog_section {
     BND_CATALOG_SECTION_KV_NAMESPACES = 1, /* as the query's answer */
+    BND_CATALOG_SECTION_KV_MAP = 2, /* count u32, of each shard that was made: number u32, map */
 };
 
 enum bnd_catalog_query_kind {

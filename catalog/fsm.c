@@ -265,7 +265,7 @@ static bool may_become(const struct change *change, const struct bnd_node_record
     case BND_NODE_LEAVING:
         return node->state == BND_NODE_LEAVING || !is_needed(change, node, force);
     case BND_NODE_GONE:
-        return node->state == BND_NODE_LEAVING;
+        return node->state == BND_NODE_LEAVING && !catalog_kv_map_needs(change, node->id);
     }
     return false;
 }
@@ -513,6 +513,14 @@ static int catalog_apply(void *fsm, const struct bnd_fsm_apply *context, struct 
     case BND_CATALOG_KV_DELETE:
     case BND_CATALOG_KV_SET:
         return catalog_kv_apply(&change, &command);
+    case BND_CATALOG_KV_MAP_INIT:
+    case BND_CATALOG_KV_MAP_MOVE:
+    case BND_CATALOG_KV_MAP_FILLED:
+    case BND_CATALOG_KV_MAP_LEFT:
+    case BND_CATALOG_KV_MAP_PROPOSE:
+    case BND_CATALOG_KV_MAP_CONFIRM:
+    case BND_CATALOG_KV_MAP_UNFILLED:
+        return catalog_kv_map_apply(&change, &command);
     case BND_CATALOG_OPS:
         break;
     }
@@ -558,6 +566,10 @@ static int append_sections(const struct bnd_fsm_read *context, struct bnd_buf *r
     BND_AUTO_BUF struct bnd_buf body = {0};
     int rv = catalog_kv_read(context, bnd_slice(NULL, 0), &body);
     bnd_buf_u8(reply, BND_CATALOG_SECTION_KV_NAMESPACES);
+    bnd_buf_bytes(reply, bnd_buf_slice(&body));
+    bnd_buf_reset(&body);
+    rv = rv != 0 ? rv : catalog_kv_map_read(context, &body);
+    bnd_buf_u8(reply, BND_CATALOG_SECTION_KV_MAP);
     bnd_buf_bytes(reply, bnd_buf_slice(&body));
     return rv != 0 ? rv : reply->failed ? BND_NOMEM : 0;
 }

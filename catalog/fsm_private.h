@@ -17,6 +17,7 @@ enum {
     TAG_TOKEN = CATALOG_TAG_TOKEN,
     TAG_KEY = CATALOG_TAG_KEY,
     TAG_KV_NAMESPACE = CATALOG_TAG_KV_NAMESPACE,
+    TAG_KV_SHARD = CATALOG_TAG_KV_SHARD,
     KEY_NAME_MAX = 128,
     COUNTERS_VERSION = 1,
     COUNTERS_VERSION_KV = 2, /* since the first KV namespace */
@@ -163,5 +164,14 @@ int catalog_recover(const struct change *change, const struct bnd_catalog_comman
 int catalog_kv_apply(const struct change *change, const struct bnd_catalog_command *command);
 int catalog_kv_read(const struct bnd_fsm_read *context, struct bnd_slice public_id,
                     struct bnd_buf *reply);
+
+/* fsm_kv_map.c: BND_CATALOG_KV_MAP_INIT .. BND_CATALOG_KV_MAP_UNFILLED. */
+int catalog_kv_map_apply(const struct change *change, const struct bnd_catalog_command *command);
+/* The node is a replica of a shard of KV, or hands one over. */
+bool catalog_kv_map_needs(const struct change *change, uint64_t node);
+/* All other nodes that store are lost. gap: of epochs, above what they can have reached. */
+void catalog_kv_map_recover(const struct change *change, uint64_t survivor, uint32_t gap);
+/* Appends the view's section. */
+int catalog_kv_map_read(const struct bnd_fsm_read *context, struct bnd_buf *reply);
 
 #endif

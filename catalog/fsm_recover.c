@@ -2,7 +2,7 @@
 #include "catalog/fsm_private.h"
 
 /* More ids than the lost majority can have issued after what this node knows. */
-#define RECOVER_GAP (UINT64_C(1) << 20)
+#define RECOVER_GAP (1u << 20)
 
 /* Appends the records of all nodes that are lost, as they shall be: u32 length, record. */
 static void lost_nodes(const struct change *change, uint64_t survivor, struct bnd_buf *out) {
@@ -44,6 +44,7 @@ int catalog_recover(const struct change *change, const struct bnd_catalog_comman
         BND_ASSERT(bnd_node_decode(bnd_read_bytes(&r), &node) == 0);
         store_node(change, &node);
     }
+    catalog_kv_map_recover(change, command->id, RECOVER_GAP);
     struct counters counters = get_counters(change);
     counters.revision += RECOVER_GAP;
     counters.next_node += RECOVER_GAP;

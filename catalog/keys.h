@@ -11,6 +11,7 @@ enum catalog_tag {
     CATALOG_TAG_TOKEN = 't',
     CATALOG_TAG_KEY = 'k',
     CATALOG_TAG_KV_NAMESPACE = 'v',
+    CATALOG_TAG_KV_SHARD = 'm',
 };
 
 #endif

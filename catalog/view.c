@@ -18,6 +18,7 @@ void catalog_view_free(struct catalog_view *view) {
     bnd_free((void *)view->view.keys);
     bnd_free((void *)view->view.kv_namespaces);
     bnd_free((void *)view->view.kv_by_public_id);
+    bnd_free((void *)view->view.kv_shards);
     bnd_free(view->bytes);
     bnd_free(view);
 }
@@ -114,6 +115,26 @@ static int read_kv_namespaces(struct bnd_reader *r, struct bnd_catalog_view *vie
     return bnd_reader_done(r) ? 0 : BND_CORRUPT;
 }
 
+static int read_kv_map(struct bnd_reader *r, struct bnd_catalog_view *view) {
+    struct bnd_kv_shard *shards = bnd_calloc(view->settings.shards, sizeof *shards);
+    uint32_t count = bnd_read_u32(r);
+    uint32_t next = 0;
+    view->kv_shards = shards;
+    view->kv_shards_count = view->settings.shards;
+    if (shards == NULL) {
+        return BND_NOMEM;
+    }
+    for (; count > 0 && !r->failed; count--) {
+        uint32_t number = bnd_read_u32(r);
+        if (number < next || number >= view->settings.shards ||
+            bnd_kv_shard_decode(bnd_read_bytes(r), &shards[number]) != 0) {
+            return BND_CORRUPT;
+        }
+        next = number + 1;
+    }
+    return bnd_reader_done(r) ? 0 : BND_CORRUPT;
+}
+
 /* Those that are not known are of a later version. */
 static int read_sections(struct bnd_reader *r, struct bnd_catalog_view *view) {
     int rv = 0;
@@ -128,6 +149,11 @@ static int read_sections(struct bnd_reader *r, struct bnd_catalog_view *view) {
                 return BND_CORRUPT;
             }
             rv = read_kv_namespaces(&section, view);
+        } else if (tag == BND_CATALOG_SECTION_KV_MAP) {
+            if (view->kv_shards != NULL) {
+                return BND_CORRUPT;
+            }
+            rv = read_kv_map(&section, view);
         }
     }
     return r->failed ? BND_CORRUPT : rv;

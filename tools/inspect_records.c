@@ -5,6 +5,7 @@
 #include "catalog/records.h"
 #include "objects/keys.h"
 #include "objects/manifest.h"
+#include "placement/kv_map.h"
 #include "raft/tuple.h"
 
 #include <inttypes.h>
@@ -100,6 +101,29 @@ static int kv_namespace_text(const struct tools_record *record, struct bnd_buf *
                    (const char *)r.public_id.data,
                    r.consistency == BND_KV_EVENTUAL ? "eventual" : "local");
     tools_record_time(out, r.created_ms);
+    return 0;
+}
+
+static int kv_shard_text(const struct tools_record *record, struct bnd_buf *out) {
+    struct bnd_kv_shard r;
+    if (record->key.len != 1 + 8) {
+        return BND_CORRUPT;
+    }
+    int rv = bnd_kv_shard_decode(record->value, &r);
+    if (rv != 0) {
+        return rv;
+    }
+    bnd_buf_printf(out, "KV shard %" PRIu64 ": epoch %" PRIu32 ", replicas",
+                   bnd_get_be64(record->key.data + 1), r.epoch);
+    for (size_t i = 0; i < r.replicas_count; i++) {
+        bnd_buf_printf(out, " %" PRIu64 "%s", r.replicas[i].node,
+                       r.replicas[i].filled ? "" : " (filling)");
+    }
+    if (r.leaving != 0) {
+        bnd_buf_printf(out, ", leaving %" PRIu64, r.leaving);
+    }
+    bnd_buf_printf(out, ", horizon %" PRIu64 " ms, collected %" PRIu64 " ms", r.horizon >> 16,
+                   r.collected >> 16);
     return 0;
 }
 
@@ -373,6 +397,7 @@ static const struct {
     {BND_CF_CATALOG, CATALOG_TAG_TOKEN, "API tokens", token_text},
     {BND_CF_CATALOG, CATALOG_TAG_KEY, "S3 keys", s3_key_text},
     {BND_CF_CATALOG, CATALOG_TAG_KV_NAMESPACE, "KV namespaces", kv_namespace_text},
+    {BND_CF_CATALOG, CATALOG_TAG_KV_SHARD, "KV shards", kv_shard_text},
     {BND_CF_OBJECTS, OBJECTS_TAG_OBJECT, "objects", object_text},
     {BND_CF_OBJECTS, OBJECTS_TAG_TABLE, "tables of parts", table_text},
     {BND_CF_OBJECTS, OBJECTS_TAG_UPLOAD, "uploads", upload_text},
