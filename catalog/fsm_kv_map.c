@@ -16,11 +16,14 @@ static void load(const struct change *change, uint64_t shard, struct bnd_buf *va
     }
 }
 
+/* 0: the cluster is not set up yet. */
 static uint32_t shards_of(const struct change *change) {
     BND_AUTO_BUF struct bnd_buf value = {0};
     struct bnd_settings settings;
     struct state_key key = make_key(change->context->slot, TAG_SETTINGS, bnd_slice(NULL, 0));
-    BND_ASSERT(get(change, &key, &value) == 0);
+    if (get(change, &key, &value) != 0) {
+        return 0;
+    }
     BND_ASSERT(bnd_settings_decode(bnd_buf_slice(&value), &settings) == 0);
     return settings.shards;
 }

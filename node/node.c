@@ -326,6 +326,9 @@ static int make_fsm(void *owner, uint64_t gid, struct bnd_fsm *out, struct bnd_e
         return 0;
     case BND_GROUP_OBJECTS:
         return bnd_objects_fsm_make(node->objects, gid, out, err);
+    case BND_GROUP_KV:
+    case BND_GROUP_KV_LOG:
+        break; /* no group of Raft's */
     }
     return BND_FAIL(err, VERSION, "group %llu is of a kind this version does not know",
                     (unsigned long long)gid);

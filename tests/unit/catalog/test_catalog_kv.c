@@ -167,7 +167,11 @@ static void a_section_of_a_later_version_is_skipped_and_a_broken_one_refused(voi
     assert_int_equal(create(m, "one", id_a), 0);
     catalog_view_free(view_of(m, 2));
     bnd_buf_append_slice(&bytes, bnd_buf_slice(&m->reply));
-    for (size_t cut = 1; cut < 40; cut++) { /* all of it within the section */
+    const size_t map = 1 + 4 + 4; /* the section behind it: nothing is in it */
+    for (size_t cut = 1; cut < 40; cut++) {
+        if (cut == map) {
+            continue; /* a whole section is left out */
+        }
         assert_int_equal(
             catalog_view_decode(bnd_slice(bytes.data, bytes.len - cut), cluster_key, &view),
             BND_CORRUPT);
