@@ -24,7 +24,8 @@ struct kv_store;
 /* What a replica knows of its own copy of a shard. */
 struct kv_marks {
     bool there;         /* false: it never held the shard, or has dropped it */
-    bool filled;        /* it has been equal with a replica that was */
+    bool filled;        /* it has been equal with a replica that was, under this epoch or before */
+    uint32_t epoch;     /* of the map: it has sealed itself against older ones */
     uint64_t refused;   /* new versions below it are refused; 0: none */
     uint64_t collected; /* the horizon below which what is dead may be gone */
 };

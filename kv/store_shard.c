@@ -4,7 +4,7 @@
 #include "placement/shard.h"
 
 #define MARKS_FORMAT 1u
-#define MARKS_BYTES 18u
+#define MARKS_BYTES 22u
 
 static bool marks_room(struct kv_store *store, uint32_t shard) {
     if (shard < store->marks_count) {
@@ -33,6 +33,7 @@ static int marks_decode(struct bnd_slice bytes, struct kv_marks *out) {
     uint8_t filled = bnd_read_u8(&r);
     *out = (struct kv_marks){.there = true,
                              .filled = filled == 1,
+                             .epoch = bnd_read_u32(&r),
                              .refused = bnd_read_u64(&r),
                              .collected = bnd_read_u64(&r)};
     return bnd_reader_done(&r) && format == MARKS_FORMAT && filled <= 1 ? 0 : BND_CORRUPT;
@@ -135,8 +136,9 @@ int kv_store_marks_set(struct kv_store *store, uint32_t shard, const struct kv_m
         return 0;
     }
     uint8_t value[MARKS_BYTES] = {MARKS_FORMAT, marks->filled};
-    bnd_put_u64(value + 2, marks->refused);
-    bnd_put_u64(value + 10, marks->collected);
+    bnd_put_u32(value + 2, marks->epoch);
+    bnd_put_u64(value + 6, marks->refused);
+    bnd_put_u64(value + 14, marks->collected);
     store_write(store, &own, bnd_slice(value, sizeof value));
     store_write(store, &known, bnd_slice(NULL, 0));
     return 0;

@@ -459,7 +459,8 @@ static void test_marks(void **state) {
     struct rig rig;
     rig_open(&rig);
     assert_false(kv_store_marks(rig.store, SHARD).there);
-    const struct kv_marks filled = {.there = true, .filled = true, .refused = 4, .collected = 3};
+    const struct kv_marks filled = {
+        .there = true, .filled = true, .epoch = 9, .refused = 4, .collected = 3};
     assert_int_equal(kv_store_marks_set(rig.store, SHARD, &filled, false), 0);
     assert_int_equal(put(&rig, "k", 1, "v"), KV_WON);
     commit(&rig);
@@ -467,6 +468,7 @@ static void test_marks(void **state) {
     crash(&rig);
     struct kv_marks marks = kv_store_marks(rig.store, SHARD);
     assert_true(marks.there && marks.filled);
+    assert_int_equal(marks.epoch, 9);
     assert_int_equal(marks.refused, 4);
     assert_int_equal(marks.collected, 3);
     expect(&rig, "k", "v");
