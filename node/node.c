@@ -22,7 +22,6 @@
 #include "node/disk.h"
 #include "node/files.h"
 #include "node/identity.h"
-#include "node/kv_planner.h"
 #include "node/members.h"
 #include "node/metrics.h"
 #include "node/ports.h"
@@ -36,10 +35,6 @@
 
 #define GRACE_NS (5000 * BND_MS)
 #define NODE_GONE_FILE "gone"
-/* ADR 0090: horizons of KV. */
-#define KV_HORIZON_AGE_MS UINT64_C(86400000)
-#define KV_HORIZON_EVERY_MS UINT64_C(86400000)
-#define KV_ABSENT_MS (7 * UINT64_C(86400000))
 
 struct bnd_node {
     struct bnd_env *env;
@@ -62,7 +57,6 @@ struct bnd_node {
     struct node_admission admission;
     struct node_members members;
     struct node_departure departure;
-    struct node_kv_planner kv_planner;
     struct node_shard_map map;
     struct node_disk disk;
     struct node_genesis genesis;
@@ -76,6 +70,41 @@ struct bnd_node {
     bool started_ready;
     uint64_t started_ms;
 };
+
+/* ---- addresses
+ * ------------------------------------------------------------------------------------------ */
+
+static int format_address(const char *host, uint64_t port, char out[BND_ADDRESS_MAX],
+                          struct bnd_error *err) {
+    bool bare_v6 = strchr(host, ':') != NULL && host[0] != '[';
+    int len = snprintf(out, BND_ADDRESS_MAX, bare_v6 ? "[%s]:%llu" : "%s:%llu", host,
+                       (unsigned long long)port);
+    if (len < 0 || len >= BND_ADDRESS_MAX) {
+        return BND_FAIL(err, INVALID, "address too long: %.80s", host);
+    }
+    return 0;
+}
+
+int bnd_node_addresses(const struct bnd_config *config, struct bnd_node_addresses *out,
+                       struct bnd_error *err) {
+    struct bnd_node_addresses addresses;
+    const char *advertise = config->advertise[0] != 0 ? config->advertise : config->listen;
+    int rv = format_address(config->listen, config->base_port, addresses.rest, err);
+    rv = rv != 0 ? rv
+                 : format_address(config->listen, config->base_port + 1, addresses.bindings, err);
+    rv = rv != 0 ? rv : format_address(config->listen, config->base_port + 2, addresses.s3, err);
+    rv = rv != 0 ? rv : format_address(config->listen, config->base_port + 3, addresses.peers, err);
+    rv = rv != 0 ? rv : format_address(advertise, config->base_port + 3, addresses.advertise, err);
+    if (rv == 0) {
+        *out = addresses;
+    }
+    return rv;
+}
+
+bool bnd_node_is_member(struct bnd_env *env, const char *data) {
+    BND_AUTO_BUF struct bnd_buf text = {0};
+    return node_file_read(env, data, "node.toml", &text, NULL) != BND_NOTFOUND;
+}
 
 /* ---- the client ports
  * ----------------------------------------------------------------------------------- */
@@ -215,7 +244,6 @@ static void on_view(void *owner, const struct bnd_catalog_view *view) {
     }
     node_members_update(&node->members, view);
     node_shard_map_publish(&node->map, node->client, node->host);
-    node_kv_planner_view(&node->kv_planner);
     open_gateway(node);
     tell_ready(node);
 }
@@ -627,19 +655,6 @@ static int open_clients(struct bnd_node *node, struct bnd_error *err) {
         .departed = on_departed,
     };
     node_departure_start(&node->departure);
-    node->kv_planner = (struct node_kv_planner){
-        .env = node->env,
-        .mesh = bnd_mesh_tcp_mesh(node->mesh),
-        .host = node->host,
-        .catalog = node->catalog,
-        .map = &node->map,
-        .self = node->identity.node,
-        .horizon_age_ms = KV_HORIZON_AGE_MS,
-        .horizon_every_ms = KV_HORIZON_EVERY_MS,
-        .absent_ms = KV_ABSENT_MS,
-        .moves_max = (uint32_t)node->config.moves,
-    };
-    node_kv_planner_start(&node->kv_planner);
     return 0;
 }
 
@@ -736,7 +751,6 @@ static void close_groups(void *data) {
     node_certificates_stop(&node->certificates);
     node_members_close(&node->members);
     node_departure_close(&node->departure);
-    node_kv_planner_close(&node->kv_planner);
     node->admission.catalog = NULL;
     bnd_catalog_destroy(node->catalog);
     node_disk_stop(&node->disk, on_disk_stopped, node);

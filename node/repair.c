@@ -14,7 +14,9 @@
 #include "engine/journal/journal.h"
 #include "engine/rocks/rocks.h"
 #include "engine/rocks/verify.h"
+#include "kv/keys.h"
 #include "node/files.h"
+#include "placement/shard.h"
 #include "raft/core.h"
 #include "raft/offline.h"
 #include "raft/tuple.h"
@@ -40,6 +42,11 @@ struct repair_group {
     bool damaged;
 };
 
+/* Slots of KV that are given up: their shards are filled again from other replicas. */
+struct repair_kv {
+    uint32_t first, last;
+};
+
 struct repair {
     struct bnd_env *env;
     const char *data;
@@ -48,6 +55,8 @@ struct repair {
     struct repair_group *groups;
     size_t groups_count, groups_cap;
     size_t damaged_count;
+    struct repair_kv *kv_damaged;
+    size_t kv_damaged_count, kv_damaged_cap;
     bool unreadable; /* the state cannot be opened at all */
     bool done;
     int status;
@@ -131,8 +140,8 @@ static bool has_others(const struct repair *repair, const struct bnd_journal_gro
 
 static int add_group(void *data, const struct bnd_journal_group *group) {
     struct repair *repair = data;
-    if (!group->exists) {
-        return 0;
+    if (!group->exists || bnd_gid_is_log(group->gid)) {
+        return 0; /* KV's log stays: it knows by the state's index what it has lost (kv/log.h) */
     }
     if (!BND_ROOM(repair->groups, repair->groups_count, repair->groups_cap, 128)) {
         return BND_NOMEM;
@@ -162,6 +171,24 @@ static int read_groups(struct repair *repair, struct bnd_error *err) {
     return bnd_journal_read(&config, add_group, repair, NULL, err);
 }
 
+/* Without memory the repair ends before anything is changed: find_damaged looks at the count. */
+static void give_up_kv(struct repair *repair, uint32_t first, uint32_t last) {
+    if (BND_ROOM(repair->kv_damaged, repair->kv_damaged_count, repair->kv_damaged_cap, 64)) {
+        repair->kv_damaged[repair->kv_damaged_count] =
+            (struct repair_kv){.first = first, .last = last};
+    }
+    repair->kv_damaged_count++;
+}
+
+static bool is_kv_damaged(const struct repair *repair, uint32_t slot) {
+    bool damaged = false;
+    for (size_t i = 0; i < repair->kv_damaged_count; i++) {
+        damaged = damaged ||
+                  (slot >= repair->kv_damaged[i].first && slot <= repair->kv_damaged[i].last);
+    }
+    return damaged;
+}
+
 static void on_damage(void *data, const struct bnd_rocks_damage *damage) {
     struct repair *repair = data;
     bnd_log(repair->env, BND_LOG_ERROR, "repair", "%s is damaged: %s", damage->file,
@@ -171,6 +198,9 @@ static void on_damage(void *data, const struct bnd_rocks_damage *damage) {
         if (group->slot >= damage->slot_first && group->slot <= damage->slot_last) {
             group->damaged = true;
         }
+    }
+    if (strcmp(damage->family, "kv") == 0) {
+        give_up_kv(repair, damage->slot_first, damage->slot_last);
     }
 }
 
@@ -183,6 +213,22 @@ static int give_up(struct repair *repair, struct repair_group *group, struct bnd
                                     "the state of group %" PRIx64 " is damaged, and there is no "
                                     "other replica: nothing was changed (`bindery doctor --data`)",
                                     group->gid);
+}
+
+/* A shard of KV has other replicas where group 0 has other voters. */
+static int check_kv(const struct repair *repair, struct bnd_error *err) {
+    bool alone = false;
+    for (size_t i = 0; i < repair->groups_count; i++) {
+        alone = alone || (repair->groups[i].gid == BND_GID_SYSTEM && repair->groups[i].alone);
+    }
+    if (repair->kv_damaged_count > repair->kv_damaged_cap) {
+        return BND_FAIL(err, NOMEM, "no memory to repair");
+    }
+    return !alone || repair->kv_damaged_count == 0
+               ? 0
+               : BND_FAIL(err, CORRUPT,
+                          "the state of KV is damaged, and there is no other node: nothing was "
+                          "changed (`bindery doctor --data`)");
 }
 
 static int find_damaged(struct repair *repair, struct bnd_error *err) {
@@ -199,7 +245,7 @@ static int find_damaged(struct repair *repair, struct bnd_error *err) {
         struct repair_group *group = &repair->groups[i];
         rv = group->damaged || repair->unreadable ? give_up(repair, group, err) : 0;
     }
-    return rv;
+    return rv != 0 ? rv : check_kv(repair, err);
 }
 
 /* ---- what is sound
@@ -247,6 +293,59 @@ static int copy_group(struct bnd_state *from, struct bnd_state *to, struct bnd_s
     return rv;
 }
 
+/* The next slot of KV from `from` on; 0: there is none. */
+static int next_kv_slot(struct bnd_state *state, uint32_t from, uint32_t *out) {
+    uint8_t low[4];
+    static const uint8_t past[] = {0xff, 0xff, 0xff, 0xff, 0xff};
+    bnd_put_be32(low, from);
+    struct bnd_state_iter *iter = state->ops->iter(state, BND_CF_KV, bnd_slice(low, sizeof low),
+                                                   bnd_slice(past, sizeof past));
+    if (iter == NULL) {
+        return BND_NOMEM;
+    }
+    *out = 0;
+    int rv = 0;
+    if (state->ops->iter_valid(iter)) {
+        struct bnd_slice key = state->ops->iter_key(iter);
+        *out = key.len >= 4 ? bnd_get_be32(key.data) : 0;
+    } else {
+        rv = state->ops->iter_status(iter);
+    }
+    state->ops->iter_destroy(iter);
+    return rv;
+}
+
+/* What of KV is sound. Its slot 0 says what there is: without it nothing is kept, and all shards
+ * are filled again. A slot in the way of which the next one is not found is given up. */
+static int copy_kv(struct repair *repair, struct bnd_state *from, struct bnd_state *to,
+                   struct bnd_state_batch *batch) {
+    if (is_kv_damaged(repair, 0)) {
+        return 0;
+    }
+    int rv = copy_range(from, to, batch, BND_CF_KV, 0);
+    uint32_t slot = 0;
+    uint32_t at = KV_SLOT(0);
+    while (rv == 0) {
+        rv = next_kv_slot(from, at, &slot);
+        if (rv != 0 || slot == 0) {
+            break;
+        }
+        rv = is_kv_damaged(repair, slot) ? 0 : copy_range(from, to, batch, BND_CF_KV, slot);
+        if (rv != BND_CORRUPT) {
+            at = slot + 1;
+            continue;
+        }
+        give_up_kv(repair, slot, slot); /* copied once more, without it */
+        at = slot + 1;
+        rv = 0;
+    }
+    if (rv == BND_CORRUPT) { /* slot 0, or the way to the next one */
+        give_up_kv(repair, 0, UINT32_MAX);
+        rv = 0;
+    }
+    return rv;
+}
+
 /* Looking for a group's first key can meet the damage of a file that holds only others' keys: then
  * it is given up too. */
 static int copy_groups(struct repair *repair, struct bnd_state *from, struct bnd_state *to,
@@ -265,6 +364,8 @@ static int copy_groups(struct repair *repair, struct bnd_state *from, struct bnd
             rv = give_up(repair, group, err);
         }
     }
+    copied = copied != 0 || rv != 0 ? copied : copy_kv(repair, from, to, batch);
+    rv = rv != 0 ? rv : check_kv(repair, err);
     copied = copied != 0 || rv != 0 ? copied : write_batch(to, batch);
     to->ops->batch_destroy(batch);
     return copied == 0 ? rv
@@ -323,9 +424,9 @@ static int copy_sound(struct repair *repair, struct bnd_error *err) {
     size_t damaged = 0;
     int rv = 0;
     do {
-        damaged = repair->damaged_count;
+        damaged = repair->damaged_count + repair->kv_damaged_count;
         rv = copy_once(repair, err);
-    } while (rv == 0 && repair->damaged_count > damaged);
+    } while (rv == 0 && repair->damaged_count + repair->kv_damaged_count > damaged);
     return rv;
 }
 
@@ -403,6 +504,10 @@ static int run(struct repair *repair, struct bnd_error *err) {
                 "%zu of %zu groups were damaged and are filled again by their leaders",
                 repair->damaged_count, repair->groups_count);
     }
+    if (rv == 0 && (repair->kv_damaged_count > 0 || repair->unreadable)) {
+        bnd_log(repair->env, BND_LOG_WARN, "repair",
+                "KV was damaged: its shards are filled again by their other replicas");
+    }
     return rv;
 }
 
@@ -423,6 +528,7 @@ int node_repair_run(struct bnd_env *env, const char *data, const struct node_ide
     repair->identity = identity;
     int rv = run(repair, err);
     bnd_free(repair->groups);
+    bnd_free(repair->kv_damaged);
     bnd_free(repair);
     return rv == 0 ? 0 : BND_WRAP(err, rv, "repair");
 }

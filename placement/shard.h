@@ -32,6 +32,11 @@ static inline uint32_t bnd_gid_shard(uint64_t gid) {
     return (uint32_t)gid;
 }
 
+/* A group of the journal that no Raft runs. */
+static inline bool bnd_gid_is_log(uint64_t gid) {
+    return bnd_gid_kind(gid) == BND_GROUP_KV_LOG;
+}
+
 /* The shard of a name in a service: xxh3_64 over kind, scope and name, lowest bits, so that
  * doubling `shards` splits each shard in two. shards: a power of two up to BND_SHARDS_MAX
  * (asserted). */

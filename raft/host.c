@@ -474,6 +474,10 @@ void bnd_raft_host_stats(const struct bnd_raft_host *host, struct bnd_raft_host_
     out->moving = host->moving;
 }
 
+struct bnd_journal *bnd_raft_host_shared_journal(struct bnd_raft_host *host) {
+    return host->journal;
+}
+
 void bnd_raft_host_journal(const struct bnd_raft_host *host, struct bnd_journal_stats *out) {
     bnd_journal_stats(host->journal, out);
 }

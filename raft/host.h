@@ -26,6 +26,8 @@
     (1u << 20) /* one command; entries of several are cut near entry_bytes_max */
 
 struct bnd_raft_host;
+struct bnd_journal;
+struct bnd_journal_group;
 
 /* The guards of raft/guard.h, as bits: all on in production; the simulator switches them off one by
  * one. */
@@ -80,6 +82,13 @@ struct bnd_raft_host_config {
     /* The group's time has jumped, so that deletion by time is suspended in it; to_ms 0: that is
      * over, an operator has confirmed it. On every replica. May be NULL. */
     void (*time_jumped)(void *owner, uint64_t gid, uint64_t from_ms, uint64_t to_ms);
+    /* A recovered group of the journal that is another's and that no Raft runs: *out_other, and the
+     * host leaves it alone. Asked for each from inside create; group is borrowed. An error stops
+     * create. NULL: all are the host's. */
+    int (*other_group)(void *owner, const struct bnd_journal_group *group, bool *out_other,
+                       struct bnd_error *err);
+    /* All journal records up to lsn are durable, also those of others. May be NULL. */
+    void (*durable)(void *owner, uint64_t lsn);
     /* Final: the process must stop with status 75 and this reason. Nothing is answered after it. */
     void (*fatal)(void *owner, const struct bnd_error *why);
 };
@@ -228,6 +237,10 @@ struct bnd_raft_host_stats {
     uint64_t moving;              /* groups led here that exchange members now */
 };
 void bnd_raft_host_stats(const struct bnd_raft_host *host, struct bnd_raft_host_stats *out);
+
+/* The host's journal, for groups that are others' (bnd_raft_host_config.other_group). They end their
+ * work with it before the host is closed. */
+struct bnd_journal *bnd_raft_host_shared_journal(struct bnd_raft_host *host);
 
 /* Of the host's journal (engine/journal/journal.h). */
 struct bnd_journal_stats;

@@ -91,7 +91,8 @@ static int take_group(const struct bnd_raft_offline *from,
 static int read_group(void *data, const struct bnd_journal_group *recovered) {
     const struct reading *reading = data;
     struct bnd_error why = {0};
-    if (!recovered->exists) {
+    bool other = reading->from->is_other != NULL && reading->from->is_other(recovered->gid);
+    if (!recovered->exists || other) {
         return 0;
     }
     struct bnd_raft_offline_group group = {.gid = recovered->gid,

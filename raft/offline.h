@@ -12,6 +12,7 @@ struct bnd_raft_offline {
     const char *journal_dir;
     uint64_t cluster_id;
     uint64_t node_id;
+    bool (*is_other)(uint64_t gid); /* a group that no Raft runs, left out; NULL: none is */
 };
 
 struct bnd_raft_offline_group {

@@ -175,6 +175,9 @@ static void on_durable(void *owner, uint64_t lsn) {
                 transport_release(group);
             }
         }
+        if (host->config.durable != NULL && !host->dead) {
+            host->config.durable(host->config.owner, lsn);
+        }
     }
     host_wake(host);
 }
@@ -207,7 +210,15 @@ static bool is_unfinished(const struct bnd_journal_group *recovered) {
 static int open_group(void *data, const struct bnd_journal_group *recovered) {
     struct opening *opening = data;
     struct group *group = NULL;
-    int rv = group_add(opening->host, recovered->gid, &group);
+    bool other = false;
+    const struct bnd_raft_host_config *config = &opening->host->config;
+    int rv = config->other_group == NULL
+                 ? 0
+                 : config->other_group(config->owner, recovered, &other, opening->err);
+    if (rv != 0 || other) {
+        return rv;
+    }
+    rv = group_add(opening->host, recovered->gid, &group);
     if (rv != 0) {
         return BND_FAIL(opening->err, NOMEM, "no memory for a group");
     }

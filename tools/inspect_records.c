@@ -3,6 +3,7 @@
 
 #include "catalog/keys.h"
 #include "catalog/records.h"
+#include "kv/keys.h"
 #include "objects/keys.h"
 #include "objects/manifest.h"
 #include "placement/kv_map.h"
@@ -374,6 +375,102 @@ static int seal_text(const struct tools_record *record, struct bnd_buf *out) {
     return 0;
 }
 
+/* ---- KV
+ * ---------------------------------------------------------------------------------------------- */
+
+static int kv_record_text(const struct tools_record *record, struct bnd_buf *out) {
+    struct kv_record r;
+    if (record->key.len <= 9 || kv_record_decode(record->value, &r) != 0) {
+        return BND_CORRUPT;
+    }
+    bnd_buf_printf(out, "record of namespace %" PRIu64 ", key ", key_number(record, 0));
+    tools_record_escape(out, bnd_slice(record->key.data + 9, record->key.len - 9));
+    bnd_buf_printf(out, ": %s of %u bytes, counter %u by node %" PRIu64 " in epoch %u at ",
+                   (r.flags & KV_RECORD_TOMBSTONE) != 0 ? "tombstone"
+                   : (r.flags & KV_RECORD_BLOB) != 0    ? "large value"
+                                                        : "value",
+                   r.size, (unsigned)(r.version.hlc & 0xffff), r.version.writer, r.epoch);
+    tools_record_time(out, r.version.hlc >> 16);
+    if (r.expires_ms != 0) {
+        bnd_buf_append_str(out, ", expires ");
+        tools_record_time(out, r.expires_ms);
+    }
+    return 0;
+}
+
+static int kv_value_text(const struct tools_record *record, struct bnd_buf *out) {
+    if (record->key.len <= 9) {
+        return BND_CORRUPT;
+    }
+    bnd_buf_printf(out, "value of namespace %" PRIu64 ", key ", key_number(record, 0));
+    tools_record_escape(out, bnd_slice(record->key.data + 9, record->key.len - 9));
+    bnd_buf_printf(out, ": %zu bytes", record->value.len);
+    return 0;
+}
+
+static int kv_piece_text(const struct tools_record *record, struct bnd_buf *out) {
+    bool is_head = record->key.len == 1 + KV_BLOB_ID_BYTES;
+    if (!is_head && record->key.len != 1 + KV_BLOB_ID_BYTES + 4) {
+        return BND_CORRUPT;
+    }
+    bnd_buf_append_str(out, is_head ? "head of large value " : "piece of large value ");
+    hex(out, bnd_slice(record->key.data + 1, KV_BLOB_ID_BYTES));
+    bnd_buf_printf(out, ": %zu bytes", record->value.len);
+    return 0;
+}
+
+static int kv_free_text(const struct tools_record *record, struct bnd_buf *out) {
+    if (record->key.len != 9 + KV_BLOB_ID_BYTES || record->value.len != 0) {
+        return BND_CORRUPT;
+    }
+    bnd_buf_append_str(out, "large value ");
+    hex(out, bnd_slice(record->key.data + 9, KV_BLOB_ID_BYTES));
+    bnd_buf_append_str(out, " goes after ");
+    tools_record_time(out, key_number(record, 0));
+    return 0;
+}
+
+static int kv_marks_text(const struct tools_record *record, struct bnd_buf *out) {
+    struct bnd_reader r = bnd_reader(record->value);
+    uint8_t format = bnd_read_u8(&r);
+    uint8_t filled = bnd_read_u8(&r);
+    uint32_t epoch = bnd_read_u32(&r);
+    uint64_t refused = bnd_read_u64(&r);
+    uint64_t collected = bnd_read_u64(&r);
+    if (!bnd_reader_done(&r) || format != 1 || filled > 1) {
+        return BND_CORRUPT;
+    }
+    bnd_buf_printf(out, "marks: %s, sealed in epoch %u, refuses new versions before ",
+                   filled ? "filled" : "not filled", epoch);
+    tools_record_time(out, refused >> 16);
+    bnd_buf_append_str(out, ", collected up to ");
+    tools_record_time(out, collected >> 16);
+    return 0;
+}
+
+static int kv_applied_text(const struct tools_record *record, struct bnd_buf *out) {
+    struct bnd_reader r = bnd_reader(record->value);
+    uint8_t format = bnd_read_u8(&r);
+    uint64_t index = bnd_read_u64(&r);
+    uint64_t hlc = bnd_read_u64(&r);
+    uint8_t lost = bnd_read_u8(&r);
+    if (!bnd_reader_done(&r) || format != 1) {
+        return BND_CORRUPT;
+    }
+    bnd_buf_printf(out, "KV log applied to entry %" PRIu64 "%s, clock at ", index,
+                   lost ? ", state lost once" : "");
+    tools_record_time(out, hlc >> 16);
+    return 0;
+}
+
+static int kv_known_text(const struct tools_record *record, struct bnd_buf *out) {
+    if (record->key.len != 5 || record->value.len != 0) {
+        return BND_CORRUPT;
+    }
+    bnd_buf_printf(out, "KV shard %u is here", bnd_get_be32(record->key.data + 1));
+    return 0;
+}
+
 /* ---- all
  * ------------------------------------------------------------------------------------------------
  */
@@ -405,6 +502,13 @@ static const struct {
     {BND_CF_OBJECTS, OBJECTS_TAG_BODY, "bodies", body_text},
     {BND_CF_OBJECTS, OBJECTS_TAG_FREE, "bodies to be freed", free_text},
     {BND_CF_OBJECTS, OBJECTS_TAG_SEAL, "seals", seal_text},
+    {BND_CF_KV, KV_TAG_RECORD, "records", kv_record_text},
+    {BND_CF_KV, KV_TAG_VALUE, "values", kv_value_text},
+    {BND_CF_KV, KV_TAG_PIECE, "pieces", kv_piece_text},
+    {BND_CF_KV, KV_TAG_FREE, "large values to be freed", kv_free_text},
+    {BND_CF_KV, KV_TAG_MARKS, "marks", kv_marks_text},
+    {BND_CF_KV, KV_TAG_APPLIED, "applied index", kv_applied_text},
+    {BND_CF_KV, KV_TAG_SHARD, "shards", kv_known_text},
 };
 
 const char *tools_record_kind(enum bnd_state_cf cf, uint8_t tag) {

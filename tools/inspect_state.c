@@ -3,6 +3,7 @@
 
 #include "catalog/keys.h"
 #include "catalog/records.h"
+#include "kv/record.h"
 #include "objects/keys.h"
 #include "objects/manifest.h"
 #include "raft/tuple.h"
@@ -160,7 +161,11 @@ static void inspect_family(struct looking *looking, uint32_t slot, enum bnd_stat
 
 static void inspect_slot(struct looking *looking, uint32_t slot) {
     bnd_buf_reset(&looking->text);
-    bnd_buf_printf(&looking->text, slot == 0 ? "slot 0 (the node's own)" : "slot %u", slot);
+    if (slot >= KV_SLOT(0)) {
+        bnd_buf_printf(&looking->text, "slot %u (KV shard %u)", slot, slot - KV_SLOT(0));
+    } else {
+        bnd_buf_printf(&looking->text, slot == 0 ? "slot 0 (the node's own)" : "slot %u", slot);
+    }
     print(looking);
     for (int cf = 0; cf < BND_CF_COUNT; cf++) {
         inspect_family(looking, slot, (enum bnd_state_cf)cf);

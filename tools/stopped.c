@@ -35,7 +35,8 @@ struct bnd_raft_offline tools_stopped_raft(const struct tools_stopped *stopped) 
                                      .state = stopped->state,
                                      .journal_dir = stopped->journal_dir,
                                      .cluster_id = node_cluster_number(stopped->identity.cluster),
-                                     .node_id = stopped->identity.node};
+                                     .node_id = stopped->identity.node,
+                                     .is_other = bnd_gid_is_log};
 }
 
 static int keep_group(void *data, const struct bnd_raft_offline_group *group) {
