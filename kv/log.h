@@ -29,7 +29,8 @@ struct kv_log_entry {
      * be NULL. */
     void (*applied)(struct kv_log_entry *entry, int status);
     void *data;
-    bool hot; /* RECORD: kv_apply.hot */
+    uint64_t peer, seq; /* the maker's own */
+    bool hot;           /* RECORD: kv_apply.hot */
     struct kv_applied result;
     /* as made */
     enum kv_log_kind kind;
@@ -86,6 +87,8 @@ int kv_log_start(struct kv_log *log, struct bnd_journal *journal, struct bnd_err
  * bnd_journal_append. `applied` never comes then. */
 int kv_log_append(struct kv_log *log, struct kv_log_entry *entry);
 void kv_log_durable(struct kv_log *log, uint64_t lsn);
+/* Commits what the store has collected beside the log (what was forgotten, swept, dropped). */
+void kv_log_commit(struct kv_log *log);
 
 /* `closed` comes once, later: entries under way are told BND_CANCELED, a persist under way ends. */
 void kv_log_close(struct kv_log *log, void (*closed)(void *data), void *data);

@@ -126,6 +126,9 @@ struct kv_marks kv_store_marks(const struct kv_store *store, uint32_t shard);
  * `there` go. Through the log: see kv/log.h. */
 int kv_store_marks_set(struct kv_store *store, uint32_t shard, const struct kv_marks *marks,
                        bool wipe);
+/* All of the log that the state lacked was applied again. Shards whose marks a damaged file took are
+ * not filled, whatever the log says: unless it has dropped them since. */
+int kv_store_recovered(struct kv_store *store);
 /* Calls each(shard) for every shard that has marks. */
 void kv_store_each_shard(const struct kv_store *store, void (*each)(void *data, uint32_t shard),
                          void *data);

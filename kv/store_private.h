@@ -13,6 +13,11 @@
 /* A superseded blob stays so long for those who read it. */
 #define STORE_BLOB_LINGER_MS (10u * 60u * 1000u)
 
+struct shard_marks {
+    struct kv_marks is;
+    bool lost; /* a damaged file took them, and what they spoke of: until kv_store_recovered */
+};
+
 struct kv_store {
     struct kv_store_config config;
     const struct bnd_state_ops *ops;
@@ -21,7 +26,7 @@ struct kv_store {
     bool lost, lost_new;
     uint64_t applied, hlc;
     struct kv_cache cache;
-    struct kv_marks *marks; /* by shard */
+    struct shard_marks *marks; /* by shard */
     size_t marks_count;
     struct bnd_buf old;     /* a record being replaced */
     struct bnd_buf scratch; /* bytes being built */

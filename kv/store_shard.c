@@ -14,7 +14,7 @@ static bool marks_room(struct kv_store *store, uint32_t shard) {
     while (count <= shard) {
         count *= 2;
     }
-    struct kv_marks *marks = bnd_calloc(count, sizeof *marks);
+    struct shard_marks *marks = bnd_calloc(count, sizeof *marks);
     if (marks == NULL) {
         return false;
     }
@@ -31,11 +31,11 @@ static int marks_decode(struct bnd_slice bytes, struct kv_marks *out) {
     struct bnd_reader r = bnd_reader(bytes);
     uint8_t format = bnd_read_u8(&r);
     uint8_t filled = bnd_read_u8(&r);
-    *out = (struct kv_marks){.there = true,
-                             .filled = filled == 1,
-                             .epoch = bnd_read_u32(&r),
-                             .refused = bnd_read_u64(&r),
-                             .collected = bnd_read_u64(&r)};
+    struct kv_marks marks = {.there = true, .filled = filled == 1};
+    marks.epoch = bnd_read_u32(&r);
+    marks.refused = bnd_read_u64(&r);
+    marks.collected = bnd_read_u64(&r);
+    *out = marks;
     return bnd_reader_done(&r) && format == MARKS_FORMAT && filled <= 1 ? 0 : BND_CORRUPT;
 }
 
@@ -52,10 +52,10 @@ static int load_one(struct kv_store *store, uint32_t shard) {
     kv_key_tag(&key, KV_SLOT(shard), KV_TAG_MARKS);
     int rv = store_read(store, &key, &store->old);
     if (rv == BND_NOTFOUND) {
-        store->marks[shard] = (struct kv_marks){.there = true};
+        store->marks[shard] = (struct shard_marks){.is.there = true, .lost = true};
         return 0;
     }
-    return rv != 0 ? rv : marks_decode(bnd_buf_slice(&store->old), &store->marks[shard]);
+    return rv != 0 ? rv : marks_decode(bnd_buf_slice(&store->old), &store->marks[shard].is);
 }
 
 int store_marks_load(struct kv_store *store, struct bnd_error *err) {
@@ -78,13 +78,13 @@ int store_marks_load(struct kv_store *store, struct bnd_error *err) {
 }
 
 struct kv_marks kv_store_marks(const struct kv_store *store, uint32_t shard) {
-    return shard < store->marks_count ? store->marks[shard] : (struct kv_marks){0};
+    return shard < store->marks_count ? store->marks[shard].is : (struct kv_marks){0};
 }
 
 void kv_store_each_shard(const struct kv_store *store, void (*each)(void *data, uint32_t shard),
                          void *data) {
     for (size_t i = 0; i < store->marks_count; i++) {
-        if (store->marks[i].there) {
+        if (store->marks[i].is.there) {
             each(data, (uint32_t)i);
         }
     }
@@ -129,7 +129,8 @@ int kv_store_marks_set(struct kv_store *store, uint32_t shard, const struct kv_m
     struct kv_key known;
     kv_key_tag(&own, KV_SLOT(shard), KV_TAG_MARKS);
     kv_key_shard(&known, shard);
-    store->marks[shard] = marks->there ? *marks : (struct kv_marks){0};
+    store->marks[shard].lost = store->marks[shard].lost && !with_wipe;
+    store->marks[shard].is = marks->there ? *marks : (struct kv_marks){0};
     if (!marks->there) {
         store_remove(store, &own);
         store_remove(store, &known);
@@ -142,6 +143,19 @@ int kv_store_marks_set(struct kv_store *store, uint32_t shard, const struct kv_m
     store_write(store, &own, bnd_slice(value, sizeof value));
     store_write(store, &known, bnd_slice(NULL, 0));
     return 0;
+}
+
+int kv_store_recovered(struct kv_store *store) {
+    int rv = 0;
+    for (size_t i = 0; rv == 0 && i < store->marks_count; i++) {
+        struct shard_marks *marks = &store->marks[i];
+        if (marks->lost && marks->is.there) {
+            const struct kv_marks empty = {.there = true};
+            rv = kv_store_marks_set(store, (uint32_t)i, &empty, false);
+        }
+        marks->lost = false;
+    }
+    return rv;
 }
 
 /* ---- namespaces

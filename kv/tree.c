@@ -2,8 +2,9 @@
 
 #include "base/assert.h"
 
-#define BUCKET_SEED UINT64_C(0x6b762d6275636b74) /* another than the shards': they must not meet   \
-                                                  */
+#define BUCKET_SEED                                                                                \
+    UINT64_C(0x6b762d6275636b74) /* another than the shards': they must not meet                   \
+                                  */
 #define RECORD_SEED UINT64_C(0x6b762d7265636f72)
 
 _Static_assert((KV_TREE_BUCKETS & (KV_TREE_BUCKETS - 1)) == 0, "the bucket is the top bits");

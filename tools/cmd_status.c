@@ -66,39 +66,11 @@ static void print_groups(const json_t *groups) {
     }
 }
 
-static void print_kv_shards(const json_t *shards) {
-    size_t i = 0;
-    json_t *shard = NULL;
-    (void)printf("\n%-10s %-6s %-7s %s\n", "KIND", "SHARD", "EPOCH", "REPLICAS");
-    json_array_foreach(shards, i, shard) {
-        size_t j = 0;
-        json_t *replica = NULL;
-        (void)printf("%-10s %-6lld %-7lld", "kv", number(shard, "shard"), number(shard, "epoch"));
-        json_array_foreach(json_object_get(shard, "replicas"), j, replica) {
-            (void)printf(" %lld:%s", number(replica, "node"),
-                         json_is_true(json_object_get(replica, "filled")) ? "filled" : "filling");
-        }
-        if (number(shard, "leaving") != 0) {
-            (void)printf(" %lld:leaving", number(shard, "leaving"));
-        }
-        (void)printf("\n");
-    }
-}
-
-static void print_shards(const json_t *status) {
-    const json_t *kv = json_object_get(status, "kv_shards");
-    print_groups(json_object_get(status, "groups"));
-    if (json_array_size(kv) > 0) {
-        print_kv_shards(kv);
-    }
-}
-
 /* What is said of the cluster in one word, and why not "healthy". */
 struct health {
     size_t storage, gateways, down; /* nodes */
     size_t groups, leaderless,
         changing; /* a group that changes has a member that does not vote yet */
-    size_t kv_moving; /* shards of KV of which a replica is filled, or handed over */
     long long moves_left;
     bool settled;
 };
@@ -125,15 +97,6 @@ static bool all_vote(const json_t *group) {
     return true;
 }
 
-static bool kv_moves(const json_t *shard) {
-    const json_t *replicas = json_object_get(shard, "replicas");
-    bool moves = number(shard, "leaving") != 0;
-    for (size_t i = 0; i < json_array_size(replicas); i++) {
-        moves = moves || !json_is_true(json_object_get(json_array_get(replicas, i), "filled"));
-    }
-    return moves;
-}
-
 static struct health health_of(const json_t *status) {
     const json_t *groups = json_object_get(status, "groups");
     struct health health = {.groups = json_array_size(groups),
@@ -144,10 +107,6 @@ static struct health health_of(const json_t *status) {
         const json_t *group = json_array_get(groups, i);
         health.leaderless += number(group, "leader") == 0;
         health.changing += !all_vote(group);
-    }
-    const json_t *kv_shards = json_object_get(status, "kv_shards");
-    for (size_t i = 0; i < json_array_size(kv_shards); i++) {
-        health.kv_moving += kv_moves(json_array_get(kv_shards, i));
     }
     return health;
 }
@@ -169,14 +128,10 @@ static void print_problems(const struct health *health) {
         (void)printf("  %zu group%s with a replica that is catching up\n", health->changing,
                      plural(health->changing));
     }
-    if (health->kv_moving > 0) {
-        (void)printf("  %zu shard%s of KV with a replica that is being filled or handed over\n",
-                     health->kv_moving, plural(health->kv_moving));
-    }
     if (health->moves_left > 0) {
         (void)printf("  %lld replicas are still to be moved\n", health->moves_left);
     }
-    if (!health->settled && health->leaderless + health->changing + health->kv_moving == 0) {
+    if (!health->settled && health->leaderless + health->changing == 0) {
         (void)printf("  not every group has all its voters yet: `bindery shard ls`\n");
     }
 }
@@ -215,11 +170,6 @@ int tools_show(const struct tools_api *api, const char *key, void (*print)(const
     return TOOLS_OK;
 }
 
-/* --json: the groups alone, as ever; shards of KV are in the status. */
-static int show_shards(const struct tools_api *api) {
-    return api->json ? tools_show(api, "groups", NULL) : tools_show(api, NULL, print_shards);
-}
-
 int tools_cmd_status(int argc, const char **argv) {
     struct tools_api api;
     int status = tools_api_parse(argc, argv, &api);
@@ -231,7 +181,7 @@ int tools_cmd_status(int argc, const char **argv) {
 int tools_cmd_shard(int argc, const char **argv) {
     struct tools_api api;
     int status = tools_api_parse(argc, argv, &api);
-    status = status != -1 ? status : show_shards(&api);
+    status = status != -1 ? status : tools_show(&api, "groups", print_groups);
     tools_api_free(&api);
     return status;
 }

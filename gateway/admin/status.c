@@ -1,6 +1,6 @@
-/* /bindery/v1/status: nodes, groups, shards of KV, and what is still to be moved. The groups are
- * asked of their leaders (raft/survey.h); one that nobody leads is shown as this node knows it.
- * With ?local nobody is asked: the groups of this node, as it sees them. */
+/* /bindery/v1/status: nodes, groups and what is still to be moved. The groups are asked of their
+ * leaders (raft/survey.h); one that nobody leads is shown as this node knows it. With ?local nobody
+ * is asked: the groups of this node, as it sees them. */
 #include "base/alloc.h"
 #include "base/version.h"
 #include "gateway/admin/admin_private.h"
@@ -11,7 +11,7 @@
 
 #define SURVEY_NS (UINT64_C(2000) * BND_MS)
 
-/* Of one node, over all groups and KV's shards. */
+/* Of one node, over all groups. */
 struct tally {
     size_t replicas, leads;
     size_t arriving; /* wanted there, and not yet full members */
@@ -24,8 +24,7 @@ struct status {
     const struct bnd_survey_result *survey; /* NULL: of this node only */
     struct tally *tallies;                  /* by place in the view */
     json_t *groups;
-    json_t *kv_shards;
-    size_t unsettled; /* groups, and shards of KV */
+    size_t unsettled; /* groups */
     size_t moves;     /* replicas */
 };
 
@@ -161,64 +160,6 @@ static void add_group(struct status *status, uint64_t gid) {
                   members_json(&group.configuration), "wanted", ids_json(wanted, count)));
 }
 
-/* ---- shards of KV -----------------------------------------------------------------------------*/
-
-static void count_kv_moves(struct status *status, const struct bnd_kv_shard *shard,
-                           const uint64_t *wanted, size_t wanted_count) {
-    size_t arriving = 0;
-    size_t leaving = 0;
-    for (size_t i = 0; i < shard->replicas_count; i++) {
-        const struct bnd_kv_replica *replica = &shard->replicas[i];
-        bool extra = !among(wanted, wanted_count, replica->node);
-        tally_of(status, replica->node)->replicas++;
-        tally_of(status, replica->node)->arriving += !replica->filled;
-        tally_of(status, replica->node)->leaving += extra;
-        arriving += !replica->filled;
-        leaving += extra;
-    }
-    for (size_t i = 0; i < wanted_count; i++) {
-        bool missing = bnd_kv_shard_find(shard, wanted[i]) == shard->replicas_count;
-        tally_of(status, wanted[i])->arriving += missing;
-        arriving += missing;
-    }
-    if (shard->leaving != 0) {
-        tally_of(status, shard->leaving)->leaving++;
-        leaving++;
-    }
-    status->moves += arriving > leaving ? arriving : leaving;
-    status->unsettled += arriving + leaving > 0;
-}
-
-static json_t *kv_replicas_json(const struct bnd_kv_shard *shard) {
-    json_t *replicas = json_array();
-    for (size_t i = 0; i < shard->replicas_count; i++) {
-        (void)json_array_append_new(replicas, json_pack("{s:I, s:b}", "node",
-                                                        (json_int_t)shard->replicas[i].node,
-                                                        "filled", (int)shard->replicas[i].filled));
-    }
-    return replicas;
-}
-
-/* Shards that were never made are left out: nothing has been written. */
-static void add_kv_shard(struct status *status, uint32_t number) {
-    const struct bnd_gateway_services *services = status->services;
-    const struct bnd_kv_shard *shard = &status->view->kv_shards[number];
-    uint64_t wanted[BND_REPLICAS_MAX];
-    size_t count = services->wanted(services->owner, bnd_gid(BND_GROUP_KV, number), wanted);
-    count = count < BND_KV_REPLICAS_MAX ? count : BND_KV_REPLICAS_MAX;
-    if (shard->epoch == 0) {
-        return;
-    }
-    count_kv_moves(status, shard, wanted, count);
-    (void)json_array_append_new(
-        status->kv_shards,
-        json_pack("{s:I, s:I, s:o, s:I, s:I, s:I, s:o}", "shard", (json_int_t)number, "epoch",
-                  (json_int_t)shard->epoch, "replicas", kv_replicas_json(shard), "leaving",
-                  (json_int_t)shard->leaving, "horizon_ms", (json_int_t)(shard->horizon >> 16),
-                  "collected_ms", (json_int_t)(shard->collected >> 16), "wanted",
-                  ids_json(wanted, count)));
-}
-
 /* ---- nodes ------------------------------------------------------------------------------------*/
 
 /* As this node knows it: of itself, and of those that follow it in some group. NULL: a gateway. */
@@ -260,11 +201,9 @@ static void answer(struct rest_request *request, const struct bnd_survey_result 
                             .view = view,
                             .survey = result,
                             .tallies = bnd_calloc(view->nodes_count + 1, sizeof(struct tally)),
-                            .groups = json_array(),
-                            .kv_shards = json_array()};
+                            .groups = json_array()};
     if (status.tallies == NULL) {
         json_decref(status.groups);
-        json_decref(status.kv_shards);
         rest_fail_code(request, BND_NOMEM);
         return;
     }
@@ -272,19 +211,16 @@ static void answer(struct rest_request *request, const struct bnd_survey_result 
     for (uint32_t shard = 0; shard < view->settings.shards; shard++) {
         add_group(&status, bnd_gid(BND_GROUP_OBJECTS, shard));
     }
-    for (uint32_t shard = 0; shard < view->kv_shards_count; shard++) {
-        add_kv_shard(&status, shard);
-    }
     json_t *nodes = nodes_json(&status);
     bnd_free(status.tallies);
     rest_reply(request,
-               json_pack("{s:o, s:I, s:s, s:b, s:I, s:I, s:I, s:o, s:o, s:o}", "cluster",
+               json_pack("{s:o, s:I, s:s, s:b, s:I, s:I, s:I, s:o, s:o}", "cluster",
                          rest_text_json(view->settings.account), "self",
                          (json_int_t)request->services->self, "version", BND_VERSION_TEXT,
                          "settled", status.unsettled == 0, "revision", (json_int_t)view->revision,
                          "moves_left", (json_int_t)status.moves, "nodes_silent",
                          (json_int_t)(result == NULL ? 0 : result->nodes_silent), "nodes", nodes,
-                         "groups", status.groups, "kv_shards", status.kv_shards));
+                         "groups", status.groups));
 }
 
 static void on_survey(void *data, const struct bnd_survey_result *result) {

@@ -266,7 +266,7 @@ static int do_step(struct bnd_kv_shard *shard, const struct bnd_kv_plan *plan,
                    const struct bnd_kv_step *step) {
     switch (step->kind) {
     case BND_KV_STEP_INIT:
-        return bnd_kv_shard_init(shard, step->nodes, step->nodes_count);
+        return bnd_kv_shard_init(shard, plan->wanted, plan->wanted_count);
     case BND_KV_STEP_MOVE:
         return bnd_kv_shard_move(shard, shard->epoch, step->joins, step->leaves);
     case BND_KV_STEP_LEFT:

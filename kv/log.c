@@ -1,0 +1,418 @@
+/* Appended -> durable -> applied -> committed -> told.
+ *
+ * Invariants: (1) `waiting` holds the entries appended and not applied, by index; `applied` those
+ * in the batch that is not committed; (2) the state's index is that of the last entry committed;
+ * (3) the journal is compacted only up to an index read back from what is persisted. */
+#include "kv/log.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "placement/shard.h"
+
+#define LOG_BYTES_MAX ((size_t)256 << 20)
+#define PERSIST_BYTES ((size_t)32 << 20)
+#define PERSIST_NS (UINT64_C(60000) * BND_MS)
+/* Appended and not applied; less than what the journal leaves for Raft's own records. */
+#define WAITING_BYTES_MAX ((size_t)16 << 20)
+#define TICK_NS (UINT64_C(1000) * BND_MS)
+/* A commit that the state was too busy for is tried again after this. */
+#define STALL_RETRY_NS (UINT64_C(10) * BND_MS)
+#define LOG_TERM 1u
+#define LOG_ENTRY_KIND 1u
+
+struct kv_log {
+    struct kv_log_config config;
+    struct bnd_journal *journal; /* NULL: not started, or closed */
+    bool known;                  /* the journal has the group */
+    uint64_t start, last;        /* indexes: of the group's start, of its last entry */
+    uint64_t applied_index;      /* in the batch */
+    struct bnd_link waiting, applied;
+    size_t waiting_bytes;
+    uint64_t durable_lsn;
+    struct bnd_timer retry, tick;
+    bool stepping, dead;
+    /* bytes of entries, counted up: appended; committed; up to the last compaction */
+    uint64_t bytes_appended, bytes_committed, bytes_compacted;
+    struct bnd_state_persist persist;
+    bool persisting, compacting;
+    uint64_t persist_bytes, persisted_ns; /* bytes_committed when it was asked; when it ended */
+    void (*closed)(void *data);
+    void *closed_data;
+    struct bnd_task close_task;
+    bool closing;
+};
+
+static void die(struct kv_log *log, int code, const char *what) {
+    struct bnd_error why;
+    (void)bnd_error_set(&why, code, "KV: %s: %s", what, bnd_code_text(code));
+    if (!log->dead) {
+        log->dead = true;
+        log->config.fatal(log->config.owner, &why);
+    }
+}
+
+/* ---- applying
+ * ------------------------------------------------------------------------------------- */
+
+static int apply_record(struct kv_log *log, struct kv_log_entry *entry, uint64_t wall_ms) {
+    const struct kv_apply apply = {.shard = entry->shard,
+                                   .namespace_id = entry->namespace_id,
+                                   .key = entry->key,
+                                   .record = entry->body,
+                                   .hot = entry->hot,
+                                   .now_ms = wall_ms};
+    return kv_store_apply(log->config.store, &apply, &entry->result);
+}
+
+static int apply_piece(struct kv_log *log, struct kv_log_entry *entry) {
+    const struct kv_piece piece = {.shard = entry->shard,
+                                   .namespace_id = entry->namespace_id,
+                                   .key = entry->key,
+                                   .blob = entry->blob,
+                                   .number = entry->number,
+                                   .bytes = entry->body};
+    bool lacks = false;
+    int rv = kv_store_piece_put(log->config.store, &piece, &lacks);
+    entry->result.outcome = lacks ? KV_LACKS : KV_WON;
+    return rv;
+}
+
+/* BND_BUSY: nothing was changed, again later. */
+static int apply_one(struct kv_log *log, struct kv_log_entry *entry) {
+    switch (entry->kind) {
+    case KV_LOG_RECORD:
+        return apply_record(log, entry, bnd_wall_ms(log->config.env));
+    case KV_LOG_PIECE:
+        return apply_piece(log, entry);
+    default:
+        return kv_store_marks_set(log->config.store, entry->shard, &entry->marks, entry->wipe);
+    }
+}
+
+static void tell(struct kv_log *log, struct bnd_link *list, int status) {
+    struct bnd_link *link = NULL;
+    while ((link = bnd_list_pop(list)) != NULL) {
+        struct kv_log_entry *entry = BND_CONTAINER(link, struct kv_log_entry, link);
+        log->bytes_committed += status == 0 ? entry->len : 0;
+        if (entry->applied != NULL) {
+            entry->applied(entry, status);
+        }
+        kv_log_entry_unref(entry);
+    }
+}
+
+/* All that is durable goes into the batch. False: stop. */
+static bool apply_durable(struct kv_log *log) {
+    while (!bnd_list_empty(&log->waiting)) {
+        struct kv_log_entry *entry = BND_CONTAINER(log->waiting.next, struct kv_log_entry, link);
+        if (entry->lsn > log->durable_lsn) {
+            break;
+        }
+        int rv = apply_one(log, entry);
+        if (rv == BND_BUSY) {
+            bnd_timer_start(log->config.env, &log->retry, STALL_RETRY_NS);
+            break;
+        }
+        if (rv != 0) {
+            die(log, rv, "an entry could not be applied");
+            return false;
+        }
+        bnd_link_remove(&entry->link);
+        bnd_list_push(&log->applied, &entry->link);
+        log->waiting_bytes -= entry->len;
+        log->applied_index = entry->index;
+    }
+    return true;
+}
+
+static void step(struct kv_log *log) {
+    if (log->dead || log->closing || log->stepping || !apply_durable(log)) {
+        return;
+    }
+    int rv = kv_store_commit(log->config.store, log->applied_index, log->config.hlc->last);
+    if (rv == BND_BUSY) {
+        bnd_timer_start(log->config.env, &log->retry, STALL_RETRY_NS);
+        return;
+    }
+    if (rv != 0) {
+        die(log, rv, "the state could not be written");
+        return;
+    }
+    struct bnd_link told;
+    bnd_list_init(&told);
+    struct bnd_link *link = NULL;
+    while ((link = bnd_list_pop(&log->applied)) != NULL) {
+        bnd_list_push(&told, link);
+    }
+    log->stepping = true; /* who is told may append */
+    tell(log, &told, 0);
+    log->stepping = false;
+}
+
+static void on_retry(struct bnd_timer *timer) {
+    step(timer->data);
+}
+
+void kv_log_durable(struct kv_log *log, uint64_t lsn) {
+    log->durable_lsn = lsn > log->durable_lsn ? lsn : log->durable_lsn;
+    step(log);
+}
+
+void kv_log_commit(struct kv_log *log) {
+    if (log->journal != NULL && kv_store_dirty(log->config.store)) {
+        step(log);
+    }
+}
+
+/* ---- appending
+ * ------------------------------------------------------------------------------------ */
+
+size_t kv_log_bytes(const struct kv_log *log) {
+    return (size_t)(log->bytes_appended - log->bytes_compacted);
+}
+
+int kv_log_append(struct kv_log *log, struct kv_log_entry *entry) {
+    BND_ASSERT(log->journal != NULL && !bnd_link_linked(&entry->link));
+    struct bnd_journal_stats stats;
+    bnd_journal_stats(log->journal, &stats);
+    if (log->dead || log->waiting_bytes + entry->len > WAITING_BYTES_MAX ||
+        stats.bytes_queued > WAITING_BYTES_MAX ||
+        kv_log_bytes(log) + entry->len > log->config.log_bytes_max) {
+        return BND_FULL;
+    }
+    const struct bnd_journal_entry journalled = {.index = log->last + 1,
+                                                 .term = LOG_TERM,
+                                                 .kind = LOG_ENTRY_KIND,
+                                                 .data = bnd_slice(entry->bytes, entry->len)};
+    int rv = bnd_journal_append(log->journal, BND_GID_KV_LOG, &journalled, &entry->lsn);
+    if (rv != 0) {
+        return rv;
+    }
+    entry->index = ++log->last;
+    log->waiting_bytes += entry->len;
+    log->bytes_appended += entry->len;
+    bnd_list_push(&log->waiting, &kv_log_entry_ref(entry)->link);
+    bnd_journal_submit(log->journal);
+    return 0;
+}
+
+/* ---- persisting and compacting
+ * -------------------------------------------------------------------- */
+
+static void close_step(struct kv_log *log) {
+    if (log->closing && !log->persisting) {
+        bnd_defer(log->config.env, &log->close_task);
+    }
+}
+
+static void compact(struct kv_log *log) {
+    uint64_t index = 0;
+    int rv = kv_store_applied_persisted(log->config.store, &index);
+    if (rv != 0) {
+        die(log, rv, "what is persisted could not be read");
+        return;
+    }
+    const struct bnd_journal_start start = {.index = index, .term = LOG_TERM};
+    rv = index <= log->start ? 0 : bnd_journal_compact(log->journal, BND_GID_KV_LOG, &start, NULL);
+    if (rv == BND_FULL) {
+        return; /* the journal is behind: again with the next tick */
+    }
+    if (rv != 0) {
+        die(log, rv, "the log could not be compacted");
+        return;
+    }
+    log->compacting = false;
+    log->start = index > log->start ? index : log->start;
+    log->bytes_compacted = log->persist_bytes;
+    bnd_journal_submit(log->journal);
+}
+
+static void on_persisted(struct bnd_state_persist *request, int status) {
+    struct kv_log *log = request->data;
+    log->persisting = false;
+    if (log->closing) {
+        close_step(log);
+        return;
+    }
+    if (status != 0) {
+        die(log, status, "the state could not be persisted");
+        return;
+    }
+    log->persisted_ns = bnd_now_ns(log->config.env);
+    log->compacting = true;
+    compact(log);
+}
+
+static void ask_persist(struct kv_log *log) {
+    struct bnd_state *state = log->config.state;
+    log->persist = (struct bnd_state_persist){.cb = on_persisted, .data = log};
+    log->persist_bytes = log->bytes_committed;
+    int rv = state->ops->persist(state, &log->persist);
+    if (rv == 0) {
+        log->persisting = true;
+    } else if (rv != BND_BUSY && rv != BND_FULL) {
+        die(log, rv, "the state could not be persisted");
+    } /* else with the next tick */
+}
+
+static void on_tick(struct bnd_timer *timer) {
+    struct kv_log *log = timer->data;
+    bnd_timer_start(log->config.env, timer, TICK_NS);
+    if (log->dead || log->persisting) {
+        return;
+    }
+    if (log->compacting) {
+        compact(log);
+        return;
+    }
+    uint64_t grown = log->bytes_committed - log->bytes_compacted;
+    uint64_t waited = bnd_now_ns(log->config.env) - log->persisted_ns;
+    if (grown > log->config.persist_bytes || (grown > 0 && waited > log->config.persist_ns)) {
+        ask_persist(log);
+    }
+}
+
+/* ---- recovery
+ * -------------------------------------------------------------------------------------- */
+
+/* What this node has stamped itself moves its clock on, however far ahead that was. */
+static void see(struct kv_log *log, const struct kv_log_entry *entry) {
+    struct kv_record record;
+    if (entry->kind != KV_LOG_RECORD || kv_record_decode(entry->body, &record) != 0) {
+        return;
+    }
+    struct kv_hlc *hlc = log->config.hlc;
+    if (record.version.writer != log->config.self) {
+        kv_hlc_see(hlc, record.version.hlc, bnd_wall_ms(log->config.env));
+    } else if (record.version.hlc > hlc->last) {
+        hlc->last = record.version.hlc;
+    }
+}
+
+static int replay(struct kv_log *log, const struct bnd_journal_entry *journalled,
+                  struct bnd_error *err) {
+    struct kv_log_entry *entry = NULL;
+    int rv = kv_log_entry_decode(journalled->data, &entry);
+    if (rv == 0) {
+        see(log, entry);
+        rv = apply_one(log, entry);
+        kv_log_entry_unref(entry);
+    }
+    return rv == 0 ? 0
+                   : bnd_error_set(err, rv, "KV log, entry %llu: %s",
+                                   (unsigned long long)journalled->index, bnd_code_text(rv));
+}
+
+int kv_log_recover(struct kv_log *log, const struct bnd_journal_group *group,
+                   struct bnd_error *err) {
+    if (!group->exists) {
+        return 0;
+    }
+    uint64_t applied = kv_store_applied(log->config.store);
+    log->known = true;
+    log->start = group->start.index;
+    log->last = group->start.index + group->entries_count;
+    if (applied > log->last) {
+        return BND_FAIL(err, CORRUPT, "KV: the state holds entry %llu, the journal ends at %llu",
+                        (unsigned long long)applied, (unsigned long long)log->last);
+    }
+    if (applied < log->start) { /* the state was lost, or its slot 0 */
+        kv_store_lose(log->config.store);
+        applied = log->start;
+    }
+    int rv = 0;
+    for (size_t i = 0; rv == 0 && i < group->entries_count; i++) {
+        log->bytes_appended += group->entries[i].data.len;
+        if (group->entries[i].index > applied) {
+            rv = replay(log, &group->entries[i], err);
+        }
+    }
+    log->bytes_committed = log->bytes_appended;
+    log->applied_index = log->last;
+    rv = rv != 0 ? rv : kv_store_recovered(log->config.store);
+    if (rv == 0) {
+        rv = kv_store_commit(log->config.store, log->last, log->config.hlc->last);
+        rv = rv == BND_BUSY ? 0 : rv; /* collected; the first step goes on */
+    }
+    return rv;
+}
+
+/* ---- life
+ * ------------------------------------------------------------------------------------------ */
+
+static void on_close_task(struct bnd_task *task) {
+    struct kv_log *log = task->data;
+    log->closed(log->closed_data);
+}
+
+int kv_log_create(const struct kv_log_config *config, struct kv_log **out) {
+    struct kv_log *log = bnd_zalloc(sizeof *log);
+    if (log == NULL) {
+        return BND_NOMEM;
+    }
+    log->config = *config;
+    if (config->log_bytes_max == 0) {
+        log->config.log_bytes_max = LOG_BYTES_MAX;
+    }
+    if (config->persist_bytes == 0) {
+        log->config.persist_bytes = PERSIST_BYTES;
+    }
+    if (config->persist_ns == 0) {
+        log->config.persist_ns = PERSIST_NS;
+    }
+    bnd_list_init(&log->waiting);
+    bnd_list_init(&log->applied);
+    log->applied_index = kv_store_applied(config->store);
+    log->last = log->applied_index;
+    log->retry = (struct bnd_timer){.cb = on_retry, .data = log};
+    log->tick = (struct bnd_timer){.cb = on_tick, .data = log};
+    log->close_task = (struct bnd_task){.cb = on_close_task, .data = log};
+    *out = log;
+    return 0;
+}
+
+static int make_group(struct kv_log *log, struct bnd_error *err) {
+    const struct bnd_journal_start start = {.index = log->last, .term = LOG_TERM};
+    int rv = bnd_journal_together(log->journal, 2, 0);
+    rv = rv != 0 ? rv : bnd_journal_create(log->journal, BND_GID_KV_LOG, &start, NULL);
+    rv = rv != 0 ? rv : bnd_journal_meta(log->journal, BND_GID_KV_LOG, LOG_TERM, 0, NULL);
+    return rv == 0 ? 0 : bnd_error_set(err, rv, "KV: its log cannot be made");
+}
+
+int kv_log_start(struct kv_log *log, struct bnd_journal *journal, struct bnd_error *err) {
+    log->journal = journal;
+    log->durable_lsn = bnd_journal_durable(journal);
+    log->persisted_ns = bnd_now_ns(log->config.env);
+    int rv = 0;
+    if (!log->known && log->last > 0) {
+        rv = BND_FAIL(err, CORRUPT, "KV: the state holds entry %llu, the journal none",
+                      (unsigned long long)log->last);
+    } else if (!log->known) {
+        rv = make_group(log, err);
+    }
+    if (rv == 0) {
+        bnd_timer_start(log->config.env, &log->tick, TICK_NS);
+        step(log);
+    }
+    return rv;
+}
+
+void kv_log_close(struct kv_log *log, void (*closed)(void *data), void *data) {
+    BND_ASSERT(!log->closing);
+    log->closed = closed;
+    log->closed_data = data;
+    bnd_timer_stop(log->config.env, &log->tick);
+    bnd_timer_stop(log->config.env, &log->retry);
+    tell(log, &log->applied, BND_CANCELED);
+    tell(log, &log->waiting, BND_CANCELED);
+    log->closing = true;
+    close_step(log);
+}
+
+void kv_log_destroy(struct kv_log *log) {
+    if (log == NULL) {
+        return;
+    }
+    BND_ASSERT(bnd_list_empty(&log->waiting) && bnd_list_empty(&log->applied));
+    bnd_free(log);
+}

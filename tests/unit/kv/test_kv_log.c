@@ -1,0 +1,424 @@
+/* The KV log over a real journal on the simulated disk, and the simulated state: what is told as
+ * applied survives, nothing is applied before it is durable, the journal gets shorter. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "kv/log.h"
+#include "placement/shard.h"
+#include "tests/sim/state.h"
+
+#define SHARD 3u
+#define NS 7u
+#define KEYS 64u
+
+struct rig {
+    struct bnd_sim_world *world;
+    struct bnd_sim_disk *disk;
+    struct bnd_sim_store *disk_store;
+    struct bnd_sim_env *sim;
+    struct bnd_state *state;
+    struct bnd_journal *journal;
+    struct kv_store *store;
+    struct kv_hlc hlc;
+    struct kv_log *log;
+    struct kv_log_config config;
+    unsigned told, changes;
+    int last_status;
+    struct kv_applied last;
+    uint64_t told_hlc[KEYS]; /* of each key, the newest that was told as applied */
+    bool closed, fatal;
+};
+
+static void on_changed(void *owner, const struct kv_change *change) {
+    ((struct rig *)owner)->changes++;
+}
+
+static void on_wiped(void *owner, uint32_t shard) {
+}
+
+static void on_fatal(void *owner, const struct bnd_error *why) {
+    ((struct rig *)owner)->fatal = true;
+}
+
+static void on_durable(void *owner, uint64_t lsn) {
+    struct rig *rig = owner;
+    if (rig->log != NULL) {
+        kv_log_durable(rig->log, lsn);
+    }
+}
+
+static int take_group(void *data, const struct bnd_journal_group *group) {
+    struct rig *rig = data;
+    return group->gid == BND_GID_KV_LOG ? kv_log_recover(rig->log, group, NULL) : 0;
+}
+
+static int boot_with(struct rig *rig) {
+    rig->sim = bnd_sim_env_create(rig->world, rig->disk, NULL, 1);
+    rig->state = bnd_sim_store_open(rig->disk_store, rig->sim);
+    rig->hlc = (struct kv_hlc){0};
+    rig->log = NULL;
+    bnd_sim_env_enter(rig->sim);
+    const struct kv_store_config store = {.state = rig->state,
+                                          .cache_bytes = 1 << 20,
+                                          .owner = rig,
+                                          .changed = on_changed,
+                                          .wiped = on_wiped};
+    assert_int_equal(kv_store_create(&store, &rig->store, NULL), 0);
+    const struct bnd_journal_config journal = {.env = bnd_sim_env(rig->sim),
+                                               .dir = "/journal",
+                                               .cluster_id = 1,
+                                               .node_id = 1,
+                                               .segment_bytes = 2 << 20,
+                                               .batch_bytes_max = 1 << 20,
+                                               .owner = rig,
+                                               .durable = on_durable,
+                                               .failed = on_fatal};
+    assert_int_equal(bnd_journal_open(&journal, &rig->journal, NULL), 0);
+    rig->config.env = bnd_sim_env(rig->sim);
+    rig->config.state = rig->state;
+    rig->config.store = rig->store;
+    rig->config.hlc = &rig->hlc;
+    rig->config.self = 1;
+    rig->config.owner = rig;
+    rig->config.fatal = on_fatal;
+    assert_int_equal(kv_log_create(&rig->config, &rig->log), 0);
+    int rv = bnd_journal_each_group(rig->journal, take_group, rig);
+    bnd_journal_recovered(rig->journal);
+    rv = rv != 0 ? rv : kv_log_start(rig->log, rig->journal, NULL);
+    bnd_sim_env_leave(rig->sim);
+    return rv;
+}
+
+static void rig_open(struct rig *rig, uint64_t seed) {
+    *rig = (struct rig){0};
+    rig->world = bnd_sim_world_create(seed);
+    rig->disk = bnd_sim_disk_create(rig->world, 1, 0);
+    rig->disk_store = bnd_sim_store_create(rig->world, 1);
+    assert_int_equal(boot_with(rig), 0);
+}
+
+static void crash(struct rig *rig, enum bnd_sim_crash kind) {
+    bnd_sim_env_crash(rig->sim, kind);
+    assert_int_equal(boot_with(rig), 0);
+}
+
+static void on_closed(void *data) {
+    ((struct rig *)data)->closed = true;
+}
+
+static void run_for(struct rig *rig, uint64_t ms) {
+    bnd_sim_run_for(rig->world, ms * BND_MS);
+}
+
+static void rig_close(struct rig *rig) {
+    bnd_sim_env_enter(rig->sim);
+    kv_log_close(rig->log, on_closed, rig);
+    bnd_sim_env_leave(rig->sim);
+    run_for(rig, 1000);
+    assert_true(rig->closed);
+    rig->closed = false;
+    bnd_sim_env_enter(rig->sim);
+    kv_log_destroy(rig->log);
+    rig->log = NULL;
+    kv_store_destroy(rig->store);
+    bnd_journal_close(rig->journal, on_closed, rig);
+    bnd_sim_env_leave(rig->sim);
+    run_for(rig, 1000);
+    assert_true(rig->closed);
+    rig->state->ops->close(rig->state);
+    bnd_sim_env_stop(rig->sim);
+    bnd_sim_store_destroy(rig->disk_store);
+    bnd_sim_disk_destroy(rig->disk);
+    bnd_sim_world_destroy(rig->world);
+}
+
+/* ---- shorthands
+ * --------------------------------------------------------------------------------- */
+
+static unsigned key_number(struct bnd_slice key) {
+    return (unsigned)atoi((const char *)key.data + 1);
+}
+
+static void on_applied(struct kv_log_entry *entry, int status) {
+    struct rig *rig = entry->data;
+    rig->told++;
+    rig->last_status = status;
+    rig->last = entry->result;
+    if (status == 0 && entry->kind == KV_LOG_RECORD && entry->result.outcome == KV_WON) {
+        rig->told_hlc[key_number(entry->key)] = entry->result.stands.version.hlc;
+    }
+}
+
+static int append(struct rig *rig, struct kv_log_entry *entry) {
+    entry->applied = on_applied;
+    entry->data = rig;
+    int rv = kv_log_append(rig->log, entry);
+    kv_log_entry_unref(entry);
+    return rv;
+}
+
+static int put_value(struct rig *rig, unsigned key, struct bnd_slice value) {
+    char name[16];
+    (void)snprintf(name, sizeof name, "k%u", key);
+    bnd_sim_env_enter(rig->sim);
+    const struct kv_record record = {
+        .version = {kv_hlc_next(&rig->hlc, bnd_wall_ms(bnd_sim_env(rig->sim))), 1},
+        .value = value,
+        .size = (uint32_t)value.len};
+    int rv =
+        append(rig, kv_log_entry_record(SHARD, NS, bnd_slice(name, strlen(name) + 1), &record));
+    bnd_sim_env_leave(rig->sim);
+    return rv;
+}
+
+static int put(struct rig *rig, unsigned key) {
+    return put_value(rig, key, bnd_slice_str("value"));
+}
+
+static void mark(struct rig *rig, const struct kv_marks *marks, bool wipe) {
+    bnd_sim_env_enter(rig->sim);
+    assert_int_equal(append(rig, kv_log_entry_marks(SHARD, marks, wipe)), 0);
+    bnd_sim_env_leave(rig->sim);
+}
+
+static uint64_t stands(struct rig *rig, unsigned key) {
+    char name[16];
+    (void)snprintf(name, sizeof name, "k%u", key);
+    struct kv_seen seen = {0};
+    bnd_sim_env_enter(rig->sim);
+    assert_int_equal(kv_store_seen(rig->store, SHARD, NS, bnd_slice(name, strlen(name) + 1), &seen),
+                     0);
+    bnd_sim_env_leave(rig->sim);
+    return seen.version.hlc;
+}
+
+/* ---- tests
+ * --------------------------------------------------------------------------------------- */
+
+static void test_applied_once_durable(void **state) {
+    struct rig rig;
+    rig_open(&rig, 1);
+    run_for(&rig, 100);
+    assert_int_equal(put(&rig, 1), 0);
+    assert_int_equal(stands(&rig, 1), 0); /* not durable yet */
+    assert_int_equal(rig.told, 0);
+    run_for(&rig, 1000);
+    assert_int_equal(rig.told, 1);
+    assert_int_equal(rig.last.outcome, KV_WON);
+    assert_int_equal(stands(&rig, 1), rig.told_hlc[1]);
+    rig_close(&rig);
+}
+
+/* Whatever the crash does, what was told is there again, and the clock is above it. */
+static void test_told_survives(void **state) {
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct rig rig;
+        rig_open(&rig, seed);
+        rig.config.persist_ns = 700 * BND_MS;
+        for (unsigned round = 0; round < 12; round++) {
+            for (unsigned i = 0; i < 20; i++) {
+                assert_int_equal(put(&rig, (i * 7 + round) % KEYS), 0);
+                run_for(&rig, i % 4);
+            }
+            run_for(&rig, (seed * 37 + round * 211) % 900);
+            crash(&rig, round % 2 == 0 ? BND_SIM_POWER : BND_SIM_KILL);
+            for (unsigned key = 0; key < KEYS; key++) {
+                assert_true(stands(&rig, key) >= rig.told_hlc[key]);
+                assert_true(rig.hlc.last >= rig.told_hlc[key]);
+            }
+        }
+        assert_true(rig.told > 100);
+        assert_false(rig.fatal);
+        rig_close(&rig);
+    }
+}
+
+static void test_compacted(void **state) {
+    struct rig rig;
+    rig_open(&rig, 3);
+    rig.config.persist_ns = 2000 * BND_MS;
+    crash(&rig, BND_SIM_KILL); /* with that setting */
+    for (unsigned i = 0; i < KEYS; i++) {
+        assert_int_equal(put(&rig, i), 0);
+    }
+    run_for(&rig, 100);
+    assert_true(kv_log_bytes(rig.log) > 0);
+    run_for(&rig, 6000);
+    assert_int_equal(kv_log_bytes(rig.log), 0);
+    crash(&rig, BND_SIM_POWER);
+    assert_int_equal(kv_log_bytes(rig.log), 0); /* the journal has forgotten them */
+    for (unsigned i = 0; i < KEYS; i++) {
+        assert_int_equal(stands(&rig, i), rig.told_hlc[i]);
+    }
+    rig_close(&rig);
+}
+
+static void test_bounded(void **state) {
+    struct rig rig;
+    rig_open(&rig, 4);
+    rig.config.log_bytes_max = 20000;
+    rig.config.persist_bytes = 10000;
+    crash(&rig, BND_SIM_KILL);
+    run_for(&rig, 50);
+    BND_AUTO uint8_t *value = bnd_zalloc(1000);
+    unsigned taken = 0;
+    while (put_value(&rig, taken % KEYS, bnd_slice(value, 1000)) == 0) {
+        taken++;
+        assert_true(taken < 100);
+    }
+    assert_int_equal(put_value(&rig, 1, bnd_slice(value, 1000)), BND_FULL);
+    assert_true(kv_log_bytes(rig.log) <= 20000);
+    run_for(&rig, 4000); /* it persists by bytes, and there is room again */
+    assert_int_equal(put_value(&rig, 1, bnd_slice(value, 1000)), 0);
+    run_for(&rig, 100);
+    assert_int_equal(rig.told, taken + 1);
+    rig_close(&rig);
+}
+
+/* A state that stalls delays what is told, and loses nothing. */
+static void test_stall(void **state) {
+    struct rig rig;
+    rig_open(&rig, 5);
+    bnd_sim_store_stall(rig.disk_store, 500 * BND_MS);
+    for (unsigned i = 0; i < 10; i++) {
+        assert_int_equal(put(&rig, i), 0);
+        run_for(&rig, 10);
+    }
+    assert_int_equal(rig.told, 0);
+    run_for(&rig, 1000);
+    assert_int_equal(rig.told, 10);
+    rig_close(&rig);
+}
+
+/* The state is gone, the log knows that there was more: nothing is believed to be filled. */
+static void test_state_lost(void **state) {
+    struct rig rig;
+    rig_open(&rig, 6);
+    rig.config.persist_ns = 1000 * BND_MS;
+    crash(&rig, BND_SIM_KILL);
+    const struct kv_marks filled = {.there = true, .filled = true};
+    mark(&rig, &filled, false);
+    assert_int_equal(put(&rig, 1), 0);
+    run_for(&rig, 5000);
+    assert_int_equal(put(&rig, 2), 0);
+    run_for(&rig, 100);
+    assert_true(kv_store_marks(rig.store, SHARD).filled);
+    assert_false(kv_store_lost(rig.store));
+    bnd_sim_env_crash(rig.sim, BND_SIM_KILL);
+    bnd_sim_store_wipe(rig.disk_store);
+    assert_int_equal(boot_with(&rig), 0);
+    assert_true(kv_store_lost(rig.store));
+    assert_false(kv_store_marks(rig.store, SHARD).there);
+    assert_int_equal(stands(&rig, 1), 0);
+    assert_int_equal(stands(&rig, 2), rig.told_hlc[2]);
+    rig_close(&rig);
+}
+
+/* A shard's range is gone with a damaged file; the log says later that it was filled: it is not. */
+static void test_marks_lost(void **state) {
+    struct rig rig;
+    rig_open(&rig, 7);
+    const struct kv_marks empty = {.there = true};
+    const struct kv_marks filled = {.there = true, .filled = true};
+    mark(&rig, &empty, false);
+    run_for(&rig, 100);
+    uint8_t from[4];
+    uint8_t to[4];
+    bnd_put_be32(from, KV_SLOT(SHARD));
+    bnd_put_be32(to, KV_SLOT(SHARD) + 1);
+    rig.config.persist_ns = 500 * BND_MS;
+    crash(&rig, BND_SIM_KILL);
+    assert_int_equal(rig.state->ops->drop_range(rig.state, bnd_slice(from, 4), bnd_slice(to, 4)),
+                     0);
+    assert_int_equal(put(&rig, 9), 0);
+    run_for(&rig, 4000); /* persisted like this */
+    rig.config.persist_ns = 0;
+    crash(&rig, BND_SIM_KILL);
+    assert_true(kv_store_marks(rig.store, SHARD).there);
+    mark(&rig, &filled, false); /* of before the damage, as the log has it */
+    run_for(&rig, 100);
+    crash(&rig, BND_SIM_KILL);
+    assert_true(kv_store_marks(rig.store, SHARD).there);
+    assert_false(kv_store_marks(rig.store, SHARD).filled);
+    rig_close(&rig);
+}
+
+static void test_wipe_replayed(void **state) {
+    struct rig rig;
+    rig_open(&rig, 8);
+    const struct kv_marks filled = {.there = true, .filled = true, .collected = 5};
+    assert_int_equal(put(&rig, 1), 0);
+    mark(&rig, &filled, true);
+    assert_int_equal(put(&rig, 2), 0);
+    run_for(&rig, 200);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(stands(&rig, 1), 0);
+        assert_int_equal(stands(&rig, 2), rig.told_hlc[2]);
+        assert_true(kv_store_marks(rig.store, SHARD).filled);
+        assert_int_equal(kv_store_marks(rig.store, SHARD).collected, 5);
+        crash(&rig, BND_SIM_POWER);
+    }
+    rig_close(&rig);
+}
+
+static void test_close_cancels(void **state) {
+    struct rig rig;
+    rig_open(&rig, 9);
+    assert_int_equal(put(&rig, 1), 0);
+    rig_close(&rig);
+    assert_int_equal(rig.told, 1);
+    assert_int_equal(rig.last_status, BND_CANCELED);
+}
+
+static void test_damaged_entries(void **state) {
+    static const struct kv_marks marks = {.there = true, .filled = true, .epoch = 3, .refused = 4};
+    static const uint8_t blob[KV_BLOB_ID_BYTES] = {1, 2};
+    const struct kv_record record = {.version = {9, 1}, .size = 1, .value = bnd_slice_str("v")};
+    const struct kv_piece piece = {.shard = SHARD,
+                                   .namespace_id = NS,
+                                   .key = bnd_slice_str("key"),
+                                   .blob = blob,
+                                   .number = 2,
+                                   .bytes = bnd_slice_str("b")};
+    struct kv_log_entry *made[] = {
+        kv_log_entry_record(SHARD, NS, bnd_slice_str("key"), &record),
+        kv_log_entry_piece(&piece),
+        kv_log_entry_marks(SHARD, &marks, true),
+    };
+    for (size_t i = 0; i < 3; i++) {
+        struct kv_log_entry *read = NULL;
+        struct bnd_slice bytes = bnd_slice(made[i]->bytes, made[i]->len);
+        assert_int_equal(kv_log_entry_decode(bytes, &read), 0);
+        assert_true(bnd_slice_eq(bnd_slice(read->bytes, read->len), bytes));
+        assert_int_equal(read->marks.epoch, made[i]->marks.epoch);
+        kv_log_entry_unref(read);
+        for (size_t cut = 0; cut < bytes.len; cut++) {
+            read = NULL;
+            assert_int_equal(kv_log_entry_decode(bnd_slice(bytes.data, cut), &read), BND_CORRUPT);
+        }
+        kv_log_entry_unref(made[i]);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_applied_once_durable),
+        cmocka_unit_test(test_told_survives),
+        cmocka_unit_test(test_compacted),
+        cmocka_unit_test(test_bounded),
+        cmocka_unit_test(test_stall),
+        cmocka_unit_test(test_state_lost),
+        cmocka_unit_test(test_marks_lost),
+        cmocka_unit_test(test_wipe_replayed),
+        cmocka_unit_test(test_close_cancels),
+        cmocka_unit_test(test_damaged_entries),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
