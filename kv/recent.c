@@ -11,12 +11,10 @@ _Static_assert((KV_RECENT_SECONDS & (KV_RECENT_SECONDS - 1)) == 0,
 struct listed {
     struct bnd_link link; /* of its second, in order of arrival */
     struct listed *chain; /* of its place in the table */
-    struct bnd_kv_version version;
+    struct kv_seen seen;
     uint64_t namespace_id;
-    uint64_t expires_ms;
     uint32_t shard;
     uint16_t key_len;
-    bool tombstone;
     uint8_t key[];
 };
 
@@ -111,12 +109,10 @@ static bool list(struct kv_recent *recent, struct second *second, uint32_t shard
     if (item == NULL) {
         return false;
     }
-    *item = (struct listed){.version = entry->version,
+    *item = (struct listed){.seen = entry->seen,
                             .namespace_id = entry->namespace_id,
-                            .expires_ms = entry->expires_ms,
                             .shard = shard,
-                            .key_len = (uint16_t)entry->key.len,
-                            .tombstone = entry->tombstone};
+                            .key_len = (uint16_t)entry->key.len};
     if (entry->key.len > 0) {
         memcpy(item->key, entry->key.data, entry->key.len);
     }
@@ -214,49 +210,53 @@ static struct second *second_of(struct shard *shard, uint64_t number) {
 /* ---- what is applied
  * ------------------------------------------------------------------------------ */
 
-static uint64_t entry_second(const struct kv_entry *entry) {
-    return kv_hlc_ms(entry->version.hlc) / 1000;
+static uint64_t second_of_version(struct bnd_kv_version version) {
+    return kv_hlc_ms(version.hlc) / 1000;
 }
 
 static void take_out(struct kv_recent *recent, uint32_t number, struct shard *shard,
-                     const struct kv_entry *old) {
-    struct listed **place = place_of(recent, number, old->namespace_id, old->key);
+                     const struct kv_entry *was) {
+    struct listed **place = place_of(recent, number, was->namespace_id, was->key);
     if (*place != NULL) {
         unlist(recent, place);
     }
-    struct second *second = second_of(shard, entry_second(old));
+    struct second *second = second_of(shard, second_of_version(was->seen.version));
     if (second != NULL) {
-        second->sum = kv_sum_sub(second->sum, kv_tree_hash(old));
+        second->sum =
+            kv_sum_sub(second->sum, kv_tree_hash(was->namespace_id, was->key, was->seen.version));
         second->count -= second->count > 0 ? 1 : 0;
     }
 }
 
 static void put_in(struct kv_recent *recent, uint32_t number, struct shard *shard,
-                   const struct kv_entry *now) {
-    uint64_t at = entry_second(now);
+                   const struct kv_entry *is) {
+    uint64_t at = second_of_version(is->seen.version);
     struct second *second = second_of(shard, at);
     if (second != NULL) {
-        second->sum = kv_sum_add(second->sum, kv_tree_hash(now));
+        second->sum =
+            kv_sum_add(second->sum, kv_tree_hash(is->namespace_id, is->key, is->seen.version));
         second->count++;
-        second->lost = !list(recent, second, number, now) || second->lost;
+        second->lost = !list(recent, second, number, is) || second->lost;
     } else if (at > recent->now + KV_RECENT_AHEAD) {
         shard->ahead_low = at < shard->ahead_low ? at : shard->ahead_low;
         shard->ahead_high = at > shard->ahead_high ? at : shard->ahead_high;
     }
 }
 
-void kv_recent_applied(struct kv_recent *recent, uint32_t shard_number, const struct kv_entry *old,
-                       const struct kv_entry *now) {
-    BND_ASSERT(shard_number < recent->shards_count);
-    struct shard *shard = recent->shards[shard_number];
+void kv_recent_applied(struct kv_recent *recent, uint32_t number, uint64_t namespace_id,
+                       struct bnd_slice key, struct kv_seen was, struct kv_seen is) {
+    BND_ASSERT(number < recent->shards_count);
+    struct shard *shard = recent->shards[number];
     if (shard == NULL) {
         return;
     }
-    if (old != NULL) {
-        take_out(recent, shard_number, shard, old);
+    if (was.version.hlc != 0) {
+        take_out(recent, number, shard,
+                 &(struct kv_entry){.namespace_id = namespace_id, .key = key, .seen = was});
     }
-    if (now != NULL) {
-        put_in(recent, shard_number, shard, now);
+    if (is.version.hlc != 0) {
+        put_in(recent, number, shard,
+               &(struct kv_entry){.namespace_id = namespace_id, .key = key, .seen = is});
     }
 }
 
@@ -287,9 +287,7 @@ void kv_recent_list(const struct kv_recent *recent, uint32_t shard_number, uint6
         const struct listed *item = BND_CONTAINER(at, struct listed, link);
         struct kv_entry entry = {.namespace_id = item->namespace_id,
                                  .key = bnd_slice(item->key, item->key_len),
-                                 .version = item->version,
-                                 .expires_ms = item->expires_ms,
-                                 .tombstone = item->tombstone};
+                                 .seen = item->seen};
         if (!each(data, &entry)) {
             return;
         }

@@ -37,8 +37,8 @@ void kv_recent_tick(struct kv_recent *recent, uint64_t now_second);
 int kv_recent_begin(struct kv_recent *recent, uint32_t shard, uint64_t known_from_second);
 
 /* As kv_tree_applied. */
-void kv_recent_applied(struct kv_recent *recent, uint32_t shard, const struct kv_entry *old,
-                       const struct kv_entry *now);
+void kv_recent_applied(struct kv_recent *recent, uint32_t shard, uint64_t namespace_id,
+                       struct bnd_slice key, struct kv_seen was, struct kv_seen is);
 
 struct kv_recent_sum {
     struct bnd_hash128 sum;

@@ -25,4 +25,8 @@ void kv_spread_peer(struct kv_spread *spread, uint64_t node, bool up);
  */
 void kv_spread_call(struct kv_spread *spread, struct bnd_rpc_request *request);
 
+
+/* Fills in the numbers of shards held, filled and building. */
+void kv_spread_stats(const struct kv_spread *spread, struct bnd_kv_stats *out);
+
 #endif

@@ -19,16 +19,17 @@ uint32_t kv_tree_bucket(uint64_t namespace_id, struct bnd_slice key) {
     return (uint32_t)(bnd_hash64(bnd_slice(name, 8 + key.len), BUCKET_SEED) >> 54);
 }
 
-struct bnd_hash128 kv_tree_hash(const struct kv_entry *entry) {
+struct bnd_hash128 kv_tree_hash(uint64_t namespace_id, struct bnd_slice key,
+                                struct bnd_kv_version version) {
     uint8_t name[24 + BND_KV_KEY_MAX];
-    BND_ASSERT(entry->key.len <= BND_KV_KEY_MAX);
-    bnd_put_u64(name, entry->version.hlc);
-    bnd_put_u64(name + 8, entry->version.writer);
-    bnd_put_u64(name + 16, entry->namespace_id);
-    if (entry->key.len > 0) {
-        memcpy(name + 24, entry->key.data, entry->key.len);
+    BND_ASSERT(key.len <= BND_KV_KEY_MAX);
+    bnd_put_u64(name, version.hlc);
+    bnd_put_u64(name + 8, version.writer);
+    bnd_put_u64(name + 16, namespace_id);
+    if (key.len > 0) {
+        memcpy(name + 24, key.data, key.len);
     }
-    return bnd_hash128(bnd_slice(name, 24 + entry->key.len), RECORD_SEED);
+    return bnd_hash128(bnd_slice(name, 24 + key.len), RECORD_SEED);
 }
 
 void kv_tree_begin(struct kv_tree *tree, uint64_t horizon) {
@@ -52,9 +53,10 @@ void kv_tree_passed(struct kv_tree *tree, uint64_t namespace_id, struct bnd_slic
     }
 }
 
-static void count(struct kv_tree *tree, const struct kv_entry *entry, bool add) {
-    struct bnd_hash128 *bucket = &tree->buckets[kv_tree_bucket(entry->namespace_id, entry->key)];
-    struct bnd_hash128 hash = kv_tree_hash(entry);
+static void count(struct kv_tree *tree, uint64_t namespace_id, struct bnd_slice key,
+                  struct bnd_kv_version version, bool add) {
+    struct bnd_hash128 *bucket = &tree->buckets[kv_tree_bucket(namespace_id, key)];
+    struct bnd_hash128 hash = kv_tree_hash(namespace_id, key, version);
     if (add) {
         *bucket = kv_sum_add(*bucket, hash);
         tree->root = kv_sum_add(tree->root, hash);
@@ -68,9 +70,9 @@ static void count(struct kv_tree *tree, const struct kv_entry *entry, bool add) 
 }
 
 void kv_tree_scanned(struct kv_tree *tree, const struct kv_entry *entry) {
-    BND_ASSERT(!kv_entry_dead(entry, tree->horizon));
+    BND_ASSERT(!kv_seen_dead(entry->seen, tree->horizon));
     kv_tree_passed(tree, entry->namespace_id, entry->key);
-    count(tree, entry, true);
+    count(tree, entry->namespace_id, entry->key, entry->seen.version, true);
 }
 
 void kv_tree_finish(struct kv_tree *tree) {
@@ -78,17 +80,20 @@ void kv_tree_finish(struct kv_tree *tree) {
     tree->built = true;
 }
 
-void kv_tree_applied(struct kv_tree *tree, const struct kv_entry *old, const struct kv_entry *now) {
-    const struct kv_entry *any = now != NULL ? now : old;
-    BND_ASSERT(any != NULL);
-    if (!tree->built && !behind_cursor(tree, any->namespace_id, any->key)) {
+static bool counts(const struct kv_tree *tree, struct kv_seen seen) {
+    return seen.version.hlc != 0 && !kv_seen_dead(seen, tree->horizon);
+}
+
+void kv_tree_applied(struct kv_tree *tree, uint64_t namespace_id, struct bnd_slice key,
+                     struct kv_seen was, struct kv_seen is) {
+    if (!tree->built && !behind_cursor(tree, namespace_id, key)) {
         return;
     }
-    if (old != NULL && !kv_entry_dead(old, tree->horizon)) {
-        count(tree, old, false);
+    if (counts(tree, was)) {
+        count(tree, namespace_id, key, was.version, false);
     }
-    if (now != NULL && !kv_entry_dead(now, tree->horizon)) {
-        count(tree, now, true);
+    if (counts(tree, is)) {
+        count(tree, namespace_id, key, is.version, true);
     }
 }
 

@@ -45,13 +45,15 @@ void kv_tree_passed(struct kv_tree *tree, uint64_t namespace_id, struct bnd_slic
 /* The scan has come to the end of the shard. */
 void kv_tree_finish(struct kv_tree *tree);
 
-/* A record has taken another one's place, in the state that a scan would read: either may be NULL
- * (there was none; it was deleted), both are of one key. */
-void kv_tree_applied(struct kv_tree *tree, const struct kv_entry *old, const struct kv_entry *now);
+/* A record has taken another one's place, in the state that a scan would read. was, is: hlc 0 where
+ * there was none, or is none any more. */
+void kv_tree_applied(struct kv_tree *tree, uint64_t namespace_id, struct bnd_slice key,
+                     struct kv_seen was, struct kv_seen is);
 
 /* The bucket of a key, and what a record adds to it: formats, the same on every node. */
 uint32_t kv_tree_bucket(uint64_t namespace_id, struct bnd_slice key);
-struct bnd_hash128 kv_tree_hash(const struct kv_entry *entry);
+struct bnd_hash128 kv_tree_hash(uint64_t namespace_id, struct bnd_slice key,
+                                struct bnd_kv_version version);
 
 static inline struct bnd_hash128 kv_sum_add(struct bnd_hash128 a, struct bnd_hash128 b) {
     uint64_t low = a.low + b.low;

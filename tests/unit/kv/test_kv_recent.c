@@ -15,7 +15,7 @@ static struct kv_entry entry(const char *key, uint64_t second, uint16_t counter)
     return (struct kv_entry){
         .namespace_id = 7,
         .key = bnd_slice_str(key),
-        .version = {.hlc = kv_hlc_of_ms(second * 1000 + 5) | counter, .writer = 1}};
+        .seen.version = {.hlc = kv_hlc_of(second * 1000 + 5) | counter, .writer = 1}};
 }
 
 static struct kv_recent *make(size_t bytes_max) {
@@ -24,6 +24,14 @@ static struct kv_recent *make(size_t bytes_max) {
     kv_recent_tick(recent, NOW);
     assert_int_equal(kv_recent_begin(recent, 1, NOW - 8), 0);
     return recent;
+}
+
+static void applied(struct kv_recent *recent, uint32_t shard, const struct kv_entry *was,
+                    const struct kv_entry *is) {
+    const struct kv_entry *any = is != NULL ? is : was;
+    const struct kv_seen none = {0};
+    kv_recent_applied(recent, shard, any->namespace_id, any->key, was != NULL ? was->seen : none,
+                      is != NULL ? is->seen : none);
 }
 
 static bool collect(void *data, const struct kv_entry *e) {
@@ -43,11 +51,11 @@ static void test_order_of_arrival_does_not_matter(void **state) {
     struct kv_recent *a = make(1 << 20), *b = make(1 << 20);
     struct kv_entry x1 = entry("x", NOW - 4, 0), x2 = entry("x", NOW - 2, 0);
     struct kv_entry y = entry("y", NOW - 4, 1);
-    kv_recent_applied(a, 1, NULL, &x1);
-    kv_recent_applied(a, 1, NULL, &y);
-    kv_recent_applied(a, 1, &x1, &x2);
-    kv_recent_applied(b, 1, NULL, &x2); /* it never saw x1 */
-    kv_recent_applied(b, 1, NULL, &y);
+    applied(a, 1, NULL, &x1);
+    applied(a, 1, NULL, &y);
+    applied(a, 1, &x1, &x2);
+    applied(b, 1, NULL, &x2); /* it never saw x1 */
+    applied(b, 1, NULL, &y);
     for (uint64_t s = NOW - 8; s <= NOW; s++) {
         struct kv_recent_sum of_a = kv_recent_sum(a, 1, s), of_b = kv_recent_sum(b, 1, s);
         assert_true(of_a.known && of_b.known && !of_a.lost);
@@ -65,13 +73,13 @@ static void test_a_missing_record_shows_in_its_second(void **state) {
     (void)state;
     struct kv_recent *a = make(1 << 20), *b = make(1 << 20);
     struct kv_entry x = entry("x", NOW - 4, 0), y = entry("y", NOW - 3, 0);
-    kv_recent_applied(a, 1, NULL, &x);
-    kv_recent_applied(a, 1, NULL, &y);
-    kv_recent_applied(b, 1, NULL, &y);
+    applied(a, 1, NULL, &x);
+    applied(a, 1, NULL, &y);
+    applied(b, 1, NULL, &y);
     assert_false(
         bnd_hash128_eq(kv_recent_sum(a, 1, NOW - 4).sum, kv_recent_sum(b, 1, NOW - 4).sum));
     assert_true(bnd_hash128_eq(kv_recent_sum(a, 1, NOW - 3).sum, kv_recent_sum(b, 1, NOW - 3).sum));
-    kv_recent_applied(a, 1, &x, NULL); /* dropped */
+    applied(a, 1, &x, NULL); /* dropped */
     assert_true(bnd_hash128_eq(kv_recent_sum(a, 1, NOW - 4).sum, kv_recent_sum(b, 1, NOW - 4).sum));
     kv_recent_destroy(a);
     kv_recent_destroy(b);
@@ -86,8 +94,8 @@ static void test_what_is_known(void **state) {
     assert_true(kv_recent_sum(recent, 1, NOW + KV_RECENT_AHEAD).known);
     assert_false(kv_recent_sum(recent, 1, NOW + KV_RECENT_AHEAD + 1).known);
     struct kv_entry old = entry("x", NOW - 9, 0), now = entry("x", NOW, 0);
-    kv_recent_applied(recent, 1, NULL, &old); /* nowhere */
-    kv_recent_applied(recent, 1, &old, &now); /* only here */
+    applied(recent, 1, NULL, &old); /* nowhere */
+    applied(recent, 1, &old, &now); /* only here */
     assert_int_equal(kv_recent_sum(recent, 1, NOW).count, 1);
     kv_recent_tick(recent, NOW + 12);
     assert_true(kv_recent_sum(recent, 1, NOW).known);
@@ -95,7 +103,7 @@ static void test_what_is_known(void **state) {
     kv_recent_tick(recent, NOW + 13);
     assert_false(kv_recent_sum(recent, 1, NOW).known);
     assert_int_equal(kv_recent_bytes(recent), 0);
-    kv_recent_applied(recent, 1, &now, NULL); /* its second is gone: nothing to take out */
+    applied(recent, 1, &now, NULL); /* its second is gone: nothing to take out */
     kv_recent_tick(recent, NOW + 1000);
     kv_recent_tick(recent, NOW); /* the clock went back */
     assert_true(kv_recent_sum(recent, 1, NOW + 1000).known);
@@ -106,9 +114,9 @@ static void test_a_stamp_from_far_ahead_is_not_known(void **state) {
     (void)state;
     struct kv_recent *recent = make(1 << 20);
     struct kv_entry x1 = entry("x", NOW + 10, 0), x2 = entry("x", NOW + 10, 1);
-    kv_recent_applied(recent, 1, NULL, &x1);
+    applied(recent, 1, NULL, &x1);
     kv_recent_tick(recent, NOW + 10);
-    kv_recent_applied(recent, 1, &x1, &x2); /* x1 is in no sum */
+    applied(recent, 1, &x1, &x2); /* x1 is in no sum */
     assert_false(kv_recent_sum(recent, 1, NOW + 10).known);
     assert_true(kv_recent_sum(recent, 1, NOW + 9).known);
     kv_recent_destroy(recent);
@@ -121,8 +129,8 @@ static void test_lists_are_bounded_and_say_so(void **state) {
         char key[8];
         (void)snprintf(key, sizeof key, "k%d", i);
         struct kv_entry e = entry(key, NOW - 3, (uint16_t)i);
-        kv_recent_applied(recent, 1, NULL, &e);
-        kv_recent_applied(large, 1, NULL, &e);
+        applied(recent, 1, NULL, &e);
+        applied(large, 1, NULL, &e);
         assert_true(kv_recent_bytes(recent) <= 4096);
     }
     struct kv_recent_sum sum = kv_recent_sum(recent, 1, NOW - 3);
@@ -135,7 +143,7 @@ static void test_lists_are_bounded_and_say_so(void **state) {
         char key[8];
         (void)snprintf(key, sizeof key, "k%d", i);
         struct kv_entry e = entry(key, NOW - 3, (uint16_t)i);
-        kv_recent_applied(recent, 1, &e, NULL);
+        applied(recent, 1, &e, NULL);
     }
     assert_int_equal(kv_recent_bytes(recent), 0);
     assert_int_equal(kv_recent_sum(recent, 1, NOW - 3).count, 0);
@@ -147,7 +155,7 @@ static void test_begun_anew_it_is_empty(void **state) {
     (void)state;
     struct kv_recent *recent = make(1 << 20);
     struct kv_entry x = entry("x", NOW, 0);
-    kv_recent_applied(recent, 1, NULL, &x);
+    applied(recent, 1, NULL, &x);
     assert_int_equal(kv_recent_begin(recent, 1, NOW + 2), 0);
     assert_int_equal(kv_recent_bytes(recent), 0);
     assert_false(kv_recent_sum(recent, 1, NOW).known);

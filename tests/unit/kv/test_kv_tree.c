@@ -22,7 +22,19 @@ struct model {
 static struct kv_entry entry(const char *key, uint64_t ms, uint64_t writer) {
     return (struct kv_entry){.namespace_id = 7,
                              .key = bnd_slice_str(key),
-                             .version = {.hlc = kv_hlc_of_ms(ms), .writer = writer}};
+                             .seen.version = {.hlc = kv_hlc_of(ms), .writer = writer}};
+}
+
+/* was, is: NULL where there is none. */
+static void applied(struct kv_tree *tree, const struct kv_entry *was, const struct kv_entry *is) {
+    const struct kv_entry *any = is != NULL ? is : was;
+    const struct kv_seen none = {0};
+    kv_tree_applied(tree, any->namespace_id, any->key, was != NULL ? was->seen : none,
+                    is != NULL ? is->seen : none);
+}
+
+static struct bnd_hash128 hash(const struct kv_entry *e) {
+    return kv_tree_hash(e->namespace_id, e->key, e->seen.version);
 }
 
 static void model_init(struct model *model) {
@@ -33,7 +45,7 @@ static void model_init(struct model *model) {
 }
 
 static void model_apply(struct model *model, struct kv_tree *tree, int key, struct kv_entry now) {
-    kv_tree_applied(tree, model->there[key] ? &model->now[key] : NULL, &now);
+    applied(tree, model->there[key] ? &model->now[key] : NULL, &now);
     model->now[key] = now;
     model->there[key] = true;
 }
@@ -42,7 +54,7 @@ static void model_apply(struct model *model, struct kv_tree *tree, int key, stru
 static void model_scan(const struct model *model, struct kv_tree *tree, uint64_t horizon) {
     kv_tree_begin(tree, horizon);
     for (int i = 0; i < KEYS; i++) {
-        if (model->there[i] && !kv_entry_dead(&model->now[i], horizon)) {
+        if (model->there[i] && !kv_seen_dead(model->now[i].seen, horizon)) {
             kv_tree_scanned(tree, &model->now[i]);
         }
     }
@@ -61,8 +73,8 @@ static void test_hashes_are_frozen(void **state) {
     (void)state;
     struct kv_entry e = entry("key", 1700000000123, 3);
     assert_int_equal(kv_tree_bucket(7, e.key), 914);
-    assert_int_equal(kv_tree_hash(&e).low, 0x0124a05a8a842b0f);
-    assert_int_equal(kv_tree_hash(&e).high, 0xd0a4d666f31c8878);
+    assert_int_equal(hash(&e).low, 0x0124a05a8a842b0f);
+    assert_int_equal(hash(&e).high, 0xd0a4d666f31c8878);
 }
 
 static void test_a_change_is_in_one_bucket(void **state) {
@@ -82,7 +94,7 @@ static void test_a_change_is_in_one_bucket(void **state) {
     assert_int_equal(kv_tree_differing(&a, b.buckets, &set), 1);
     assert_true(kv_buckets_has(&set, kv_tree_bucket(7, bnd_slice_str("k005"))));
     assert_false(bnd_hash128_eq(a.root, b.root));
-    kv_tree_applied(&a, &model.now[5], NULL); /* dropped for good */
+    applied(&a, &model.now[5], NULL); /* dropped for good */
     assert_int_equal(a.records, KEYS - 1);
 }
 
@@ -90,9 +102,9 @@ static void test_namespaces_and_keys_do_not_run_together(void **state) {
     (void)state;
     struct kv_entry a = entry("a", 1, 1), b = entry("a", 1, 1);
     b.namespace_id = 8;
-    assert_false(bnd_hash128_eq(kv_tree_hash(&a), kv_tree_hash(&b)));
+    assert_false(bnd_hash128_eq(hash(&a), hash(&b)));
     b = entry("", 1, 1);
-    assert_false(bnd_hash128_eq(kv_tree_hash(&a), kv_tree_hash(&b)));
+    assert_false(bnd_hash128_eq(hash(&a), hash(&b)));
 }
 
 /* Records change before and behind the cursor, and appear and go, at every place of the scan. */
@@ -121,7 +133,7 @@ static void test_a_scan_under_changes_gives_the_same_sums(void **state) {
             }
             int gone = rand() % KEYS;
             if (rand() % 4 == 0 && model.there[gone]) {
-                kv_tree_applied(&scanned, &model.now[gone], NULL);
+                applied(&scanned, &model.now[gone], NULL);
                 model.there[gone] = false;
             }
         }
@@ -134,36 +146,36 @@ static void test_a_scan_under_changes_gives_the_same_sums(void **state) {
 static void test_what_is_dead_below_the_horizon_is_left_out(void **state) {
     (void)state;
     static struct kv_tree tree;
-    uint64_t horizon = kv_hlc_of_ms(10 * DAY_MS);
+    uint64_t horizon = kv_hlc_of(10 * DAY_MS);
     struct kv_entry live = entry("a", 9 * DAY_MS, 1);
     struct kv_entry deleted = entry("b", 9 * DAY_MS, 1);
-    deleted.tombstone = true;
+    deleted.seen.tombstone = true;
     struct kv_entry expired = entry("c", 9 * DAY_MS, 1);
-    expired.expires_ms = 10 * DAY_MS;
+    expired.seen.expires_ms = 10 * DAY_MS;
     struct kv_entry expires = entry("d", 9 * DAY_MS, 1);
-    expires.expires_ms = 10 * DAY_MS + 1;
+    expires.seen.expires_ms = 10 * DAY_MS + 1;
     struct kv_entry young = entry("e", 10 * DAY_MS, 1);
-    young.tombstone = true;
+    young.seen.tombstone = true;
     kv_tree_begin(&tree, horizon);
     kv_tree_finish(&tree);
-    kv_tree_applied(&tree, NULL, &live);
-    kv_tree_applied(&tree, NULL, &deleted);
-    kv_tree_applied(&tree, NULL, &expired);
-    kv_tree_applied(&tree, NULL, &expires);
-    kv_tree_applied(&tree, NULL, &young);
+    applied(&tree, NULL, &live);
+    applied(&tree, NULL, &deleted);
+    applied(&tree, NULL, &expired);
+    applied(&tree, NULL, &expires);
+    applied(&tree, NULL, &young);
     assert_int_equal(tree.records, 3);
     struct bnd_hash128 root = tree.root;
-    kv_tree_applied(&tree, &deleted, NULL); /* collected: a replica that has not yet is equal */
-    kv_tree_applied(&tree, &expired, NULL);
+    applied(&tree, &deleted, NULL); /* collected: a replica that has not yet is equal */
+    applied(&tree, &expired, NULL);
     assert_true(bnd_hash128_eq(tree.root, root));
-    assert_false(kv_entry_dead(&deleted, 0));
+    assert_false(kv_seen_dead(deleted.seen, 0));
     /* The next horizon, by the next scan. */
-    kv_tree_begin(&tree, kv_hlc_of_ms(11 * DAY_MS));
+    kv_tree_begin(&tree, kv_hlc_of(11 * DAY_MS));
     assert_int_equal(tree.records, 0);
     kv_tree_scanned(&tree, &live);
     kv_tree_passed(&tree, 7, expires.key);
     kv_tree_passed(&tree, 7, young.key);
-    kv_tree_applied(&tree, &young, NULL);
+    applied(&tree, &young, NULL);
     kv_tree_finish(&tree);
     assert_int_equal(tree.records, 1);
 }
@@ -178,7 +190,7 @@ static void test_longest_keys(void **state) {
     kv_tree_begin(&tree, 0);
     kv_tree_scanned(&tree, &e);
     kv_tree_finish(&tree);
-    kv_tree_applied(&tree, &e, NULL);
+    applied(&tree, &e, NULL);
     assert_true(bnd_hash128_eq(tree.root, (struct bnd_hash128){0}));
     assert_int_equal(tree.records, 0);
 }
