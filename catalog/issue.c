@@ -20,7 +20,7 @@ static void random_letters(struct bnd_env *env, char *out, size_t count) {
     out[count] = 0;
 }
 
-void bnd_issue_token(struct bnd_env *env, uint32_t permissions, struct bnd_slice label,
+void bnd_issue_token(struct bnd_env *env, const struct bnd_issue_scope *scope,
                      struct bnd_buf *record, char out_id[BND_TOKEN_ID_TEXT],
                      char out_token[BND_TOKEN_TEXT_LEN + 1]) {
     uint8_t id[TOKEN_ID_LEN];
@@ -31,15 +31,16 @@ void bnd_issue_token(struct bnd_env *env, uint32_t permissions, struct bnd_slice
     bnd_sha256(bnd_slice_str(out_token), hash);
     struct bnd_token_record token = {
         .id = bnd_slice_str(out_id),
-        .permissions = permissions,
+        .permissions = scope->permissions,
         .secret_hash = bnd_slice(hash, sizeof hash),
-        .label = label,
+        .label = scope->label,
+        .bucket = scope->bucket,
     };
     bnd_token_encode(record, &token);
 }
 
 int bnd_issue_s3_key(struct bnd_env *env, const uint8_t cluster_key[BND_CLUSTER_KEY_LEN],
-                     const struct bnd_issue_key *options, struct bnd_buf *record,
+                     const struct bnd_issue_scope *scope, struct bnd_buf *record,
                      char out_access_key[BND_ACCESS_KEY_TEXT],
                      char out_secret[BND_SECRET_KEY_TEXT]) {
     BND_AUTO_BUF struct bnd_buf sealed = {0};
@@ -53,10 +54,10 @@ int bnd_issue_s3_key(struct bnd_env *env, const uint8_t cluster_key[BND_CLUSTER_
     }
     struct bnd_key_record key = {
         .access_key = bnd_slice_str(out_access_key),
-        .permissions = options->permissions,
+        .permissions = scope->permissions,
         .sealed_secret = bnd_buf_slice(&sealed),
-        .bucket = options->bucket,
-        .label = options->label,
+        .bucket = scope->bucket,
+        .label = scope->label,
     };
     bnd_key_encode(record, &key);
     return 0;

@@ -11,22 +11,22 @@
 #define BND_ACCESS_KEY_TEXT (20 + 1) /* "BND" and 17 of A-Z, 2-7 */
 #define BND_SECRET_KEY_TEXT (40 + 1)
 
-/* All append the encoded record to *record (check record->failed). label is borrowed. */
+/* All append the encoded record to *record (check record->failed). scope is borrowed. */
 
-/* A bearer token: the record for BND_CATALOG_TOKEN_PUT. */
-void bnd_issue_token(struct bnd_env *env, uint32_t permissions, struct bnd_slice label,
-                     struct bnd_buf *record, char out_id[BND_TOKEN_ID_TEXT],
-                     char out_token[BND_TOKEN_TEXT_LEN + 1]);
-
-struct bnd_issue_key {
+struct bnd_issue_scope {
     uint32_t permissions;
-    struct bnd_slice bucket; /* empty: every bucket */
+    struct bnd_slice bucket; /* a valid name; empty: every bucket */
     struct bnd_slice label;
 };
 
+/* A bearer token: the record for BND_CATALOG_TOKEN_PUT. */
+void bnd_issue_token(struct bnd_env *env, const struct bnd_issue_scope *scope,
+                     struct bnd_buf *record, char out_id[BND_TOKEN_ID_TEXT],
+                     char out_token[BND_TOKEN_TEXT_LEN + 1]);
+
 /* An S3 key: the record for BND_CATALOG_KEY_PUT, its secret sealed. Errors of bnd_seal. */
 int bnd_issue_s3_key(struct bnd_env *env, const uint8_t cluster_key[BND_CLUSTER_KEY_LEN],
-                     const struct bnd_issue_key *options, struct bnd_buf *record,
+                     const struct bnd_issue_scope *scope, struct bnd_buf *record,
                      char out_access_key[BND_ACCESS_KEY_TEXT],
                      char out_secret[BND_SECRET_KEY_TEXT]);
 

@@ -1,6 +1,6 @@
 #include "catalog/records.h"
 
-enum { RECORD_VERSION = 1, NODE_VERSION = 2 };
+enum { RECORD_VERSION = 1, NODE_VERSION = 2, TOKEN_LIMITED_VERSION = 2 };
 
 static struct bnd_reader open_record(struct bnd_slice bytes) {
     struct bnd_reader r = bnd_reader(bytes);
@@ -109,22 +109,35 @@ int bnd_bucket_decode(struct bnd_slice bytes, struct bnd_bucket_record *out) {
     return 0;
 }
 
+/* Only a token of one bucket is of version 2: who does not know of the limit cannot read it as a
+ * token without one. */
 void bnd_token_encode(struct bnd_buf *out, const struct bnd_token_record *record) {
-    bnd_buf_u8(out, RECORD_VERSION);
+    bool limited = record->bucket.len > 0;
+    bnd_buf_u8(out, limited ? TOKEN_LIMITED_VERSION : RECORD_VERSION);
     bnd_buf_bytes(out, record->id);
     bnd_buf_u32(out, record->permissions);
     bnd_buf_u64(out, record->created_ms);
     bnd_buf_bytes(out, record->secret_hash);
     bnd_buf_bytes(out, record->label);
+    if (limited) {
+        bnd_buf_bytes(out, record->bucket);
+    }
 }
 
 int bnd_token_decode(struct bnd_slice bytes, struct bnd_token_record *out) {
-    struct bnd_reader r = open_record(bytes);
+    struct bnd_reader r = bnd_reader(bytes);
+    uint8_t version = bnd_read_u8(&r);
     struct bnd_token_record record = {.id = bnd_read_bytes(&r)};
     record.permissions = bnd_read_u32(&r);
     record.created_ms = bnd_read_u64(&r);
     record.secret_hash = bnd_read_bytes(&r);
     record.label = bnd_read_bytes(&r);
+    if (version == TOKEN_LIMITED_VERSION) {
+        record.bucket = bnd_read_bytes(&r);
+        r.failed = r.failed || !bnd_bucket_name_valid(record.bucket);
+    } else if (version != RECORD_VERSION) {
+        r.failed = true;
+    }
     if (close_record(&r) != 0 || record.secret_hash.len != BND_SECRET_HASH_LEN) {
         return BND_CORRUPT;
     }

@@ -73,6 +73,7 @@ struct bnd_token_record {
     uint64_t created_ms;
     struct bnd_slice secret_hash;
     struct bnd_slice label;
+    struct bnd_slice bucket; /* the name of the only one it is good for; empty: every bucket */
 };
 
 struct bnd_key_record {

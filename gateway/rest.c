@@ -114,6 +114,14 @@ static void no_route(struct rest_request *request) {
               "Could not route to this path, perhaps your object identifier is invalid?");
 }
 
+/* A token of one bucket opens what is below that bucket, and what every token opens. */
+static bool in_scope(const struct rest_request *request, const struct bnd_token_record *token) {
+    const struct rest_route *route = request->route;
+    return token->bucket.len == 0 || route->permission == REST_ANY_TOKEN ||
+           ((route->flags & REST_BUCKET) != 0 &&
+            bnd_slice_eq(rest_segment(request, REST_SEGMENT_BUCKET), token->bucket));
+}
+
 /* True when the request has been ended or begun. */
 static bool decide(struct rest_request *request) {
     const struct bnd_gateway_services *services = request->services;
@@ -132,7 +140,7 @@ static bool decide(struct rest_request *request) {
         rest_fail(request, 403, REST_UNAUTHORIZED, "Unauthorized to access requested resource");
     } else if (other_account(request)) {
         no_route(request);
-    } else if ((token->permissions & needed) != needed) {
+    } else if ((token->permissions & needed) != needed || !in_scope(request, token)) {
         rest_fail(request, 403, REST_AUTHENTICATION, "Authentication error");
     } else {
         begin(request);

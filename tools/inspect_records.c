@@ -94,7 +94,9 @@ static int token_text(const struct tools_record *record, struct bnd_buf *out) {
     if (rv == 0) {
         bnd_buf_append_str(out, "API token ");
         tools_record_escape(out, r.id);
-        bnd_buf_printf(out, ": permissions %u, label ", r.permissions);
+        bnd_buf_printf(out, ": permissions %u, bucket ", r.permissions);
+        tools_record_escape(out, r.bucket.len == 0 ? bnd_slice_str("(all)") : r.bucket);
+        bnd_buf_append_str(out, ", label ");
         tools_record_escape(out, r.label);
     }
     return rv;
