@@ -508,6 +508,12 @@ static int catalog_apply(void *fsm, const struct bnd_fsm_apply *context, struct 
         return drop_named(&change, TAG_KEY, command.a, offsetof(struct counters, keys));
     case BND_CATALOG_RECOVER:
         return catalog_recover(&change, &command);
+    case BND_CATALOG_CA_BEGIN:
+        return catalog_ca_begin(&change, &command);
+    case BND_CATALOG_CA_CONFIRM:
+        return catalog_ca_confirm(&change, &command);
+    case BND_CATALOG_CA_FINISH:
+        return catalog_ca_finish(&change, &command);
     case BND_CATALOG_OPS:
         break;
     }

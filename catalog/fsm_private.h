@@ -136,4 +136,9 @@ static inline void put_node(const struct change *change, const struct bnd_node_r
 /* fsm_recover.c: BND_CATALOG_RECOVER. */
 int catalog_recover(const struct change *change, const struct bnd_catalog_command *command);
 
+/* fsm_ca.c: the change of the cluster's CA. */
+int catalog_ca_begin(const struct change *change, const struct bnd_catalog_command *command);
+int catalog_ca_confirm(const struct change *change, const struct bnd_catalog_command *command);
+int catalog_ca_finish(const struct change *change, const struct bnd_catalog_command *command);
+
 #endif

@@ -63,6 +63,41 @@ int bnd_issue_s3_key(struct bnd_env *env, const uint8_t cluster_key[BND_CLUSTER_
     return 0;
 }
 
+void bnd_issue_ca_free(struct bnd_issue_ca *ca) {
+    bnd_buf_free(&ca->certificate);
+    bnd_buf_free(&ca->sealed_key);
+    bnd_buf_free(&ca->link);
+}
+
+int bnd_issue_next_ca(struct bnd_env *env, const uint8_t cluster_key[BND_CLUSTER_KEY_LEN],
+                      const struct bnd_settings *settings, struct bnd_issue_ca *out,
+                      struct bnd_error *err) {
+    BND_AUTO_BUF struct bnd_buf old_key = {0};
+    struct bnd_pki_successor next = {0};
+    struct bnd_issue_ca made = {0};
+    if (bnd_unseal(cluster_key, settings->ca_key, &old_key) != 0) {
+        return BND_FAIL(err, CORRUPT, "the CA key cannot be unsealed with this node's cluster key");
+    }
+    const struct bnd_pki_ca old = {settings->ca_cert, bnd_buf_slice(&old_key)};
+    int rv = bnd_pki_ca_succeed(&old, bnd_wall_ms(env), &next, err);
+    OPENSSL_cleanse(old_key.data, old_key.cap);
+    if (rv == 0) {
+        rv = bnd_seal(env, cluster_key, bnd_buf_slice(&next.key_pem), &made.sealed_key);
+        bnd_buf_append_slice(&made.certificate, bnd_buf_slice(&next.certificate_pem));
+        bnd_buf_append_slice(&made.link, bnd_buf_slice(&next.link_pem));
+    }
+    bnd_pki_successor_free(&next);
+    if (rv == 0 && (made.certificate.failed || made.link.failed)) {
+        rv = BND_FAIL(err, NOMEM, "no memory for a CA");
+    }
+    if (rv != 0) {
+        bnd_issue_ca_free(&made);
+        return rv;
+    }
+    *out = made;
+    return 0;
+}
+
 void bnd_issue_join(struct bnd_slice secret, uint64_t expires_ms, struct bnd_buf *record) {
     uint8_t hash[BND_SHA256_LEN];
     bnd_sha256(secret, hash);

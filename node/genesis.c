@@ -89,6 +89,7 @@ static int encode_init(struct node_genesis *genesis, struct bnd_buf *settings_by
         .account = bnd_slice_str(account),
         .ca_cert = bnd_buf_slice(&identity->ca_cert),
         .ca_key = bnd_buf_slice(&sealed),
+        .ca_generation = 1,
     };
     struct bnd_node_record node = {
         .id = identity->node,

@@ -243,6 +243,7 @@ static void on_view(void *owner, const struct bnd_catalog_view *view) {
         return;
     }
     node_members_update(&node->members, view);
+    node_certificates_update(&node->certificates, view);
     node_shard_map_publish(&node->map, node->client, node->host);
     open_gateway(node);
     tell_ready(node);

@@ -54,12 +54,14 @@ static int settings_text(const struct tools_record *record, struct bnd_buf *out)
         bnd_buf_printf(out,
                        "settings: cluster %016" PRIx64 ", %u shards, %u replicas, hash version %u",
                        r.cluster_id, r.shards, r.replicas, r.hash_version);
+        bnd_buf_printf(out, ", CA %u%s", r.ca_generation,
+                       r.old_ca_cert.len > 0 ? ", being changed" : "");
     }
     return rv;
 }
 
 static int node_text(const struct tools_record *record, struct bnd_buf *out) {
-    static const char *const states[] = {"?", "active", "draining", "gone"};
+    static const char *const states[] = {"?", "active", "draining", "gone", "leaving"};
     struct bnd_node_record r;
     int rv = bnd_node_decode(record->value, &r);
     if (rv != 0) {

@@ -106,5 +106,10 @@ const struct rest_route rest_admin_routes[] = {
      admin_run_node_decommission},
     {BND_HTTP_POST, "/bindery/v1/nodes/*/replace", BND_PERM_CLUSTER_ADMIN, REST_BODY,
      admin_run_node_replace},
+    {BND_HTTP_GET, "/bindery/v1/ca", BND_PERM_CLUSTER_ADMIN, 0, admin_run_ca},
+    {BND_HTTP_POST, "/bindery/v1/ca/rotate", BND_PERM_CLUSTER_ADMIN, REST_BODY,
+     admin_run_ca_rotate},
+    {BND_HTTP_POST, "/bindery/v1/ca/finish", BND_PERM_CLUSTER_ADMIN, REST_BODY,
+     admin_run_ca_finish},
     {0},
 };
