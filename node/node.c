@@ -22,6 +22,7 @@
 #include "node/disk.h"
 #include "node/files.h"
 #include "node/identity.h"
+#include "node/last_view.h"
 #include "node/members.h"
 #include "node/metrics.h"
 #include "node/ports.h"
@@ -54,6 +55,7 @@ struct bnd_node {
     struct bnd_gateway *gateway;
     struct bnd_tls_context *tls;
     struct node_certificates certificates;
+    struct node_last_view last_view;
     struct node_admission admission;
     struct node_members members;
     struct node_departure departure;
@@ -243,10 +245,16 @@ static void on_view(void *owner, const struct bnd_catalog_view *view) {
         return;
     }
     node_members_update(&node->members, view);
+    node_last_view_keep(&node->last_view, view);
     node_certificates_update(&node->certificates, view);
     node_shard_map_publish(&node->map, node->client, node->host);
     open_gateway(node);
     tell_ready(node);
+}
+
+/* There may be no majority: the ports say so, and refuse everything else. */
+static void on_unheard(void *owner) {
+    open_gateway(owner);
 }
 
 /* ---- genesis
@@ -638,6 +646,12 @@ static int open_clients(struct bnd_node *node, struct bnd_error *err) {
     if (rv != 0) {
         return bnd_error_set(err, rv, "catalog: %s", bnd_code_text(rv));
     }
+    node->last_view = (struct node_last_view){.env = node->env,
+                                              .data = node->config.data,
+                                              .catalog = node->catalog,
+                                              .owner = node,
+                                              .unheard = on_unheard};
+    node_last_view_start(&node->last_view);
     node->admission.catalog = node->catalog;
     node->admission.mesh = bnd_mesh_tcp_mesh(node->mesh);
     node->members.catalog = node->catalog;
@@ -747,6 +761,7 @@ static void close_groups(void *data) {
         node_genesis_cancel(&node->genesis);
     }
     node_certificates_stop(&node->certificates);
+    node_last_view_stop(&node->last_view);
     node_members_close(&node->members);
     node_departure_close(&node->departure);
     node->admission.catalog = NULL;

@@ -37,7 +37,9 @@ static const struct tools_command commands[] = {
     {.name = "status",
      .summary = "the cluster as one node sees it",
      .run = tools_cmd_status,
-     .common = TOOLS_COMMON_API},
+     .common = TOOLS_COMMON_API,
+     .about = "Exit status 1: the node does not answer, group 0 has no majority, or a group has no "
+              "leader. What is known is shown nevertheless."},
     {.name = "top",
      .summary = "a live view of the cluster: load, latency, groups",
      .run = tools_cmd_top,

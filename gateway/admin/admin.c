@@ -96,7 +96,7 @@ const struct rest_route rest_admin_routes[] = {
     {BND_HTTP_GET, "/livez", 0, 0, run_livez},
     {BND_HTTP_GET, "/readyz", 0, 0, run_readyz},
     {BND_HTTP_GET, "/metrics", 0, 0, admin_run_metrics},
-    {BND_HTTP_GET, "/bindery/v1/status", BND_PERM_CLUSTER_ADMIN, 0, admin_run_status},
+    {BND_HTTP_GET, "/bindery/v1/status", BND_PERM_CLUSTER_ADMIN, REST_LAST_VIEW, admin_run_status},
     {BND_HTTP_POST, "/bindery/v1/join-tokens", BND_PERM_CLUSTER_ADMIN, REST_BODY, run_join_token},
     {BND_HTTP_POST, "/bindery/v1/nodes/*/drain", BND_PERM_CLUSTER_ADMIN, REST_BODY,
      admin_run_node_drain},
