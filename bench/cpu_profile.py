@@ -118,7 +118,7 @@ def metrics(bindery):
             for line in response.read().decode().splitlines():
                 words = line.split()
                 if len(words) == 2 and "{" not in line and not line.startswith("#"):
-                    out[words[0]] += int(words[1])
+                    out[words[0]] += float(words[1])
     return out
 
 

@@ -49,6 +49,7 @@ def restart(chosen, bindery):
     begun = time.monotonic()
     for node in cluster.info["nodes"]:
         cluster.spawn(node["id"])
+    cluster.save()  # stop() reads it back
     for node in cluster.info["nodes"]:
         cluster.wait(lambda number=node["id"]: cluster.ready(number), 120, f"node {node['id']} to be ready")
     ready = time.monotonic() - begun

@@ -28,6 +28,7 @@ struct bucket_set {
 struct bnd_catalog {
     struct bnd_catalog_config config;
     struct catalog_view *view;
+    struct catalog_view *remembered; /* until there is a view */
     struct bnd_shard_call query;
     struct bnd_timer poll;
     bool asking;
@@ -63,6 +64,8 @@ static void take_answer(struct bnd_catalog *catalog, struct bnd_slice reply) {
             return;
         }
         catalog_view_free(catalog->view);
+        catalog_view_free(catalog->remembered);
+        catalog->remembered = NULL;
         catalog->view = fresh;
     }
     catalog->confirmed = true;
@@ -136,6 +139,22 @@ const struct bnd_catalog_view *bnd_catalog_view(const struct bnd_catalog *catalo
     return catalog->view == NULL ? NULL : &catalog->view->view;
 }
 
+int bnd_catalog_remember(struct bnd_catalog *catalog, struct bnd_slice answer) {
+    struct catalog_view *old = NULL;
+    int rv =
+        catalog->view != NULL ? 0 : catalog_view_decode(answer, catalog->config.cluster_key, &old);
+    if (rv == 0 && old != NULL) {
+        catalog_view_free(catalog->remembered);
+        catalog->remembered = old;
+    }
+    return rv;
+}
+
+const struct bnd_catalog_view *bnd_catalog_last_view(const struct bnd_catalog *catalog) {
+    const struct catalog_view *last = catalog->view != NULL ? catalog->view : catalog->remembered;
+    return last == NULL ? NULL : &last->view;
+}
+
 uint64_t bnd_catalog_age_ms(const struct bnd_catalog *catalog) {
     if (!catalog->confirmed) {
         return UINT64_MAX;
@@ -154,9 +173,8 @@ const struct bnd_catalog_key *bnd_catalog_find_key(const struct bnd_catalog *cat
     return NULL;
 }
 
-const struct bnd_token_record *bnd_catalog_find_token(const struct bnd_catalog *catalog,
-                                                      struct bnd_slice token) {
-    const struct bnd_catalog_view *view = bnd_catalog_view(catalog);
+static const struct bnd_token_record *find_token(const struct bnd_catalog_view *view,
+                                                 struct bnd_slice token) {
     uint8_t hash[BND_SHA256_LEN];
     bnd_sha256(token, hash);
     for (size_t i = 0; view != NULL && i < view->tokens_count; i++) {
@@ -187,6 +205,16 @@ bnd_catalog_find_kv_namespace(const struct bnd_catalog *catalog, struct bnd_slic
         }
     }
     return NULL;
+}
+
+const struct bnd_token_record *bnd_catalog_find_token(const struct bnd_catalog *catalog,
+                                                      struct bnd_slice token) {
+    return find_token(bnd_catalog_view(catalog), token);
+}
+
+const struct bnd_token_record *bnd_catalog_find_last_token(const struct bnd_catalog *catalog,
+                                                           struct bnd_slice token) {
+    return find_token(bnd_catalog_last_view(catalog), token);
 }
 
 /* ---- calls
@@ -319,6 +347,7 @@ void bnd_catalog_destroy(struct bnd_catalog *catalog) {
     if (catalog->asking) {
         bnd_shard_call_cancel(&catalog->query);
     }
+    catalog_view_free(catalog->remembered);
     catalog_view_free(catalog->view);
     bnd_free(catalog->sets);
     OPENSSL_cleanse(catalog->config.cluster_key, BND_CLUSTER_KEY_LEN);

@@ -30,6 +30,7 @@ struct bnd_catalog_key {
 /* Borrowed from the catalog until its next change: do not keep it over a return to the loop. */
 struct bnd_catalog_view {
     uint64_t revision;
+    struct bnd_slice answer; /* of group 0, that it was decoded from */
     struct bnd_settings settings;
     const struct bnd_node_record *nodes;
     size_t nodes_count;
@@ -62,6 +63,14 @@ void bnd_catalog_destroy(struct bnd_catalog *catalog);
 
 /* NULL until the first answer of group 0. */
 const struct bnd_catalog_view *bnd_catalog_view(const struct bnd_catalog *catalog);
+/* Gives it what was heard before this process began (bnd_catalog_view.answer), to be told to
+ * operators until group 0 itself answers: it may be old, so nothing is decided by it and `changed`
+ * does not come. BND_CORRUPT, BND_NOMEM. */
+int bnd_catalog_remember(struct bnd_catalog *catalog, struct bnd_slice answer);
+/* The view, however old; before the first one what was remembered; else NULL. For showing how the
+ * cluster is when no majority of group 0 can be reached. */
+const struct bnd_catalog_view *bnd_catalog_last_view(const struct bnd_catalog *catalog);
+
 /* Milliseconds since group 0 last confirmed the view; UINT64_MAX: never. */
 uint64_t bnd_catalog_age_ms(const struct bnd_catalog *catalog);
 /* Asks group 0 now, or again once it has answered what it is being asked. For an access key not in
@@ -75,6 +84,9 @@ const struct bnd_catalog_key *bnd_catalog_find_key(const struct bnd_catalog *cat
                                                    struct bnd_slice access_key);
 const struct bnd_token_record *bnd_catalog_find_token(const struct bnd_catalog *catalog,
                                                       struct bnd_slice token);
+/* The same in the last view. */
+const struct bnd_token_record *bnd_catalog_find_last_token(const struct bnd_catalog *catalog,
+                                                           struct bnd_slice token);
 
 /* The namespace in the view, or NULL; borrowed from it. */
 const struct bnd_kv_namespace_record *

@@ -49,6 +49,15 @@ enum bnd_catalog_op {
     BND_CATALOG_KV_MAP_PROPOSE = 24,  /* a: horizon */
     BND_CATALOG_KV_MAP_CONFIRM = 25,  /* a: node, horizon, whom it has been equal with */
     BND_CATALOG_KV_MAP_UNFILLED = 26, /* a: node */
+    BND_CATALOG_CA_BEGIN =
+        30, /* number: the generation of the CA there is; a: certificate, b: sealed key, c: link of
+               the next one; BND_PRECONDITION: another is being changed, or it is another's turn */
+    BND_CATALOG_CA_CONFIRM = 31, /* id: a node; number: of this generation it has a certificate and
+                                    trusts the CA; BND_EPOCH: another is the newest */
+    BND_CATALOG_CA_FINISH =
+        32, /* number: the newest generation; a: not empty: also if nodes lack
+               certificates of it ->  the old CA is trusted no more; NOTFOUND:
+               none is being changed; BND_EPOCH;  BND_PRECONDITION: nodes lack */
     BND_CATALOG_OPS,
 };
 

@@ -521,6 +521,12 @@ static int catalog_apply(void *fsm, const struct bnd_fsm_apply *context, struct 
     case BND_CATALOG_KV_MAP_CONFIRM:
     case BND_CATALOG_KV_MAP_UNFILLED:
         return catalog_kv_map_apply(&change, &command);
+    case BND_CATALOG_CA_BEGIN:
+        return catalog_ca_begin(&change, &command);
+    case BND_CATALOG_CA_CONFIRM:
+        return catalog_ca_confirm(&change, &command);
+    case BND_CATALOG_CA_FINISH:
+        return catalog_ca_finish(&change, &command);
     case BND_CATALOG_OPS:
         break;
     }

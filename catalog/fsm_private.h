@@ -174,4 +174,9 @@ void catalog_kv_map_recover(const struct change *change, uint64_t survivor, uint
 /* Appends the view's section. */
 int catalog_kv_map_read(const struct bnd_fsm_read *context, struct bnd_buf *reply);
 
+/* fsm_ca.c: the change of the cluster's CA. */
+int catalog_ca_begin(const struct change *change, const struct bnd_catalog_command *command);
+int catalog_ca_confirm(const struct change *change, const struct bnd_catalog_command *command);
+int catalog_ca_finish(const struct change *change, const struct bnd_catalog_command *command);
+
 #endif

@@ -20,7 +20,7 @@ static void random_letters(struct bnd_env *env, char *out, size_t count) {
     out[count] = 0;
 }
 
-void bnd_issue_token(struct bnd_env *env, uint32_t permissions, struct bnd_slice label,
+void bnd_issue_token(struct bnd_env *env, const struct bnd_issue_scope *scope,
                      struct bnd_buf *record, char out_id[BND_TOKEN_ID_TEXT],
                      char out_token[BND_TOKEN_TEXT_LEN + 1]) {
     uint8_t id[TOKEN_ID_LEN];
@@ -31,15 +31,16 @@ void bnd_issue_token(struct bnd_env *env, uint32_t permissions, struct bnd_slice
     bnd_sha256(bnd_slice_str(out_token), hash);
     struct bnd_token_record token = {
         .id = bnd_slice_str(out_id),
-        .permissions = permissions,
+        .permissions = scope->permissions,
         .secret_hash = bnd_slice(hash, sizeof hash),
-        .label = label,
+        .label = scope->label,
+        .bucket = scope->bucket,
     };
     bnd_token_encode(record, &token);
 }
 
 int bnd_issue_s3_key(struct bnd_env *env, const uint8_t cluster_key[BND_CLUSTER_KEY_LEN],
-                     const struct bnd_issue_key *options, struct bnd_buf *record,
+                     const struct bnd_issue_scope *scope, struct bnd_buf *record,
                      char out_access_key[BND_ACCESS_KEY_TEXT],
                      char out_secret[BND_SECRET_KEY_TEXT]) {
     BND_AUTO_BUF struct bnd_buf sealed = {0};
@@ -53,12 +54,47 @@ int bnd_issue_s3_key(struct bnd_env *env, const uint8_t cluster_key[BND_CLUSTER_
     }
     struct bnd_key_record key = {
         .access_key = bnd_slice_str(out_access_key),
-        .permissions = options->permissions,
+        .permissions = scope->permissions,
         .sealed_secret = bnd_buf_slice(&sealed),
-        .bucket = options->bucket,
-        .label = options->label,
+        .bucket = scope->bucket,
+        .label = scope->label,
     };
     bnd_key_encode(record, &key);
+    return 0;
+}
+
+void bnd_issue_ca_free(struct bnd_issue_ca *ca) {
+    bnd_buf_free(&ca->certificate);
+    bnd_buf_free(&ca->sealed_key);
+    bnd_buf_free(&ca->link);
+}
+
+int bnd_issue_next_ca(struct bnd_env *env, const uint8_t cluster_key[BND_CLUSTER_KEY_LEN],
+                      const struct bnd_settings *settings, struct bnd_issue_ca *out,
+                      struct bnd_error *err) {
+    BND_AUTO_BUF struct bnd_buf old_key = {0};
+    struct bnd_pki_successor next = {0};
+    struct bnd_issue_ca made = {0};
+    if (bnd_unseal(cluster_key, settings->ca_key, &old_key) != 0) {
+        return BND_FAIL(err, CORRUPT, "the CA key cannot be unsealed with this node's cluster key");
+    }
+    const struct bnd_pki_ca old = {settings->ca_cert, bnd_buf_slice(&old_key)};
+    int rv = bnd_pki_ca_succeed(&old, bnd_wall_ms(env), &next, err);
+    OPENSSL_cleanse(old_key.data, old_key.cap);
+    if (rv == 0) {
+        rv = bnd_seal(env, cluster_key, bnd_buf_slice(&next.key_pem), &made.sealed_key);
+        bnd_buf_append_slice(&made.certificate, bnd_buf_slice(&next.certificate_pem));
+        bnd_buf_append_slice(&made.link, bnd_buf_slice(&next.link_pem));
+    }
+    bnd_pki_successor_free(&next);
+    if (rv == 0 && (made.certificate.failed || made.link.failed)) {
+        rv = BND_FAIL(err, NOMEM, "no memory for a CA");
+    }
+    if (rv != 0) {
+        bnd_issue_ca_free(&made);
+        return rv;
+    }
+    *out = made;
     return 0;
 }
 

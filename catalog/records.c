@@ -2,7 +2,13 @@
 
 #include "base/utf8.h"
 
-enum { RECORD_VERSION = 1, NODE_VERSION = 2 };
+enum {
+    RECORD_VERSION = 1,
+    SETTINGS_VERSION = 2,
+    NODE_PLACE_VERSION = 2,
+    NODE_VERSION = 3,
+    TOKEN_LIMITED_VERSION = 2,
+};
 
 static struct bnd_reader open_record(struct bnd_slice bytes) {
     struct bnd_reader r = bnd_reader(bytes);
@@ -17,7 +23,7 @@ static int close_record(const struct bnd_reader *r) {
 }
 
 void bnd_settings_encode(struct bnd_buf *out, const struct bnd_settings *record) {
-    bnd_buf_u8(out, RECORD_VERSION);
+    bnd_buf_u8(out, SETTINGS_VERSION);
     bnd_buf_u64(out, record->cluster_id);
     bnd_buf_u32(out, record->shards);
     bnd_buf_u32(out, record->hash_version);
@@ -25,17 +31,36 @@ void bnd_settings_encode(struct bnd_buf *out, const struct bnd_settings *record)
     bnd_buf_bytes(out, record->account);
     bnd_buf_bytes(out, record->ca_cert);
     bnd_buf_bytes(out, record->ca_key);
+    bnd_buf_u32(out, record->ca_generation);
+    bnd_buf_bytes(out, record->ca_link);
+    bnd_buf_bytes(out, record->old_ca_cert);
+    bnd_buf_bytes(out, record->old_ca_key);
 }
 
+/* Version 1 had the first CA and no other. */
 int bnd_settings_decode(struct bnd_slice bytes, struct bnd_settings *out) {
-    struct bnd_reader r = open_record(bytes);
-    struct bnd_settings record = {.cluster_id = bnd_read_u64(&r)};
+    struct bnd_reader r = bnd_reader(bytes);
+    uint8_t version = bnd_read_u8(&r);
+    struct bnd_settings record = {.cluster_id = bnd_read_u64(&r), .ca_generation = 1};
     record.shards = bnd_read_u32(&r);
     record.hash_version = bnd_read_u32(&r);
     record.replicas = bnd_read_u32(&r);
     record.account = bnd_read_bytes(&r);
     record.ca_cert = bnd_read_bytes(&r);
     record.ca_key = bnd_read_bytes(&r);
+    if (version == SETTINGS_VERSION) {
+        record.ca_generation = bnd_read_u32(&r);
+        record.ca_link = bnd_read_bytes(&r);
+        record.old_ca_cert = bnd_read_bytes(&r);
+        record.old_ca_key = bnd_read_bytes(&r);
+    } else if (version != RECORD_VERSION) {
+        r.failed = true;
+    }
+    bool changing = record.old_ca_cert.len > 0;
+    if (changing != (record.ca_link.len > 0) || changing != (record.old_ca_key.len > 0) ||
+        record.ca_generation == 0) {
+        return BND_CORRUPT;
+    }
     if (close_record(&r) != 0 || record.shards == 0 || (record.shards & (record.shards - 1)) != 0) {
         return BND_CORRUPT;
     }
@@ -54,15 +79,16 @@ void bnd_node_encode(struct bnd_buf *out, const struct bnd_node_record *record) 
     bnd_buf_bytes(out, record->address);
     bnd_buf_bytes(out, record->zone);
     bnd_buf_bytes(out, record->key_hash);
+    bnd_buf_u32(out, record->ca_generation);
 }
 
-/* Version 1 had no place: each node had its own. */
+/* Version 1 had no place: each node had its own; version 2 had no generation of the CA. */
 int bnd_node_decode(struct bnd_slice bytes, struct bnd_node_record *out) {
     struct bnd_reader r = bnd_reader(bytes);
     uint8_t version = bnd_read_u8(&r);
     struct bnd_node_record record = {.id = bnd_read_u64(&r)};
-    record.place = version == NODE_VERSION ? bnd_read_u64(&r) : record.id;
-    if (version != NODE_VERSION && version != RECORD_VERSION) {
+    record.place = version >= NODE_PLACE_VERSION ? bnd_read_u64(&r) : record.id;
+    if (version < RECORD_VERSION || version > NODE_VERSION) {
         r.failed = true;
     }
     uint8_t state = bnd_read_u8(&r);
@@ -74,6 +100,7 @@ int bnd_node_decode(struct bnd_slice bytes, struct bnd_node_record *out) {
     record.address = bnd_read_bytes(&r);
     record.zone = bnd_read_bytes(&r);
     record.key_hash = bnd_read_bytes(&r);
+    record.ca_generation = version == NODE_VERSION ? bnd_read_u32(&r) : 0;
     if (close_record(&r) != 0 || state < BND_NODE_ACTIVE || state > BND_NODE_LEAVING ||
         role < BND_NODE_STORAGE || role > BND_NODE_GATEWAY ||
         (role == BND_NODE_GATEWAY && record.weight != 0)) {
@@ -111,22 +138,35 @@ int bnd_bucket_decode(struct bnd_slice bytes, struct bnd_bucket_record *out) {
     return 0;
 }
 
+/* Only a token of one bucket is of version 2: who does not know of the limit cannot read it as a
+ * token without one. */
 void bnd_token_encode(struct bnd_buf *out, const struct bnd_token_record *record) {
-    bnd_buf_u8(out, RECORD_VERSION);
+    bool limited = record->bucket.len > 0;
+    bnd_buf_u8(out, limited ? TOKEN_LIMITED_VERSION : RECORD_VERSION);
     bnd_buf_bytes(out, record->id);
     bnd_buf_u32(out, record->permissions);
     bnd_buf_u64(out, record->created_ms);
     bnd_buf_bytes(out, record->secret_hash);
     bnd_buf_bytes(out, record->label);
+    if (limited) {
+        bnd_buf_bytes(out, record->bucket);
+    }
 }
 
 int bnd_token_decode(struct bnd_slice bytes, struct bnd_token_record *out) {
-    struct bnd_reader r = open_record(bytes);
+    struct bnd_reader r = bnd_reader(bytes);
+    uint8_t version = bnd_read_u8(&r);
     struct bnd_token_record record = {.id = bnd_read_bytes(&r)};
     record.permissions = bnd_read_u32(&r);
     record.created_ms = bnd_read_u64(&r);
     record.secret_hash = bnd_read_bytes(&r);
     record.label = bnd_read_bytes(&r);
+    if (version == TOKEN_LIMITED_VERSION) {
+        record.bucket = bnd_read_bytes(&r);
+        r.failed = r.failed || !bnd_bucket_name_valid(record.bucket);
+    } else if (version != RECORD_VERSION) {
+        r.failed = true;
+    }
     if (close_record(&r) != 0 || record.secret_hash.len != BND_SECRET_HASH_LEN) {
         return BND_CORRUPT;
     }

@@ -34,8 +34,13 @@ struct bnd_settings {
     uint32_t hash_version;    /* BND_SHARD_HASH_VERSION at init */
     uint32_t replicas;        /* wanted per group: 1, 3 or 5 */
     struct bnd_slice account; /* 32 hex digits: the account id of the REST API */
-    struct bnd_slice ca_cert; /* PEM */
+    struct bnd_slice ca_cert; /* PEM: signs the nodes' certificates */
     struct bnd_slice ca_key;  /* PEM, sealed (catalog/seal.h) */
+    uint32_t ca_generation;   /* of ca_cert: 1 is the first */
+    /* While the CA is being changed (ADR 0091), else empty: */
+    struct bnd_slice ca_link;     /* PEM: ca_cert's name and key, signed by old_ca_cert */
+    struct bnd_slice old_ca_cert; /* PEM: still trusted, and what signs for the client ports */
+    struct bnd_slice old_ca_key;  /* PEM, sealed */
 };
 
 enum bnd_node_state {
@@ -58,6 +63,8 @@ struct bnd_node_record {
     struct bnd_slice address; /* "host:port" of the peer port */
     struct bnd_slice zone;
     struct bnd_slice key_hash; /* SHA-256 of its public key: who redeemed which join token */
+    uint32_t ca_generation;    /* the newest CA of which it said, during a change of the CA, that it
+                                  has a certificate; 0: it has not said so */
 };
 
 enum bnd_bucket_state { BND_BUCKET_ACTIVE = 1, BND_BUCKET_DELETING = 2 };
@@ -78,6 +85,7 @@ struct bnd_token_record {
     uint64_t created_ms;
     struct bnd_slice secret_hash;
     struct bnd_slice label;
+    struct bnd_slice bucket; /* the name of the only one it is good for; empty: every bucket */
 };
 
 struct bnd_key_record {

@@ -169,6 +169,7 @@ int catalog_view_decode(struct bnd_slice reply, const uint8_t cluster_key[BND_CL
     int rv = view->bytes == NULL ? BND_NOMEM : 0;
     struct bnd_reader r = bnd_reader(bnd_slice(view->bytes, reply.len));
     if (rv == 0) {
+        view->view.answer = bnd_slice(view->bytes, reply.len);
         view->view.revision = bnd_read_u64(&r);
         rv = bnd_settings_decode(bnd_read_bytes(&r), &view->view.settings);
     }

@@ -85,7 +85,19 @@ static struct bnd_slice bearer(const struct rest_request *request) {
 }
 
 const struct bnd_token_record *rest_token(const struct rest_request *request) {
-    return bnd_catalog_find_token(request->services->catalog, bearer(request));
+    const struct bnd_catalog *catalog = request->services->catalog;
+    return (request->route->flags & REST_LAST_VIEW) != 0
+               ? bnd_catalog_find_last_token(catalog, bearer(request))
+               : bnd_catalog_find_token(catalog, bearer(request));
+}
+
+/* Is it known well enough who may do what? */
+static bool can_judge(const struct rest_request *request) {
+    const struct bnd_catalog *catalog = request->services->catalog;
+    return (request->route->flags & REST_LAST_VIEW) != 0
+               ? bnd_catalog_last_view(catalog) != NULL
+               : bnd_catalog_view(catalog) != NULL &&
+                     bnd_catalog_age_ms(catalog) <= BND_CATALOG_STALE_MS;
 }
 
 static bool other_account(const struct rest_request *request) {
@@ -114,11 +126,17 @@ static void no_route(struct rest_request *request) {
               "Could not route to this path, perhaps your object identifier is invalid?");
 }
 
+/* A token of one bucket opens what is below that bucket, and what every token opens. */
+static bool in_scope(const struct rest_request *request, const struct bnd_token_record *token) {
+    const struct rest_route *route = request->route;
+    return token->bucket.len == 0 || route->permission == REST_ANY_TOKEN ||
+           ((route->flags & REST_BUCKET) != 0 &&
+            bnd_slice_eq(rest_segment(request, REST_SEGMENT_BUCKET), token->bucket));
+}
+
 /* True when the request has been ended or begun. */
 static bool decide(struct rest_request *request) {
-    const struct bnd_gateway_services *services = request->services;
-    if (bnd_catalog_view(services->catalog) == NULL ||
-        bnd_catalog_age_ms(services->catalog) > BND_CATALOG_STALE_MS) {
+    if (!can_judge(request)) {
         rest_fail(request, 503, REST_UNAVAILABLE, "this node cannot reach group 0");
         return true;
     }
@@ -132,7 +150,7 @@ static bool decide(struct rest_request *request) {
         rest_fail(request, 403, REST_UNAUTHORIZED, "Unauthorized to access requested resource");
     } else if (other_account(request)) {
         no_route(request);
-    } else if ((token->permissions & needed) != needed) {
+    } else if ((token->permissions & needed) != needed || !in_scope(request, token)) {
         rest_fail(request, 403, REST_AUTHENTICATION, "Authentication error");
     } else {
         begin(request);

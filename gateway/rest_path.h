@@ -20,10 +20,16 @@ struct rest_route {
 #define REST_ANY_TOKEN (UINT32_C(1) << 31) /* a permission that every token has */
 
 enum rest_route_flags {
-    REST_BODY = 1,    /* run once the body, of at most REST_BODY_MAX bytes, has been read */
-    REST_ACCOUNT = 2, /* segment 3 is the account id, which must be this cluster's */
-    REST_VERIFY = 4,  /* asks whether the token is good: an unknown one is said to be invalid */
+    REST_BODY = 1,       /* run once the body, of at most REST_BODY_MAX bytes, has been read */
+    REST_ACCOUNT = 2,    /* segment 3 is the account id, which must be this cluster's */
+    REST_VERIFY = 4,     /* asks whether the token is good: an unknown one is said to be invalid */
+    REST_LAST_VIEW = 16, /* only shows: also when group 0 does not answer, to whom the last known
+                            tokens belong (bnd_catalog_last_view) */
+    REST_BUCKET = 8, /* segment REST_SEGMENT_BUCKET is the bucket's name: what a token of that one
+                        bucket may ask for, beside what every token may */
 };
+
+#define REST_SEGMENT_BUCKET 6
 
 /* The n-th segment of a path (0 is the first), or everything from it on; data NULL if there is
  * none. */

@@ -16,16 +16,18 @@ import (
 	"bindery/jepsen/cluster"
 	"bindery/jepsen/history"
 	"bindery/jepsen/nemesis"
+	"bindery/jepsen/report"
 	"bindery/jepsen/workload"
 )
 
 const insideMark = "JEPSEN_INSIDE=1"
 
 type options struct {
-	workload, nemesis, binary, directory, name, disks string
-	seconds                                           time.Duration
-	seed                                              int64
-	nodes, workers                                    int
+	workload, nemesis, binary, directory, name, disks, results, report string
+	seconds                                                            time.Duration
+	seed                                                               int64
+	nodes, workers                                                     int
+	all, summary                                                       bool
 }
 
 func parse() options {
@@ -39,6 +41,10 @@ func parse() options {
 	flag.StringVar(&o.binary, "binary", "", "the bindery program")
 	flag.StringVar(&o.directory, "dir", "", "where data, logs and histories go (kept if the run fails)")
 	flag.StringVar(&o.name, "name", "bndj", "of the network namespaces, to run several at once")
+	flag.StringVar(&o.report, "report", "", "the page about the run (report.html in --dir)")
+	flag.BoolVar(&o.all, "all", false, "every workload and every pair of faults, a run each; goes on where --results ends")
+	flag.StringVar(&o.results, "results", "", "list of runs to add this one to, a line of JSON each")
+	flag.BoolVar(&o.summary, "summary", false, "print --results as a table, and run nothing")
 	flag.StringVar(&o.disks, "disks", "ext4", "file system of each node's own disk: ext4, xfs, or empty for none")
 	flag.Parse()
 	return o
@@ -50,8 +56,13 @@ func main() {
 		fmt.Fprintln(os.Stderr, "jepsen:", err)
 		os.Exit(2)
 	}
-	if os.Getenv("JEPSEN_INSIDE") == "" {
-		os.Exit(outside(o))
+	switch {
+	case o.summary:
+		os.Exit(summarise(o))
+	case o.all:
+		os.Exit(runAll(o))
+	case os.Getenv("JEPSEN_INSIDE") == "":
+		os.Exit(outside(o, os.Args[1:]))
 	}
 	os.Exit(inside(o))
 }
@@ -66,6 +77,12 @@ func check(o options) error {
 	if o.nodes != 3 && o.nodes != 5 {
 		return fmt.Errorf("--nodes must be 3 or 5")
 	}
+	if (o.all || o.summary) && o.results == "" {
+		return fmt.Errorf("--all and --summary need --results")
+	}
+	if o.summary {
+		return nil
+	}
 	if _, err := os.Stat(o.binary); err != nil {
 		return fmt.Errorf("--binary: %w", err)
 	}
@@ -76,7 +93,7 @@ func check(o options) error {
 }
 
 // outside makes the network, runs this program again inside it, and removes it.
-func outside(o options) int {
+func outside(o options, words []string) int {
 	network := &cluster.Network{Name: o.name, Nodes: o.nodes}
 	signal.Ignore(os.Interrupt) // the run inside hears it too, ends, and we clean up
 	if err := network.Up(); err != nil {
@@ -85,7 +102,7 @@ func outside(o options) int {
 		return 2
 	}
 	defer network.Down()
-	status, err := network.Inside(os.Args[1:], insideMark)
+	status, err := network.Inside(words, insideMark)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "jepsen:", err)
 		return 2
@@ -110,15 +127,21 @@ func inside(o options) int {
 		return 1
 	}
 	if !verdict {
-		fmt.Printf("FAILED; kept: %s\nreplay: jepsen/run --workload %s --nemesis %s --time %s --nodes %d --seed %d\n", o.directory, o.workload,
-			o.nemesis, o.seconds, o.nodes, o.seed)
+		fmt.Printf("FAILED; kept: %s\nreplay: %s\n", o.directory, o.replay())
 		return 1
 	}
 	return 0
 }
 
+// replay is the command that draws the same faults and operations again.
+func (o options) replay() string {
+	return fmt.Sprintf("jepsen/run --workload %s --nemesis %s --time %s --nodes %d --workers %d --disks '%s' --seed %d", o.workload,
+		o.nemesis, o.seconds, o.nodes, o.workers, o.disks, o.seed)
+}
+
 // run does everything once. An error is about the run itself; false: the cluster broke a promise.
 func run(ctx context.Context, o options) (bool, error) {
+	began := time.Now()
 	c, err := cluster.New(cluster.Options{Binary: o.binary, Directory: o.directory, Nodes: o.nodes, Name: o.name,
 		Disks: o.disks, Clocks: strings.Contains(o.nemesis, "clock")})
 	defer c.Close()
@@ -147,7 +170,14 @@ func run(ctx context.Context, o options) (bool, error) {
 		return false, err
 	}
 	result := load.Check(work, time.Minute)
-	return report(o, c, evil, recovered, result.Counts, result.Anomalies, result.Unknown), ctx.Err()
+	told := report.Run{Workload: o.workload, Nemesis: o.nemesis, Seed: o.seed, Nodes: o.nodes, Disks: o.disks, Seconds: o.seconds,
+		Began: began, Replay: o.replay(), Counts: result.Counts, Faults: evil.Count(), Stops: c.Stops(), Whole: recovered,
+		Anomalies: result.Anomalies, Undecided: result.Unknown, Aborts: c.Aborts(), Notes: result.Notes, Events: log.Events()}
+	judge(&told)
+	if err := tell(o, told); err != nil {
+		return false, err
+	}
+	return told.Passed, ctx.Err()
 }
 
 // hurt runs clients and faults side by side, then waits until the healed cluster is whole; it returns how long
@@ -197,27 +227,64 @@ const okMin = 5
 
 const anomaliesShown = 10
 
-func report(o options, c *cluster.Cluster, evil *nemesis.Nemesis, recovered time.Duration, counts map[string]int,
-	anomalies, unknown []string) bool {
+// judge says whether the run counts, and whether the cluster kept its promises.
+func judge(told *report.Run) {
+	hurt := told.Faults > 0 || told.Nemesis == "none" || told.Seconds < 15*time.Second
+	told.TooLittle = !hurt || float64(told.Counts["ok"]) < okMin*told.Seconds.Seconds()
+	told.Passed = !told.TooLittle && len(told.Anomalies)+len(told.Undecided)+len(told.Aborts) == 0
+}
+
+// tell prints the verdict, makes the page, and adds the run to the list.
+func tell(o options, told report.Run) error {
 	fmt.Printf("%s under %s, seed %d: ok %d, refused %d, unknown outcome %d; %d faults, %d deliberate stops; whole %.1f s after healing\n",
-		o.workload, o.nemesis, o.seed, counts["ok"], counts["fail"], counts["info"], evil.Count(), c.Stops(),
-		recovered.Seconds())
-	for i, each := range anomalies {
+		told.Workload, told.Nemesis, told.Seed, told.Counts["ok"], told.Counts["fail"], told.Counts["info"], told.Faults, told.Stops,
+		told.Whole.Seconds())
+	for i, each := range told.Anomalies {
 		if i == anomaliesShown {
-			fmt.Printf("... %d anomalies in all\n", len(anomalies))
+			fmt.Printf("... %d anomalies in all\n", len(told.Anomalies))
 			break
 		}
 		fmt.Println("ANOMALY:", each)
 	}
-	for _, each := range unknown {
+	for _, each := range told.Undecided {
 		fmt.Println("UNDECIDED:", each)
 	}
-	for _, each := range c.Aborts() {
+	for _, each := range told.Aborts {
 		fmt.Println("ABORT:", each)
 	}
-	enough := float64(counts["ok"]) >= okMin*o.seconds.Seconds() && (evil.Count() > 0 || o.nemesis == "none" || o.seconds < 15*time.Second)
-	if !enough {
+	for _, each := range told.Notes {
+		fmt.Println(each)
+	}
+	if told.TooLittle {
 		fmt.Println("TOO LITTLE: the run does not count")
 	}
-	return enough && len(anomalies)+len(unknown)+len(c.Aborts()) == 0
+	path := o.report
+	if path == "" {
+		path = filepath.Join(o.directory, "report.html")
+	}
+	fmt.Println("report:", path)
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	err = report.Write(file, told)
+	if closing := file.Close(); err == nil {
+		err = closing
+	}
+	if err == nil && o.results != "" {
+		err = report.Append(o.results, report.Summary(told))
+	}
+	return err
+}
+
+func summarise(o options) int {
+	lines, err := report.Load(o.results)
+	if err == nil {
+		err = report.Markdown(os.Stdout, lines)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "jepsen:", err)
+		return 2
+	}
+	return 0
 }

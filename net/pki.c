@@ -260,6 +260,70 @@ int bnd_pki_ca_create(const uint8_t cluster[BND_PKI_CLUSTER_BYTES], uint64_t now
     return rv;
 }
 
+void bnd_pki_successor_free(struct bnd_pki_successor *successor) {
+    if (successor->key_pem.data != NULL) {
+        OPENSSL_cleanse(successor->key_pem.data, successor->key_pem.cap);
+    }
+    bnd_buf_free(&successor->certificate_pem);
+    bnd_buf_free(&successor->key_pem);
+    bnd_buf_free(&successor->link_pem);
+}
+
+/* A CA certificate of that name and key: self-signed, or the link, signed by the old CA. */
+static bool build_successor(X509 *x509, X509 *old, EVP_PKEY *key, EVP_PKEY *old_key,
+                            uint64_t now_ms) {
+    X509 *issuer = old_key == NULL ? x509 : old;
+    return X509_set_version(x509, X509_VERSION_3) == 1 && set_serial(x509) &&
+           set_validity(x509, now_ms, BND_PKI_CA_DAYS) &&
+           X509_set_subject_name(x509, X509_get_subject_name(old)) == 1 &&
+           X509_set_issuer_name(x509, X509_get_subject_name(old)) == 1 &&
+           X509_set_pubkey(x509, key) == 1 &&
+           add_extension(x509, x509, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") &&
+           add_extension(x509, x509, NID_key_usage, "critical,keyCertSign,cRLSign") &&
+           add_extension(x509, x509, NID_subject_key_identifier, "hash") &&
+           add_extension(x509, issuer, NID_authority_key_identifier, "keyid:always") &&
+           X509_sign(x509, old_key == NULL ? key : old_key, EVP_sha256()) != 0;
+}
+
+static int write_successor(X509 *old, EVP_PKEY *old_key, uint64_t now_ms,
+                           struct bnd_pki_successor *out, struct bnd_error *err) {
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *itself = X509_new();
+    X509 *link = X509_new();
+    int rv = 0;
+    if (key == NULL || itself == NULL || link == NULL ||
+        !build_successor(itself, old, key, NULL, now_ms) ||
+        !build_successor(link, old, key, old_key, now_ms)) {
+        rv = fail(err, BND_NOMEM, "CA cannot be made");
+    }
+    rv = rv != 0 ? rv : write_key(key, &out->key_pem, err);
+    rv = rv != 0 ? rv : write_certificate(itself, &out->certificate_pem, err);
+    rv = rv != 0 ? rv : write_certificate(link, &out->link_pem, err);
+    X509_free(link);
+    X509_free(itself);
+    EVP_PKEY_free(key);
+    return rv;
+}
+
+int bnd_pki_ca_succeed(const struct bnd_pki_ca *old, uint64_t now_ms, struct bnd_pki_successor *out,
+                       struct bnd_error *err) {
+    struct bnd_pki_successor made = {0};
+    X509 *x509 = read_certificate(old->certificate_pem);
+    EVP_PKEY *key = read_key(old->key_pem);
+    int rv = x509 == NULL || key == NULL || X509_check_private_key(x509, key) != 1
+                 ? fail(err, BND_INVALID, "CA certificate and key")
+                 : write_successor(x509, key, now_ms, &made, err);
+    EVP_PKEY_free(key);
+    X509_free(x509);
+    if (rv != 0) {
+        bnd_pki_successor_free(&made);
+        return rv;
+    }
+    bnd_pki_successor_free(out);
+    *out = made;
+    return 0;
+}
+
 int bnd_pki_key_create(struct bnd_buf *out_key_pem, struct bnd_error *err) {
     EVP_PKEY *key = EVP_EC_gen("P-256");
     int rv =
@@ -455,24 +519,90 @@ static int verify_chain(X509_STORE *store, X509 *x509, uint64_t now_ms, struct b
     return 0;
 }
 
+/* Adds all certificates of the text; false: there is none, or one is broken. */
+static bool trust_all(X509_STORE *store, struct bnd_slice pem) {
+    BIO *bio = reader_of(pem);
+    X509 *x509 = NULL;
+    unsigned added = 0;
+    bool ok = bio != NULL;
+    while (ok && (x509 = PEM_read_bio_X509(bio, NULL, no_password, NULL)) != NULL) {
+        ok = X509_STORE_add_cert(store, x509) == 1;
+        X509_free(x509);
+        added++;
+    }
+    ok = ok && added > 0 && ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+    ERR_clear_error();
+    BIO_free(bio);
+    return ok;
+}
+
 int bnd_pki_node_verify(struct bnd_slice ca_pem, struct bnd_slice certificate_pem, uint64_t now_ms,
                         struct bnd_pki_identity *out, struct bnd_error *err) {
     int rv = 0;
-    X509 *ca = read_certificate(ca_pem);
     X509 *x509 = read_certificate(certificate_pem);
     X509_STORE *store = X509_STORE_new();
-    if (ca == NULL || x509 == NULL) {
-        rv = fail(err, BND_INVALID, ca == NULL ? "CA certificate" : "node certificate");
-    } else if (store == NULL || X509_STORE_add_cert(store, ca) != 1) {
+    if (store == NULL) {
         rv = fail(err, BND_NOMEM, "certificate verification");
+    } else if (x509 == NULL || !trust_all(store, ca_pem)) {
+        rv = fail(err, BND_INVALID, x509 == NULL ? "node certificate" : "CA certificate");
     } else {
         rv = verify_chain(store, x509, now_ms, err);
         rv = rv == 0 ? identity_of(x509, out, err) : rv;
     }
     X509_STORE_free(store);
     X509_free(x509);
-    X509_free(ca);
     return rv;
+}
+
+bool bnd_pki_signed_by(struct bnd_slice ca_pem, struct bnd_slice certificate_pem) {
+    X509 *ca = read_certificate(ca_pem);
+    X509 *x509 = read_certificate(certificate_pem);
+    bool ok = ca != NULL && x509 != NULL && X509_verify(x509, X509_get0_pubkey(ca)) == 1;
+    X509_free(x509);
+    X509_free(ca);
+    ERR_clear_error();
+    return ok;
+}
+
+/* Calls each until it says true, and says whether one did. */
+static bool any_certificate(struct bnd_slice pem, bool (*each)(const X509 *x509, void *data),
+                            void *data) {
+    BIO *bio = reader_of(pem);
+    X509 *x509 = NULL;
+    bool found = false;
+    while (!found && bio != NULL &&
+           (x509 = PEM_read_bio_X509(bio, NULL, no_password, NULL)) != NULL) {
+        found = each(x509, data);
+        X509_free(x509);
+    }
+    ERR_clear_error();
+    BIO_free(bio);
+    return found;
+}
+
+static bool fingerprint_is(const X509 *x509, void *data) {
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+    return X509_digest(x509, EVP_sha256(), digest, &len) == 1 && len == BND_PKI_FINGERPRINT_BYTES &&
+           memcmp(digest, data, BND_PKI_FINGERPRINT_BYTES) == 0;
+}
+
+bool bnd_pki_has_fingerprint(struct bnd_slice certificates_pem,
+                             const uint8_t fingerprint[BND_PKI_FINGERPRINT_BYTES]) {
+    uint8_t wanted[BND_PKI_FINGERPRINT_BYTES];
+    memcpy(wanted, fingerprint, sizeof wanted);
+    return any_certificate(certificates_pem, fingerprint_is, wanted);
+}
+
+static bool count_one(const X509 *x509, void *data) {
+    (*(size_t *)data)++;
+    return false;
+}
+
+size_t bnd_pki_count(struct bnd_slice certificates_pem) {
+    size_t count = 0;
+    (void)any_certificate(certificates_pem, count_one, &count); /* false: it counts them all */
+    return count;
 }
 
 int bnd_pki_fingerprint(struct bnd_slice certificate_pem, uint8_t out[BND_PKI_FINGERPRINT_BYTES],

@@ -3,10 +3,10 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "catalog/issue.h"
+#include "node/authority.h"
 #include "node/join_message.h"
 #include "node/peers.h"
 
-#include <openssl/crypto.h>
 #include <stdio.h>
 
 enum { ADMISSIONS_MAX = 16 };
@@ -63,46 +63,34 @@ static const char *refusal(int status) {
     }
 }
 
-/* Signs the certificate for the id that group 0 issued. */
-static int sign(struct admission *admission, uint64_t node, struct bnd_buf *out_cert,
-                struct bnd_error *err) {
-    const struct bnd_catalog_view *view = bnd_catalog_view(admission->owner->catalog);
-    const struct node_identity *self = admission->owner->identity;
-    BND_AUTO_BUF struct bnd_buf ca_key = {0};
-    struct bnd_pki_identity name = {.node = node};
-    memcpy(name.cluster, self->cluster, sizeof name.cluster);
-    int rv = bnd_unseal(self->cluster_key, view->settings.ca_key, &ca_key);
-    if (rv != 0) {
-        return BND_FAIL(err, CORRUPT, "the CA key cannot be unsealed with this node's cluster key");
-    }
-    struct bnd_pki_ca ca = {view->settings.ca_cert, bnd_buf_slice(&ca_key)};
-    rv = bnd_pki_node_sign(&ca, bnd_buf_slice(&admission->csr), &name,
-                           bnd_wall_ms(admission->owner->env), out_cert, err);
-    OPENSSL_cleanse(ca_key.data, ca_key.cap);
-    return rv;
-}
-
 static void admit(struct admission *admission, const struct bnd_node_record *node) {
     struct node_admission *owner = admission->owner;
     BND_AUTO_BUF struct bnd_buf cert = {0};
+    BND_AUTO_BUF struct bnd_buf trusted = {0};
     BND_AUTO_BUF struct bnd_buf peers = {0};
     struct bnd_error err = {0};
-    int rv = sign(admission, node->id, &cert, &err);
+    const struct bnd_catalog_view *view = bnd_catalog_view(owner->catalog);
+    int rv = node_authority_sign(owner->env, owner->identity, &view->settings,
+                                 bnd_buf_slice(&admission->csr), node->id, &cert, &err);
     if (rv != 0) {
         refuse(owner, admission->request, admission->token, rv, err.message);
         return;
     }
-    const struct bnd_catalog_view *view = bnd_catalog_view(owner->catalog);
+    node_authority_trusted(&view->settings, &trusted);
     node_peers_encode(&peers, view->nodes, view->nodes_count);
     struct node_join_reply reply = {
         .cluster = bnd_slice(owner->identity->cluster, sizeof owner->identity->cluster),
         .node = node->id,
         .shards = view->settings.shards,
         .node_cert = bnd_buf_slice(&cert),
-        .ca_cert = view->settings.ca_cert,
+        .ca_cert = bnd_buf_slice(&trusted),
         .cluster_key = bnd_slice(owner->identity->cluster_key, sizeof owner->identity->cluster_key),
         .peers = bnd_buf_slice(&peers),
     };
+    if (trusted.failed || peers.failed) {
+        refuse(owner, admission->request, admission->token, BND_NOMEM, "out of memory");
+        return;
+    }
     answer(owner, admission->request, admission->token, &reply);
     bnd_log(owner->env, BND_LOG_INFO, "join", "%s %llu admitted at %.*s",
             node->role == BND_NODE_GATEWAY ? "gateway" : "node", (unsigned long long)node->id,

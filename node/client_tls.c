@@ -1,5 +1,6 @@
 #include "node/client_tls.h"
 
+#include "node/authority.h"
 #include "node/files.h"
 
 #include <openssl/crypto.h>
@@ -64,8 +65,10 @@ static void hosts_text(const struct hosts *hosts, struct bnd_buf *out) {
     }
 }
 
+/* Without a view nobody knows which CA it should be of: the one it had is as good as any. */
 static bool still_good(struct bnd_env *env, const char *certs, const struct bnd_buf *hosts,
-                       struct bnd_buf *cert, struct bnd_buf *key) {
+                       const struct bnd_catalog_view *view, struct bnd_buf *cert,
+                       struct bnd_buf *key) {
     BND_AUTO_BUF struct bnd_buf issued_for = {0};
     uint64_t expiry_s = 0;
     return node_file_read(env, certs, "server.hosts", &issued_for, NULL) == 0 &&
@@ -73,7 +76,9 @@ static bool still_good(struct bnd_env *env, const char *certs, const struct bnd_
            node_file_read(env, certs, "server.pem", cert, NULL) == 0 &&
            node_file_read(env, certs, "server.key", key, NULL) == 0 &&
            bnd_pki_expiry(bnd_buf_slice(cert), &expiry_s, NULL) == 0 &&
-           expiry_s > bnd_wall_ms(env) / 1000 + RENEW_BEFORE_S;
+           expiry_s > bnd_wall_ms(env) / 1000 + RENEW_BEFORE_S &&
+           (view == NULL ||
+            bnd_pki_signed_by(node_authority_of_ports(&view->settings).cert, bnd_buf_slice(cert)));
 }
 
 static int issue(struct bnd_env *env, const struct hosts *hosts,
@@ -81,11 +86,12 @@ static int issue(struct bnd_env *env, const struct hosts *hosts,
                  struct bnd_buf *cert, struct bnd_buf *key, struct bnd_error *err) {
     BND_AUTO_BUF struct bnd_buf ca_key = {0};
     BND_AUTO_BUF struct bnd_buf csr = {0};
-    int rv = bnd_unseal(identity->cluster_key, view->settings.ca_key, &ca_key);
+    const struct node_authority authority = node_authority_of_ports(&view->settings);
+    int rv = bnd_unseal(identity->cluster_key, authority.key, &ca_key);
     if (rv != 0) {
         return BND_FAIL(err, CORRUPT, "the CA key cannot be unsealed with this node's cluster key");
     }
-    struct bnd_pki_ca ca = {view->settings.ca_cert, bnd_buf_slice(&ca_key)};
+    struct bnd_pki_ca ca = {authority.cert, bnd_buf_slice(&ca_key)};
     rv = bnd_pki_key_create(key, err);
     rv = rv != 0 ? rv : bnd_pki_csr_create(bnd_buf_slice(key), &csr, err);
     rv = rv != 0 ? rv
@@ -116,7 +122,7 @@ static int from_cluster(struct bnd_env *env, const struct bnd_config *config,
     }
     collect_hosts(config, &hosts);
     hosts_text(&hosts, &issued_for);
-    if (!still_good(env, certs, &issued_for, &cert, &key)) {
+    if (!still_good(env, certs, &issued_for, view, &cert, &key)) {
         if (view == NULL) {
             return BND_FAIL(err, BUSY, "the certificate of the client ports waits for group 0");
         }

@@ -10,9 +10,9 @@
 
 /* Makes the server context. With tls_cert and tls_key set: from those files. Else from
  * certs/server.pem, which is issued for the node's addresses (and localhost) with the CA key of the
- * view, when it is missing, nearly past its time or of other addresses. BND_BUSY: it has to be
- * issued and view is NULL: call again with one. *out is owned; NULL when config->insecure.
- * Blocking. */
+ * view, when it is missing, nearly past its time, of other addresses or of another CA. BND_BUSY: it
+ * has to be issued and view is NULL: call again with one. *out is owned; NULL when
+ * config->insecure. Blocking. */
 int node_client_tls(struct bnd_env *env, const struct bnd_config *config,
                     const struct node_identity *identity, const struct bnd_catalog_view *view,
                     struct bnd_tls_context **out, struct bnd_error *err);

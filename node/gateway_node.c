@@ -140,6 +140,7 @@ static void on_view(void *owner, const struct bnd_catalog_view *view) {
         return;
     }
     node_members_update(&node->members, view);
+    node_certificates_update(&node->certificates, view);
     node_shard_map_publish(&node->map, node->client, NULL);
     if (node->ports == NULL && !node->stopping) {
         open_ports(node, view);

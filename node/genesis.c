@@ -89,6 +89,7 @@ static int encode_init(struct node_genesis *genesis, struct bnd_buf *settings_by
         .account = bnd_slice_str(account),
         .ca_cert = bnd_buf_slice(&identity->ca_cert),
         .ca_key = bnd_buf_slice(&sealed),
+        .ca_generation = 1,
     };
     struct bnd_node_record node = {
         .id = identity->node,
@@ -123,6 +124,8 @@ static int send_step(struct node_genesis *genesis) {
     struct bnd_catalog_command command = {0};
     struct node_genesis_secrets *secrets = &genesis->secrets;
     char token_id[BND_TOKEN_ID_TEXT];
+    const struct bnd_issue_scope admin = {.permissions = BND_PERM_ALL,
+                                          .label = bnd_slice_str("admin")};
     int rv = 0;
     switch ((enum step)genesis->step) {
     case STEP_INIT:
@@ -131,17 +134,13 @@ static int send_step(struct node_genesis *genesis) {
         break;
     case STEP_TOKEN:
         command.op = BND_CATALOG_TOKEN_PUT;
-        bnd_issue_token(genesis->env, BND_PERM_ALL, bnd_slice_str("admin"), &a, token_id,
-                        secrets->token);
+        bnd_issue_token(genesis->env, &admin, &a, token_id, secrets->token);
         break;
-    case STEP_KEY: {
-        struct bnd_issue_key options = {.permissions = BND_PERM_ALL,
-                                        .label = bnd_slice_str("admin")};
+    case STEP_KEY:
         command.op = BND_CATALOG_KEY_PUT;
-        rv = bnd_issue_s3_key(genesis->env, genesis->identity->cluster_key, &options, &a,
+        rv = bnd_issue_s3_key(genesis->env, genesis->identity->cluster_key, &admin, &a,
                               secrets->access_key, secrets->secret_key);
         break;
-    }
     case STEP_JOIN:
         command.op = BND_CATALOG_JOIN_TOKEN;
         rv = encode_join(genesis, &join, &b);

@@ -9,7 +9,8 @@
 #include <string.h>
 
 #define RETRY_NS (1000 * BND_MS)
-enum { ATTEMPTS_MAX = 60 };
+/* A member can be a second late to hear of a new CA that the token pins; not later. */
+enum { ATTEMPTS_MAX = 60, DENIED_MAX = 5 };
 
 struct node_join {
     struct node_join_options options;
@@ -20,6 +21,7 @@ struct node_join {
     struct bnd_timer retry;
     const char *next; /* in config->join */
     unsigned attempts;
+    unsigned denied; /* of them: by a CA that is not the token's */
     char asked[BND_ADDRESS_MAX];
     struct bnd_error last;
 };
@@ -52,9 +54,8 @@ static int accept_reply(struct node_join *join, const struct node_join_reply *re
     const char *dir = join->options.config->data;
     struct node_identity *identity = &join->identity;
     struct bnd_pki_identity proved;
-    uint8_t fingerprint[BND_PKI_FINGERPRINT_BYTES];
-    int rv = bnd_pki_fingerprint(reply->ca_cert, fingerprint, &join->last);
-    if (rv == 0 && memcmp(fingerprint, join->token.ca_fingerprint, sizeof fingerprint) != 0) {
+    int rv = 0;
+    if (!bnd_pki_has_fingerprint(reply->ca_cert, join->token.ca_fingerprint)) {
         rv = BND_FAIL(&join->last, DENIED, "%s: its CA is not the one of the join token",
                       join->asked);
     }
@@ -102,6 +103,13 @@ static void on_reply(void *data, int status, struct bnd_slice bytes, const char 
         status = reply.status;
         (void)BND_FAIL(&join->last, DENIED, "%s: %.*s", join->asked, (int)reply.message.len,
                        (const char *)reply.message.data);
+    } else if (status == BND_DENIED) {
+        join->denied++;
+        (void)BND_FAIL(
+            &join->last, DENIED,
+            "%s: its CA is not the one of the join token (%s); `bindery token join` on a "
+            "member prints a new token",
+            join->asked, failure);
     } else if (status != 0) {
         (void)bnd_error_set(&join->last, status, "%s: %s%s%s", join->asked, bnd_code_text(status),
                             failure[0] == 0 ? "" : ": ", failure);
@@ -110,7 +118,8 @@ static void on_reply(void *data, int status, struct bnd_slice bytes, const char 
         return;
     }
     bool final = refused && bnd_code_class(status) == BND_CLASS_CALLER;
-    if (final || (refused && status == BND_EXPIRED) || ++join->attempts >= ATTEMPTS_MAX) {
+    if (final || (refused && status == BND_EXPIRED) || join->denied >= DENIED_MAX ||
+        ++join->attempts >= ATTEMPTS_MAX) {
         finish(join, status);
         return;
     }

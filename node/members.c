@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define CALL_NS (10000 * BND_MS)
+#define RETRY_NS (1000 * BND_MS)
 
 /* ---- before the first view
  * ------------------------------------------------------------------------------ */
@@ -62,9 +63,28 @@ static const struct bnd_node_record *own_record(const struct node_members *membe
     return NULL;
 }
 
+static void tell_place(struct node_members *members, const struct bnd_catalog_view *view);
+
+static void on_retry(struct bnd_timer *timer) {
+    struct node_members *members = timer->data;
+    tell_place(members, bnd_catalog_view(members->catalog));
+}
+
+/* No other view need come for a long time: what failed is said again. */
+static void retry_later(struct node_members *members) {
+    members->told = false;
+    members->retry.cb = on_retry;
+    members->retry.data = members;
+    bnd_timer_start(members->env, &members->retry, RETRY_NS);
+}
+
 static void on_told(struct bnd_catalog_call *call, int status, struct bnd_slice reply) {
     struct node_members *members = call->data;
-    members->told = status == 0;
+    if (status != 0) {
+        bnd_log(members->env, BND_LOG_WARN, "node",
+                "group 0 does not know this node's address yet: %s", bnd_code_text(status));
+        retry_later(members);
+    }
 }
 
 static void tell_place(struct node_members *members, const struct bnd_catalog_view *view) {
@@ -84,6 +104,9 @@ static void tell_place(struct node_members *members, const struct bnd_catalog_vi
     members->call.data = members;
     members->told = !bytes.failed &&
                     bnd_catalog_write(members->catalog, &members->call, &command, CALL_NS) == 0;
+    if (!members->told) {
+        retry_later(members);
+    }
 }
 
 static void set_peer(struct node_members *members, const struct bnd_node_record *record) {
@@ -125,5 +148,6 @@ void node_members_update(struct node_members *members, const struct bnd_catalog_
 }
 
 void node_members_close(struct node_members *members) {
+    bnd_timer_stop(members->env, &members->retry);
     bnd_catalog_cancel(&members->call);
 }

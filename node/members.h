@@ -20,6 +20,7 @@ struct node_members {
     /* private */
     bool told;
     struct bnd_catalog_call call;
+    struct bnd_timer retry;
 };
 
 /* Before the first view: connects to the members of the file `peers` and asks them for group 0;

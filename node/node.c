@@ -22,6 +22,7 @@
 #include "node/disk.h"
 #include "node/files.h"
 #include "node/identity.h"
+#include "node/last_view.h"
 #include "node/members.h"
 #include "node/metrics.h"
 #include "node/ports.h"
@@ -54,6 +55,7 @@ struct bnd_node {
     struct bnd_gateway *gateway;
     struct bnd_tls_context *tls;
     struct node_certificates certificates;
+    struct node_last_view last_view;
     struct node_admission admission;
     struct node_members members;
     struct node_departure departure;
@@ -70,36 +72,6 @@ struct bnd_node {
     bool started_ready;
     uint64_t started_ms;
 };
-
-/* ---- addresses
- * ------------------------------------------------------------------------------------------ */
-
-static int format_address(const char *host, uint64_t port, char out[BND_ADDRESS_MAX],
-                          struct bnd_error *err) {
-    bool bare_v6 = strchr(host, ':') != NULL && host[0] != '[';
-    int len = snprintf(out, BND_ADDRESS_MAX, bare_v6 ? "[%s]:%llu" : "%s:%llu", host,
-                       (unsigned long long)port);
-    if (len < 0 || len >= BND_ADDRESS_MAX) {
-        return BND_FAIL(err, INVALID, "address too long: %.80s", host);
-    }
-    return 0;
-}
-
-int bnd_node_addresses(const struct bnd_config *config, struct bnd_node_addresses *out,
-                       struct bnd_error *err) {
-    struct bnd_node_addresses addresses;
-    const char *advertise = config->advertise[0] != 0 ? config->advertise : config->listen;
-    int rv = format_address(config->listen, config->base_port, addresses.rest, err);
-    rv = rv != 0 ? rv
-                 : format_address(config->listen, config->base_port + 1, addresses.bindings, err);
-    rv = rv != 0 ? rv : format_address(config->listen, config->base_port + 2, addresses.s3, err);
-    rv = rv != 0 ? rv : format_address(config->listen, config->base_port + 3, addresses.peers, err);
-    rv = rv != 0 ? rv : format_address(advertise, config->base_port + 3, addresses.advertise, err);
-    if (rv == 0) {
-        *out = addresses;
-    }
-    return rv;
-}
 
 bool bnd_node_is_member(struct bnd_env *env, const char *data) {
     BND_AUTO_BUF struct bnd_buf text = {0};
@@ -243,9 +215,16 @@ static void on_view(void *owner, const struct bnd_catalog_view *view) {
         return;
     }
     node_members_update(&node->members, view);
+    node_last_view_keep(&node->last_view, view);
+    node_certificates_update(&node->certificates, view);
     node_shard_map_publish(&node->map, node->client, node->host);
     open_gateway(node);
     tell_ready(node);
+}
+
+/* There may be no majority: the ports say so, and refuse everything else. */
+static void on_unheard(void *owner) {
+    open_gateway(owner);
 }
 
 /* ---- genesis
@@ -640,6 +619,12 @@ static int open_clients(struct bnd_node *node, struct bnd_error *err) {
     if (rv != 0) {
         return bnd_error_set(err, rv, "catalog: %s", bnd_code_text(rv));
     }
+    node->last_view = (struct node_last_view){.env = node->env,
+                                              .data = node->config.data,
+                                              .catalog = node->catalog,
+                                              .owner = node,
+                                              .unheard = on_unheard};
+    node_last_view_start(&node->last_view);
     node->admission.catalog = node->catalog;
     node->admission.mesh = bnd_mesh_tcp_mesh(node->mesh);
     node->members.catalog = node->catalog;
@@ -749,6 +734,7 @@ static void close_groups(void *data) {
         node_genesis_cancel(&node->genesis);
     }
     node_certificates_stop(&node->certificates);
+    node_last_view_stop(&node->last_view);
     node_members_close(&node->members);
     node_departure_close(&node->departure);
     node->admission.catalog = NULL;

@@ -8,6 +8,12 @@ struct bnd_object_conditions bnd_object_conditions_none(void) {
     };
 }
 
+bool bnd_object_conditions_given(const struct bnd_object_conditions *conditions) {
+    return conditions->match_given || conditions->not_match_given ||
+           conditions->uploaded_before_ms != BND_OBJECT_NO_TIME ||
+           conditions->uploaded_after_ms != BND_OBJECT_NO_TIME;
+}
+
 static bool includes(const struct bnd_etag *list, size_t count, struct bnd_slice etag,
                      bool weak_compares) {
     for (size_t i = 0; i < count; i++) {

@@ -13,13 +13,22 @@ int objects_change_get(const struct objects_change *change, const struct objects
                                                   objects_key_slice(key), out);
 }
 
+/* Who knows what now lies under the name says so after its write. */
+static void forget_name(const struct objects_change *change, const struct objects_key *key) {
+    if (key->bytes[4] == OBJECTS_TAG_OBJECT) {
+        objects_plain_forget(&change->fsm->plain, key);
+    }
+}
+
 void objects_change_put(const struct objects_change *change, const struct objects_key *key,
                         struct bnd_slice value) {
+    forget_name(change, key);
     change->context->state->ops->batch_put(change->context->batch, BND_CF_OBJECTS,
                                            objects_key_slice(key), value);
 }
 
 void objects_change_delete(const struct objects_change *change, const struct objects_key *key) {
+    forget_name(change, key);
     change->context->state->ops->batch_delete(change->context->batch, BND_CF_OBJECTS,
                                               objects_key_slice(key));
 }
@@ -44,6 +53,7 @@ static int fsm_open(void *self, uint64_t gid, uint32_t slot, struct bnd_state *s
     fsm->applied_stamp_ms = 0;
     fsm->written_stamp_ms = 0;
     memset(fsm->seals, 0, sizeof fsm->seals);
+    objects_plain_clear(&fsm->plain);
     return 0;
 }
 
@@ -161,6 +171,7 @@ static void fsm_close(void *self) {
     if (fsm->hooks.closed != NULL) {
         fsm->hooks.closed(fsm->hooks.owner, fsm);
     }
+    objects_plain_clear(&fsm->plain);
     bnd_free(fsm);
 }
 

@@ -14,6 +14,7 @@
 
 #include "objects/command.h"
 #include "objects/keys.h"
+#include "objects/plain.h"
 
 /* How long a body that was replaced or deleted lives on for those who read it. */
 #define OBJECTS_BODY_KEEP_MS UINT64_C(600000)
@@ -45,7 +46,8 @@ struct objects_fsm {
     uint64_t applied_stamp_ms; /* of the newest command given to apply */
     uint64_t written_stamp_ms; /* of the newest command whose effects reads of state see */
     struct objects_seal_known seals[OBJECTS_SEALS_KNOWN]; /* by bucket modulo; fsm_seal.c */
-    struct bnd_link link;                                 /* the owner's */
+    struct objects_plain plain; /* as the newest batch leaves it */
+    struct bnd_link link;       /* the owner's */
 };
 
 /* Returns owned by out: closed through its ops. BND_NOMEM. The hooks are copied. */

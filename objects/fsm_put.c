@@ -77,10 +77,19 @@ static int store_put(const struct objects_change *change, const struct bnd_objec
     objects_change_put(change, &key, bnd_buf_slice(&manifest));
     bnd_buf_u64(change->reply, change->context->stamp_ms);
     if (meta->profile != BND_PROFILE_COPIES) {
+        objects_plain_remember(&change->fsm->plain, &key);
         return 0;
     }
     int rv = objects_body_add(change, meta->version, meta->size);
     return rv == 0 ? objects_body_free_due(change, OBJECTS_FREES_PER_COMMAND) : rv;
+}
+
+/* Nothing need be known of what the put replaces (plain.h). */
+static bool replaces_no_body(const struct objects_change *change) {
+    struct objects_key key;
+    objects_key_object(&key, change->context->slot, change->command->bucket, change->command->key);
+    return !bnd_object_conditions_given(&change->command->conditions->view) &&
+           objects_plain_knows(&change->fsm->plain, &key);
 }
 
 int objects_apply_put(const struct objects_change *change) {
@@ -94,6 +103,9 @@ int objects_apply_put(const struct objects_change *change) {
     }
     if (rv != 0) {
         return rv;
+    }
+    if (replaces_no_body(change)) {
+        return store_put(change, &meta);
     }
     struct objects_old old = {0};
     rv = objects_old_load(change, &old);

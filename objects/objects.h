@@ -279,6 +279,8 @@ enum bnd_condition_result {
 };
 
 struct bnd_object_conditions bnd_object_conditions_none(void);
+/* Whether anything is asked: without, every check passes. */
+bool bnd_object_conditions_given(const struct bnd_object_conditions *conditions);
 
 /* Pure. meta NULL: there is no such object; then conditions fail that ask for a match or for
  * uploaded_after, and all others pass. Else (reference/workers-protocol.md 1.4, RFC 9110 13.2.2):

@@ -2,6 +2,7 @@
  * answer. */
 #include "tools/api.h"
 #include "tools/commands.h"
+#include "tools/fleet.h"
 #include "tools/show.h"
 
 #include <stdio.h>
@@ -72,7 +73,7 @@ struct health {
     size_t groups, leaderless,
         changing; /* a group that changes has a member that does not vote yet */
     long long moves_left;
-    bool settled;
+    bool settled, answers;
 };
 
 static void count_nodes(const json_t *nodes, struct health *out) {
@@ -101,7 +102,8 @@ static struct health health_of(const json_t *status) {
     const json_t *groups = json_object_get(status, "groups");
     struct health health = {.groups = json_array_size(groups),
                             .moves_left = number(status, "moves_left"),
-                            .settled = json_is_true(json_object_get(status, "settled"))};
+                            .settled = json_is_true(json_object_get(status, "settled")),
+                            .answers = json_is_true(json_object_get(status, "group0_answers"))};
     count_nodes(json_object_get(status, "nodes"), &health);
     for (size_t i = 0; i < health.groups; i++) {
         const json_t *group = json_array_get(groups, i);
@@ -115,14 +117,111 @@ static const char *plural(size_t count) {
     return count == 1 ? "" : "s";
 }
 
-static void print_problems(const struct health *health) {
+/* ---- groups that nobody leads
+ * ------------------------------------------------------------------*/
+
+static bool is_up(const json_t *nodes, long long id) {
+    for (size_t i = 0; i < json_array_size(nodes); i++) {
+        const json_t *node = json_array_get(nodes, i);
+        if (number(node, "id") == id) {
+            return json_is_true(json_object_get(node, "up"));
+        }
+    }
+    return false;
+}
+
+/* Of one group: its voters, and those of them that are down. */
+struct quorum {
+    size_t voters, down;
+};
+
+static struct quorum quorum_of(const json_t *status, const json_t *group) {
+    const json_t *members = json_object_get(group, "members");
+    struct quorum quorum = {0};
+    for (size_t i = 0; i < json_array_size(members); i++) {
+        const json_t *member = json_array_get(members, i);
+        if (strcmp(text(member, "role"), "voter") == 0) {
+            quorum.voters++;
+            quorum.down += !is_up(json_object_get(status, "nodes"), number(member, "node"));
+        }
+    }
+    return quorum;
+}
+
+/* Which nodes would give groups without a leader their majority back, and how many groups. */
+static void print_missing(const json_t *status) {
+    const json_t *nodes = json_object_get(status, "nodes");
+    for (size_t i = 0; i < json_array_size(nodes); i++) {
+        const json_t *node = json_array_get(nodes, i);
+        const json_t *groups = json_object_get(status, "groups");
+        size_t wait = 0;
+        for (size_t k = 0; k < json_array_size(groups); k++) {
+            const json_t *group = json_array_get(groups, k);
+            const json_t *members = json_object_get(group, "members");
+            for (size_t m = 0; number(group, "leader") == 0 && m < json_array_size(members); m++) {
+                const json_t *member = json_array_get(members, m);
+                wait += number(member, "node") == number(node, "id") &&
+                        strcmp(text(member, "role"), "voter") == 0;
+            }
+        }
+        if (wait > 0 && !json_is_true(json_object_get(node, "up"))) {
+            (void)printf("    node %lld at %s is missing to %zu of them\n", number(node, "id"),
+                         text(node, "address"), wait);
+        }
+    }
+}
+
+static void print_leaderless(const json_t *status, size_t leaderless) {
+    const json_t *groups = json_object_get(status, "groups");
+    size_t lost = 0;
+    size_t unknown = 0;
+    for (size_t i = 0; i < json_array_size(groups); i++) {
+        const json_t *group = json_array_get(groups, i);
+        if (number(group, "leader") == 0) {
+            struct quorum quorum = quorum_of(status, group);
+            unknown += quorum.voters == 0;
+            lost += quorum.voters > 0 && 2 * (quorum.voters - quorum.down) <= quorum.voters;
+        }
+    }
+    (void)printf("  %zu group%s without a leader: requests to them wait\n", leaderless,
+                 leaderless == 1 ? "" : "s");
+    if (lost > 0) {
+        (void)printf("  of %zu no majority of the voters is up:\n", lost);
+        print_missing(status);
+        (void)printf("  start those nodes again; nothing is lost. Only if most will never come "
+                     "back: `bindery recover`\n");
+    }
+    if (unknown > 0) {
+        (void)printf("  of %zu this node has no replica, and nobody who has answers\n", unknown);
+    }
+}
+
+static void print_age(const json_t *status) {
+    const json_t *age = json_object_get(status, "view_age_ms");
+    if (json_is_true(json_object_get(status, "group0_answers"))) {
+        return;
+    }
+    if (json_is_integer(age)) {
+        (void)printf("  no majority of group 0 answers: nodes are shown as they were %lld s ago\n",
+                     (long long)json_integer_value(age) / 1000);
+    } else {
+        (void)printf(
+            "  no majority of group 0 has answered since this node started: nodes are shown "
+            "as its files have them\n");
+    }
+}
+
+/* ---- what is said of the cluster
+ * ---------------------------------------------------------------*/
+
+static void print_problems(const json_t *status, const struct health *health) {
+    print_age(status);
     if (health->down > 0) {
         (void)printf("  %zu storage node%s down\n", health->down,
                      health->down == 1 ? " is" : "s are");
     }
     if (health->leaderless > 0) {
-        (void)printf("  %zu group%s without a leader: requests to them wait\n", health->leaderless,
-                     plural(health->leaderless));
+        print_leaderless(status, health->leaderless);
     }
     if (health->changing > 0) {
         (void)printf("  %zu group%s with a replica that is catching up\n", health->changing,
@@ -131,7 +230,7 @@ static void print_problems(const struct health *health) {
     if (health->moves_left > 0) {
         (void)printf("  %lld replicas are still to be moved\n", health->moves_left);
     }
-    if (!health->settled && health->leaderless + health->changing == 0) {
+    if (!health->settled && health->leaderless + health->changing == 0 && health->answers) {
         (void)printf("  not every group has all its voters yet: `bindery shard ls`\n");
     }
 }
@@ -141,16 +240,16 @@ static void print_summary(const json_t *status) {
     bool fine = health.settled && health.down == 0 && health.moves_left == 0;
     (void)printf("Cluster %s, as node %lld sees it (revision %lld): %s\n", text(status, "cluster"),
                  number(status, "self"), number(status, "revision"),
-                 fine                     ? "healthy"
-                 : health.leaderless == 0 ? "serving, but:"
-                                          : "in trouble:");
+                 fine                                       ? "healthy"
+                 : health.leaderless == 0 && health.answers ? "serving, but:"
+                                                            : "in trouble:");
     if (fine) {
         (void)printf("  %zu storage node%s, all up; %zu gateway%s; %zu groups here, each with a "
                      "leader and all its voters\n",
                      health.storage, plural(health.storage), health.gateways,
                      plural(health.gateways), health.groups);
     }
-    print_problems(&health);
+    print_problems(status, &health);
     (void)printf("\n");
     tools_print_nodes(json_object_get(status, "nodes"));
 }
@@ -170,10 +269,81 @@ int tools_show(const struct tools_api *api, const char *key, void (*print)(const
     return TOOLS_OK;
 }
 
+/* ---- each node's own word
+ * ----------------------------------------------------------------------*/
+
+static size_t led_by(const json_t *status, long long id) {
+    const json_t *groups = json_object_get(status, "groups");
+    size_t count = 0;
+    for (size_t i = 0; i < json_array_size(groups); i++) {
+        count += number(json_array_get(groups, i), "leader") == id;
+    }
+    return count;
+}
+
+/* In trouble one node's picture is not enough: each is asked itself. */
+static void print_fleet(const struct tools_fleet *fleet) {
+    (void)printf("\nEach node, asked itself:\n");
+    for (size_t i = 0; i < fleet->count; i++) {
+        const struct tools_node *node = &fleet->nodes[i];
+        const json_t *nodes = json_object_get(node->status, "nodes");
+        size_t k = 0;
+        json_t *other = NULL;
+        if (node->gateway) {
+            continue;
+        }
+        if (node->status == NULL) {
+            (void)printf("  node %lld does not answer: %s\n", node->id,
+                         node->problem[0] != 0 ? node->problem : "no status");
+            continue;
+        }
+        (void)printf("  node %lld answers, leads %zu of its %zu groups, and has connections to",
+                     node->id, led_by(node->status, node->id),
+                     json_array_size(json_object_get(node->status, "groups")));
+        size_t seen = 0;
+        json_array_foreach(nodes, k, other) {
+            if (number(other, "id") != node->id && json_is_true(json_object_get(other, "up"))) {
+                (void)printf("%s %lld", seen++ == 0 ? " node" : ",", number(other, "id"));
+            }
+        }
+        (void)printf(seen == 0 ? " nobody\n" : "\n");
+    }
+}
+
+static void ask_each(const struct tools_api *api) {
+    struct tools_fleet fleet;
+    if (tools_fleet_open(api, &fleet) != -1) {
+        return;
+    }
+    if (tools_fleet_read(&fleet)) {
+        print_fleet(&fleet);
+    }
+    tools_fleet_free(&fleet);
+}
+
+static int show_status(const struct tools_api *api) {
+    json_t *status = tools_api_call(api, "GET", STATUS_PATH, NULL);
+    if (status == NULL) {
+        return TOOLS_FAILED;
+    }
+    struct health health = health_of(status);
+    bool serves = health.leaderless == 0 && health.answers;
+    if (api->json) {
+        tools_api_print(status);
+    } else {
+        print_summary(status);
+    }
+    if (!serves && !api->json) {
+        ask_each(api);
+    }
+    json_decref(status);
+    return serves ? TOOLS_OK : TOOLS_FAILED;
+}
+
 int tools_cmd_status(int argc, const char **argv) {
     struct tools_api api;
     int status = tools_api_parse(argc, argv, &api);
-    status = status != -1 ? status : tools_show(&api, NULL, print_summary);
+    status = status != -1 ? status : show_status(&api);
     tools_api_free(&api);
     return status;
 }

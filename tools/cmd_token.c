@@ -28,6 +28,7 @@ const struct tools_verb tools_token_verbs[] = {
 const struct tools_flag tools_token_flags[] = {
     {"label", "TEXT", "create: what it is for"},
     {"permissions", "LIST", "create: " PERMISSIONS_HELP},
+    {"bucket", "NAME", "create: for this bucket only"},
     {"ttl", "SECONDS", "join: how long it can be redeemed; default a day"},
     {0}};
 
@@ -50,7 +51,6 @@ struct kind {
     const char *id; /* the name in answers of what is shown and revoked by */
     const char *secret;
     const char *heading;
-    bool of_buckets; /* may be restricted to one */
 };
 
 struct call {
@@ -142,7 +142,7 @@ static void print_list(const struct call *call, const json_t *list) {
     size_t i = 0;
     json_t *item = NULL;
     (void)printf("%-33s %-25s %-20s %s\n", call->kind->heading, "CREATED", "LABEL",
-                 call->kind->of_buckets ? "PERMISSIONS (BUCKET)" : "PERMISSIONS");
+                 "PERMISSIONS (BUCKET)");
     json_array_foreach(list, i, item) {
         size_t j = 0;
         json_t *name = NULL;
@@ -222,7 +222,6 @@ int tools_cmd_key(int argc, const char **argv) {
     static const struct kind kind = {.path = "/bindery/v1/keys",
                                      .id = "access_key_id",
                                      .secret = "secret_access_key",
-                                     .heading = "ACCESS KEY ID",
-                                     .of_buckets = true};
+                                     .heading = "ACCESS KEY ID"};
     return parse_and_run(argc, argv, &kind);
 }

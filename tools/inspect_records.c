@@ -56,12 +56,14 @@ static int settings_text(const struct tools_record *record, struct bnd_buf *out)
         bnd_buf_printf(out,
                        "settings: cluster %016" PRIx64 ", %u shards, %u replicas, hash version %u",
                        r.cluster_id, r.shards, r.replicas, r.hash_version);
+        bnd_buf_printf(out, ", CA %u%s", r.ca_generation,
+                       r.old_ca_cert.len > 0 ? ", being changed" : "");
     }
     return rv;
 }
 
 static int node_text(const struct tools_record *record, struct bnd_buf *out) {
-    static const char *const states[] = {"?", "active", "draining", "gone"};
+    static const char *const states[] = {"?", "active", "draining", "gone", "leaving"};
     struct bnd_node_record r;
     int rv = bnd_node_decode(record->value, &r);
     if (rv != 0) {
@@ -134,7 +136,9 @@ static int token_text(const struct tools_record *record, struct bnd_buf *out) {
     if (rv == 0) {
         bnd_buf_append_str(out, "API token ");
         tools_record_escape(out, r.id);
-        bnd_buf_printf(out, ": permissions %u, label ", r.permissions);
+        bnd_buf_printf(out, ": permissions %u, bucket ", r.permissions);
+        tools_record_escape(out, r.bucket.len == 0 ? bnd_slice_str("(all)") : r.bucket);
+        bnd_buf_append_str(out, ", label ");
         tools_record_escape(out, r.label);
     }
     return rv;

@@ -11,6 +11,10 @@ void admin_run_node_undrain(struct rest_request *request);
 void admin_run_node_decommission(struct rest_request *request);
 void admin_run_node_replace(struct rest_request *request);
 
+void admin_run_ca(struct rest_request *request);
+void admin_run_ca_rotate(struct rest_request *request);
+void admin_run_ca_finish(struct rest_request *request);
+
 /* "active", "draining", ... */
 const char *admin_node_state_text(enum bnd_node_state state);
 

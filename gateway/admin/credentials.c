@@ -134,6 +134,11 @@ static bool read_wish(struct rest_request *request, struct wish *out) {
     return true;
 }
 
+static struct bnd_issue_scope scope_of(const struct wish *wish) {
+    return (struct bnd_issue_scope){
+        .permissions = wish->permissions, .bucket = wish->bucket, .label = wish->label};
+}
+
 /* ---- calls
  * ---------------------------------------------------------------------------------------------- */
 
@@ -246,9 +251,9 @@ static json_t *token_json(struct bnd_slice record) {
     struct bnd_token_record token;
     return bnd_token_decode(record, &token) != 0
                ? NULL
-               : json_pack("{s:o, s:o, s:o, s:o}", "id", rest_text_json(token.id), "label",
-                           rest_text_json(token.label), "permissions",
-                           permissions_json(token.permissions), "created",
+               : json_pack("{s:o, s:o, s:o, s:o, s:o}", "id", rest_text_json(token.id), "label",
+                           rest_text_json(token.label), "bucket", rest_text_json(token.bucket),
+                           "permissions", permissions_json(token.permissions), "created",
                            rest_time_json(token.created_ms));
 }
 
@@ -264,10 +269,17 @@ static void run_token_create(struct rest_request *request) {
     if (!read_wish(request, &wish)) {
         return;
     }
-    bnd_issue_token(request->services->env, wish.permissions, wish.label, &record, id, token);
-    json_t *result =
-        json_pack("{s:s, s:s, s:o, s:o}", "id", id, "token", token, "label",
-                  rest_text_json(wish.label), "permissions", permissions_json(wish.permissions));
+    if (wish.bucket.len > 0 && (wish.permissions & BND_PERM_CLUSTER_ADMIN) != 0) {
+        json_decref(wish.body);
+        rest_fail(request, 400, REST_BAD_REQUEST,
+                  "a token of one bucket cannot have cluster_admin, which is about the cluster");
+        return;
+    }
+    struct bnd_issue_scope scope = scope_of(&wish);
+    bnd_issue_token(request->services->env, &scope, &record, id, token);
+    json_t *result = json_pack("{s:s, s:s, s:o, s:o, s:o}", "id", id, "token", token, "label",
+                               rest_text_json(wish.label), "bucket", rest_text_json(wish.bucket),
+                               "permissions", permissions_json(wish.permissions));
     OPENSSL_cleanse(token, sizeof token);
     json_decref(wish.body);
     propose(request, BND_CATALOG_TOKEN_PUT,
@@ -312,10 +324,9 @@ static void run_key_create(struct rest_request *request) {
     if (!read_wish(request, &wish)) {
         return;
     }
-    struct bnd_issue_key options = {
-        .permissions = wish.permissions, .bucket = wish.bucket, .label = wish.label};
+    struct bnd_issue_scope scope = scope_of(&wish);
     int rv =
-        bnd_issue_s3_key(services->env, services->cluster_key, &options, &record, access, secret);
+        bnd_issue_s3_key(services->env, services->cluster_key, &scope, &record, access, secret);
     if (rv != 0) {
         json_decref(wish.body);
         rest_fail_code(request, rv);

@@ -1,6 +1,7 @@
 /* /bindery/v1/status: nodes, groups and what is still to be moved. The groups are asked of their
  * leaders (raft/survey.h); one that nobody leads is shown as this node knows it. With ?local nobody
- * is asked: the groups of this node, as it sees them. */
+ * is asked: the groups of this node, as it sees them. It is answered also when no majority of group
+ * 0 can be reached: then by the last view, whose age is told. */
 #include "base/alloc.h"
 #include "base/version.h"
 #include "gateway/admin/admin_private.h"
@@ -103,7 +104,7 @@ static size_t count_moves(struct status *status, const struct bnd_survey_group *
     size_t leaving = 0;
     for (size_t i = 0; i < members->count; i++) {
         struct tally *tally = tally_of(status, members->members[i].node);
-        bool extra = !among(wanted, wanted_count, members->members[i].node);
+        bool extra = wanted_count > 0 && !among(wanted, wanted_count, members->members[i].node);
         tally->replicas++;
         tally->leaving += extra;
         leaving += extra;
@@ -144,7 +145,7 @@ static void add_group(struct status *status, uint64_t gid) {
         return; /* another node's */
     }
     uint64_t wanted[BND_REPLICAS_MAX];
-    size_t count = services->wanted(services->owner, gid, wanted);
+    size_t count = services->wanted(services->owner, gid, wanted); /* 0 before the first view */
     size_t moves = known ? count_moves(status, &group, wanted, count) : 0;
     size_t voters = bnd_raft_configuration_voters(&group.configuration);
     status->moves += moves;
@@ -196,7 +197,7 @@ static json_t *nodes_json(const struct status *status) {
 
 /* result NULL: of this node only. */
 static void answer(struct rest_request *request, const struct bnd_survey_result *result) {
-    const struct bnd_catalog_view *view = bnd_catalog_view(request->services->catalog);
+    const struct bnd_catalog_view *view = bnd_catalog_last_view(request->services->catalog);
     struct status status = {.services = request->services,
                             .view = view,
                             .survey = result,
@@ -212,13 +213,17 @@ static void answer(struct rest_request *request, const struct bnd_survey_result 
         add_group(&status, bnd_gid(BND_GROUP_OBJECTS, shard));
     }
     json_t *nodes = nodes_json(&status);
+    uint64_t age_ms = bnd_catalog_age_ms(request->services->catalog);
     bnd_free(status.tallies);
     rest_reply(request,
-               json_pack("{s:o, s:I, s:s, s:b, s:I, s:I, s:I, s:o, s:o}", "cluster",
+               json_pack("{s:o, s:I, s:s, s:b, s:b, s:o, s:I, s:I, s:I, s:o, s:o}", "cluster",
                          rest_text_json(view->settings.account), "self",
                          (json_int_t)request->services->self, "version", BND_VERSION_TEXT,
-                         "settled", status.unsettled == 0, "revision", (json_int_t)view->revision,
-                         "moves_left", (json_int_t)status.moves, "nodes_silent",
+                         "settled", status.unsettled == 0 && age_ms <= BND_CATALOG_STALE_MS,
+                         "group0_answers", age_ms <= BND_CATALOG_STALE_MS, "view_age_ms",
+                         age_ms == UINT64_MAX ? json_null() : json_integer((json_int_t)age_ms),
+                         "revision", (json_int_t)view->revision, "moves_left",
+                         (json_int_t)status.moves, "nodes_silent",
                          (json_int_t)(result == NULL ? 0 : result->nodes_silent), "nodes", nodes,
                          "groups", status.groups));
 }
@@ -233,7 +238,7 @@ void admin_run_status(struct rest_request *request) {
         answer(request, NULL);
         return;
     }
-    const struct bnd_catalog_view *view = bnd_catalog_view(services->catalog);
+    const struct bnd_catalog_view *view = bnd_catalog_last_view(services->catalog);
     BND_AUTO uint64_t *asked = bnd_calloc(view->nodes_count + 1, sizeof *asked);
     struct bnd_survey *survey = NULL; /* waited for: it is short */
     size_t count = 0;

@@ -21,7 +21,7 @@ enum cf_code {
 };
 
 /* Segments of "/client/v4/accounts/<account>/r2/buckets/<name>/objects/<key>". */
-enum cf_segment { CF_SEGMENT_BUCKET = 6, CF_SEGMENT_KEY = 8 };
+enum cf_segment { CF_SEGMENT_BUCKET = REST_SEGMENT_BUCKET, CF_SEGMENT_KEY = 8 };
 
 /* First in the state of every operation on objects; request->data points to it. */
 struct cf_op {

@@ -16,6 +16,7 @@ type Result struct {
 	Anomalies []string
 	Unknown   []string // what could not be decided in time: not a pass
 	Counts    map[string]int
+	Notes     []string // what was measured
 }
 
 type registerInput struct {

@@ -94,7 +94,7 @@ func (c *Cluster) form() error {
 	token := secrets["join token"]
 	for _, node := range c.nodes[1:] {
 		if token == "" {
-			if token, err = c.joinToken(); err != nil {
+			if token, err = c.joinToken(node.Number); err != nil {
 				return err
 			}
 		}
@@ -160,22 +160,68 @@ func (c *Cluster) call(node int, method, path string, result interface{}) bool {
 
 func (c *Cluster) ready(node int) bool { return c.call(node, "GET", "/readyz", nil) }
 
-func (c *Cluster) joinToken() (string, error) {
+// joinToken asks the other nodes for a token with which node number may join.
+func (c *Cluster) joinToken(number int) (string, error) {
 	var result struct{ Token string }
 	err := c.Wait("a join token", 30*time.Second, func() bool {
-		return c.call(1, "POST", "/bindery/v1/join-tokens", &result)
+		for other := 1; other <= c.Nodes; other++ {
+			if other != number && c.call(other, "POST", "/bindery/v1/join-tokens", &result) {
+				return true
+			}
+		}
+		return false
 	})
 	return result.Token, err
+}
+
+// Replace puts a new, empty node in the place of one that is lost with its disk.
+func (c *Cluster) Replace(number int) error {
+	node, other := c.Node(number), 1+number%c.Nodes
+	var seen status
+	if !c.call(other, "GET", "/bindery/v1/status", &seen) {
+		return fmt.Errorf("node %d does not answer", other)
+	}
+	lost := 0
+	for _, each := range seen.Nodes {
+		if c.number(&seen, each.ID) == number {
+			lost = each.ID
+		}
+	}
+	if err := node.Kill(); err != nil {
+		return err
+	}
+	if err := node.wipe(); err != nil {
+		return err
+	}
+	token, err := c.joinToken(number)
+	if err != nil {
+		return err
+	}
+	return node.start([]string{"--join", fmt.Sprintf("%s:%d", Address(other), peerPort), "--token", token, "--replaces",
+		fmt.Sprint(lost)})
 }
 
 type status struct {
 	Settled bool
 	Nodes   []struct {
-		ID    int
-		Role  string
-		State string
+		ID      int
+		Role    string
+		State   string
+		Address string
 	}
 	Groups []struct{ Leader int }
+}
+
+// number of the node that has this id now (one that was replaced has another than it began with); 0: none.
+func (c *Cluster) number(seen *status, id int) int {
+	for _, each := range seen.Nodes {
+		for number := 1; number <= c.Nodes && each.ID == id && each.State == "active"; number++ {
+			if each.Address == fmt.Sprintf("%s:%d", Address(number), peerPort) {
+				return number
+			}
+		}
+	}
+	return 0
 }
 
 // Leader is the node that leads most groups, as the first node that answers sees it; 0: nobody answers.
@@ -192,7 +238,7 @@ func (c *Cluster) Leader() int {
 				best = group.Leader
 			}
 		}
-		return best
+		return c.number(&seen, best)
 	}
 	return 0
 }

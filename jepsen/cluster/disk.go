@@ -11,6 +11,7 @@ import (
 type disk struct {
 	image string
 	mount string
+	kind  string // of the file system
 }
 
 // ShareMounts lets the nodes' namespaces see what is mounted and unmounted in ours, which `ip netns exec` made
@@ -19,7 +20,7 @@ func ShareMounts() error { return command("mount", "--make-rshared", "/") }
 
 func makeDisk(directory string, node int, bytes int64, kind string) (*disk, error) {
 	d := &disk{image: filepath.Join(directory, fmt.Sprintf("n%d.img", node)),
-		mount: filepath.Join(directory, fmt.Sprintf("n%d", node))}
+		mount: filepath.Join(directory, fmt.Sprintf("n%d", node)), kind: kind}
 	file, err := os.Create(d.image)
 	if err != nil {
 		return nil, err
@@ -31,10 +32,15 @@ func makeDisk(directory string, node int, bytes int64, kind string) (*disk, erro
 	if err := os.MkdirAll(d.mount, 0o755); err != nil {
 		return nil, err
 	}
-	if err := command("mkfs."+kind, "-q", d.image); err != nil {
+	if err := d.format(); err != nil {
 		return nil, err
 	}
 	return d, d.attach()
+}
+
+func (d *disk) format() error {
+	force := map[string]string{"xfs": "-f", "ext4": "-F"}[d.kind]
+	return command("mkfs."+d.kind, "-q", force, d.image)
 }
 
 func (d *disk) attach() error { return command("mount", "-o", "loop", d.image, d.mount) }

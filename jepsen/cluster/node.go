@@ -133,3 +133,17 @@ func (node *Node) LosePower() error {
 	}
 	return node.disk.attach()
 }
+
+// wipe leaves the stopped node an empty disk.
+func (node *Node) wipe() error {
+	if node.disk == nil {
+		return os.RemoveAll(node.data)
+	}
+	if err := node.disk.detach(); err != nil {
+		return err
+	}
+	if err := node.disk.format(); err != nil {
+		return err
+	}
+	return node.disk.attach()
+}

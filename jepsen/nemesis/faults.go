@@ -135,3 +135,16 @@ func ring(n *Nemesis) (string, func() error, error) {
 	}
 	return fmt.Sprint("ring of ", order, " + 1"), n.cluster.Network.Heal, nil
 }
+
+// replace loses a node with its disk for good and puts a new one in its place; it is healed when the new one has
+// everything. Only in a whole cluster: two of three lost are more than anything promises.
+func replace(n *Nemesis) (string, func() error, error) {
+	if err := n.cluster.WaitWhole(replaceWait); err != nil {
+		return "", nil, err
+	}
+	victim := 1 + n.rng.Intn(n.cluster.Nodes)
+	heal := func() error { return n.cluster.WaitWhole(replaceWait) }
+	return fmt.Sprintf("node %d", victim), heal, n.cluster.Replace(victim)
+}
+
+const replaceWait = time.Minute

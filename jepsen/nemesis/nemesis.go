@@ -19,8 +19,11 @@ type fault func(n *Nemesis) (what string, heal func() error, err error)
 
 var faults = map[string]fault{
 	"clock":     clock,
+	"flip":      flip,
+	"full":      full,
 	"kill":      kill,
 	"pause":     pause,
+	"replace":   replace,
 	"restart":   restart,
 	"partition": partition,
 	"oneway":    oneway,
@@ -46,7 +49,7 @@ type Nemesis struct {
 	rng     *rand.Rand
 	drawn   []string
 	count   int
-	errors  []error
+	damaged []int // nodes whose files may be damaged: a minority
 }
 
 // New makes a nemesis of the named faults: words with commas; "none": no fault.
@@ -59,7 +62,7 @@ func New(c *cluster.Cluster, log *history.Log, seed int64, names string) (*Nemes
 		if faults[name] == nil {
 			return nil, fmt.Errorf("unknown fault %q; there are %s", name, strings.Join(Names(), ", "))
 		}
-		if strings.HasPrefix(name, "power") && c.Disks == "" {
+		if (strings.HasPrefix(name, "power") || name == "full") && c.Disks == "" {
 			return nil, fmt.Errorf("%s needs --disks ext4 or xfs", name)
 		}
 		if name == "clock" && !c.Clocks {

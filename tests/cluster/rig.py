@@ -108,6 +108,8 @@ def run(cluster, *words, node=1, token=None, stdin=""):
     """A command of the program against a node: the finished process."""
     env = {**os.environ, "BINDERY_URL": cluster.node(node)["rest"],
            "BINDERY_API_TOKEN": token or cluster.info["token"]}
+    if cluster.info["ca"]:
+        env["BINDERY_CA"] = cluster.info["ca"]
     return subprocess.run([localcluster.BINARY, *words], env=env, input=stdin, capture_output=True, text=True, timeout=120,
                           check=False)
 

@@ -283,6 +283,9 @@ class Test:
     def places(status):
         return {group["gid"]: {member["node"] for member in group["members"]} for group in status["groups"]}
 
+    def address(self, number):
+        return f"{self.cluster.host(number)}:{PORT + 3}"
+
     def check_status(self, nodes):
         """The status says what is true: as told by every node and by the gateway alike."""
         status = self.settle(nodes)
@@ -302,7 +305,7 @@ class Test:
         for number in nodes:
             node = storage[number]
             assert node["up"] and node["zone"] == ZONES[number], node
-            assert node["address"] == f"{self.cluster.host(number)}:{PORT + 3}", node
+            assert node["address"] == self.address(number), node
             assert (node["replicas"], node["leads"]) == (holds[number], leads[number]), node
             assert (node["arriving"], node["leaving"]) == (0, 0), node
         listed = {line.split()[0]: line.split()[-1] for line in self.cluster.bindery("node", "ls").splitlines()[1:]}
@@ -315,8 +318,9 @@ class Test:
         def done():
             self.load.check()
             status.update(self.cluster.status())
-            alive = {node["id"] for node in status["nodes"] if node["role"] == "storage" and node["state"] != "gone"}
-            return status["settled"] and alive == nodes
+            alive = {node["id"]: node["address"] for node in status["nodes"]
+                     if node["role"] == "storage" and node["state"] != "gone"}
+            return status["settled"] and alive == {number: self.address(number) for number in nodes}
         self.cluster.wait(done, seconds, f"nodes {sorted(nodes)} to be settled")
         return status
 

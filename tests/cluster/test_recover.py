@@ -65,6 +65,42 @@ def check_served(cluster, index, written):
     assert {each["Key"] for each in listed} == set(written), len(listed)
 
 
+def check_status_without_majority(cluster):
+    """The survivor says what is missing: as it goes on running, and started anew, when it knows but its own files."""
+    assert "healthy" in bindery(cluster, "status")
+    for number in (1, 2):
+        rig.kill(cluster, number)
+
+    def status():
+        said = bindery(cluster, "status", "--json", expect=1)
+        return json.loads(said[:said.rindex("}") + 1])
+    wait(lambda: not status()["group0_answers"] and all(group["leader"] == 0 for group in status()["groups"]), 30,
+         "the survivor to notice")
+    check_trouble(cluster, status(), "as they were")
+    rig.kill(cluster, SURVIVOR)
+    rig.spawn(cluster, SURVIVOR)
+    cluster.wait(lambda: cluster.get(SURVIVOR, "/readyz")[0] == 503, 20, "the survivor's ports to say that it is not ready")
+    assert status()["view_age_ms"] is None
+    check_trouble(cluster, status(), "its files")
+    assert cluster.get(SURVIVOR, "/bindery/v1/tokens")[0] == 503
+    bindery(cluster, "status", expect=1, token="nobody")
+    cluster.processes = {SURVIVOR: cluster.processes[SURVIVOR]}
+
+
+def check_trouble(cluster, status, since):
+    up = {node["id"]: node["up"] for node in status["nodes"]}
+    assert up == {1: False, 2: False, SURVIVOR: True} and not status["settled"], status["nodes"]
+    groups = len(status["groups"])
+    assert groups == 65 and all(len(group["members"]) == 3 for group in status["groups"])
+    said = bindery(cluster, "status", expect=1)
+    assert "in trouble" in said and since in said, said
+    assert f"of {groups} no majority of the voters is up" in said, said
+    for number in (1, 2):
+        assert f"node {number} at 127.0.0.{number}:{PORT + 3} is missing to {groups} of them" in said, said
+        assert f"node {number} does not answer" in said, said
+    assert f"node {SURVIVOR} answers, leads 0 of its {groups} groups, and has connections to nobody" in said, said
+
+
 def check_recover(cluster):
     data = cluster.node(SURVIVOR)["data"]
     assert "--data" in bindery(cluster, "recover", expect=2)
@@ -146,8 +182,7 @@ def run(directory):
         cluster.start()
         written = fill(cluster)
         cluster.wait(lambda: caught_up(cluster), 60, "every node to have everything")
-        for number in (1, 2):
-            rig.kill(cluster, number)
+        check_status_without_majority(cluster)
         check_recover(cluster)
         rig.spawn(cluster, SURVIVOR)
         cluster.processes = {SURVIVOR: cluster.processes[SURVIVOR]}

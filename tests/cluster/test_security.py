@@ -98,6 +98,41 @@ def check_tokens(cluster):
          "the revocation in node 3's log")
 
 
+def check_tokens_of_a_bucket(cluster):
+    """Object routes of its own bucket, by its permissions, on every node; nothing beside it."""
+    account = f"/client/v4/accounts/{cluster.info['account_id']}"
+    buckets = f"{account}/r2/buckets"
+    made = {name: json.loads(rig.bindery(cluster, "token", "create", "--bucket", "mine", "--permissions", permissions, "--json"))
+            for name, permissions in (("reader", "object_read"), ("writer", "object_read,object_write,bucket_admin"))}
+    listed = {token["id"]: token for token in json.loads(rig.bindery(cluster, "token", "ls", "--json", node=2))}
+    assert [listed[token["id"]]["bucket"] for token in made.values()] == ["mine", "mine"], listed
+    reader, writer = (made[name]["token"] for name in ("reader", "writer"))
+    for node in (1, 2, 3):
+        assert rest(cluster, node, f"{buckets}/mine/objects/new", writer, {"a": node}, "PUT") == (200, None)
+        for secret in (reader, writer):
+            for path in ("/mine", "/mine/objects", "/mine/objects/k", "/mine/objects/new"):
+                assert rest(cluster, node, buckets + path, secret) == (200, None), path
+            for path in ("/other", "/other/objects", "/other/objects/k", "/other/objects/mine", "/none/objects/k"):
+                assert rest(cluster, node, buckets + path, secret) == (403, 10000), path
+            assert rest(cluster, node, f"{account}/tokens/verify", secret) == (200, None)
+            assert rest(cluster, node, buckets, secret) == (403, 10000)
+            assert rest(cluster, node, "/bindery/v1/status", secret) == (403, 10000)
+        for path in ("/other/objects/k", "/other%2fobjects%2fk"):
+            assert rest(cluster, node, buckets + path, writer, {}, "PUT") == (403, 10000), path
+        assert rest(cluster, node, f"{buckets}/mine/../other/objects/k", writer, {}, "PUT") == (404, 7003)
+        assert rest(cluster, node, f"{buckets}/other", writer, method="DELETE") == (403, 10000)
+        assert rest(cluster, node, buckets, writer, {"name": "third"}) == (403, 10000)
+        assert rest(cluster, node, f"{buckets}/mine/objects/new", reader, {}, "PUT") == (403, 10000)
+        assert rest(cluster, node, f"{buckets}/mine/objects/new", reader, method="DELETE") == (403, 10000)
+    assert rest(cluster, 1, f"{buckets}/mine", writer, method="DELETE") == (409, 10008), "its own bucket, which is not empty"
+    said = rig.bindery(cluster, "token", "create", "--bucket", "mine", "--permissions", "all", expect=1)
+    assert "cluster_admin" in said, said
+    assert "bucket's name" in rig.bindery(cluster, "token", "create", "--bucket", "Not A Name", expect=1)
+    assert rest(cluster, 1, f"{buckets}/mine/objects/new", writer, method="DELETE") == (200, None)
+    for token in made.values():
+        rig.bindery(cluster, "token", "rm", token["id"])
+
+
 def check_keys(cluster):
     admin = s3(cluster, 1, cluster.info["s3"]["access_key_id"], cluster.info["s3"]["secret_access_key"])
     for bucket in ("mine", "other"):
@@ -329,6 +364,7 @@ def run(directory):
         cluster.start()
         check_tokens(cluster)
         check_keys(cluster)
+        check_tokens_of_a_bucket(cluster)
         check_foreign_certificate(cluster, directory)
         check_slow_heads(cluster)
         check_join_token(cluster, directory)

@@ -87,7 +87,13 @@ static inline int query(struct machine *m, const struct bnd_catalog_query *q) {
 static inline void init_cluster(struct machine *m) {
     struct bnd_buf settings = {0};
     struct bnd_buf node = {0};
-    struct bnd_settings s = {.cluster_id = 9, .shards = 64, .hash_version = 1, .replicas = 3};
+    struct bnd_settings s = {.cluster_id = 9,
+                             .shards = 64,
+                             .hash_version = 1,
+                             .replicas = 3,
+                             .ca_cert = bnd_slice_str("ca 1"),
+                             .ca_key = bnd_slice_str("key 1"),
+                             .ca_generation = 1};
     struct bnd_node_record n = {
         .id = 1, .state = BND_NODE_ACTIVE, .role = BND_NODE_STORAGE, .weight = 100};
     bnd_settings_encode(&settings, &s);

@@ -450,6 +450,9 @@ static uint64_t revision(struct machine *m, uint64_t known, bool *whole) {
     return number;
 }
 
+static const struct bnd_issue_scope scope = {.permissions = BND_PERM_ALL,
+                                             .label = {.data = (const uint8_t *)"ci", .len = 2}};
+
 static void a_revoked_token_moves_the_revision(void **state) {
     struct machine *m = *state;
     struct bnd_buf record = {0};
@@ -463,7 +466,7 @@ static void a_revoked_token_moves_the_revision(void **state) {
     assert_true(whole);
     assert_int_equal(revision(m, before, &whole), before);
     assert_false(whole);
-    bnd_issue_token(bnd_sim_env(m->env), BND_PERM_ALL, bnd_slice_str("ci"), &record, id, token);
+    bnd_issue_token(bnd_sim_env(m->env), &scope, &record, id, token);
     struct bnd_catalog_command put = {.op = BND_CATALOG_TOKEN_PUT, .a = bnd_buf_slice(&record)};
     assert_int_equal(apply(m, &put), 0);
     assert_int_equal(apply(m, &put), BND_EXISTS);
@@ -474,6 +477,37 @@ static void a_revoked_token_moves_the_revision(void **state) {
     assert_int_equal(apply(m, &drop), BND_NOTFOUND);
     assert_true(revision(m, with, &whole) > with);
     bnd_buf_free(&record);
+}
+
+/* A token as it was stored before tokens could be limited is one of every bucket; one of a bucket
+ * is nothing to who does not know of the limit. */
+static void tokens_of_one_bucket_are_another_version(void **state) {
+    struct bnd_buf bytes = {0};
+    struct bnd_token_record token = {.id = bnd_slice_str("id"),
+                                     .permissions = BND_PERM_OBJECT_READ,
+                                     .secret_hash =
+                                         bnd_slice("0123456789abcdef0123456789abcdef", 32),
+                                     .label = bnd_slice_str("ci")};
+    static const char old[] = "\1\2\0\0\0id\1\0\0\0\0\0\0\0\0\0\0\0\40\0\0\0"
+                              "0123456789abcdef0123456789abcdef\2\0\0\0ci";
+    bnd_token_encode(&bytes, &token);
+    assert_true(bnd_slice_eq(bnd_buf_slice(&bytes), bnd_slice(old, sizeof old - 1)));
+    struct bnd_token_record got;
+    assert_int_equal(bnd_token_decode(bnd_buf_slice(&bytes), &got), 0);
+    assert_int_equal(got.bucket.len, 0);
+    bnd_buf_reset(&bytes);
+    token.bucket = bnd_slice_str("mine");
+    bnd_token_encode(&bytes, &token);
+    assert_int_equal(bytes.data[0], 2);
+    assert_int_equal(bnd_token_decode(bnd_buf_slice(&bytes), &got), 0);
+    assert_true(bnd_slice_eq(got.bucket, token.bucket));
+    bytes.data[0] = 1; /* the limit cannot be left out */
+    assert_int_equal(bnd_token_decode(bnd_buf_slice(&bytes), &got), BND_CORRUPT);
+    bnd_buf_reset(&bytes);
+    token.bucket = bnd_slice_str("No Bucket");
+    bnd_token_encode(&bytes, &token);
+    assert_int_equal(bnd_token_decode(bnd_buf_slice(&bytes), &got), BND_CORRUPT);
+    bnd_buf_free(&bytes);
 }
 
 static int set_node_again(struct machine *m, uint64_t id, enum bnd_node_role role) {
@@ -533,7 +567,7 @@ static void tokens_are_bounded(void **state) {
     init_cluster(m);
     for (; status == 0 && count < 10000; count++) {
         struct bnd_buf record = {0};
-        bnd_issue_token(bnd_sim_env(m->env), BND_PERM_ALL, bnd_slice_str("ci"), &record, id, token);
+        bnd_issue_token(bnd_sim_env(m->env), &scope, &record, id, token);
         struct bnd_catalog_command put = {.op = BND_CATALOG_TOKEN_PUT, .a = bnd_buf_slice(&record)};
         status = apply(m, &put);
         bnd_buf_free(&record);
@@ -614,6 +648,7 @@ int main(void) {
         TEST(bucket_names_are_checked),
         TEST(buckets_are_listed_in_pages),
         TEST(a_revoked_token_moves_the_revision),
+        TEST(tokens_of_one_bucket_are_another_version),
         TEST(tokens_are_bounded),
         TEST(bytes_that_are_no_command_change_nothing),
         TEST(a_sealed_secret_opens_only_unchanged_and_with_its_key),

@@ -98,6 +98,37 @@ static void test_what_needs_a_token(void **state) {
     }
 }
 
+/* What a token of one bucket may ask for: below the bucket, and nowhere else. */
+static void test_what_is_below_a_bucket(void **state) {
+    const struct rest_route *tables[] = {rest_admin_routes, rest_clock_routes,
+                                         rest_credential_routes, rest_cf_routes};
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+        for (const struct rest_route *route = tables[i]; route->pattern != NULL; route++) {
+            bool below = strncmp(route->pattern, "/client/v4/accounts/*/r2/buckets/*", 34) == 0;
+            assert_int_equal((route->flags & REST_BUCKET) != 0, below);
+            count += below;
+        }
+    }
+    assert_int_equal(count, 6);
+    struct bnd_slice path = bnd_slice_str(ACCOUNT "/r2/buckets/b/objects/k");
+    assert_true(bnd_slice_eq(rest_path_segment(path, REST_SEGMENT_BUCKET), bnd_slice_str("b")));
+}
+
+/* Without a majority of group 0 nothing is served to whom the last known tokens belong, but what
+ * only shows the cluster. */
+static void test_what_an_old_view_is_good_for(void **state) {
+    const struct rest_route *tables[] = {rest_admin_routes, rest_clock_routes,
+                                         rest_credential_routes, rest_cf_routes};
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+        for (const struct rest_route *route = tables[i]; route->pattern != NULL; route++) {
+            bool shows = strcmp(route->pattern, "/bindery/v1/status") == 0;
+            assert_int_equal((route->flags & REST_LAST_VIEW) != 0, shows);
+            assert_true(!shows || route->method == BND_HTTP_GET);
+        }
+    }
+}
+
 static void test_segments(void **state) {
     struct bnd_slice path = bnd_slice_str("/a/b//c");
     assert_true(bnd_slice_eq(rest_path_segment(path, 0), bnd_slice_str("a")));
@@ -135,6 +166,8 @@ int main(void) {
         cmocka_unit_test(test_every_call_of_wrangler_has_its_route),
         cmocka_unit_test(test_what_is_no_route),
         cmocka_unit_test(test_what_needs_a_token),
+        cmocka_unit_test(test_what_is_below_a_bucket),
+        cmocka_unit_test(test_what_an_old_view_is_good_for),
         cmocka_unit_test(test_segments),
         cmocka_unit_test(test_envelope),
     };

@@ -611,6 +611,67 @@ static void a_page_of_a_list_is_bounded_in_bytes(void **state) {
     bnd_buf_free(&manifest);
 }
 
+/* The machine remembers names without a body; what it remembers must never cost a body's release. */
+static void a_body_is_released_whatever_was_put_before_it(void **state) {
+    struct machine *m = *state;
+    static const unsigned parts[] = {1, 3, 0};
+    const struct put small = {"k", 90, BND_PROFILE_INLINE, 5, 0, 0, 0};
+    uint64_t due = m->stamp_ms + OBJECTS_BODY_KEEP_MS;
+    assert_int_equal(put(m, &small, NULL), 0);
+    assert_int_equal(put(m, &small, NULL), 0);
+    assert_int_equal(put_body(m, "k", 1), 0);
+    assert_int_equal(put(m, &small, NULL), 0);
+    assert_int_equal(body_free_after(m, 1), due);
+    assert_int_equal(put_body(m, "k", 2), 0);
+    assert_int_equal(delete (m, "k"), 0);
+    assert_int_equal(body_free_after(m, 2), due);
+    assert_int_equal(put(m, &small, NULL), 0);
+    assert_int_equal(upload_command(m, OBJECTS_CREATE, "k"), 0);
+    assert_int_equal(simple_part(m, 1, 3, 100), 0);
+    assert_int_equal(complete(m, "k", parts, 0, false), 0);
+    assert_int_equal(body_free_after(m, 3), 0);
+    assert_int_equal(put(m, &small, NULL), 0);
+    assert_int_equal(body_free_after(m, 3), due);
+}
+
+static void a_body_of_another_state_is_released(void **state) {
+    struct machine *m = *state;
+    const struct put small = {"k", 90, BND_PROFILE_INLINE, 5, 0, 0, 0};
+    struct bnd_fsm other;
+    assert_int_equal(put(m, &small, NULL), 0);
+    assert_int_equal(objects_fsm_create(GID, NULL, &other), 0);
+    assert_int_equal(other.ops->open(other.self, GID, SLOT, m->state, NULL), 0);
+    struct bnd_fsm mine = m->fsm;
+    m->fsm = other; /* stands for what came with an import */
+    assert_int_equal(put_body(m, "k", 1), 0);
+    m->fsm = mine;
+    other.ops->close(other.self);
+    assert_int_equal(m->fsm.ops->open(m->fsm.self, GID, SLOT, m->state, NULL), 0);
+    assert_int_equal(put(m, &small, NULL), 0);
+    assert_int_equal(body_free_after(m, 1), m->stamp_ms + OBJECTS_BODY_KEEP_MS);
+}
+
+static void conditions_are_decided_under_a_remembered_name(void **state) {
+    struct machine *m = *state;
+    const struct put small = {"k", 90, BND_PROFILE_INLINE, 5, 0, 0, 0};
+    struct objects_conditions asked = {.view = bnd_object_conditions_none()};
+    assert_int_equal(put(m, &small, NULL), 0);
+    asked.view.match_given = true; /* of an empty list: matches nothing */
+    assert_int_equal(put(m, &small, &asked), BND_PRECONDITION);
+    asked.view = bnd_object_conditions_none();
+    asked.view.not_match_given = true;
+    asked.view.not_match_count = 1;
+    asked.not_match[0].kind = BND_ETAG_WILDCARD;
+    asked.view.not_match = asked.not_match;
+    assert_int_equal(put(m, &small, &asked), BND_PRECONDITION);
+    asked.view = bnd_object_conditions_none();
+    asked.view.uploaded_before_ms = 1;
+    assert_int_equal(put(m, &small, &asked), BND_PRECONDITION);
+    asked.view = bnd_object_conditions_none();
+    asked.view.uploaded_after_ms = m->stamp_ms;
+    assert_int_equal(put(m, &small, &asked), BND_PRECONDITION);
+}
+
 static void the_stamp_follows_the_state(void **state) {
     struct machine *m = *state;
     const struct objects_fsm *fsm = m->fsm.self;
@@ -657,6 +718,9 @@ int main(void) {
         TEST(a_missing_record_or_table_is_corruption),
         TEST(damaged_records_stop_the_node),
         TEST(a_page_of_a_list_is_bounded_in_bytes),
+        TEST(a_body_is_released_whatever_was_put_before_it),
+        TEST(a_body_of_another_state_is_released),
+        TEST(conditions_are_decided_under_a_remembered_name),
         TEST(the_stamp_follows_the_state),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"bindery/jepsen/nemesis"
+	"bindery/jepsen/plan"
+	"bindery/jepsen/report"
+	"bindery/jepsen/workload"
+)
+
+// runAll runs a table in which every workload meets every fault and every two faults meet, a row after the other, and
+// stops at the first that fails. Rows that are in the list of results already, and passed, are not run again.
+func runAll(o options) int {
+	lines, err := report.Load(o.results)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "jepsen:", err)
+		return 2
+	}
+	done := map[string]bool{}
+	for _, line := range lines {
+		if line.Passed && line.Nodes == o.nodes {
+			done[line.Workload+" "+line.Nemesis] = true
+		}
+	}
+	rows := plan.Pairs(workload.Names(), nemesis.Names())
+	for i, row := range rows {
+		if done[row.Workload+" "+row.Nemesis()] {
+			continue
+		}
+		one := o
+		one.workload, one.nemesis, one.seed = row.Workload, row.Nemesis(), o.seed+int64(i)
+		one.report = filepath.Join(filepath.Dir(o.report), fmt.Sprintf("row%02d.html", i+1))
+		one.directory = filepath.Join(o.directory, fmt.Sprintf("row%02d", i+1))
+		fmt.Printf("row %d of %d\n", i+1, len(rows))
+		if status := outside(one, one.words()); status != 0 {
+			return status
+		}
+		if err := os.RemoveAll(one.directory); err != nil {
+			fmt.Fprintln(os.Stderr, "jepsen:", err)
+			return 2
+		}
+	}
+	fmt.Printf("all %d rows passed\n", len(rows))
+	return 0
+}
+
+// words are the options of one run, as the command line has them.
+func (o options) words() []string {
+	return []string{"--workload", o.workload, "--nemesis", o.nemesis, "--time", o.seconds.String(), "--seed",
+		strconv.FormatInt(o.seed, 10), "--nodes", strconv.Itoa(o.nodes), "--workers", strconv.Itoa(o.workers), "--binary", o.binary,
+		"--dir", o.directory, "--name", o.name, "--disks", o.disks, "--results", o.results, "--report", o.report}
+}

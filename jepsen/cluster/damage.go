@@ -1,0 +1,94 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// ErrNoFile says that there is no file to damage.
+var ErrNoFile = errors.New("no file to damage")
+
+// FlipBit flips one bit of one file of a stopped node: a table of its state, or a body. Never of the journal, whose
+// last batch cannot be told from a torn one.
+func (node *Node) FlipBit(rng *rand.Rand) (string, error) {
+	var files []string
+	err := filepath.WalkDir(node.data, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Type().IsRegular() &&
+			(strings.HasSuffix(path, ".sst") || strings.Contains(path, "/bodies/")) {
+			files = append(files, path)
+		}
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	if len(files) == 0 {
+		return "", ErrNoFile
+	}
+	path := files[rng.Intn(len(files))]
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	about, err := file.Stat()
+	if err != nil {
+		return "", err
+	}
+	if about.Size() == 0 {
+		return "", ErrNoFile
+	}
+	at, bit := rng.Int63n(about.Size()), byte(1)<<rng.Intn(8)
+	one := make([]byte, 1)
+	if _, err := file.ReadAt(one, at); err != nil {
+		return "", err
+	}
+	one[0] ^= bit
+	if _, err := file.WriteAt(one, at); err != nil {
+		return "", err
+	}
+	name, _ := filepath.Rel(node.data, path)
+	return fmt.Sprintf("%s, byte %d", name, at), file.Sync()
+}
+
+const ballast = "ballast"
+
+// roomLeft is what FillDisk leaves: less than the reserve that a node keeps.
+const roomLeft = 8 << 20
+
+// FillDisk takes nearly all that is free on the node's disk. Needs Options.Disks.
+func (node *Node) FillDisk() error {
+	var about syscall.Statfs_t
+	if err := syscall.Statfs(node.disk.mount, &about); err != nil {
+		return err
+	}
+	free := int64(about.Bavail) * about.Bsize
+	if free <= roomLeft {
+		return nil
+	}
+	file, err := os.Create(filepath.Join(node.disk.mount, ballast))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	err = syscall.Fallocate(int(file.Fd()), 0, 0, free-roomLeft)
+	if errors.Is(err, syscall.ENOSPC) { // the node was quicker: what is taken now is enough
+		return nil
+	}
+	return err
+}
+
+// FreeDisk gives back what FillDisk took.
+func (node *Node) FreeDisk() error {
+	err := os.Remove(filepath.Join(node.disk.mount, ballast))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

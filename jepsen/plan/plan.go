@@ -1,0 +1,69 @@
+// Package plan chooses which runs together let every workload meet every fault, and every two faults each other.
+package plan
+
+import "sort"
+
+// Row is one run: a workload under two faults.
+type Row struct {
+	Workload string
+	Faults   [2]string
+}
+
+// Nemesis is the row's faults as the command line has them.
+func (row Row) Nemesis() string { return row.Faults[0] + "," + row.Faults[1] }
+
+// Pairs is a table of rows that covers every pair of faults and every (workload, fault). Each pair of faults is one row,
+// given to the workload that has met fewest of the two; what is left over gets rows of its own.
+func Pairs(workloads, faults []string) []Row {
+	met := map[string]map[string]bool{}
+	rowsOf := map[string]int{}
+	for _, workload := range workloads {
+		met[workload] = map[string]bool{}
+	}
+	var rows []Row
+	add := func(workload, one, other string) {
+		rows = append(rows, Row{workload, [2]string{one, other}})
+		met[workload][one], met[workload][other] = true, true
+		rowsOf[workload]++
+	}
+	for i, one := range faults {
+		for _, other := range faults[i+1:] {
+			add(neediest(workloads, met, rowsOf, one, other), one, other)
+		}
+	}
+	for _, workload := range workloads {
+		var missing []string
+		for _, one := range faults {
+			if !met[workload][one] {
+				missing = append(missing, one)
+			}
+		}
+		sort.Strings(missing)
+		for i := 0; i < len(missing); i += 2 {
+			other := faults[0]
+			if i+1 < len(missing) {
+				other = missing[i+1]
+			} else if other == missing[i] {
+				other = faults[1]
+			}
+			add(workload, missing[i], other)
+		}
+	}
+	return rows
+}
+
+func neediest(workloads []string, met map[string]map[string]bool, rowsOf map[string]int, one, other string) string {
+	best, bestNew := "", -1
+	for _, workload := range workloads {
+		fresh := 0
+		for _, each := range []string{one, other} {
+			if !met[workload][each] {
+				fresh++
+			}
+		}
+		if fresh > bestNew || (fresh == bestNew && rowsOf[workload] < rowsOf[best]) {
+			best, bestNew = workload, fresh
+		}
+	}
+	return best
+}

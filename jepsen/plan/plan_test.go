@@ -1,0 +1,34 @@
+package plan
+
+import "testing"
+
+func TestEveryPairIsCovered(t *testing.T) {
+	workloads := []string{"a", "b", "c", "d"}
+	faults := []string{"1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"}
+	rows := Pairs(workloads, faults)
+	pairs, seen := map[[2]string]bool{}, map[[2]string]bool{}
+	for _, row := range rows {
+		pairs[row.Faults], pairs[[2]string{row.Faults[1], row.Faults[0]}] = true, true
+		for _, fault := range row.Faults {
+			seen[[2]string{row.Workload, fault}] = true
+		}
+		if row.Faults[0] == row.Faults[1] {
+			t.Errorf("a row of one fault: %v", row)
+		}
+	}
+	for i, one := range faults {
+		for _, other := range faults[i+1:] {
+			if !pairs[[2]string{one, other}] {
+				t.Errorf("%s and %s never meet", one, other)
+			}
+		}
+		for _, workload := range workloads {
+			if !seen[[2]string{workload, one}] {
+				t.Errorf("%s never meets %s", workload, one)
+			}
+		}
+	}
+	if most := len(faults)*(len(faults)-1)/2 + len(workloads); len(rows) > most {
+		t.Errorf("%d rows, %d are enough", len(rows), most)
+	}
+}

@@ -1,0 +1,70 @@
+package report
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"bindery/jepsen/history"
+)
+
+// A fault from 2 s to 5 s; writes acknowledged at 1, 2, 4.5 and 6 s, one read in between.
+func hurtHistory() []history.Event {
+	at := func(second float64) time.Duration { return time.Duration(second * float64(time.Second)) }
+	events := []history.Event{}
+	operation := func(f string, from, to float64) {
+		index := len(events)
+		events = append(events, history.Event{Index: index, Time: at(from), Type: history.Invoke, F: f, Pair: index + 1},
+			history.Event{Index: index + 1, Time: at(to), Type: history.OK, F: f, Pair: index})
+	}
+	note := func(name string, when float64) {
+		events = append(events, history.Event{Index: len(events), Time: at(when), Type: history.Info, Process: history.NemesisProcess,
+			F: name, Value: history.Text("<[1]>"), Pair: -1})
+	}
+	operation("write", 0.5, 1)
+	operation("write", 1.5, 2)
+	note("kill", 2)
+	operation("read", 2.1, 3)
+	operation("write", 2.1, 4.5)
+	note("kill-end", 5)
+	operation("write", 5.5, 6)
+	return events
+}
+
+func TestBandsAndRecovery(t *testing.T) {
+	bands := Bands(hurtHistory())
+	if len(bands) != 1 || bands[0].Name != "kill" || bands[0].From != 2*time.Second || bands[0].To != 5*time.Second {
+		t.Fatalf("bands: %v", bands)
+	}
+	times := Recoveries(hurtHistory())["kill"]
+	if len(times) != 1 || times[0] != 2500*time.Millisecond {
+		t.Fatalf("the longest gap is 2.5 s, not %v", times)
+	}
+}
+
+func TestPageTellsVerdictAndEscapes(t *testing.T) {
+	var page strings.Builder
+	run := Run{Workload: "register", Nemesis: "kill", Seed: 7, Seconds: 10 * time.Second, Began: time.Now(), Replay: "jepsen/run --seed 7",
+		Counts: map[string]int{"ok": 5}, Anomalies: []string{"register <k> is not linearizable"}, Events: hurtHistory()}
+	if err := Write(&page, run); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"FAILED", "jepsen/run --seed 7", "register &lt;k&gt; is not linearizable", `class="band"`, "2.5s", "&lt;[1]&gt;"} {
+		if !strings.Contains(page.String(), want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+}
+
+func TestTableSumsRuns(t *testing.T) {
+	var table strings.Builder
+	one := Line{Workload: "list", OK: 90, Info: 10, Seconds: 60, Passed: true, Recoveries: map[string][]float64{"kill": {1, 3, 2}}}
+	if err := Markdown(&table, []Line{one, one}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"| list | 2 | 0 | 2 | 180 | 0 | 10.0 % |", "| kill | 6 | 2.00 s | 3.00 s |"} {
+		if !strings.Contains(table.String(), want) {
+			t.Errorf("the table lacks %q:\n%s", want, table.String())
+		}
+	}
+}
