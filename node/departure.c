@@ -1,6 +1,7 @@
 #include "node/departure.h"
 
 #include "base/alloc.h"
+#include "node/kv_planner.h"
 #include "placement/shard.h"
 
 #define PERIOD_NS (1000 * BND_MS)
@@ -63,6 +64,9 @@ static void count_group(void *data, uint64_t gid) {
 static bool may_go(const struct node_departure *departure, const struct bnd_survey_result *result,
                    uint64_t node) {
     size_t here = 0;
+    if (node_kv_needs(bnd_catalog_view(departure->catalog), node)) {
+        return false;
+    }
     if (node == departure->self) {
         bnd_raft_each_group(departure->host, count_group, &here);
     }

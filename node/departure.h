@@ -1,4 +1,4 @@
-/* The end of a decommission: once no group counts on a leaving node any more, its record becomes
+/* The end of a decommission: once no group and no shard of KV counts on a leaving node any more, its record becomes
  * GONE, for ever (ADR 0074).
  *
  * A leaving node that is up sees to that itself, so that it learns of it before the others refuse

@@ -22,6 +22,7 @@
 #include "node/disk.h"
 #include "node/files.h"
 #include "node/identity.h"
+#include "node/kv_planner.h"
 #include "node/last_view.h"
 #include "node/members.h"
 #include "node/metrics.h"
@@ -36,6 +37,10 @@
 
 #define GRACE_NS (5000 * BND_MS)
 #define NODE_GONE_FILE "gone"
+/* ADR 0090: horizons of KV. */
+#define KV_HORIZON_AGE_MS UINT64_C(86400000)
+#define KV_HORIZON_EVERY_MS UINT64_C(86400000)
+#define KV_ABSENT_MS (7 * UINT64_C(86400000))
 
 struct bnd_node {
     struct bnd_env *env;
@@ -59,6 +64,7 @@ struct bnd_node {
     struct node_admission admission;
     struct node_members members;
     struct node_departure departure;
+    struct node_kv_planner kv_planner;
     struct node_shard_map map;
     struct node_disk disk;
     struct node_genesis genesis;
@@ -218,6 +224,7 @@ static void on_view(void *owner, const struct bnd_catalog_view *view) {
     node_last_view_keep(&node->last_view, view);
     node_certificates_update(&node->certificates, view);
     node_shard_map_publish(&node->map, node->client, node->host);
+    node_kv_planner_view(&node->kv_planner);
     open_gateway(node);
     tell_ready(node);
 }
@@ -640,6 +647,19 @@ static int open_clients(struct bnd_node *node, struct bnd_error *err) {
         .departed = on_departed,
     };
     node_departure_start(&node->departure);
+    node->kv_planner = (struct node_kv_planner){
+        .env = node->env,
+        .mesh = bnd_mesh_tcp_mesh(node->mesh),
+        .host = node->host,
+        .catalog = node->catalog,
+        .map = &node->map,
+        .self = node->identity.node,
+        .horizon_age_ms = KV_HORIZON_AGE_MS,
+        .horizon_every_ms = KV_HORIZON_EVERY_MS,
+        .absent_ms = KV_ABSENT_MS,
+        .moves_max = (uint32_t)node->config.moves,
+    };
+    node_kv_planner_start(&node->kv_planner);
     return 0;
 }
 
@@ -737,6 +757,7 @@ static void close_groups(void *data) {
     node_last_view_stop(&node->last_view);
     node_members_close(&node->members);
     node_departure_close(&node->departure);
+    node_kv_planner_close(&node->kv_planner);
     node->admission.catalog = NULL;
     bnd_catalog_destroy(node->catalog);
     node_disk_stop(&node->disk, on_disk_stopped, node);

@@ -409,11 +409,29 @@ static struct bnd_kv_step step_horizon(const struct bnd_kv_shard *shard,
     return (struct bnd_kv_step){.kind = BND_KV_STEP_PROPOSE, .horizon = next_ms << HLC_MS_SHIFT};
 }
 
+static struct bnd_kv_step step_init(const struct bnd_kv_plan *plan) {
+    struct bnd_kv_step step = {.kind =
+                                   plan->wanted_count > 0 ? BND_KV_STEP_INIT : BND_KV_STEP_NONE};
+    for (size_t i = 0; i < plan->wanted_count; i++) {
+        step.nodes[step.nodes_count++] = plan->wanted[i];
+    }
+    return step;
+}
+
+const char *bnd_kv_step_text(enum bnd_kv_step_kind kind) {
+    static const char *const texts[] = {
+        [BND_KV_STEP_NONE] = "nothing",      [BND_KV_STEP_INIT] = "init",
+        [BND_KV_STEP_MOVE] = "move",         [BND_KV_STEP_LEFT] = "left",
+        [BND_KV_STEP_UNFILLED] = "left out", [BND_KV_STEP_PROPOSE] = "horizon",
+    };
+    return texts[kind];
+}
+
 struct bnd_kv_step bnd_kv_plan_step(const struct bnd_kv_shard *shard,
                                     const struct bnd_kv_plan *plan) {
+    BND_ASSERT(plan->wanted_count <= BND_KV_REPLICAS_MAX);
     if (shard->epoch == 0) {
-        return (struct bnd_kv_step){.kind = plan->wanted_count > 0 ? BND_KV_STEP_INIT
-                                                                   : BND_KV_STEP_NONE};
+        return step_init(plan);
     }
     if (shard->leaving != 0) {
         return step_leaving(shard, plan);

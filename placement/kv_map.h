@@ -94,7 +94,7 @@ int bnd_kv_shard_decode(struct bnd_slice bytes, struct bnd_kv_shard *out);
 
 enum bnd_kv_step_kind {
     BND_KV_STEP_NONE,
-    BND_KV_STEP_INIT, /* with the wanted ones */
+    BND_KV_STEP_INIT,
     BND_KV_STEP_MOVE,
     BND_KV_STEP_LEFT,
     BND_KV_STEP_UNFILLED,
@@ -102,6 +102,8 @@ enum bnd_kv_step_kind {
 };
 struct bnd_kv_step {
     enum bnd_kv_step_kind kind;
+    uint64_t nodes[BND_KV_REPLICAS_MAX]; /* INIT */
+    size_t nodes_count;
     uint64_t joins, leaves; /* MOVE; LEFT, UNFILLED: leaves */
     uint64_t horizon;       /* PROPOSE */
 };
@@ -122,6 +124,9 @@ struct bnd_kv_plan {
     /* A horizon of now - age is proposed when that is above the last one by `every`. */
     uint64_t now_ms, horizon_age_ms, horizon_every_ms;
 };
+/* "move", ... */
+const char *bnd_kv_step_text(enum bnd_kv_step_kind kind);
+
 /* The next command for a shard, or NONE. Deterministic; a step it returns is never refused. A node
  * that is not up does not become a replica, but for the first ones. */
 struct bnd_kv_step bnd_kv_plan_step(const struct bnd_kv_shard *shard,
