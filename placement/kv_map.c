@@ -388,14 +388,16 @@ static struct bnd_kv_step step_members(const struct bnd_kv_shard *shard,
     return (struct bnd_kv_step){.kind = BND_KV_STEP_NONE};
 }
 
-/* A replica that holds the open horizon back for too long is left out; without an open one the next
- * is proposed when it is time, and nobody who is awaited fills: it would have to begin again. */
+/* A replica that holds the open horizon back for too long is left out, but never a second one: of a
+ * write acknowledged on two of three, two others have a copy at least, one other might not. Without
+ * an open horizon the next is proposed when it is time, and nobody who is awaited fills: it would
+ * have to begin again. */
 static struct bnd_kv_step step_horizon(const struct bnd_kv_shard *shard,
                                        const struct bnd_kv_plan *plan) {
     for (size_t i = 0; is_open(shard) && i < shard->replicas_count; i++) {
         const struct bnd_kv_replica *replica = &shard->replicas[i];
-        if (replica->filled && filled_without(shard, replica->node) > 0 &&
-            ask(plan, replica->node) >= BND_KV_NODE_ABSENT) {
+        if (replica->filled && filled_without(shard, 0) == shard->replicas_count &&
+            shard->replicas_count > 1 && ask(plan, replica->node) >= BND_KV_NODE_ABSENT) {
             return (struct bnd_kv_step){.kind = BND_KV_STEP_UNFILLED, .leaves = replica->node};
         }
     }

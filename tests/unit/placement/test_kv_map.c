@@ -420,6 +420,22 @@ static void a_down_replica_keeps_its_place_and_an_absent_one_is_left_out(void **
     assert_int_equal(bnd_kv_shard_filled(&shard, shard.epoch, 3, shard.collected), 0);
 }
 
+/* What was acknowledged on 2 and 3 before they went away may be nowhere else. */
+static void two_are_never_left_out(void **state) {
+    (void)state;
+    uint64_t wanted[] = {1, 2, 3};
+    struct world world = {.nodes = {[2] = BND_KV_NODE_ABSENT, [3] = BND_KV_NODE_ABSENT}};
+    struct bnd_kv_plan plan = {
+        .wanted = wanted, .wanted_count = 3, .node = node_of, .data = &world, .now_ms = 1500000};
+    struct bnd_kv_shard shard = {0};
+    assert_int_equal(bnd_kv_shard_init(&shard, wanted, 3), 0);
+    assert_int_equal(bnd_kv_shard_propose(&shard, 1, 100), 0);
+    struct bnd_kv_step step = bnd_kv_plan_step(&shard, &plan);
+    assert_int_equal(step.kind, BND_KV_STEP_UNFILLED);
+    assert_int_equal(do_step(&shard, &plan, &step), 0);
+    assert_int_equal(bnd_kv_plan_step(&shard, &plan).kind, BND_KV_STEP_NONE);
+}
+
 /* Two newcomers filled at once, neither of which has seen the other: the second's confirmation is
  * refused. */
 static void any_two_have_been_compared(void **state) {
@@ -510,6 +526,7 @@ int main(void) {
         cmocka_unit_test(every_reachable_state_is_sound),
         cmocka_unit_test(the_planner_gets_everywhere),
         cmocka_unit_test(a_down_replica_keeps_its_place_and_an_absent_one_is_left_out),
+        cmocka_unit_test(two_are_never_left_out),
         cmocka_unit_test(any_two_have_been_compared),
         cmocka_unit_test(every_state_encodes_and_decodes),
         cmocka_unit_test(what_breaks_an_invariant_is_corrupt),
