@@ -1,5 +1,7 @@
 #include "bench/histogram.h"
 
+#include <stdio.h>
+
 static unsigned bucket_of(uint64_t us) {
     if (us < HISTOGRAM_STEPS) {
         return (unsigned)us;
@@ -34,4 +36,11 @@ uint64_t histogram_at(const struct histogram *histogram, double share) {
         }
     }
     return histogram->max;
+}
+
+void histogram_print(const struct histogram *histogram, const char *prefix) {
+    printf("\"%sp50_us\": %llu, \"%sp99_us\": %llu, \"%smax_us\": %llu, ", prefix,
+           (unsigned long long)histogram_at(histogram, 0.5), prefix,
+           (unsigned long long)histogram_at(histogram, 0.99), prefix,
+           (unsigned long long)histogram->max);
 }

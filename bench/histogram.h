@@ -19,4 +19,8 @@ void histogram_add(struct histogram *histogram, uint64_t us);
  * there is none. */
 uint64_t histogram_at(const struct histogram *histogram, double share);
 
+/* Prints p50, p99 and the largest as three members of a JSON object, `, ` after each. The prefix
+ * becomes part of their names. */
+void histogram_print(const struct histogram *histogram, const char *prefix);
+
 #endif

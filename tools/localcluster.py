@@ -25,7 +25,7 @@ class ClusterError(Exception):
 
 class Cluster:
     """tls: the client ports of a new cluster speak TLS with certificates of the cluster's own CA, whose file is
-    info["ca"]; an existing cluster stays as it was made."""
+    info["ca"]; an existing cluster stays as it was made. memory: None for the program's default."""
     binary = BINARY  # the program that the nodes run
 
     def __init__(self, directory, nodes=3, base_port=7700, memory="1GiB", flags=(), tls=False):
@@ -94,7 +94,8 @@ class Cluster:
     def command(self, number, join=None, token=None):
         node = self.node(number)
         command = [self.binary, "start", "--data", node["data"], "--listen", f"127.0.0.{number}", "--base-port",
-                   str(self.base_port), "--memory", self.memory, *self.client_ports(), *self.flags]
+                   str(self.base_port), *(["--memory", self.memory] if self.memory else []), *self.client_ports(),
+                   *self.flags]
         if join:
             command += ["--join", join, "--token", token]
         if os.geteuid() == 0:

@@ -1,0 +1,355 @@
+#include "bench/kv_wire.h"
+
+#include "base/alloc.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <math.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#define TEXT_BYTES (4u << 20)        /* that values are pieces of */
+#define SCATTER UINT64_C(2654435761) /* a prime: prime to any number of keys below it */
+
+/* ---- the process -----------------------------------------------------------------------------*/
+
+uint64_t kv_now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+double kv_cpu_seconds(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+_Noreturn void kv_die(const char *what) {
+    fprintf(stderr, "bench_kv: %s: %s\n", what, strerror(errno));
+    exit(2);
+}
+
+/* ---- options and connections -----------------------------------------------------------------*/
+
+static void add_endpoint(struct kv_wire *wire, const char *text) {
+    const char *colon = strrchr(text, ':');
+    char host[32] = {0};
+    errno = EINVAL;
+    if (colon == NULL || (size_t)(colon - text) >= sizeof host ||
+        wire->endpoints_count == KV_ENDPOINTS_MAX) {
+        kv_die("--endpoint");
+    }
+    memcpy(host, text, (size_t)(colon - text));
+    struct sockaddr_in *address = &wire->endpoints[wire->endpoints_count++];
+    address->sin_family = AF_INET;
+    address->sin_port = htons((uint16_t)atoi(colon + 1));
+    if (inet_pton(AF_INET, host, &address->sin_addr) != 1) {
+        kv_die("--endpoint is not IPv4:port");
+    }
+}
+
+bool kv_wire_option(struct kv_wire *wire, const char *name, const char *value) {
+    if (strcmp(name, "--endpoint") == 0) {
+        add_endpoint(wire, value);
+    } else if (strcmp(name, "--redis") == 0) {
+        wire->redis = atoi(value) != 0;
+    } else if (strcmp(name, "--binding") == 0) {
+        wire->binding = value;
+    } else if (strcmp(name, "--token") == 0) {
+        wire->token = value;
+    } else if (strcmp(name, "--key-base") == 0) {
+        wire->key_base = (unsigned)atoi(value);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+bool kv_wire_prepare(struct kv_wire *wire) {
+    if (wire->endpoints_count == 0 ||
+        (!wire->redis && (wire->binding == NULL || wire->token == NULL))) {
+        return false;
+    }
+    if (!wire->redis) {
+        bnd_buf_printf(&wire->fields,
+                       "Host: fake-host\r\nX-Bindery-Binding: %s\r\nAuthorization: Bearer %s\r\n",
+                       wire->binding, wire->token);
+    }
+    return !wire->fields.failed;
+}
+
+int kv_wire_connect(const struct kv_wire *wire, unsigned endpoint) {
+    const struct sockaddr_in *address = &wire->endpoints[endpoint];
+    int one = 1;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || connect(fd, (const struct sockaddr *)address, sizeof *address) != 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) != 0) {
+        kv_die("connect");
+    }
+    return fd;
+}
+
+void kv_wire_send(int fd, struct bnd_slice bytes) {
+    while (bytes.len > 0) {
+        ssize_t n = send(fd, bytes.data, bytes.len, MSG_NOSIGNAL);
+        if (n < 0) {
+            kv_die("send"); /* blocking socket: a small request always fits */
+        }
+        bytes = bnd_slice(bytes.data + n, bytes.len - (size_t)n);
+    }
+}
+
+/* ---- requests --------------------------------------------------------------------------------*/
+
+static void key_text(const struct kv_wire *wire, unsigned key, char text[KV_KEY_LEN]) {
+    key += wire->key_base;
+    text[0] = 'k';
+    for (unsigned at = KV_KEY_LEN - 1; at > 0; at--) {
+        text[at] = (char)('0' + key % 10);
+        key /= 10;
+    }
+}
+
+#define LITERAL(out, text) bnd_buf_append(out, text, sizeof(text) - 1)
+
+static void append_number(struct bnd_buf *out, size_t number) {
+    char text[24];
+    size_t at = sizeof text;
+    do {
+        text[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    bnd_buf_append(out, text + at, sizeof text - at);
+}
+
+/* CF-KV-FLPROD-405 is sent by workerd with every request. */
+static void http_head(const struct kv_wire *wire, struct bnd_buf *out, struct bnd_slice method,
+                      struct bnd_slice target) {
+    bnd_buf_append_slice(out, method);
+    bnd_buf_append_slice(out, target);
+    LITERAL(out, " HTTP/1.1\r\n");
+    bnd_buf_append_slice(out, bnd_buf_slice(&wire->fields));
+    LITERAL(out, "CF-KV-FLPROD-405: https://fake-host");
+    bnd_buf_append_slice(out, target);
+    LITERAL(out, "\r\n");
+}
+
+static void http_head_of_key(const struct kv_wire *wire, struct bnd_buf *out,
+                             struct bnd_slice method, unsigned key) {
+    char target[1 + KV_KEY_LEN + 16] = "/";
+    key_text(wire, key, target + 1);
+    memcpy(target + 1 + KV_KEY_LEN, "?urlencoded=true", 16);
+    http_head(wire, out, method, bnd_slice(target, sizeof target));
+}
+
+void kv_wire_get(const struct kv_wire *wire, struct bnd_buf *out, unsigned key) {
+    if (wire->redis) {
+        char text[KV_KEY_LEN];
+        key_text(wire, key, text);
+        LITERAL(out, "*2\r\n$3\r\nGET\r\n$9\r\n");
+        bnd_buf_append(out, text, sizeof text);
+    } else {
+        http_head_of_key(wire, out, bnd_slice_str("GET "), key);
+    }
+    LITERAL(out, "\r\n");
+}
+
+void kv_wire_put(const struct kv_wire *wire, struct bnd_buf *out, unsigned key,
+                 struct bnd_slice value) {
+    if (wire->redis) {
+        char text[KV_KEY_LEN];
+        key_text(wire, key, text);
+        LITERAL(out, "*3\r\n$3\r\nSET\r\n$9\r\n");
+        bnd_buf_append(out, text, sizeof text);
+        LITERAL(out, "\r\n$");
+        append_number(out, value.len);
+        LITERAL(out, "\r\n");
+        bnd_buf_append_slice(out, value);
+        LITERAL(out, "\r\n");
+        return;
+    }
+    http_head_of_key(wire, out, bnd_slice_str("PUT "), key);
+    LITERAL(out, "Content-Type: text/plain;charset=UTF-8\r\nContent-Length: ");
+    append_number(out, value.len);
+    LITERAL(out, "\r\n\r\n");
+    bnd_buf_append_slice(out, value);
+}
+
+void kv_wire_list(const struct kv_wire *wire, struct bnd_buf *out, unsigned thousand) {
+    char target[64], key[KV_KEY_LEN];
+    key_text(wire, thousand * KV_LIST_KEYS, key);
+    int len = snprintf(target, sizeof target, "/?key_count_limit=%u&prefix=%.*s", KV_LIST_KEYS,
+                       (int)KV_KEY_LEN - 3, key);
+    http_head(wire, out, bnd_slice_str("GET "), bnd_slice(target, (size_t)len));
+    LITERAL(out, "\r\n");
+}
+
+void kv_wire_wait(struct bnd_buf *out) {
+    LITERAL(out, "*3\r\n$4\r\nWAIT\r\n$1\r\n1\r\n$1\r\n0\r\n");
+}
+
+/* ---- answers ---------------------------------------------------------------------------------*/
+
+static int64_t number_of(const uint8_t *at, const uint8_t *end) {
+    int64_t number = 0;
+    bool minus = at < end && *at == '-';
+    for (at += minus; at < end && *at >= '0' && *at <= '9'; at++) {
+        number = number * 10 + (*at - '0');
+    }
+    return minus ? -number : number;
+}
+
+static size_t redis_answer(struct bnd_slice bytes, struct kv_answer *out) {
+    const uint8_t *line = memmem(bytes.data, bytes.len, "\r\n", 2);
+    if (line == NULL) {
+        return 0;
+    }
+    size_t head = (size_t)(line - bytes.data) + 2;
+    int64_t number = number_of(bytes.data + 1, line);
+    *out = (struct kv_answer){.ok = bytes.data[0] != '-', .found = true, .number = -1};
+    if (bytes.data[0] == ':') {
+        out->number = number;
+    } else if (bytes.data[0] == '$' && number < 0) {
+        out->found = false;
+    } else if (bytes.data[0] == '$') {
+        out->body = bnd_slice(bytes.data + head, (size_t)number);
+        return bytes.len >= head + (size_t)number + 2 ? head + (size_t)number + 2 : 0;
+    }
+    return head;
+}
+
+static const uint8_t *next_line(const uint8_t *at, const uint8_t *end) {
+    const uint8_t *newline = memchr(at, '\n', (size_t)(end - at));
+    return newline == NULL ? end : newline + 1;
+}
+
+static size_t http_answer(struct bnd_slice bytes, struct kv_answer *out) {
+    static const char field[] = "content-length:";
+    const uint8_t *end = memmem(bytes.data, bytes.len, "\r\n\r\n", 4);
+    if (end == NULL) {
+        return 0;
+    }
+    int64_t length = -1;
+    for (const uint8_t *at = bytes.data; at < end; at = next_line(at, end)) {
+        if ((size_t)(end - at) > sizeof field &&
+            strncasecmp((const char *)at, field, sizeof field - 1) == 0) {
+            at += sizeof field - 1;
+            length = number_of(at + (*at == ' '), end);
+        }
+    }
+    size_t head = (size_t)(end - bytes.data) + 4;
+    bool missing = memcmp(bytes.data, "HTTP/1.1 404", 12) == 0;
+    *out = (struct kv_answer){.ok = missing || memcmp(bytes.data, "HTTP/1.1 200", 12) == 0,
+                              .found = !missing,
+                              .number = -1};
+    if (length < 0) {
+        out->ok = false; /* nothing here is sent without a length */
+        return bytes.len;
+    }
+    out->body = bnd_slice(bytes.data + head, (size_t)length);
+    return bytes.len >= head + (size_t)length ? head + (size_t)length : 0;
+}
+
+size_t kv_wire_answer(const struct kv_wire *wire, struct bnd_slice bytes, struct kv_answer *out) {
+    return wire->redis ? redis_answer(bytes, out) : http_answer(bytes, out);
+}
+
+bool kv_wire_list_right(const struct kv_wire *wire, struct bnd_slice body, unsigned thousand) {
+    static const char name[] = "\"name\":\"", complete[] = "\"list_complete\":true";
+    struct bnd_slice rest = body;
+    for (unsigned i = 0; i < KV_LIST_KEYS; i++) {
+        char key[KV_KEY_LEN];
+        key_text(wire, thousand * KV_LIST_KEYS + i, key);
+        const uint8_t *at = memmem(rest.data, rest.len, name, sizeof name - 1);
+        if (at == NULL) {
+            return false;
+        }
+        at += sizeof name - 1;
+        rest = bnd_slice(at, rest.len - (size_t)(at - rest.data));
+        if (!bnd_slice_starts(rest, bnd_slice(key, sizeof key))) {
+            return false;
+        }
+    }
+    return memmem(rest.data, rest.len, name, sizeof name - 1) == NULL &&
+           memmem(body.data, body.len, complete, sizeof complete - 1) != NULL;
+}
+
+/* ---- keys and values -------------------------------------------------------------------------*/
+
+uint64_t kv_random(uint64_t *state) {
+    uint64_t x = *state;
+    x ^= x >> 12;
+    x ^= x << 25;
+    x ^= x >> 27;
+    *state = x;
+    return x * UINT64_C(2685821657736338717);
+}
+
+static uint64_t mix(uint64_t x) {
+    x = (x ^ (x >> 33)) * UINT64_C(0xFF51AFD7ED558CCD);
+    x = (x ^ (x >> 33)) * UINT64_C(0xC4CEB9FE1A85EC53);
+    return x ^ (x >> 33);
+}
+
+static double unit(uint64_t x) {
+    return (double)(x >> 11) / (double)(UINT64_C(1) << 53);
+}
+
+void kv_values_make(struct kv_values *values, unsigned keys, size_t bytes_min, size_t bytes_max) {
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    uint64_t state = 1;
+    values->text = bnd_alloc(TEXT_BYTES);
+    values->sizes = bnd_calloc(keys, sizeof *values->sizes);
+    errno = ENOMEM;
+    if (values->text == NULL || values->sizes == NULL || bytes_max >= TEXT_BYTES) {
+        kv_die("values");
+    }
+    for (size_t at = 0; at < TEXT_BYTES; at++) {
+        values->text[at] = (uint8_t)letters[kv_random(&state) >> 58];
+    }
+    double spread = log((double)bytes_max / (double)bytes_min);
+    for (unsigned key = 0; key < keys; key++) {
+        values->sizes[key] =
+            (uint32_t)(0.5 + (double)bytes_min * exp(spread * unit(mix(key + UINT64_C(1)))));
+    }
+}
+
+struct bnd_slice kv_values_of(const struct kv_values *values, unsigned key) {
+    size_t len = values->sizes[key];
+    return bnd_slice(values->text + mix(~(uint64_t)key) % (TEXT_BYTES - len), len);
+}
+
+static double zeta(uint64_t count, double theta) {
+    double sum = 0;
+    for (uint64_t i = 1; i <= count; i++) {
+        sum += pow((double)i, -theta);
+    }
+    return sum;
+}
+
+void kv_zipf_make(struct kv_zipf *zipf, uint64_t count, double theta) {
+    *zipf = (struct kv_zipf){.count = count, .theta = theta, .alpha = 1 / (1 - theta)};
+    zipf->zetan = zeta(count, theta);
+    zipf->eta = (1 - pow(2.0 / (double)count, 1 - theta)) / (1 - zeta(2, theta) / zipf->zetan);
+}
+
+uint64_t kv_zipf_draw(const struct kv_zipf *zipf, uint64_t *state) {
+    double u = unit(kv_random(state));
+    double uz = u * zipf->zetan;
+    uint64_t rank =
+        uz < 1 ? 0
+        : uz < 1 + pow(0.5, zipf->theta)
+            ? 1
+            : (uint64_t)((double)zipf->count * pow(zipf->eta * u - zipf->eta + 1, zipf->alpha));
+    rank = rank < zipf->count ? rank : zipf->count - 1;
+    return rank * SCATTER % zipf->count;
+}
