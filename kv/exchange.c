@@ -83,7 +83,8 @@ static void end(struct spread_exchange *exchange, bool answered) {
         peer->exchanging = false;
         peer->failures = 0;
         peer->wanted = false;
-        peer->due_ns = spread_now_ns(spread) + SPREAD_EXCHANGE_EVERY_NS;
+        peer->due_ns = spread_now_ns(spread) + SPREAD_EXCHANGE_EVERY_NS / 4 * 3 +
+                       bnd_random(spread->kv->config.env) % (SPREAD_EXCHANGE_EVERY_NS / 4);
         peer->merged = exchange->scope;
         peer->merged_filled = exchange->peer_filled;
         peer->answered_epoch = answered ? exchange->scope.epoch : peer->answered_epoch;

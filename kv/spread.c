@@ -112,10 +112,7 @@ static void peers_set(struct spread_shard *shard) {
             continue;
         }
         const struct spread_peer *known = spread_peer(shard, node);
-        uint64_t due_ns =
-            spread_now_ns(spread) + bnd_random(spread->kv->config.env) % SPREAD_EXCHANGE_EVERY_NS;
-        peers[count++] =
-            known != NULL ? *known : (struct spread_peer){.node = node, .due_ns = due_ns};
+        peers[count++] = known != NULL ? *known : (struct spread_peer){.node = node};
     }
     memcpy(shard->peers, peers, count * sizeof peers[0]);
     shard->peers_count = count;

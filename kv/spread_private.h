@@ -1,6 +1,6 @@
 /* Inside the spread: spread.c makes it, holds the shards and runs slices; call.c calls a peer;
  * build.c trees, and what is collected; transfer.c records both ways; exchange.c whole trees;
- * serve.c and serve_give.c what others ask; digest.c the last seconds; move.c a replica's life;
+ * spread_serve.c what others ask; digest.c the last seconds; move.c a replica's life;
  * horizon.c horizons.
  *
  * Bounds: KV_SPREAD_EXCHANGES exchanges that this node began and KV_SPREAD_SERVED requests that it
@@ -239,6 +239,6 @@ void spread_digests_run(struct kv_spread *spread); /* each second */
 void spread_digests_end(struct kv_spread *spread);
 void spread_digest_serve(struct kv_spread *spread, const struct kv_spread_ask *ask, uint64_t from,
                          struct bnd_buf *out);
-/* serve.c */
+/* spread_serve.c */
 void spread_served_end(struct kv_spread *spread);
 #endif
