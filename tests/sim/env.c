@@ -142,15 +142,19 @@ static uint64_t op_now_ns(struct bnd_env *base) {
     return bnd_sim_world_now_ns(env->world) + env->monotonic_offset_ns;
 }
 
-static uint64_t op_wall_ms(struct bnd_env *base) {
-    struct bnd_sim_env *env = sim_of(base);
-    int64_t since_ns = (int64_t)(bnd_sim_world_now_ns(env->world) - BND_SIM_START_NS);
+uint64_t bnd_sim_wall_ms(const struct bnd_sim_world *world, const struct bnd_sim_clock *clock) {
+    int64_t since_ns = (int64_t)(bnd_sim_world_now_ns(world) - BND_SIM_START_NS);
     int64_t wall_ms = (int64_t)WALL_START_MS + since_ns / (int64_t)BND_MS;
-    if (env->clock != NULL) {
-        wall_ms += env->clock->offset_ms;
-        wall_ms += since_ns / (int64_t)BND_MS * env->clock->drift_ppm / 1000000;
+    if (clock != NULL) {
+        wall_ms += clock->offset_ms;
+        wall_ms += since_ns / (int64_t)BND_MS * clock->drift_ppm / 1000000;
     }
     return wall_ms < 0 ? 0 : (uint64_t)wall_ms;
+}
+
+static uint64_t op_wall_ms(struct bnd_env *base) {
+    const struct bnd_sim_env *env = sim_of(base);
+    return bnd_sim_wall_ms(env->world, env->clock);
 }
 
 static uint64_t op_random(struct bnd_env *base) {

@@ -21,6 +21,9 @@ struct bnd_sim_clock {
     int64_t drift_ppm; /* since BND_SIM_START_NS */
 };
 
+/* What a machine with this clock (NULL: exact) reads now. */
+uint64_t bnd_sim_wall_ms(const struct bnd_sim_world *world, const struct bnd_sim_clock *clock);
+
 struct bnd_sim_env;
 
 /* disk and clock are borrowed; clock may be NULL (exact). At most one env at a time uses a disk. */

@@ -3,22 +3,16 @@
  *   sim_raft --seed A --count N [--guards-off G1,G2,...] [--check-determinism] [--verbose]
  * [--trace] sim_raft --seeds FILE
  *
- * --verbose prints the nodes' log lines, --trace everything that goes into the trace hash. Each
- * seed runs in a process of its own, so that one that aborts is a failing seed and not the end.
+ * --verbose prints the nodes' log lines, --trace everything that goes into the trace hash.
  * Exit 1 on any violation, or if the batch did too little to count. */
 #include "raft/core.h"
+#include "tests/sim/batch.h"
 #include "tests/sim/clients.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/membership.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #define SECOND (1000 * BND_MS)
 #define FAULTS_NS (20 * SECOND)
@@ -28,43 +22,29 @@
 #define COMMITS_MIN 40
 #define ELECTIONS_MIN 2
 
-#define DIED "the process died"
-
-struct options {
-    uint64_t seed;
-    uint64_t count;
-    uint32_t guards;
-    const char *guards_off;
-    bool verbose;
-    bool trace;
-    bool determinism;
-    const char *seeds; /* a file; NULL: none */
-};
-
 struct result {
-    struct bnd_sim_check check;
+    struct bnd_sim_result common;
     struct bnd_sim_counts counts;
     uint64_t commits;
     uint64_t answered;
     uint64_t events;
-    uint64_t trace;
     bool thin; /* did too little to count */
 };
 
 struct totals {
     struct bnd_sim_counts counts;
-    uint64_t commits, answered, events, failed, diverged, thin;
+    uint64_t commits, answered, events, thin;
 };
 
 /* ---- one seed
  * --------------------------------------------------------------------------------------- */
 
-static void draw_config(const struct options *options, uint64_t seed,
+static void draw_config(const struct bnd_sim_options *options, uint64_t seed,
                         struct bnd_sim_cluster_config *out) {
     struct bnd_sim_rng rng;
     bnd_sim_rng_init(&rng, seed, "config", 0);
     *out = (struct bnd_sim_cluster_config){
-        .seed = seed, .guards = options->guards, .verbose = options->verbose};
+        .seed = seed, .guards = BND_RAFT_GUARDS_ALL & ~options->off, .verbose = options->verbose};
     out->nodes = bnd_sim_rng_chance(&rng, 800) ? 3 : (bnd_sim_rng_chance(&rng, 600) ? 5 : 1);
     out->spares = 1 + bnd_sim_rng_below(&rng, 2);
     out->groups = 1 + bnd_sim_rng_below(&rng, BND_SIM_GROUPS_MAX);
@@ -128,7 +108,8 @@ static void check_end(struct bnd_sim_cluster *cluster, struct bnd_sim_clients *c
     }
 }
 
-static void run_seed(const struct options *options, uint64_t seed, struct result *result) {
+static void run_seed(const struct bnd_sim_options *options, uint64_t seed, void *out) {
+    struct result *result = out;
     struct bnd_sim_cluster_config config;
     draw_config(options, seed, &config);
     *result = (struct result){0};
@@ -140,8 +121,8 @@ static void run_seed(const struct options *options, uint64_t seed, struct result
     bnd_sim_faults_heal(faults);
     check_end(cluster, clients, result);
     result->events = bnd_sim_world_events(cluster->world);
-    result->trace = bnd_sim_trace_hash(cluster->world);
-    result->check = cluster->check;
+    result->common.trace = bnd_sim_trace_hash(cluster->world);
+    result->common.check = cluster->check;
     result->counts = cluster->counts;
     result->thin = result->commits < COMMITS_MIN || result->counts.elections < ELECTIONS_MIN;
     bnd_sim_faults_destroy(faults);
@@ -155,74 +136,14 @@ static void run_seed(const struct options *options, uint64_t seed, struct result
 /* ---- many seeds
  * ------------------------------------------------------------------------------------- */
 
-static void child(const struct options *options, uint64_t seed, int out) {
-    struct result result;
-    struct bnd_error err = {0};
-    if (bnd_core_library_init(&err) != 0) {
-        (void)fprintf(stderr, "%s\n", err.message);
-        _exit(2);
-    }
-    run_seed(options, seed, &result);
-    if (options->determinism) {
-        struct result again;
-        run_seed(options, seed, &again);
-        if (again.trace != result.trace) {
-            bnd_sim_violation(&result.check,
-                              "the same seed gives two traces: %016" PRIx64 " and %016" PRIx64,
-                              result.trace, again.trace);
-        }
-    }
-    ssize_t wrote = write(out, &result, sizeof result);
-    _exit(wrote == (ssize_t)sizeof result ? 0 : 2);
-}
-
-static void fork_seed(const struct options *options, uint64_t seed, struct result *result) {
-    int ends[2];
-    if (pipe(ends) != 0) {
-        perror("pipe");
-        exit(2);
-    }
-    (void)fflush(NULL);
-    pid_t pid = fork();
-    if (pid == 0) {
-        (void)close(ends[0]);
-        child(options, seed, ends[1]);
-    }
-    (void)close(ends[1]);
-    *result = (struct result){0};
-    ssize_t got = read(ends[0], result, sizeof *result);
-    (void)close(ends[0]);
-    int status = 0;
-    (void)waitpid(pid, &status, 0);
-    if (got != (ssize_t)sizeof *result) {
-        *result = (struct result){0};
-        bnd_sim_violation(&result->check, DIED " (%s %d)",
-                          WIFSIGNALED(status) ? "signal" : "status",
-                          WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-    }
-}
-
-static void report(const struct options *options, uint64_t seed, const struct result *result) {
-    if (result->check.violations > 0) {
-        (void)printf("seed %" PRIu64
-                     ": %u violations: %s\n%s%s%s    replay: sim_raft --seed %" PRIu64
-                     " --count 1%s%s --verbose\n",
-                     seed, result->check.violations, result->check.first,
-                     result->check.divergences > 0 ? "    divergence: " : "",
-                     result->check.first_divergence, result->check.divergences > 0 ? "\n" : "",
-                     seed, options->guards_off == NULL ? "" : " --guards-off ",
-                     options->guards_off == NULL ? "" : options->guards_off);
-    }
-}
-
-static void add_up(struct totals *totals, const struct result *result) {
+static void add_up(void *data, const void *one) {
+    struct totals *totals = data;
+    const struct result *result = one;
     const struct bnd_sim_counts *counts = &result->counts;
     struct bnd_sim_counts *sum = &totals->counts;
     totals->commits += result->commits;
     totals->answered += result->answered;
     totals->events += result->events;
-    totals->failed += result->check.violations > 0 ? 1u : 0u;
-    totals->diverged += result->check.divergences > 0 ? 1u : 0u;
     totals->thin += result->thin ? 1u : 0u;
     sum->elections += counts->elections;
     sum->truncations += counts->truncations;
@@ -234,13 +155,6 @@ static void add_up(struct totals *totals, const struct result *result) {
     sum->losses += counts->losses;
     sum->crashes += counts->crashes;
     sum->fatals += counts->fatals;
-}
-
-static uint64_t children_cpu_us(void) {
-    struct rusage usage;
-    (void)getrusage(RUSAGE_CHILDREN, &usage);
-    return (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000u +
-           (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
 }
 
 /* What a batch of 20 seeds and more must have done, per 100 seeds. */
@@ -265,115 +179,23 @@ static bool did_enough(uint64_t count, const struct totals *totals) {
     return enough;
 }
 
-static int run_batch(const struct options *options) {
-    struct totals totals = {0};
-    for (uint64_t seed = options->seed; seed < options->seed + options->count; seed++) {
-        struct result result;
-        fork_seed(options, seed, &result);
-        report(options, seed, &result);
-        add_up(&totals, &result);
-    }
-    const struct bnd_sim_counts *sum = &totals.counts;
+static bool finish(const struct bnd_sim_options *options, const void *data, uint64_t failed,
+                   uint64_t diverged, uint64_t cpu_ms) {
+    const struct totals *totals = data;
+    const struct bnd_sim_counts *sum = &totals->counts;
     (void)printf("seeds %" PRIu64 "..%" PRIu64 ": failed %" PRIu64 ", diverged %" PRIu64
                  ", thin %" PRIu64 "; commits %" PRIu64 " elections %" PRIu64
                  " truncations %" PRIu64 " installs %" PRIu64 " joins %" PRIu64 " removals %" PRIu64
                  " departures %" PRIu64 " losses %" PRIu64 " crashes %" PRIu64 " stops %" PRIu64
                  " rollbacks %" PRIu64 " events %" PRIu64 "; %" PRIu64 " CPU-ms per seed\n",
-                 options->seed, options->seed + options->count - 1, totals.failed, totals.diverged,
-                 totals.thin, totals.commits, sum->elections, sum->truncations, sum->installs,
-                 sum->joins, sum->removals, sum->departures, sum->losses, sum->crashes, sum->fatals,
-                 sum->rollbacks, totals.events, children_cpu_us() / 1000 / options->count);
-    return totals.failed > 0 || !did_enough(options->count, &totals) ? 1 : 0;
+                 options->seed, options->seed + options->count - 1, failed, diverged, totals->thin,
+                 totals->commits, sum->elections, sum->truncations, sum->installs, sum->joins,
+                 sum->removals, sum->departures, sum->losses, sum->crashes, sum->fatals,
+                 sum->rollbacks, totals->events, cpu_ms);
+    return did_enough(options->count, totals);
 }
 
-/* ---- seeds that found something
- * ---------------------------------------------------------------------- */
-
-static bool switch_off(struct options *options, const char *list);
-
-/* One line of a file of seeds (tests/sim/seeds.txt). */
-struct line {
-    char guards[64]; /* switched off; "-": none */
-    uint64_t first, count;
-    char finding[32];
-};
-
-static bool finds(const struct result *result, const char *finding) {
-    const struct bnd_sim_check *check = &result->check;
-    if (strcmp(finding, "diverges") == 0) {
-        return check->divergences > 0;
-    }
-    if (strcmp(finding, "dies") == 0) {
-        return strncmp(check->first, DIED, strlen(DIED)) == 0;
-    }
-    return check->violations > 0 &&
-           (strcmp(finding, "any") == 0 || strncmp(check->first, finding, strlen(finding)) == 0);
-}
-
-/* With guards off: one of the seeds must find it. With all on: none may find anything. */
-static bool run_line(const struct options *options, const struct line *line) {
-    struct options own = *options;
-    bool wants_none = strcmp(line->guards, "-") == 0;
-    if (!wants_none && !switch_off(&own, line->guards)) {
-        (void)printf("no guards are called %s\n", line->guards);
-        return false;
-    }
-    for (uint64_t seed = line->first; seed < line->first + line->count; seed++) {
-        struct result result;
-        fork_seed(&own, seed, &result);
-        if (wants_none && result.check.violations > 0) {
-            report(&own, seed, &result);
-            return false;
-        }
-        if (!wants_none && finds(&result, line->finding)) {
-            (void)printf("%s off: seed %" PRIu64 ": %s\n", line->guards, seed,
-                         strcmp(line->finding, "diverges") == 0 ? result.check.first_divergence
-                                                                : result.check.first);
-            return true;
-        }
-    }
-    if (!wants_none) {
-        (void)printf("%s off: none of %" PRIu64 " seeds from %" PRIu64 " on finds: %s\n",
-                     line->guards, line->count, line->first, line->finding);
-    }
-    return wants_none;
-}
-
-static int run_file(const struct options *options) {
-    FILE *file = fopen(options->seeds, "r");
-    char text[256];
-    int failed = 0;
-    unsigned lines = 0;
-    if (file == NULL) {
-        perror(options->seeds);
-        return 2;
-    }
-    while (fgets(text, sizeof text, file) != NULL) {
-        struct line line;
-        if (text[0] == '#' || text[0] == '\n') {
-            continue;
-        }
-        if (sscanf(text, "%63s %" SCNu64 " %" SCNu64 " %31s", line.guards, &line.first, &line.count,
-                   line.finding) != 4) {
-            (void)printf("%s: not understood: %s", options->seeds, text);
-            failed = 1;
-            break;
-        }
-        failed |= run_line(options, &line) ? 0 : 1;
-        lines++;
-    }
-    (void)fclose(file);
-    (void)printf("%u lines of %s: %s\n", lines, options->seeds, failed ? "failed" : "as written");
-    return failed || lines == 0 ? 1 : 0;
-}
-
-/* ---- arguments
- * -------------------------------------------------------------------------------------- */
-
-static const struct {
-    const char *name;
-    enum bnd_guard guard;
-} guard_names[] = {
+static const struct bnd_sim_switch guards[] = {
     {"G1", BND_GUARD_BARRIER},       {"G2", BND_GUARD_ACK},        {"G3", BND_GUARD_ELECTION},
     {"G4", BND_GUARD_CONFIGURATION}, {"G5", BND_GUARD_SEND},       {"G6", BND_GUARD_STORAGE},
     {"G7", BND_GUARD_MEMBERSHIP},    {"G8", BND_GUARD_SOLE_VOTER}, {"B9", BND_GUARD_CONFLICT},
@@ -382,69 +204,23 @@ static const struct {
     {"G10", BND_GUARD_WITHHOLD},
 };
 
-static bool switch_off(struct options *options, const char *list) {
-    size_t len = 0;
-    for (const char *at = list; *at != 0; at += len + (at[len] == ',' ? 1 : 0)) {
-        len = strcspn(at, ",");
-        bool found = false;
-        for (size_t i = 0; i < sizeof guard_names / sizeof guard_names[0]; i++) {
-            if (strlen(guard_names[i].name) == len && strncmp(guard_names[i].name, at, len) == 0) {
-                options->guards &= ~(uint32_t)guard_names[i].guard;
-                found = true;
-            }
-        }
-        if (strncmp(at, "all", len) == 0 && len == 3) {
-            options->guards = 0;
-            found = true;
-        }
-        if (!found) {
-            return false;
-        }
-    }
-    options->guards_off = list;
-    return true;
-}
-
-static bool parse_number(const char *text, uint64_t *out) {
-    char *end = NULL;
-    errno = 0;
-    *out = strtoull(text, &end, 10);
-    return errno == 0 && *text != 0 && *end == 0;
-}
-
-static bool parse(int argc, char **argv, struct options *options) {
-    *options = (struct options){.seed = 1, .count = 100, .guards = BND_RAFT_GUARDS_ALL};
-    for (int i = 1; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : "";
-        if (strcmp(argv[i], "--verbose") == 0) {
-            options->verbose = true;
-        } else if (strcmp(argv[i], "--trace") == 0) {
-            options->trace = true;
-        } else if (strcmp(argv[i], "--check-determinism") == 0) {
-            options->determinism = true;
-        } else if (strcmp(argv[i], "--seed") == 0 && parse_number(value, &options->seed)) {
-            i++;
-        } else if (strcmp(argv[i], "--count") == 0 && parse_number(value, &options->count)) {
-            i++;
-        } else if (strcmp(argv[i], "--guards-off") == 0 && switch_off(options, value)) {
-            i++;
-        } else if (strcmp(argv[i], "--seeds") == 0 && *value != 0) {
-            options->seeds = value;
-            i++;
-        } else {
-            return false;
-        }
-    }
-    return options->count > 0;
+static bool begin(struct bnd_error *err) {
+    return bnd_core_library_init(err) == 0;
 }
 
 int main(int argc, char **argv) {
-    struct options options;
-    if (!parse(argc, argv, &options)) {
-        (void)fprintf(stderr, "usage: sim_raft [--seed A] [--count N] [--guards-off G1,G2,...|all] "
-                              "[--check-determinism] [--verbose] [--trace]\n"
-                              "       sim_raft --seeds FILE\n");
-        return 2;
-    }
-    return options.seeds != NULL ? run_file(&options) : run_batch(&options);
+    struct totals totals = {0};
+    const struct bnd_sim_batch batch = {
+        .program = "sim_raft",
+        .off_option = "--guards-off",
+        .switches = guards,
+        .switches_count = sizeof guards / sizeof guards[0],
+        .result_bytes = sizeof(struct result),
+        .begin = begin,
+        .run = run_seed,
+        .totals = &totals,
+        .add = add_up,
+        .finish = finish,
+    };
+    return bnd_sim_batch_main(&batch, argc, argv);
 }

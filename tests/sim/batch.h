@@ -1,0 +1,49 @@
+/* Many seeds of one simulator: each in a process of its own, so that one that aborts is a failing
+ * seed and not the end; files of seeds that must find something. */
+#ifndef BND_TESTS_SIM_BATCH_H
+#define BND_TESTS_SIM_BATCH_H
+
+#include "base/error.h"
+#include "tests/sim/check.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct bnd_sim_options {
+    uint64_t seed, count;
+    uint32_t off;         /* bits of what is switched off */
+    const char *off_list; /* as it was given; NULL: nothing */
+    bool verbose, trace, determinism;
+    const char *seeds; /* a file; NULL: none */
+};
+
+/* What one seed tells: the simulator's own follows in the same memory. */
+struct bnd_sim_result {
+    struct bnd_sim_check check;
+    uint64_t trace;
+};
+
+struct bnd_sim_switch {
+    const char *name;
+    uint32_t bit;
+};
+
+struct bnd_sim_batch {
+    const char *program;
+    const char *off_option; /* "--rules-off" */
+    const struct bnd_sim_switch *switches;
+    size_t switches_count;
+    size_t result_bytes;                  /* begins with struct bnd_sim_result */
+    bool (*begin)(struct bnd_error *err); /* in each seed's process; NULL: nothing */
+    void (*run)(const struct bnd_sim_options *options, uint64_t seed, void *result);
+    void *totals; /* the simulator's own */
+    void (*add)(void *totals, const void *result);
+    /* Prints the line "seeds A..B: failed F, ..."; false: the batch did too little to count. */
+    bool (*finish)(const struct bnd_sim_options *options, const void *totals, uint64_t failed,
+                   uint64_t diverged, uint64_t cpu_ms);
+};
+
+/* The program: parses arguments, runs, returns the exit status. */
+int bnd_sim_batch_main(const struct bnd_sim_batch *batch, int argc, char **argv);
+
+#endif
