@@ -109,34 +109,48 @@ static uint8_t *put(uint8_t *at, struct bnd_slice s) {
     return at + s.len;
 }
 
-/* The server's own fields and the empty line. */
-static int own_fields(struct http_request *r, uint64_t content_length, char *out, size_t room) {
-    char framing[64] = "";
+static uint8_t *put_text(uint8_t *at, const char *text) {
+    return put(at, bnd_slice_str(text));
+}
+
+static uint8_t *put_number(uint8_t *at, uint64_t number) {
+    uint8_t digits[20];
+    size_t from = sizeof digits;
+    do {
+        digits[--from] = (uint8_t)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    return put(at, bnd_slice(digits + from, sizeof digits - from));
+}
+
+#define STATUS_LINE_LEN 13 /* up to the reason: the status has three digits */
+#define OWN_FIELDS_MAX 128 /* Date 37, length or framing 38, Connection 24, the empty line 2 */
+
+/* The server's own fields and the empty line; returns their length. Written by hand, as the status
+ * line: formatted output was a third of what an answer cost outside the kernel. */
+static size_t own_fields(struct http_request *r, uint64_t content_length,
+                         uint8_t out[OWN_FIELDS_MAX]) {
+    uint8_t *at = put_text(put_text(put_text(out, "Date: "), date_of(r->pub.server)), "\r\n");
     if (r->chunked) {
-        (void)snprintf(framing, sizeof framing, "Transfer-Encoding: chunked\r\n");
+        at = put_text(at, "Transfer-Encoding: chunked\r\n");
     } else if (content_length != BND_HTTP_LENGTH_CHUNKED) {
-        (void)snprintf(framing, sizeof framing, "Content-Length: %llu\r\n",
-                       (unsigned long long)content_length);
+        at = put_text(put_number(put_text(at, "Content-Length: "), content_length), "\r\n");
     }
-    const char *connection = r->close_after               ? "Connection: close\r\n"
-                             : r->head.version_minor == 0 ? "Connection: keep-alive\r\n"
-                                                          : "";
-    return snprintf(out, room, "Date: %s\r\n%s%s\r\n", date_of(r->pub.server), framing, connection);
+    at = put_text(at, r->close_after               ? "Connection: close\r\n"
+                      : r->head.version_minor == 0 ? "Connection: keep-alive\r\n"
+                                                   : "");
+    return (size_t)(put_text(at, "\r\n") - out);
 }
 
 /* Appends status line, fields and body. False: no memory. */
 static bool write_answer(struct http_request *r, const struct bnd_http_response *response,
                          uint64_t content_length) {
-    char tail[192];
-    int tail_len = own_fields(r, content_length, tail, sizeof tail);
-    char line[16];
-    int line_len = snprintf(line, sizeof line, "HTTP/1.1 %u ", response->status);
-    BND_ASSERT(line_len > 0 && (size_t)line_len < sizeof line);
-    BND_ASSERT(tail_len > 0 && (size_t)tail_len < sizeof tail);
+    uint8_t tail[OWN_FIELDS_MAX];
+    size_t tail_len = own_fields(r, content_length, tail);
     struct bnd_slice reason = bnd_slice_str(
         response->reason != NULL ? response->reason : bnd_http_reason(response->status));
     struct bnd_slice body = r->bodiless ? bnd_slice(NULL, 0) : response->body;
-    size_t len = (size_t)line_len + reason.len + 2 + (size_t)tail_len + body.len;
+    size_t len = STATUS_LINE_LEN + reason.len + 2 + tail_len + body.len;
     for (size_t i = 0; i < response->header_count; i++) {
         len += response->headers[i].name.len + response->headers[i].value.len + 4;
     }
@@ -144,13 +158,13 @@ static bool write_answer(struct http_request *r, const struct bnd_http_response 
     if (begin == NULL) {
         return false;
     }
-    uint8_t *at = put(begin, bnd_slice(line, (size_t)line_len));
+    uint8_t *at = put_text(put_number(put_text(begin, "HTTP/1.1 "), response->status), " ");
     at = put(put(at, reason), bnd_slice("\r\n", 2));
     for (size_t i = 0; i < response->header_count; i++) {
         at = put(put(at, response->headers[i].name), bnd_slice(": ", 2));
         at = put(put(at, response->headers[i].value), bnd_slice("\r\n", 2));
     }
-    at = put(put(at, bnd_slice(tail, (size_t)tail_len)), body);
+    at = put(put(at, bnd_slice(tail, tail_len)), body);
     BND_ASSERT((size_t)(at - begin) == len);
     r->pub.server->counters.responses[response->status / 100]++;
     return true;
