@@ -12,6 +12,7 @@
 #include "kv/hlc.h"
 #include "kv/kv.h"
 #include "kv/log.h"
+#include "kv/rules.h"
 #include "kv/spread.h"
 #include "kv/store.h"
 #include "placement/shard.h"
@@ -38,6 +39,20 @@ struct kv_view {
     uint64_t namespace_next;
 };
 
+/* What goes on in the background (upkeep.c). */
+struct kv_upkeep {
+    bool dropping; /* namespaces that are no more: shard by shard */
+    uint32_t drop_shard;
+    uint64_t drop_namespace; /* look at those from here on */
+    struct kv_key drop_after;
+    uint32_t sweep_shard;
+};
+
+struct kv_peer {
+    uint64_t node;
+    bool up; /* as the spread was told */
+};
+
 struct kv_coordinate;
 struct kv_push;
 struct kv_forward;
@@ -53,16 +68,16 @@ struct bnd_kv {
     struct kv_forward *forward;
     struct kv_view view;
     struct bnd_timer tick;
-    struct bnd_hook hook;
-    struct kv_key dropping_after; /* of deleted namespaces */
-    uint32_t dropping_shard;
-    uint64_t dropping_namespace;
-    bool dropping;
-    uint32_t sweep_shard;
-    bool started, closing, log_closed;
+    uint64_t ticks;
+    struct bnd_task flush_task; /* what the pass has collected leaves with it */
+    bool flush_armed;
+    struct kv_upkeep upkeep;
+    struct kv_peer *peers; /* [peers_count] the other nodes of the map */
+    size_t peers_count;
+    bool started, closing, close_begun, log_closed;
     void (*closed)(void *data);
     void *closed_data;
-    struct bnd_task closing_task;
+    struct bnd_task close_task;
     struct bnd_kv_stats stats;
 };
 
@@ -82,6 +97,9 @@ const struct bnd_kv_replica *kv_replica(const struct bnd_kv *kv, uint32_t shard,
 /* The replica counts as filled: by the map, or because it has been equal with this node. */
 bool kv_counts(const struct bnd_kv *kv, uint32_t shard, uint64_t node);
 void kv_counts_set(struct bnd_kv *kv, uint32_t shard, uint64_t node);
+/* view.c. out_namespaces: they differ from before. BND_NOMEM: the old view stays. */
+int kv_view_copy(struct bnd_kv *kv, const struct bnd_kv_view *view, bool *out_namespaces);
+void kv_view_free(struct bnd_kv *kv);
 /* This node answers reads of the shard and may coordinate its puts: a filled replica by the map,
  * and by its own marks. */
 bool kv_serves(const struct bnd_kv *kv, uint32_t shard);
@@ -115,5 +133,12 @@ int kv_mark(struct bnd_kv *kv, uint32_t shard, const struct kv_marks *marks, boo
             void (*done)(void *data, int status), void *data);
 
 void kv_fatal(struct bnd_kv *kv, int code, const char *what);
+/* At the end of this pass: pushes and answers are sent, the store's collected changes committed. */
+void kv_wake(struct bnd_kv *kv);
+
+/* upkeep.c: a little of it, each tick. */
+void kv_upkeep_tick(struct bnd_kv *kv);
+/* The view has other namespaces, or is the first one. */
+void kv_upkeep_namespaces(struct bnd_kv *kv);
 
 #endif

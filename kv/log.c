@@ -38,8 +38,8 @@ struct kv_log {
     uint64_t persist_bytes, persisted_ns; /* bytes_committed when it was asked; when it ended */
     void (*closed)(void *data);
     void *closed_data;
-    struct bnd_task close_task;
-    bool closing;
+    struct bnd_task close_task, submit_task;
+    bool closing, submitting;
 };
 
 static void die(struct kv_log *log, int code, const char *what) {
@@ -175,7 +175,7 @@ int kv_log_append(struct kv_log *log, struct kv_log_entry *entry) {
     BND_ASSERT(log->journal != NULL && !bnd_link_linked(&entry->link));
     struct bnd_journal_stats stats;
     bnd_journal_stats(log->journal, &stats);
-    if (log->dead || log->waiting_bytes + entry->len > WAITING_BYTES_MAX ||
+    if (log->dead || log->closing || log->waiting_bytes + entry->len > WAITING_BYTES_MAX ||
         stats.bytes_queued > WAITING_BYTES_MAX ||
         kv_log_bytes(log) + entry->len > log->config.log_bytes_max) {
         return BND_FULL;
@@ -192,8 +192,20 @@ int kv_log_append(struct kv_log *log, struct kv_log_entry *entry) {
     log->waiting_bytes += entry->len;
     log->bytes_appended += entry->len;
     bnd_list_push(&log->waiting, &kv_log_entry_ref(entry)->link);
-    bnd_journal_submit(log->journal);
+    if (!log->submitting) {
+        log->submitting = true;
+        bnd_defer(log->config.env, &log->submit_task);
+    }
     return 0;
+}
+
+/* What a pass has appended goes into one batch. */
+static void on_submit_task(struct bnd_task *task) {
+    struct kv_log *log = task->data;
+    log->submitting = false;
+    if (!log->closing) {
+        bnd_journal_submit(log->journal);
+    }
 }
 
 /* ---- persisting and compacting
@@ -367,6 +379,7 @@ int kv_log_create(const struct kv_log_config *config, struct kv_log **out) {
     log->retry = (struct bnd_timer){.cb = on_retry, .data = log};
     log->tick = (struct bnd_timer){.cb = on_tick, .data = log};
     log->close_task = (struct bnd_task){.cb = on_close_task, .data = log};
+    log->submit_task = (struct bnd_task){.cb = on_submit_task, .data = log};
     *out = log;
     return 0;
 }
@@ -401,11 +414,11 @@ void kv_log_close(struct kv_log *log, void (*closed)(void *data), void *data) {
     BND_ASSERT(!log->closing);
     log->closed = closed;
     log->closed_data = data;
+    log->closing = true;
     bnd_timer_stop(log->config.env, &log->tick);
     bnd_timer_stop(log->config.env, &log->retry);
     tell(log, &log->applied, BND_CANCELED);
     tell(log, &log->waiting, BND_CANCELED);
-    log->closing = true;
     close_step(log);
 }
 
