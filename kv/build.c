@@ -43,6 +43,7 @@ static bool each_counted(void *data, const struct kv_scanned *found) {
 static void on_purge_persisted(struct bnd_state_persist *request, int status) {
     struct spread_purge *purge = request->data;
     struct spread_shard *shard = purge->shard;
+    purge->kv->persists--;
     bnd_free(purge);
     if (shard == NULL) {
         return; /* it was ended meanwhile */
@@ -63,12 +64,14 @@ static int purge_persist(struct spread_shard *shard) {
     if (purge == NULL) {
         return 1;
     }
+    purge->kv = shard->spread->kv;
     purge->shard = shard;
     purge->request = (struct bnd_state_persist){.cb = on_purge_persisted, .data = purge};
     if (state->ops->persist(state, &purge->request) != 0) {
         bnd_free(purge);
         return 1; /* again with the next slice */
     }
+    purge->kv->persists++;
     shard->build.purging = purge;
     return 0;
 }

@@ -329,7 +329,7 @@ static void on_close(struct bnd_task *task) {
         kv_spread_destroy(kv->spread);
         kv->spread = NULL;
     }
-    if (!kv->log_closed || kv->forward->count > 0 || kv->flush_armed) {
+    if (!kv->log_closed || kv->persists > 0 || kv->forward->count > 0 || kv->flush_armed) {
         bnd_timer_start(kv->config.env, &kv->tick, BND_MS);
         return;
     }

@@ -78,6 +78,7 @@ struct bnd_kv {
     void (*closed)(void *data);
     void *closed_data;
     struct bnd_task close_task;
+    unsigned persists; /* that the spread has asked for; a close waits for them */
     struct bnd_kv_stats stats;
 };
 

@@ -36,6 +36,9 @@ static void slice(struct kv_spread *spread) {
         kv_fatal(spread->kv, rv, "a scan of records failed");
         return;
     }
+    if (kv_store_dirty(spread->kv->store)) {
+        kv_wake(spread->kv); /* to commit it */
+    }
     if (rv == 1 && !bnd_link_linked(&job->link)) {
         bnd_list_push(&spread->jobs, &job->link);
     }

@@ -149,6 +149,7 @@ struct spread_peer {
 /* A tree being built, below a horizon: what is dead there is deleted. Or: everything below
  * `purge` is deleted, and no tree is built. */
 struct spread_purge {
+    struct bnd_kv *kv;
     struct spread_shard *shard; /* NULL: ended */
     struct bnd_state_persist request;
 };
