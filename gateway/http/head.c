@@ -55,7 +55,23 @@ static bool all_of(struct bnd_slice text, uint8_t class) {
     return true;
 }
 
+#define EVERY(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* True if none of eight bytes is a control character, HTAB included. The two tests for "a byte
+ * below n" and "a byte that is 0" are exact for the eight as a whole. */
+static bool plain_eight(const uint8_t *at) {
+    uint64_t x = bnd_get_u64(at);
+    uint64_t del = x ^ EVERY(0x7f);
+    return ((((x - EVERY(0x20)) & ~x) | ((del - EVERY(1)) & ~del)) & EVERY(0x80)) == 0;
+}
+
 bool bnd_http_value_valid(struct bnd_slice value) {
+    while (value.len >= 8) {
+        if (!plain_eight(value.data) && !all_of(bnd_slice(value.data, 8), VALUE)) {
+            return false;
+        }
+        value = bnd_slice(value.data + 8, value.len - 8);
+    }
     return all_of(value, VALUE);
 }
 
@@ -79,8 +95,9 @@ bool bnd_http_text_is(struct bnd_slice text, const char *expected) {
 
 const struct bnd_http_header *bnd_http_head_find(const struct bnd_http_header *headers,
                                                  size_t count, const char *name, size_t *from) {
+    size_t len = strlen(name);
     for (size_t i = *from; i < count; i++) {
-        if (bnd_http_text_is(headers[i].name, name)) {
+        if (headers[i].name.len == len && bnd_http_text_is(headers[i].name, name)) {
             *from = i + 1;
             return &headers[i];
         }
@@ -113,20 +130,22 @@ long bnd_http_head_scan(struct bnd_slice data, size_t *checked) {
 /* ---- lines
  * -------------------------------------------------------------------------------------- */
 
-/* Cuts the first line, without its CR LF, off *rest. False if there is none or a CR or LF stands
- * elsewhere in it. */
+/* Cuts the first line, without its CR LF, off *rest. False if there is none or its LF has no CR
+ * before it. A CR elsewhere in it is of no class of bytes, so that what stands there is refused:
+ * has_cr says then why. */
 static bool line_next(struct bnd_slice *rest, struct bnd_slice *out) {
-    const uint8_t *cr = rest->len == 0 ? NULL : memchr(rest->data, '\r', rest->len);
-    if (cr == NULL) {
+    const uint8_t *lf = rest->len == 0 ? NULL : memchr(rest->data, '\n', rest->len);
+    if (lf == NULL || lf == rest->data || lf[-1] != '\r') {
         return false;
     }
-    size_t len = (size_t)(cr - rest->data);
-    if (rest->len < len + 2 || cr[1] != '\n' || memchr(rest->data, '\n', len) != NULL) {
-        return false;
-    }
+    size_t len = (size_t)(lf - rest->data) - 1;
     *out = bnd_slice(rest->data, len);
-    *rest = bnd_slice(rest->data + len + 2, rest->len - len - 2);
+    *rest = bnd_slice(lf + 1, rest->len - len - 2);
     return true;
+}
+
+static bool has_cr(struct bnd_slice line) {
+    return memchr(line.data, '\r', line.len) != NULL;
 }
 
 static struct bnd_slice trimmed(struct bnd_slice s) {
@@ -242,10 +261,12 @@ static unsigned parse_request_line(struct bnd_slice line, struct bnd_http_head *
 /* ---- fields
  * ------------------------------------------------------------------------------------- */
 
-/* What the fields said about framing and host, judged together at the end. */
+/* What the fields said about framing, host and connection, judged together at the end. */
 struct seen {
     bool host;
     bool transfer_encoding;
+    bool close;
+    bool keep_alive;
     struct bnd_slice host_value;
 };
 
@@ -286,14 +307,14 @@ static unsigned parse_transfer_encoding(struct bnd_slice value, struct bnd_http_
 }
 
 /* "close" wins over "keep-alive", whatever their order. */
-static void parse_connection(struct bnd_slice value, bool *close, bool *keep) {
+static void parse_connection(struct bnd_slice value, struct seen *seen) {
     struct bnd_slice item;
     bool more = true;
     while (more) {
         more = split(value, ',', &item, &value);
         item = trimmed(item);
-        *close = *close || bnd_http_text_is(item, "close");
-        *keep = *keep || bnd_http_text_is(item, "keep-alive");
+        seen->close = seen->close || bnd_http_text_is(item, "close");
+        seen->keep_alive = seen->keep_alive || bnd_http_text_is(item, "keep-alive");
     }
 }
 
@@ -320,6 +341,11 @@ static unsigned parse_known(const struct bnd_http_header *field, struct bnd_http
         return bnd_http_text_is(field->name, "transfer-encoding")
                    ? parse_transfer_encoding(field->value, out, seen, why)
                    : 0;
+    case 10:
+        if (bnd_http_text_is(field->name, "connection")) {
+            parse_connection(field->value, seen);
+        }
+        return 0;
     case 6:
         if (bnd_http_text_is(field->name, "expect") && out->version_minor > 0) {
             if (!bnd_http_text_is(field->value, "100-continue")) {
@@ -370,14 +396,13 @@ static unsigned judge_together(struct bnd_http_head *out, const struct seen *see
 /* A tab around their values is legal, but llhttp 8.1 reads "chunked\t" as another coding and so
  * finds no body: two readings. */
 static bool is_framing(struct bnd_slice name) {
-    return bnd_http_text_is(name, "content-length") || bnd_http_text_is(name, "transfer-encoding");
+    return (name.len == 14 && bnd_http_text_is(name, "content-length")) ||
+           (name.len == 17 && bnd_http_text_is(name, "transfer-encoding"));
 }
 
 static unsigned parse_fields(struct bnd_slice rest, size_t headers_max, struct bnd_http_head *out,
                              const char **why) {
     struct seen seen = {0};
-    bool close = false;
-    bool keep = false;
     struct bnd_slice line;
     for (;;) {
         if (!line_next(&rest, &line)) {
@@ -398,17 +423,15 @@ static unsigned parse_fields(struct bnd_slice rest, size_t headers_max, struct b
             status = parse_known(field, out, &seen, why);
         }
         if (status != 0) {
-            return status;
-        }
-        if (bnd_http_text_is(field->name, "connection")) {
-            parse_connection(field->value, &close, &keep);
+            return has_cr(line) ? refuse(why, 400, "a header line does not end with CR LF")
+                                : status;
         }
         out->header_count++;
     }
     if (rest.len != 0) {
         return refuse(why, 400, "bytes follow the empty line of the head");
     }
-    out->keep_alive = !close && (out->version_minor > 0 || keep);
+    out->keep_alive = !seen.close && (out->version_minor > 0 || seen.keep_alive);
     return judge_together(out, &seen, why);
 }
 
@@ -422,7 +445,7 @@ unsigned bnd_http_head_parse(struct bnd_slice head, size_t headers_max, struct b
     }
     unsigned status = parse_request_line(line, out, why);
     if (status != 0) {
-        return status;
+        return has_cr(line) ? refuse(why, 400, "the request line does not end with CR LF") : status;
     }
     size_t most = headers_max < BND_HTTP_HEADERS_MAX ? headers_max : BND_HTTP_HEADERS_MAX;
     return parse_fields(head, most, out, why);

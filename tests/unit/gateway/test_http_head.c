@@ -87,6 +87,24 @@ static void test_values_are_8_bit_clean(void **state) {
     }
 }
 
+/* Values are looked at eight bytes at a time: every byte at every place of two eights and a rest,
+ * beside bytes that stand next to the forbidden ones. */
+static void test_values_at_every_place(void **state) {
+    (void)state;
+    static const uint8_t beside[] = {'a', ' ', '~', '\t', 0x80, 0xff};
+    for (size_t b = 0; b < sizeof beside; b++) {
+        for (size_t at = 0; at < 19; at++) {
+            for (int c = 0; c < 256; c++) {
+                uint8_t value[19];
+                memset(value, beside[b], sizeof value);
+                value[at] = (uint8_t)c;
+                bool valid = (c >= 32 && c != 127) || c == '\t';
+                assert_int_equal(bnd_http_value_valid(bnd_slice(value, sizeof value)), valid);
+            }
+        }
+    }
+}
+
 static void test_name_bytes(void **state) {
     (void)state;
     for (int c = 0; c < 256; c++) {
@@ -272,6 +290,7 @@ int main(void) {
         cmocka_unit_test(test_extracts),
         cmocka_unit_test(test_forms),
         cmocka_unit_test(test_values_are_8_bit_clean),
+        cmocka_unit_test(test_values_at_every_place),
         cmocka_unit_test(test_name_bytes),
         cmocka_unit_test(test_refuses),
         cmocka_unit_test(test_header_count),
