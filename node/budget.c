@@ -15,8 +15,9 @@ static size_t share(uint64_t memory, uint64_t parts, uint64_t least, uint64_t mo
 
 struct node_budget node_budget(uint64_t memory) {
     return (struct node_budget){
-        .state = share(memory, 10, BND_ROCKS_MEMORY_BYTES_MIN, UINT64_MAX),
-        .ports = share(memory, 8, 16 * MIB, UINT64_MAX),
+        .state = share(memory, 8, BND_ROCKS_MEMORY_BYTES_MIN, UINT64_MAX),
+        .kv_cache = share(memory, 4, 4 * MIB, UINT64_MAX),
+        .ports = share(memory, 6, 16 * MIB, UINT64_MAX),
         .uploads = share(memory, 2, 8 * MIB, 256 * MIB),
         .readers = share(memory, 2, 8 * MIB, 1024 * MIB),
         .store = share(memory, 2, 4 * MIB, 256 * MIB),

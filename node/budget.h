@@ -8,6 +8,7 @@
 
 struct node_budget {
     size_t state;           /* RocksDB: block cache and memtables */
+    size_t kv_cache;        /* records of KV in memory */
     size_t ports;           /* request buffers of all client ports */
     size_t uploads;         /* bodies on their way to their replicas */
     size_t readers;         /* of bodies on their way to clients */

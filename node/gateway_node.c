@@ -1,6 +1,6 @@
 /* A gateway's life. Order of making, and in reverse of unmaking:
  *
- *   lock, identity, mesh, rpc, objects, shard client, catalog, client ports
+ *   lock, identity, mesh, rpc, objects, shard client, catalog, KV, client ports
  *
  * Invariants: 1. the client ports open only with the first view, so that every request can be
  * judged and sent on; 2. nothing of a request is kept on disk here: what a gateway's death
@@ -13,6 +13,7 @@
 #include "node/certificates.h"
 #include "node/client_tls.h"
 #include "node/files.h"
+#include "node/kv_node.h"
 #include "node/members.h"
 #include "node/metrics.h"
 #include "node/ports.h"
@@ -40,6 +41,7 @@ struct bnd_gateway_node {
     struct node_certificates certificates;
     struct node_members members;
     struct node_shard_map map;
+    struct node_kv kv;
     bool stopping;
     uint64_t started_ms;
 };
@@ -142,6 +144,7 @@ static void on_view(void *owner, const struct bnd_catalog_view *view) {
     node_members_update(&node->members, view);
     node_certificates_update(&node->certificates, view);
     node_shard_map_publish(&node->map, node->client, NULL);
+    node_kv_view(&node->kv, view);
     if (node->ports == NULL && !node->stopping) {
         open_ports(node, view);
     }
@@ -221,6 +224,24 @@ static int open_catalog(struct bnd_gateway_node *node, struct bnd_error *err) {
     return rv == 0 ? 0 : bnd_error_set(err, rv, "catalog: %s", bnd_code_text(rv));
 }
 
+static void on_kv_fatal(void *owner, const struct bnd_error *why) {
+    struct bnd_gateway_node *node = owner;
+    node->callbacks.stopped(node->callbacks.data, BND_NODE_EXIT_STOP, why);
+}
+
+static int open_kv(struct bnd_gateway_node *node, struct bnd_error *err) {
+    const struct node_kv_planner planner = {.catalog = node->catalog};
+    node->kv = (struct node_kv){.env = node->env,
+                                .mesh = bnd_mesh_tcp_mesh(node->mesh),
+                                .rpc = node->rpc,
+                                .self = node->identity.node,
+                                .cache_bytes = node->budget.kv_cache,
+                                .owner = node,
+                                .fatal = on_kv_fatal};
+    int rv = node_kv_create(&node->kv, err);
+    return rv != 0 ? rv : node_kv_start(&node->kv, &planner, err);
+}
+
 int bnd_gateway_node_start(struct bnd_env *env, const struct bnd_config *config,
                            const struct bnd_node_callbacks *callbacks,
                            struct bnd_gateway_node **out, struct bnd_error *err) {
@@ -241,6 +262,7 @@ int bnd_gateway_node_start(struct bnd_env *env, const struct bnd_config *config,
     rv = rv != 0 ? rv : open_mesh(node, err);
     rv = rv != 0 ? rv : open_clients(node, err);
     rv = rv != 0 ? rv : open_catalog(node, err);
+    rv = rv != 0 ? rv : open_kv(node, err);
     if (rv != 0) {
         return rv; /* the process ends, and with it what was opened */
     }
@@ -279,12 +301,18 @@ static void on_objects_closed(void *data) {
     bnd_rpc_destroy(node->rpc);
 }
 
+static void on_kv_closed(void *data) {
+    struct bnd_gateway_node *node = data;
+    bnd_objects_close(node->objects, on_objects_closed, node);
+}
+
 static void on_ports_closed(void *data) {
     struct bnd_gateway_node *node = data;
     node_certificates_stop(&node->certificates);
     node_members_close(&node->members);
+    node_kv_leave_catalog(&node->kv);
     bnd_catalog_destroy(node->catalog);
-    bnd_objects_close(node->objects, on_objects_closed, node);
+    node_kv_close(&node->kv, on_kv_closed, node);
 }
 
 void bnd_gateway_node_stop(struct bnd_gateway_node *node) {

@@ -22,11 +22,12 @@
 #include "node/disk.h"
 #include "node/files.h"
 #include "node/identity.h"
-#include "node/kv_planner.h"
+#include "node/kv_node.h"
 #include "node/last_view.h"
 #include "node/members.h"
 #include "node/metrics.h"
 #include "node/ports.h"
+#include "node/readiness.h"
 #include "node/repair.h"
 #include "node/shard_map.h"
 #include "raft/client.h"
@@ -38,9 +39,6 @@
 #define GRACE_NS (5000 * BND_MS)
 #define NODE_GONE_FILE "gone"
 /* ADR 0090: horizons of KV. */
-#define KV_HORIZON_AGE_MS UINT64_C(86400000)
-#define KV_HORIZON_EVERY_MS UINT64_C(86400000)
-#define KV_ABSENT_MS (7 * UINT64_C(86400000))
 
 struct bnd_node {
     struct bnd_env *env;
@@ -64,7 +62,7 @@ struct bnd_node {
     struct node_admission admission;
     struct node_members members;
     struct node_departure departure;
-    struct node_kv_planner kv_planner;
+    struct node_kv kv;
     struct node_shard_map map;
     struct node_disk disk;
     struct node_genesis genesis;
@@ -87,40 +85,14 @@ bool bnd_node_is_member(struct bnd_env *env, const char *data) {
 /* ---- the client ports
  * ----------------------------------------------------------------------------------- */
 
-static void check_line(struct bnd_buf *out, const char *name, bool ok, const char *why) {
-    if (out != NULL) {
-        bnd_buf_printf(out, "%s: %s\n", name, ok ? "ok" : why);
-    }
-}
-
-struct group_check {
-    struct bnd_node *node;
-    size_t leaderless;
-};
-
-static void check_group(void *data, uint64_t gid) {
-    struct group_check *check = data;
-    struct bnd_raft_group_status status;
-    if (bnd_raft_group_status(check->node->host, gid, &status) == 0 && status.leader == 0) {
-        check->leaderless++;
-    }
-}
-
 static bool node_ready(void *owner, struct bnd_buf *out) {
-    struct bnd_node *node = owner;
-    struct group_check check = {.node = node};
-    bool fresh = bnd_catalog_age_ms(node->catalog) < BND_CATALOG_STALE_MS;
-    bnd_raft_each_group(node->host, check_group, &check);
-    check_line(out, "catalog", fresh, "group 0 has not answered for 5 s");
-    check_line(out, "groups", check.leaderless == 0, "some groups have no leader");
-    check_line(out, "genesis", !node->in_genesis, "the cluster is being set up");
-    check_line(out, "running", !node->stopping, "the node is stopping");
-    if (out != NULL) { /* for people: it serves reads and deletes also without room */
-        bnd_buf_append_str(out, "disk: ");
-        node_disk_text(&node->disk, out);
-        bnd_buf_append_str(out, "\n");
-    }
-    return fresh && check.leaderless == 0 && !node->in_genesis && !node->stopping;
+    const struct bnd_node *node = owner;
+    const struct node_readiness is = {.host = node->host,
+                                      .catalog = node->catalog,
+                                      .disk = &node->disk,
+                                      .in_genesis = node->in_genesis,
+                                      .stopping = node->stopping};
+    return node_is_ready(&is, out);
 }
 
 static void node_metrics(void *owner, struct bnd_buf *out) {
@@ -224,7 +196,7 @@ static void on_view(void *owner, const struct bnd_catalog_view *view) {
     node_last_view_keep(&node->last_view, view);
     node_certificates_update(&node->certificates, view);
     node_shard_map_publish(&node->map, node->client, node->host);
-    node_kv_planner_view(&node->kv_planner);
+    node_kv_view(&node->kv, view);
     open_gateway(node);
     tell_ready(node);
 }
@@ -361,8 +333,22 @@ static void on_fatal(void *owner, const struct bnd_error *why) {
     node->callbacks.stopped(node->callbacks.data, BND_NODE_EXIT_STOP, why);
 }
 
+static int other_group(void *owner, const struct bnd_journal_group *group, bool *out_other,
+                       struct bnd_error *err) {
+    struct bnd_node *node = owner;
+    return node_kv_take_group(&node->kv, group, out_other, err);
+}
+
+static void on_durable(void *owner, uint64_t lsn) {
+    struct bnd_node *node = owner;
+    if (node->kv.kv != NULL) { /* it closes before the journal */
+        bnd_kv_durable(node->kv.kv, lsn);
+    }
+}
+
 static void on_clock_changed(void *owner, int64_t ahead_ms, bool off) {
     struct bnd_node *node = owner;
+    node->kv.clock_off = off;
     bnd_log(
         node->env, off ? BND_LOG_ERROR : BND_LOG_INFO, "clock",
         off ? "this node's clock is %lld ms ahead of the others' median: it leads no shard that "
@@ -556,6 +542,21 @@ static int open_objects(struct bnd_node *node, struct bnd_error *err) {
     return rv == 0 ? 0 : BND_WRAP(err, rv, "bodies");
 }
 
+static int open_kv(struct bnd_node *node, struct bnd_error *err) {
+    node->kv = (struct node_kv){
+        .env = node->env,
+        .mesh = bnd_mesh_tcp_mesh(node->mesh),
+        .rpc = node->rpc,
+        .state = node->state,
+        .disk = &node->disk,
+        .self = node->identity.node,
+        .cache_bytes = node->budget.kv_cache,
+        .owner = node,
+        .fatal = on_fatal,
+    };
+    return node_kv_create(&node->kv, err);
+}
+
 static int open_host(struct bnd_node *node, struct bnd_error *err) {
     char dir[NODE_PATH_MAX];
     int rv = node_path(node->config.data, "journal", dir, err);
@@ -582,6 +583,8 @@ static int open_host(struct bnd_node *node, struct bnd_error *err) {
         .group_removed = on_group_removed,
         .clock_changed = on_clock_changed,
         .time_jumped = on_time_jumped,
+        .other_group = other_group,
+        .durable = on_durable,
         .fatal = on_fatal,
     };
     rv = rv != 0 ? rv : bnd_raft_host_create(&config, &node->host, err);
@@ -647,20 +650,11 @@ static int open_clients(struct bnd_node *node, struct bnd_error *err) {
         .departed = on_departed,
     };
     node_departure_start(&node->departure);
-    node->kv_planner = (struct node_kv_planner){
-        .env = node->env,
-        .mesh = bnd_mesh_tcp_mesh(node->mesh),
-        .host = node->host,
-        .catalog = node->catalog,
-        .map = &node->map,
-        .self = node->identity.node,
-        .horizon_age_ms = KV_HORIZON_AGE_MS,
-        .horizon_every_ms = KV_HORIZON_EVERY_MS,
-        .absent_ms = KV_ABSENT_MS,
-        .moves_max = (uint32_t)node->config.moves,
-    };
-    node_kv_planner_start(&node->kv_planner);
-    return 0;
+    const struct node_kv_planner planner = {.host = node->host,
+                                            .catalog = node->catalog,
+                                            .map = &node->map,
+                                            .moves_max = (uint32_t)node->config.moves};
+    return node_kv_start(&node->kv, &planner, err);
 }
 
 /* The data directory itself, and its lock, before anything in it is touched. */
@@ -692,6 +686,7 @@ int bnd_node_start(struct bnd_env *env, const struct bnd_config *config,
     rv = rv != 0 ? rv : open_state(node, err);
     rv = rv != 0 ? rv : open_mesh(node, err);
     rv = rv != 0 ? rv : open_objects(node, err);
+    rv = rv != 0 ? rv : open_kv(node, err);
     rv = rv != 0 ? rv : open_host(node, err);
     rv = rv != 0 ? rv : open_clients(node, err);
     if (rv == 0 && node->ca_key.len > 0) {
@@ -743,9 +738,14 @@ static void on_host_closed(void *data) {
     bnd_objects_close(node->objects, on_objects_closed, node);
 }
 
-static void on_disk_stopped(void *data) {
+static void on_kv_closed(void *data) {
     struct bnd_node *node = data;
     bnd_raft_host_close(node->host, on_host_closed, node);
+}
+
+static void on_disk_stopped(void *data) {
+    struct bnd_node *node = data;
+    node_kv_close(&node->kv, on_kv_closed, node);
 }
 
 static void close_groups(void *data) {
@@ -757,7 +757,7 @@ static void close_groups(void *data) {
     node_last_view_stop(&node->last_view);
     node_members_close(&node->members);
     node_departure_close(&node->departure);
-    node_kv_planner_close(&node->kv_planner);
+    node_kv_leave_catalog(&node->kv);
     node->admission.catalog = NULL;
     bnd_catalog_destroy(node->catalog);
     node_disk_stop(&node->disk, on_disk_stopped, node);
