@@ -249,7 +249,9 @@ static int may_stamp(struct kv_write *write, bool *again) {
     if (!kv_serves(kv, write->shard)) {
         return BND_EPOCH;
     }
-    if (!kv->config.clock_fit(kv->config.owner)) {
+    /* Its own clock has been put back: until that is made up for, others must stamp. */
+    bool behind = kv_hlc_ahead(kv->hlc.last + 1, kv_wall_ms(kv));
+    if (behind || !kv->config.clock_fit(kv->config.owner)) {
         return BND_BUSY;
     }
     if (!of.local && !kv->config.view_fresh(kv->config.owner)) {
@@ -287,7 +289,7 @@ static uint64_t next_hlc(struct kv_write *write) {
     uint64_t wall_ms = kv_wall_ms(kv);
     uint64_t refused = kv_store_marks(kv->store, write->shard).refused;
     uint64_t above = write->above_hlc > refused ? write->above_hlc : refused;
-    if (kv_hlc_ahead(above + 1, wall_ms) || kv_hlc_ahead(kv->hlc.last + 1, wall_ms)) {
+    if (kv_hlc_ahead(above + 1, wall_ms)) {
         return 0;
     }
     kv_hlc_see(&kv->hlc, above, wall_ms);
