@@ -32,6 +32,7 @@ static int drop_step(struct bnd_kv *kv) {
     if (found == 0) {
         upkeep->drop_shard++;
         upkeep->drop_namespace = 1;
+        upkeep->drop_after.len = 0;
         return 0;
     }
     if (found != upkeep->drop_namespace) {
