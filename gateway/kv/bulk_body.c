@@ -1,0 +1,391 @@
+#include "gateway/kv/bulk_body.h"
+
+#include "base/alloc.h"
+#include "gateway/s3/base64.h"
+#include "kv/kv.h"
+
+#define PAIRS_FIRST 64u
+#define PAIR_OVERHEAD 128u          /* of the pair itself and its allocation */
+#define METADATA_RAW_MAX (8u << 10) /* before white space is taken out */
+#define NUMBER_MAX 40u
+
+enum field {
+    FIELD_OTHER,
+    FIELD_KEY,
+    FIELD_VALUE,
+    FIELD_EXPIRATION,
+    FIELD_TTL,
+    FIELD_METADATA,
+    FIELD_BASE64
+};
+
+static const char *const names[] = {
+    [FIELD_KEY] = "key",
+    [FIELD_VALUE] = "value",
+    [FIELD_EXPIRATION] = "expiration",
+    [FIELD_TTL] = "expiration_ttl",
+    [FIELD_METADATA] = "metadata",
+    [FIELD_BASE64] = "base64",
+};
+
+#define REFUSE(body, status_, code_, ...)                                                          \
+    ((body)->refused = true, (void)kv_refuse(&(body)->refusal, (status_), (code_), __VA_ARGS__),   \
+     BND_INVALID)
+
+/* A check has filled the refusal: which pair it was goes before it. */
+static int refuse_pair(struct kv_bulk_body *body) {
+    struct kv_refusal why = body->refusal;
+    return REFUSE(body, why.status, why.code, "pair %zu: %s", body->count, why.text);
+}
+
+static int charge(struct kv_bulk_body *body, size_t bytes) {
+    int rv = kv_front_charge(body->front, bytes);
+    body->charged += rv == 0 ? bytes : 0;
+    return rv;
+}
+
+/* ---- a pair
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void begin_pair(struct kv_bulk_body *body) {
+    bnd_buf_reset(&body->key);
+    bnd_buf_reset(&body->value);
+    bnd_buf_reset(&body->metadata);
+    bnd_buf_reset(&body->expiration);
+    bnd_buf_reset(&body->ttl);
+    body->has_key = false;
+    body->has_value = false;
+    body->base64 = false;
+}
+
+static struct bnd_slice text_or_absent(const struct bnd_buf *text) {
+    return text->len > 0 ? bnd_buf_slice(text) : bnd_slice(NULL, 0);
+}
+
+static int grow(struct kv_bulk_body *body) {
+    if (body->count < body->pairs_cap) {
+        return 0;
+    }
+    size_t cap = body->pairs_cap == 0 ? PAIRS_FIRST : 2 * body->pairs_cap;
+    struct kv_pair *pairs = bnd_realloc(body->pairs, cap * sizeof *pairs);
+    if (pairs == NULL) {
+        return BND_NOMEM;
+    }
+    body->pairs = pairs;
+    body->pairs_cap = cap;
+    return 0;
+}
+
+static struct bnd_slice put_part(uint8_t **at, struct bnd_slice bytes) {
+    struct bnd_slice part = bnd_slice(*at, bytes.len);
+    if (bytes.len > 0) {
+        memcpy(*at, bytes.data, bytes.len);
+    }
+    *at += bytes.len;
+    return part;
+}
+
+static int keep(struct kv_bulk_body *body, struct bnd_slice value, struct bnd_slice metadata,
+                uint64_t expires_ms) {
+    size_t bytes = body->key.len + metadata.len + value.len;
+    int rv = charge(body, bytes + PAIR_OVERHEAD);
+    rv = rv != 0 ? rv : grow(body);
+    uint8_t *space = rv != 0 ? NULL : bnd_alloc(bytes);
+    if (space == NULL) {
+        return rv != 0 ? rv : BND_NOMEM;
+    }
+    struct kv_pair *pair = &body->pairs[body->count++];
+    uint8_t *at = space;
+    pair->space = space;
+    pair->key = put_part(&at, bnd_buf_slice(&body->key));
+    pair->metadata = put_part(&at, metadata);
+    pair->value = put_part(&at, value);
+    pair->expires_ms = expires_ms;
+    return 0;
+}
+
+static int check_count(struct kv_bulk_body *body) {
+    uint64_t max = body->front->limits.bulk_pairs_max;
+    return body->count < max
+               ? 0
+               : REFUSE(body, 400, KV_BAD_REQUEST, "You can send a maximum of %llu keys at a time",
+                        (unsigned long long)max);
+}
+
+static int end_key(struct kv_bulk_body *body) {
+    int rv = check_count(body);
+    if (rv != 0) {
+        return rv;
+    }
+    return kv_key_check(bnd_buf_slice(&body->key), &body->refusal)
+               ? keep(body, bnd_slice(NULL, 0), bnd_slice(NULL, 0), 0)
+               : refuse_pair(body);
+}
+
+static int decode_value(struct kv_bulk_body *body, struct bnd_buf *decoded,
+                        struct bnd_slice *value) {
+    *value = bnd_buf_slice(&body->value);
+    if (!body->base64) {
+        return 0;
+    }
+    if (!s3_base64_decode(*value, false, decoded)) {
+        return REFUSE(body, 400, KV_BAD_VALUE, "pair %zu: the value is not base64", body->count);
+    }
+    *value = bnd_buf_slice(decoded);
+    return decoded->failed ? BND_NOMEM : 0;
+}
+
+static int end_pair(struct kv_bulk_body *body) {
+    const struct kv_limits *limits = &body->front->limits;
+    BND_AUTO_BUF struct bnd_buf decoded = {0};
+    BND_AUTO_BUF struct bnd_buf metadata = {0};
+    struct bnd_slice value;
+    uint64_t expires_ms = 0;
+    int rv = check_count(body);
+    if (rv == 0 && (!body->has_key || !body->has_value)) {
+        return REFUSE(body, 400, body->has_key ? KV_BAD_VALUE : KV_BAD_KEY, "pair %zu has no %s",
+                      body->count, body->has_key ? "value" : "key");
+    }
+    rv = rv != 0 ? rv : decode_value(body, &decoded, &value);
+    if (rv != 0) {
+        return rv;
+    }
+    struct bnd_slice raw = bnd_buf_slice(&body->metadata);
+    const uint8_t *colon = raw.len == 0 ? NULL : memchr(raw.data, ':', raw.len);
+    if (colon != NULL) { /* it was captured from behind the member's name on */
+        size_t skip = (size_t)(colon - raw.data) + 1;
+        kv_json_compact(&metadata, bnd_slice(raw.data + skip, raw.len - skip));
+    }
+    if (bnd_slice_eq(bnd_buf_slice(&metadata), bnd_slice_str("null"))) {
+        bnd_buf_reset(&metadata);
+    }
+    if (!kv_key_check(bnd_buf_slice(&body->key), &body->refusal) ||
+        !kv_value_check(limits, value.len, &body->refusal) ||
+        !kv_metadata_check(bnd_buf_slice(&metadata), &body->refusal) ||
+        !kv_expiry_check(limits, text_or_absent(&body->expiration), text_or_absent(&body->ttl),
+                         body->now_ms, &expires_ms, &body->refusal)) {
+        return refuse_pair(body);
+    }
+    return metadata.failed ? BND_NOMEM : keep(body, value, bnd_buf_slice(&metadata), expires_ms);
+}
+
+/* ---- events
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static int wrong_type(struct kv_bulk_body *body) {
+    return REFUSE(body, 400, KV_BAD_REQUEST, "pair %zu: %s has the wrong type", body->count,
+                  names[body->field]);
+}
+
+static int append(struct kv_bulk_body *body, struct bnd_buf *to, struct bnd_slice bytes,
+                  uint64_t max) {
+    if (bytes.len > max - to->len) { /* one more than the rule allows: the rule will say it */
+        bytes.len = (size_t)(max - to->len);
+    }
+    bnd_buf_append_slice(to, bytes);
+    return to->failed ? BND_NOMEM : 0;
+}
+
+/* As text a value may be a third longer than what it stands for. */
+static uint64_t value_text_max(const struct kv_bulk_body *body) {
+    return (body->front->limits.value_bytes_max + 2) / 3 * 4 + 8;
+}
+
+/* A member that is there twice is what it was the second time, as in JavaScript. */
+static void begin_member(struct kv_bulk_body *body) {
+    switch ((enum field)body->field) {
+    case FIELD_KEY:
+        body->has_key = false;
+        break;
+    case FIELD_VALUE:
+        body->has_value = false;
+        break;
+    case FIELD_EXPIRATION:
+        bnd_buf_reset(&body->expiration);
+        break;
+    case FIELD_TTL:
+        bnd_buf_reset(&body->ttl);
+        break;
+    case FIELD_METADATA:
+        bnd_buf_reset(&body->metadata);
+        body->json.capture = &body->metadata;
+        body->json.capture_max = METADATA_RAW_MAX;
+        break;
+    default:
+        break;
+    }
+}
+
+static int on_name(struct kv_bulk_body *body, struct bnd_slice bytes, bool last) {
+    size_t room = KV_BULK_NAME_MAX - body->name_len;
+    size_t len = bytes.len < room ? bytes.len : room;
+    if (len > 0) {
+        memcpy(body->name + body->name_len, bytes.data, len);
+        body->name_len = (uint8_t)(body->name_len + len);
+    }
+    if (!last) {
+        return 0;
+    }
+    body->field = FIELD_OTHER;
+    for (uint8_t i = FIELD_KEY; i <= FIELD_BASE64; i++) {
+        if (bnd_slice_eq(bnd_slice(body->name, body->name_len), bnd_slice_str(names[i]))) {
+            body->field = i;
+        }
+    }
+    body->name_len = 0;
+    begin_member(body);
+    return 0;
+}
+
+static int on_text(struct kv_bulk_body *body, struct bnd_buf *to, enum kv_json_event event,
+                   struct bnd_slice bytes, uint64_t max, bool *has) {
+    if (event != KV_JSON_STRING) {
+        return wrong_type(body);
+    }
+    if (!*has) {
+        bnd_buf_reset(to);
+        *has = true;
+    }
+    return append(body, to, bytes, max);
+}
+
+static int on_number(struct kv_bulk_body *body, struct bnd_buf *to, enum kv_json_event event,
+                     struct bnd_slice bytes) {
+    if (event == KV_JSON_NULL) {
+        return 0;
+    }
+    return event == KV_JSON_NUMBER ? append(body, to, bytes, NUMBER_MAX) : wrong_type(body);
+}
+
+/* Of a member of a pair, outside of nested containers. */
+static int on_member(struct kv_bulk_body *body, enum kv_json_event event, struct bnd_slice bytes) {
+    switch ((enum field)body->field) {
+    case FIELD_KEY:
+        return on_text(body, &body->key, event, bytes, BND_KV_KEY_MAX + 1, &body->has_key);
+    case FIELD_VALUE:
+        return on_text(body, &body->value, event, bytes, value_text_max(body), &body->has_value);
+    case FIELD_EXPIRATION:
+        return on_number(body, &body->expiration, event, bytes);
+    case FIELD_TTL:
+        return on_number(body, &body->ttl, event, bytes);
+    case FIELD_BASE64:
+        body->base64 = event == KV_JSON_TRUE;
+        return event == KV_JSON_TRUE || event == KV_JSON_FALSE || event == KV_JSON_NULL
+                   ? 0
+                   : wrong_type(body);
+    default:
+        return 0;
+    }
+}
+
+static bool opens(enum kv_json_event event) {
+    return event == KV_JSON_OBJECT_BEGIN || event == KV_JSON_ARRAY_BEGIN;
+}
+
+static bool closes(enum kv_json_event event) {
+    return event == KV_JSON_OBJECT_END || event == KV_JSON_ARRAY_END;
+}
+
+static int on_pair_event(struct kv_bulk_body *body, enum kv_json_event event,
+                         struct bnd_slice bytes, bool last) {
+    size_t depth = body->json.depth;
+    bool nested = depth > 3 || (depth == 3 && !opens(event) && !closes(event));
+    if (depth == 2 && event == KV_JSON_OBJECT_END) {
+        return end_pair(body);
+    }
+    if (depth == 2 && event == KV_JSON_NAME) {
+        return on_name(body, bytes, last);
+    }
+    if (body->field == FIELD_METADATA && !nested && last && !opens(event)) {
+        body->json.capture = NULL; /* its value has ended */
+    }
+    if (nested || (depth == 3 && closes(event))) {
+        return 0;
+    }
+    return on_member(body, event, bytes);
+}
+
+static int on_key_event(struct kv_bulk_body *body, enum kv_json_event event, struct bnd_slice bytes,
+                        bool last) {
+    if (event != KV_JSON_STRING) {
+        return REFUSE(body, 400, KV_BAD_REQUEST, "The body must be a JSON array of keys");
+    }
+    int rv = append(body, &body->key, bytes, BND_KV_KEY_MAX + 1);
+    if (rv == 0 && last) {
+        rv = end_key(body);
+        bnd_buf_reset(&body->key);
+    }
+    return rv;
+}
+
+static int on_event(void *data, enum kv_json_event event, struct bnd_slice bytes, bool last) {
+    struct kv_bulk_body *body = data;
+    size_t depth = body->json.depth;
+    if (!body->begun) {
+        body->begun = true;
+        return event == KV_JSON_ARRAY_BEGIN
+                   ? 0
+                   : REFUSE(body, 400, KV_BAD_REQUEST, "The body must be a JSON array");
+    }
+    if (depth == 1 && event == KV_JSON_ARRAY_END) {
+        return 0;
+    }
+    if (body->deleting) {
+        return on_key_event(body, event, bytes, last);
+    }
+    if (depth == 2 && event == KV_JSON_OBJECT_BEGIN) {
+        begin_pair(body);
+        return 0;
+    }
+    if (depth == 1 || (depth == 2 && event == KV_JSON_ARRAY_BEGIN)) {
+        return REFUSE(body, 400, KV_BAD_REQUEST, "The body must be a JSON array of objects");
+    }
+    return on_pair_event(body, event, bytes, last);
+}
+
+/* ---- all
+ * ------------------------------------------------------------------------------------------------
+ */
+
+void kv_bulk_body_init(struct kv_bulk_body *body) {
+    kv_json_init(&body->json, on_event, body);
+}
+
+static int explain(struct kv_bulk_body *body, int rv) {
+    return rv == BND_INVALID && !body->refused
+               ? REFUSE(body, 400, KV_BAD_REQUEST, "The body is not valid JSON")
+               : rv;
+}
+
+int kv_bulk_body_feed(struct kv_bulk_body *body, struct bnd_slice bytes) {
+    uint64_t max = body->front->limits.bulk_bytes_max;
+    if (bytes.len > max - body->bytes) {
+        return REFUSE(body, 413, KV_TOO_LARGE, "The body is larger than %llu bytes",
+                      (unsigned long long)max);
+    }
+    body->bytes += bytes.len;
+    /* What the pair that is being read may have grown to is counted with the pairs. */
+    size_t held = body->value.cap + body->metadata.cap;
+    int rv = explain(body, kv_json_feed(&body->json, bytes));
+    size_t now = body->value.cap + body->metadata.cap;
+    return rv == 0 && now > held ? charge(body, now - held) : rv;
+}
+
+int kv_bulk_body_end(struct kv_bulk_body *body) {
+    return explain(body, kv_json_end(&body->json));
+}
+
+void kv_bulk_body_free(struct kv_bulk_body *body) {
+    for (size_t i = 0; i < body->count; i++) {
+        bnd_free(body->pairs[i].space);
+    }
+    bnd_free(body->pairs);
+    bnd_buf_free(&body->key);
+    bnd_buf_free(&body->value);
+    bnd_buf_free(&body->metadata);
+    bnd_buf_free(&body->expiration);
+    bnd_buf_free(&body->ttl);
+    kv_front_discharge(body->front, body->charged);
+}

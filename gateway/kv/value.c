@@ -1,0 +1,93 @@
+#include "gateway/kv/value.h"
+
+#include "base/alloc.h"
+
+static int go_on(struct kv_value *value);
+
+static void on_piece(void *data, int status) {
+    struct kv_value *value = data;
+    if (status == 0) {
+        bnd_buf_reset(&value->buffer);
+        status = go_on(value);
+    }
+    if (status != 0) {
+        value->cb(value, status == KV_VALUE_NOW ? 0 : status);
+    }
+}
+
+static int send_piece(struct kv_value *value) {
+    int rv = value->blob != NULL
+                 ? 0
+                 : bnd_kv_blob_begin(value->kv, value->namespace_id, value->key, &value->blob);
+    return rv != 0 ? rv
+                   : bnd_kv_blob_piece(value->blob, bnd_buf_slice(&value->buffer), on_piece, value);
+}
+
+/* Room for what is there and more: exactly that, or a whole piece once it is more than a small
+ * value has. */
+static int make_room(struct kv_value *value, size_t more) {
+    size_t wanted = value->buffer.len + more;
+    if (wanted <= value->charged) {
+        return 0;
+    }
+    wanted = value->charged > 0 ? BND_KV_INLINE_MAX : wanted;
+    int rv = kv_front_charge(value->front, wanted - value->charged);
+    if (rv != 0) {
+        return rv;
+    }
+    value->charged = wanted;
+    return bnd_buf_reserve(&value->buffer, wanted - value->buffer.len) ? 0 : BND_NOMEM;
+}
+
+/* A full buffer is sent only when more is known to come: a value of exactly that size is no large
+ * one. */
+static int go_on(struct kv_value *value) {
+    while (value->rest.len > 0) {
+        size_t room = BND_KV_INLINE_MAX - value->buffer.len;
+        if (room == 0) {
+            return send_piece(value);
+        }
+        size_t len = value->rest.len < room ? value->rest.len : room;
+        int rv = make_room(value, len);
+        if (rv != 0) {
+            return rv;
+        }
+        bnd_buf_append(&value->buffer, value->rest.data, len);
+        value->rest = bnd_slice(value->rest.data + len, value->rest.len - len);
+    }
+    if (value->ending && value->blob != NULL && value->buffer.len > 0) {
+        return send_piece(value);
+    }
+    return KV_VALUE_NOW;
+}
+
+int kv_value_take(struct kv_value *value, struct bnd_slice bytes) {
+    if (bytes.len > value->front->limits.value_bytes_max - value->bytes) {
+        return BND_TOOBIG;
+    }
+    value->bytes += bytes.len;
+    value->rest = bytes;
+    return go_on(value);
+}
+
+int kv_value_end(struct kv_value *value) {
+    value->ending = true;
+    return go_on(value);
+}
+
+void kv_value_give(const struct kv_value *value, struct bnd_kv_put *put) {
+    put->blob = value->blob;
+    put->value = value->blob == NULL ? bnd_buf_slice(&value->buffer) : bnd_slice(NULL, 0);
+}
+
+void kv_value_free(struct kv_value *value) {
+    if (value->blob != NULL) {
+        bnd_kv_blob_free(value->blob);
+        value->blob = NULL;
+    }
+    bnd_buf_free(&value->buffer);
+    if (value->front != NULL) {
+        kv_front_discharge(value->front, value->charged);
+        value->charged = 0;
+    }
+}
