@@ -6,22 +6,29 @@
 
 #include "base/alloc.h"
 #include "gateway/bucket_delete.h"
+#include "gateway/kv/front.h"
 #include "gateway/rest.h"
 #include "gateway/s3/s3.h"
+#include "gateway/worker/worker.h"
 #include "placement/shard.h"
 
 #define PORTS 3
+/* workerd reads the answer to a put only once it has written the whole body, and waits for ever if
+ * the connection ends before. */
+#define BINDINGS_DRAIN_BYTES (256u << 20)
 #define MEMORY_DEFAULT (64u << 20)
 #define SWEEP_EVERY_NS (30000 * BND_MS)
 
 struct bnd_gateway {
     struct bnd_gateway_services services;
     struct bnd_audit audit;
+    struct kv_front kv_front;
     struct bnd_http_server *servers[PORTS];
     struct bnd_rest_port watched[PORTS];
     size_t open; /* servers that are not closed yet */
     struct s3_service *s3;
     struct bnd_rest *rest;
+    struct worker *worker;
     struct bnd_timer sweep_timer;
     struct bnd_bucket_sweep sweep;
     bool sweeping;
@@ -29,24 +36,6 @@ struct bnd_gateway {
     void (*on_closed)(void *data);
     void *data;
 };
-
-/* ---- the bindings port: what is there so far
- * ------------------------------------------------------------- */
-
-static void refuse_binding(void *owner, struct bnd_http_request *request) {
-    struct bnd_http_response response = {
-        .status = 501,
-        .body = bnd_slice_str("No binding of this kind is served by this version.\n"),
-    };
-    if (bnd_http_respond(request, &response) != 0) {
-        bnd_http_abort(request);
-    }
-}
-
-static const struct bnd_http_handler *bindings_handler(void) {
-    static const struct bnd_http_handler handler = {.on_request = refuse_binding};
-    return &handler;
-}
 
 /* ---- life
  * ------------------------------------------------------------------------------------------------
@@ -58,6 +47,7 @@ struct port {
     const struct bnd_http_handler *handler;
     void *owner;
     const char *const *(*operations)(size_t *out_count); /* NULL: not told apart */
+    size_t drain_bytes_max;                              /* 0: the server's default */
 };
 
 /* What a connection takes while nothing is under way on it. */
@@ -66,9 +56,21 @@ struct port {
 #define CONNECTIONS_MIN 256u
 #define CONNECTIONS_MAX 16384u
 
+static size_t memory_of(const struct bnd_gateway_config *config) {
+    return config->memory_bytes == 0 ? MEMORY_DEFAULT : config->memory_bytes;
+}
+
+/* One maximal bulk body, decoded, and as much again, finds room in any process; a third meets 503.
+ */
+static size_t kv_memory_of(const struct bnd_gateway_config *config) {
+    size_t memory = memory_of(config);
+    struct kv_limits limits = kv_limits_or_default(&config->kv_limits);
+    return memory < 2 * limits.bulk_bytes_max ? (size_t)(2 * limits.bulk_bytes_max) : memory;
+}
+
 static struct bnd_http_limits limits_of(const struct bnd_gateway_config *config) {
     struct bnd_http_limits limits = config->limits;
-    size_t memory = config->memory_bytes == 0 ? MEMORY_DEFAULT : config->memory_bytes;
+    size_t memory = memory_of(config);
     limits.buffer_bytes_max = memory / PORTS;
     if (limits.connections_max == 0) {
         size_t fits =
@@ -93,6 +95,9 @@ static int open_port(struct bnd_gateway *gateway, const struct bnd_gateway_confi
         .handler = port->handler,
         .owner = port->owner,
     };
+    if (port->drain_bytes_max > 0) {
+        options.limits.drain_bytes_max = port->drain_bytes_max;
+    }
     if (port->operations != NULL) {
         options.operations = port->operations(&options.operations_count);
     }
@@ -112,6 +117,7 @@ static void end_if_closed(struct bnd_gateway *gateway) {
     }
     s3_service_destroy(gateway->s3);
     bnd_rest_destroy(gateway->rest);
+    worker_destroy(gateway->worker);
     void (*on_closed)(void *data) = gateway->on_closed;
     void *data = gateway->data;
     bnd_free(gateway);
@@ -170,6 +176,13 @@ int bnd_gateway_create(const struct bnd_gateway_config *config, struct bnd_gatew
     gateway->services = config->services;
     gateway->audit.env = config->services.env;
     gateway->services.audit = &gateway->audit;
+    gateway->kv_front = (struct kv_front){
+        .env = config->services.env,
+        .catalog = config->services.catalog,
+        .limits = kv_limits_or_default(&config->kv_limits),
+        .bytes_max = kv_memory_of(config),
+    };
+    gateway->services.kv_front = &gateway->kv_front;
     gateway->sweep_timer.cb = on_sweep_timer;
     gateway->sweep_timer.data = gateway;
     struct s3_options s3 = {.services = &gateway->services,
@@ -177,13 +190,16 @@ int bnd_gateway_create(const struct bnd_gateway_config *config, struct bnd_gatew
                             .memory_bytes = config->memory_bytes / PORTS};
     int rv = s3_service_create(&s3, &gateway->s3);
     rv = rv != 0 ? rv : bnd_rest_create(&gateway->services, &gateway->rest);
+    rv = rv != 0 ? rv : worker_create(&gateway->services, &gateway->worker);
     if (rv != 0) {
         rv = bnd_error_set(err, rv, "client ports: %s", bnd_code_text(rv));
     }
     const struct port ports[PORTS] = {
-        {"rest", config->rest_address, bnd_rest_handler(), gateway->rest, bnd_rest_operation_names},
-        {"bindings", config->bindings_address, bindings_handler(), &gateway->services, NULL},
-        {"s3", config->s3_address, s3_handler(), gateway->s3, s3_operation_names},
+        {"rest", config->rest_address, bnd_rest_handler(), gateway->rest, bnd_rest_operation_names,
+         0},
+        {"bindings", config->bindings_address, worker_handler(), gateway->worker,
+         worker_operation_names, BINDINGS_DRAIN_BYTES},
+        {"s3", config->s3_address, s3_handler(), gateway->s3, s3_operation_names, 0},
     };
     for (size_t i = 0; i < PORTS && rv == 0; i++) {
         rv = open_port(gateway, config, &ports[i], err);

@@ -1,9 +1,9 @@
 /* The gateway of one process: its three client ports and what stands behind them (architecture 2,
  * 12).
  *
- *   REST      /client/v4/... (gateway/cf), /livez /readyz /metrics and /bindery/v1/...
- * (gateway/admin) bindings  workerd's external services, routed by X-Bindery-Binding: each
- * binding's issue adds its part S3        gateway/s3
+ *   REST      /client/v4/... (gateway/cf), /livez /readyz /metrics and /bindery/v1/... (gateway/admin)
+ *   bindings  workerd's external services, routed by X-Bindery-Binding (gateway/worker)
+ *   S3        gateway/s3
  *
  * It holds no state of its own but connections: everything is in the catalog, the objects service
  * and the groups behind them. One per loop. */
@@ -14,6 +14,7 @@
 #include "catalog/catalog.h"
 #include "gateway/audit.h"
 #include "gateway/http/server.h"
+#include "gateway/kv/rules.h"
 #include "net/mesh.h"
 #include "objects/objects.h"
 #include "placement/rendezvous.h"
@@ -21,6 +22,8 @@
 #include "raft/host.h"
 
 struct bnd_gateway;
+struct bnd_kv;
+struct kv_front;
 
 /* Everything that requests are served with. All borrowed until the gateway's on_closed. Handlers of
  * every port get this struct as their owner's services. */
@@ -29,13 +32,15 @@ struct bnd_gateway_services {
     struct bnd_catalog *catalog;
     struct bnd_objects *objects;
     struct bnd_shard_client *client;
+    struct bnd_kv *kv; /* NULL in tests of what has nothing to do with KV */
     struct bnd_raft_host *host; /* NULL in a gateway process */
     struct bnd_mesh *mesh;
     struct bnd_rpc *rpc; /* NULL in tests of what asks no other node */
     uint64_t self;
     uint64_t started_ms; /* wall clock */
     uint8_t cluster_key[BND_CLUSTER_KEY_LEN];
-    struct bnd_audit *audit; /* the gateway's own: set by bnd_gateway_create */
+    struct bnd_audit *audit; /* the gateway's own, like kv_front: set by bnd_gateway_create */
+    struct kv_front *kv_front;
     void *owner;
     /* Appends one "name: ok" or "name: why not" line per check to *out (may be NULL); true if all
      * are ok. */
@@ -55,6 +60,7 @@ struct bnd_gateway_config {
     const char *s3_domain;       /* of virtual-host style names; NULL: only the built-in ones */
     struct bnd_tls_context *tls; /* of all three; NULL: plain */
     size_t memory_bytes;         /* most bytes of request buffers; 0: 64 MiB */
+    struct kv_limits kv_limits;  /* a field of 0: Cloudflare's */
     /* Of each port; buffer_bytes_max is a part of memory_bytes. connections_max 0: as many as
      * memory_bytes has room for, at most 16,384. */
     struct bnd_http_limits limits;

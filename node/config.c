@@ -67,6 +67,14 @@ static const struct bnd_setting settings[] = {
      "1 KiB of a body must come in this time while it is waited for"},
     {"idle_timeout_ms", NUMBER(idle_timeout_ms), "900000", "MS",
      "connections without a request are closed after this"},
+    {"kv_namespaces_max", NUMBER(kv_namespaces_max), "1000", "N",
+     "KV namespaces there may be: up to 16384"},
+    {"kv_bulk_pairs_max", NUMBER(kv_bulk_pairs_max), "10000", "N",
+     "pairs of one KV bulk put, keys of one bulk delete"},
+    {"kv_bulk_bytes_max", BYTES(kv_bulk_bytes_max), "100000000", "SIZE",
+     "bytes of the body of one KV bulk put or delete"},
+    {"kv_bulk_get_max", NUMBER(kv_bulk_get_max), "100", "N", "keys of one KV bulk get"},
+    {"kv_ttl_min_s", NUMBER(kv_ttl_min_s), "60", "S", "shortest time to live of a KV key"},
     {"secrets_file", TEXT(secrets_file), "", "FILE",
      "first start only: write the new cluster's tokens and keys here (mode 600), not to stdout"},
     {"log_level", TEXT(log_level), "info", "LEVEL", "debug, info, warn or error"},
@@ -388,6 +396,16 @@ static int check(const struct bnd_config *config, struct bnd_error *err) {
     if (config->replicas != 1 && config->replicas != 3 && config->replicas != 5) {
         return BND_FAIL(err, INVALID, "replicas must be 1, 3 or 5, not %llu",
                         (unsigned long long)config->replicas);
+    }
+    if (config->kv_namespaces_max == 0 || config->kv_namespaces_max > 16384) {
+        return BND_FAIL(err, INVALID, "kv_namespaces_max must be 1 to 16384, not %llu",
+                        (unsigned long long)config->kv_namespaces_max);
+    }
+    if (config->kv_bulk_pairs_max == 0 || config->kv_bulk_bytes_max == 0 ||
+        config->kv_bulk_get_max == 0 || config->kv_ttl_min_s == 0) {
+        return BND_FAIL(err, INVALID,
+                        "kv_bulk_pairs_max, kv_bulk_bytes_max, kv_bulk_get_max and kv_ttl_min_s "
+                        "must not be 0");
     }
     if (config->moves == 0 || config->moves > 1024) {
         return BND_FAIL(err, INVALID, "moves must be 1 to 1024, not %llu",

@@ -42,6 +42,11 @@ struct bnd_config {
     uint64_t head_timeout_ms;
     uint64_t body_timeout_ms;
     uint64_t idle_timeout_ms;
+    uint64_t kv_namespaces_max;
+    uint64_t kv_bulk_pairs_max; /* of one bulk put or delete */
+    uint64_t kv_bulk_bytes_max; /* of one bulk body */
+    uint64_t kv_bulk_get_max;   /* keys of one bulk get */
+    uint64_t kv_ttl_min_s;
     bool insecure; /* client ports without TLS; loopback only */
 };
 

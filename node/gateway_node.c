@@ -105,6 +105,7 @@ static void open_ports(struct bnd_gateway_node *node, const struct bnd_catalog_v
         .services = {.env = node->env,
                      .catalog = node->catalog,
                      .objects = node->objects,
+                     .kv = node->kv.kv,
                      .client = node->client,
                      .mesh = bnd_mesh_tcp_mesh(node->mesh),
                      .rpc = node->rpc,
@@ -121,6 +122,7 @@ static void open_ports(struct bnd_gateway_node *node, const struct bnd_catalog_v
         .tls = node->tls,
         .memory_bytes = node->budget.ports,
         .limits = node_port_limits(&node->config),
+        .kv_limits = node_kv_limits(&node->config),
     };
     memcpy(config.services.cluster_key, node->identity.cluster_key, BND_CLUSTER_KEY_LEN);
     rv = rv != 0 ? rv : bnd_gateway_create(&config, &node->ports, &err);

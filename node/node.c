@@ -128,6 +128,7 @@ static void open_gateway(struct bnd_node *node) {
         .services = {.env = node->env,
                      .catalog = node->catalog,
                      .objects = node->objects,
+                     .kv = node->kv.kv,
                      .client = node->client,
                      .host = node->host,
                      .mesh = bnd_mesh_tcp_mesh(node->mesh),
@@ -145,6 +146,7 @@ static void open_gateway(struct bnd_node *node) {
         .tls = node->tls,
         .memory_bytes = node->budget.ports,
         .limits = node_port_limits(&node->config),
+        .kv_limits = node_kv_limits(&node->config),
     };
     memcpy(config.services.cluster_key, node->identity.cluster_key, BND_CLUSTER_KEY_LEN);
     rv = rv != 0 ? rv : bnd_gateway_create(&config, &node->gateway, &err);

@@ -9,3 +9,14 @@ struct bnd_http_limits node_port_limits(const struct bnd_config *config) {
         .idle_timeout_ns = config->idle_timeout_ms * BND_MS,
     };
 }
+
+/* The sizes of keys, metadata and values are the format's. */
+struct kv_limits node_kv_limits(const struct bnd_config *config) {
+    return (struct kv_limits){
+        .namespaces_max = config->kv_namespaces_max,
+        .bulk_pairs_max = config->kv_bulk_pairs_max,
+        .bulk_bytes_max = config->kv_bulk_bytes_max,
+        .bulk_get_max = config->kv_bulk_get_max,
+        .ttl_min_s = config->kv_ttl_min_s,
+    };
+}

@@ -3,8 +3,10 @@
 #define BND_NODE_PORTS_H
 
 #include "gateway/http/server.h"
+#include "gateway/kv/rules.h"
 #include "node/config.h"
 
 struct bnd_http_limits node_port_limits(const struct bnd_config *config);
+struct kv_limits node_kv_limits(const struct bnd_config *config);
 
 #endif
