@@ -226,13 +226,15 @@ static void authorize(struct rest_request *request) {
  * -------------------------------------------------------------------------------------------- */
 
 /* What requests do, as /metrics counts them: by route table, health apart. */
-static const char *const operation_names[] = {"other", "cluster", "credentials", "r2", "health"};
-#define OPERATION_HEALTH 4
+static const char *const operation_names[] = {"other", "cluster", "clock", "credentials", "r2", "kv",
+                                              "health"};
+#define OPERATION_HEALTH 6
 
 /* False: the request has been ended, and is gone. */
 static bool find_route(struct rest_request *request) {
     static const struct rest_route *const tables[] = {rest_admin_routes, rest_clock_routes,
-                                                      rest_credential_routes, rest_cf_routes};
+                                                      rest_credential_routes, rest_cf_routes,
+                                                      rest_kv_routes};
     bool known = false;
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
         const struct rest_route *route =

@@ -120,6 +120,14 @@ void rest_reply_json(struct rest_request *request, unsigned status, json_t *docu
     respond(request, status, "application/json", bnd_buf_slice(&text));
 }
 
+void rest_reply_text(struct rest_request *request, const struct bnd_buf *text) {
+    if (text->failed) {
+        rest_fail_code(request, BND_NOMEM);
+        return;
+    }
+    respond(request, 200, "application/json", bnd_buf_slice(text));
+}
+
 void rest_reply(struct rest_request *request, json_t *result) {
     rest_reply_json(request, 200, rest_envelope(result));
 }

@@ -61,6 +61,7 @@ extern const struct rest_route rest_admin_routes[];
 extern const struct rest_route rest_clock_routes[];
 extern const struct rest_route rest_credential_routes[];
 extern const struct rest_route rest_cf_routes[];
+extern const struct rest_route rest_kv_routes[];
 
 struct bnd_slice rest_segment(const struct rest_request *request, size_t n);
 struct bnd_slice rest_segments_from(const struct rest_request *request, size_t n);
@@ -90,6 +91,8 @@ json_t *rest_envelope_error(int code, const char *message);
 void rest_reply(struct rest_request *request, json_t *result);
 /* Any document; takes it (NULL: there was no memory for it). */
 void rest_reply_json(struct rest_request *request, unsigned status, json_t *document);
+/* A JSON document as text; its failed is looked at here. */
+void rest_reply_text(struct rest_request *request, const struct bnd_buf *text);
 /* The envelope of a failure with one error. message is borrowed. */
 void rest_fail(struct rest_request *request, unsigned status, int code, const char *message);
 /* The same for a code of the services: 503 for what may be tried again or is not known, never 500

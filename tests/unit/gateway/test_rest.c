@@ -9,11 +9,14 @@
 #include <cmocka.h>
 
 #define ACCOUNT "/client/v4/accounts/0123"
+#define KV ACCOUNT "/storage/kv/namespaces"
+#define KV_PATTERN "/client/v4/accounts/*/storage/kv/namespaces"
 
 static const struct rest_route *find(enum bnd_http_method method, const char *path, bool *known) {
-    const struct rest_route *tables[] = {rest_admin_routes, rest_credential_routes, rest_cf_routes};
+    const struct rest_route *tables[] = {rest_admin_routes, rest_credential_routes, rest_cf_routes,
+                                         rest_kv_routes};
     *known = false;
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
         const struct rest_route *route =
             rest_route_find(tables[i], method, bnd_slice_str(path), known);
         if (route != NULL) {
@@ -40,6 +43,14 @@ static void test_every_call_of_wrangler_has_its_route(void **state) {
          "/client/v4/accounts/*/r2/buckets/*/objects/**"},
         {BND_HTTP_HEAD, ACCOUNT "/r2/buckets/b/objects/a//c/",
          "/client/v4/accounts/*/r2/buckets/*/objects/**"},
+        {BND_HTTP_POST, KV, KV_PATTERN},
+        {BND_HTTP_PUT, KV "/0", KV_PATTERN "/*"},
+        {BND_HTTP_GET, KV "/0/keys", KV_PATTERN "/*/keys"},
+        {BND_HTTP_PUT, KV "/0/values/a//b", KV_PATTERN "/*/values/**"},
+        {BND_HTTP_GET, KV "/0/metadata/a/b", KV_PATTERN "/*/metadata/**"},
+        {BND_HTTP_DELETE, KV "/0/bulk", KV_PATTERN "/*/bulk"},
+        {BND_HTTP_POST, KV "/0/bulk/delete", KV_PATTERN "/*/bulk/delete"},
+        {BND_HTTP_POST, KV "/0/bulk/get", KV_PATTERN "/*/bulk/get"},
     };
     for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
         bool known = false;
@@ -82,8 +93,9 @@ static void test_what_is_no_route(void **state) {
 /* Health is for everybody, nothing else is; and each account's path is checked against the
  * cluster's. */
 static void test_what_needs_a_token(void **state) {
-    const struct rest_route *tables[] = {rest_admin_routes, rest_credential_routes, rest_cf_routes};
-    for (size_t i = 0; i < 3; i++) {
+    const struct rest_route *tables[] = {rest_admin_routes, rest_credential_routes, rest_cf_routes,
+                                         rest_kv_routes};
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
         for (const struct rest_route *route = tables[i]; route->pattern != NULL; route++) {
             bool health = strcmp(route->pattern, "/livez") == 0 ||
                           strcmp(route->pattern, "/readyz") == 0 ||
