@@ -1,5 +1,7 @@
 /* /metrics: what this process counts, in Prometheus' text format (exposition format 0.0.4). */
 #include "gateway/admin/admin_private.h"
+#include "gateway/kv/front.h"
+#include "kv/kv.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -65,6 +67,35 @@ static void object_metrics(struct bnd_objects *objects, struct bnd_buf *out) {
     metric(out, "bodies_fetched_total", "counter", s.bodies_fetched);
     metric(out, "bodies_fetched_bytes_total", "counter", s.bodies_fetched_bytes);
     metric(out, "bodies_missing", "gauge", s.bodies_missing);
+}
+
+static void kv_metrics(const struct bnd_gateway_services *services, struct bnd_buf *out) {
+    struct bnd_kv_stats s;
+    bnd_kv_stats(services->kv, &s);
+    metric(out, "kv_gets_total", "counter", s.gets);
+    metric(out, "kv_gets_cached_total", "counter", s.gets_cached);
+    metric(out, "kv_gets_forwarded_total", "counter", s.gets_forwarded);
+    metric(out, "kv_puts_total", "counter", s.puts);
+    metric(out, "kv_puts_local_total", "counter", s.puts_local);
+    metric(out, "kv_puts_refused_total", "counter", s.puts_refused);
+    metric(out, "kv_restamped_total", "counter", s.restamped);
+    metric(out, "kv_pushes_sent_total", "counter", s.pushes_sent);
+    metric(out, "kv_pushes_received_total", "counter", s.pushes_received);
+    metric(out, "kv_digests_differing_total", "counter", s.digests_differing);
+    metric(out, "kv_exchanges_total", "counter", s.exchanges);
+    metric(out, "kv_records_sent_total", "counter", s.records_sent);
+    metric(out, "kv_records_taken_total", "counter", s.records_taken);
+    metric(out, "kv_tombstones_collected_total", "counter", s.tombstones_collected);
+    metric(out, "kv_wiped_shards_total", "counter", s.wiped_shards);
+    metric(out, "kv_log_bytes", "gauge", s.log_bytes);
+    metric(out, "kv_cache_bytes", "gauge", s.cache_bytes);
+    metric(out, "kv_records_cached", "gauge", s.records_cached);
+    metric(out, "kv_shards_held", "gauge", s.shards_held);
+    metric(out, "kv_shards_filled", "gauge", s.shards_filled);
+    metric(out, "kv_shards_building", "gauge", s.shards_building);
+    if (services->kv_front != NULL) {
+        metric(out, "kv_request_bytes", "gauge", services->kv_front->bytes);
+    }
 }
 
 /* ---- the ports
@@ -166,6 +197,9 @@ void admin_run_metrics(struct rest_request *request) {
     }
     operation_metrics(request->rest, &out);
     object_metrics(services->objects, &out);
+    if (services->kv != NULL) {
+        kv_metrics(services, &out);
+    }
     if (services->host != NULL) {
         raft_metrics(services->host, &out);
     }
