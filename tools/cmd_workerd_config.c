@@ -14,12 +14,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { KEY_BYTES = 32, KEY_MIN = 32, KEY_MAX = 256, OUTPUT_MODE = 0600 };
+enum { KEY_BYTES = 32, KEY_MIN = 32, KEY_MAX = 256, OUTPUT_MODE = 0600, FILE_PIECE = 4096 };
 
 #define LISTEN_DEFAULT "127.0.0.1:8787"
 #define PEERS_DEFAULT "127.0.0.1:8788"
 #define BUCKET_DEFAULT "durable-objects"
 #define S3_DEFAULT "http://127.0.0.1:7702"
+#define BINDINGS_DEFAULT "http://127.0.0.1:7701"
 
 const struct tools_flag tools_workerd_config_flags[] = {
     {"module", "FILE",
@@ -32,6 +33,10 @@ const struct tools_flag tools_workerd_config_flags[] = {
     {"bucket", "NAME",
      "made by `bindery r2 bucket create NAME --path-segments 5`; default " BUCKET_DEFAULT},
     {"s3", "URL", "S3 port of a node or gateway; default " S3_DEFAULT},
+    {"bindings", "URL",
+     "bindings port of a node or gateway, for KV; default " BINDINGS_DEFAULT
+     ". The token is taken from BINDERY_API_TOKEN"},
+    {"ca", "FILE", "PEM: the cluster's CA, for an https --bindings (or BINDERY_CA)"},
     {"key-file", "FILE", "secret that all workerds of the project share; made if it is not there"},
     {"out", "FILE", "where to write; default: stdout"},
     {"partial", NULL, "leave out bindings not supported yet"},
@@ -204,6 +209,52 @@ static int find_cluster(const struct tools_args *args, struct tools_workerd_opti
     return read_key(key_file, key, err);
 }
 
+/* Reads the whole file into *out. */
+static int read_file(const char *path, struct bnd_buf *out, struct bnd_error *err) {
+    char bytes[FILE_PIECE];
+    size_t len = 0;
+    FILE *file = fopen(path, "rb");
+    if (file == NULL) {
+        return system_error(path, err);
+    }
+    while ((len = fread(bytes, 1, sizeof bytes, file)) > 0) {
+        bnd_buf_append(out, bytes, len);
+    }
+    int rv = ferror(file) != 0 ? system_error(path, err)
+             : out->failed     ? BND_FAIL(err, NOMEM, "no memory")
+                               : 0;
+    (void)fclose(file); /* read only */
+    return rv;
+}
+
+/* What KV bindings need beyond the project; ca holds what options borrow. */
+static int find_kv(const struct tools_args *args, struct tools_workerd_options *options,
+                   struct bnd_buf *ca, struct bnd_error *err) {
+    const char *url = flag_or(args, "bindings", BINDINGS_DEFAULT);
+    const char *ca_file = tools_args_flag(args, "ca");
+    ca_file = ca_file != NULL ? ca_file : getenv("BINDERY_CA");
+    options->token = getenv("BINDERY_API_TOKEN");
+    options->bindings_tls = strncmp(url, "https://", 8) == 0;
+    if (!options->bindings_tls && strncmp(url, "http://", 7) != 0) {
+        return BND_FAIL(err, INVALID, "--bindings: %s is no http or https URL", url);
+    }
+    options->bindings = strstr(url, "://") + 3;
+    if (strpbrk(options->bindings, "/?#@") != NULL || strchr(options->bindings, ':') == NULL) {
+        return BND_FAIL(err, INVALID, "--bindings: %s is not http://HOST:PORT", url);
+    }
+    if (options->token == NULL || options->token[0] == 0) {
+        return BND_FAIL(err, INVALID,
+                        "KV needs a token in BINDERY_API_TOKEN (`bindery token create "
+                        "--permissions kv_read,kv_write`)");
+    }
+    if (!options->bindings_tls || ca_file == NULL) {
+        return 0;
+    }
+    int rv = read_file(ca_file, ca, err);
+    options->ca = bnd_buf_slice(ca);
+    return rv;
+}
+
 static bool has_objects(const struct tools_project *project) {
     for (size_t i = 0; i < project->classes_count; i++) {
         if (project->classes[i].live) {
@@ -220,6 +271,7 @@ static int make(const struct tools_args *args, struct bnd_error *err) {
     struct tools_project project;
     char key[KEY_MAX + 1];
     BND_AUTO_BUF struct bnd_buf text = {0};
+    BND_AUTO_BUF struct bnd_buf ca = {0};
     struct tools_project_options wanted = {.environment = tools_args_flag(args, "env"),
                                            .partial = tools_args_flag(args, "partial") != NULL};
     struct tools_workerd_options options = {
@@ -239,6 +291,9 @@ static int make(const struct tools_args *args, struct bnd_error *err) {
     rv = rv != 0 ? rv : find_modules(args, &options, err);
     if (rv == 0 && has_objects(&project)) {
         rv = find_cluster(args, &options, key, err);
+    }
+    if (rv == 0 && json_array_size(project.kv) > 0) {
+        rv = find_kv(args, &options, &ca, err);
     }
     rv = rv != 0 ? rv : tools_workerd_config(&project, &options, &text, err);
     if (rv == 0 && out != NULL) {

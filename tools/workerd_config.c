@@ -89,6 +89,75 @@ static int put_var(const char *name, const json_t *value, struct bnd_buf *out) {
     return 0;
 }
 
+/* One service for each namespace, however many bindings it has: the header says which. */
+static bool kv_again(const struct tools_project *project, size_t at) {
+    const char *id = json_string_value(json_object_get(json_array_get(project->kv, at), "id"));
+    for (size_t i = 0; i < at; i++) {
+        const json_t *other = json_object_get(json_array_get(project->kv, i), "id");
+        if (strcmp(json_string_value(other), id) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "host" of "host:port" or "[::1]:port": what the certificate is for. */
+static void put_host(struct bnd_buf *out, const char *address) {
+    const char *colon = strrchr(address, ':');
+    size_t len = colon == NULL ? strlen(address) : (size_t)(colon - address);
+    if (len >= 2 && address[0] == '[') {
+        address++;
+        len -= 2;
+    }
+    tools_capnp_text(out, address, len);
+}
+
+static void put_kv_service(const char *id, const struct tools_workerd_options *options,
+                           struct bnd_buf *out) {
+    BND_AUTO_BUF struct bnd_buf bearer = {0};
+    bnd_buf_printf(&bearer, "Bearer %s", options->token);
+    out->failed |= bearer.failed;
+    bnd_buf_printf(out, "    (name = \"bindery-kv-%s\", external = (address = ", id);
+    tools_capnp_text(out, options->bindings, strlen(options->bindings));
+    bnd_buf_append_str(out, options->bindings_tls ? ", https = (options = (" : ", http = (");
+    bnd_buf_printf(out,
+                   "injectRequestHeaders = [\n"
+                   "      (name = \"X-Bindery-Binding\", value = \"kv:%s\"),\n"
+                   "      (name = \"Authorization\", value = ",
+                   id);
+    tools_capnp_text(out, (const char *)bearer.data, bearer.len);
+    bnd_buf_append_str(out, ")]");
+    if (options->bindings_tls) {
+        bnd_buf_append_str(out, "),\n      certificateHost = ");
+        put_host(out, options->bindings);
+        if (options->ca.len > 0) {
+            bnd_buf_append_str(out, ",\n      tlsOptions = (trustedCertificates = [");
+            tools_capnp_text(out, (const char *)options->ca.data, options->ca.len);
+            bnd_buf_append_str(out, "])");
+        }
+    }
+    bnd_buf_append_str(out, "))),\n");
+}
+
+static void put_kv_services(const struct tools_project *project,
+                            const struct tools_workerd_options *options, struct bnd_buf *out) {
+    for (size_t i = 0; i < json_array_size(project->kv); i++) {
+        if (!kv_again(project, i)) {
+            put_kv_service(json_string_value(json_object_get(json_array_get(project->kv, i), "id")),
+                           options, out);
+        }
+    }
+}
+
+static void put_kv_bindings(const struct tools_project *project, struct bnd_buf *out) {
+    for (size_t i = 0; i < json_array_size(project->kv); i++) {
+        const json_t *binding = json_array_get(project->kv, i);
+        put_text(out, "        (name = ", json_string_value(json_object_get(binding, "binding")));
+        bnd_buf_printf(out, ", kvNamespace = \"bindery-kv-%s\"),\n",
+                       json_string_value(json_object_get(binding, "id")));
+    }
+}
+
 static int put_bindings(const struct tools_project *project, struct bnd_buf *out) {
     int rv = 0;
     json_t *vars = (json_t *)(uintptr_t)project->vars;
@@ -104,6 +173,7 @@ static int put_bindings(const struct tools_project *project, struct bnd_buf *out
                  json_string_value(json_object_get(binding, "class_name")));
         bnd_buf_append_str(out, "),\n");
     }
+    put_kv_bindings(project, out);
     bnd_buf_append_str(out, "      ])),\n");
     return rv;
 }
@@ -165,7 +235,9 @@ int tools_workerd_config(const struct tools_project *project,
                          struct bnd_error *err) {
     bool objects = live_classes(project) > 0;
     bnd_buf_append_str(out, "# Made by `bindery workerd-config`");
-    bnd_buf_append_str(out, objects ? ": holds secrets. Serve it with --experimental.\n" : ".\n");
+    bool secrets = objects || json_array_size(project->kv) > 0;
+    bnd_buf_append_str(out, secrets ? ": holds secrets." : ".");
+    bnd_buf_append_str(out, objects ? " Serve it with --experimental.\n" : "\n");
     bnd_buf_append_str(out, "using Workerd = import \"/workerd/workerd.capnp\";\n"
                             "const config :Workerd.Config = (\n  services = [\n    (name = ");
     tools_capnp_text(out, project->name, strlen(project->name));
@@ -177,6 +249,7 @@ int tools_workerd_config(const struct tools_project *project,
     put_compatibility(project, out);
     put_classes(project, out);
     rv = put_bindings(project, out);
+    put_kv_services(project, options, out);
     if (objects) {
         put_text(out, "    (name = \"bindery-do-cache\", disk = (path = ", options->disk);
         bnd_buf_append_str(out, ", writable = true)),\n");

@@ -1,5 +1,6 @@
 /* Writing the Cap'n Proto configuration of a workerd (workerd.capnp of npm workerd >= 1.20261117):
- * a worker, and its Durable Objects in cluster mode on a bucket. */
+ * a worker, its KV namespaces on the bindings port of a node, and its Durable Objects in cluster
+ * mode on a bucket. */
 #ifndef BND_TOOLS_WORKERD_CONFIG_H
 #define BND_TOOLS_WORKERD_CONFIG_H
 
@@ -16,6 +17,11 @@ struct tools_workerd_options {
     struct tools_module modules[TOOLS_MODULES_MAX]; /* the first is the main one */
     size_t modules_count;
     const char *listen; /* "host:port" of HTTP */
+    /* of KV; unused if the project has none */
+    const char *bindings; /* "host:port" of a node's or gateway's bindings port */
+    bool bindings_tls;    /* it is reached by https */
+    struct bnd_slice ca;  /* PEM: who has signed its certificate; empty: those that are known */
+    const char *token;    /* bearer */
     /* of Durable Objects; unused if the project has none */
     const char *peers; /* "host:port" where other workerds of the cluster reach this one */
     const char *disk;  /* a folder of this workerd's own: a cache */

@@ -1,6 +1,7 @@
 /* From a wrangler project to what a workerd config needs. */
 #include "tools/wrangler.h"
 
+#include "catalog/records.h"
 #include "node/config.h"
 
 #include <stdio.h>
@@ -24,6 +25,7 @@ static const char *const plain_keys[] = {"$schema",
                                          "jsx_fragment",
                                          "keep_names",
                                          "keep_vars",
+                                         "kv_namespaces",
                                          "limits",
                                          "logpush",
                                          "main",
@@ -55,7 +57,6 @@ static const char *const other_keys[] = {"ai",
                                          "dispatch_namespaces",
                                          "hyperdrive",
                                          "images",
-                                         "kv_namespaces",
                                          "mtls_certificates",
                                          "pipelines",
                                          "queues",
@@ -252,6 +253,25 @@ static int check_bindings(struct tools_project *project, struct bnd_error *err) 
     return 0;
 }
 
+/* `id` is what the cluster calls the namespace: wrangler would make one that is missing. */
+static int check_kv(const struct tools_project *project, struct bnd_error *err) {
+    for (size_t i = 0; i < json_array_size(project->kv); i++) {
+        const json_t *binding = json_array_get(project->kv, i);
+        const char *name = json_string_value(json_object_get(binding, "binding"));
+        const char *id = json_string_value(json_object_get(binding, "id"));
+        if (name == NULL) {
+            return BND_FAIL(err, INVALID, "kv_namespaces: entry %zu has no binding", i);
+        }
+        if (id == NULL || !bnd_kv_public_id_valid(bnd_slice_str(id))) {
+            return BND_FAIL(err, INVALID,
+                            "kv_namespaces: %s needs the id of a namespace (`bindery kv namespace "
+                            "ls`): 32 hex digits",
+                            name);
+        }
+    }
+    return 0;
+}
+
 /* ---- the project
  * --------------------------------------------------------------------------------------------- */
 
@@ -324,6 +344,14 @@ int tools_project_parse(const json_t *document, const struct tools_project_optio
         if (!json_is_string(json_array_get(out->compatibility_flags, i))) {
             return BND_FAIL(err, INVALID, "compatibility_flags: no list of texts");
         }
+    }
+    out->kv = json_object_get(chosen, "kv_namespaces");
+    if (out->kv != NULL && !json_is_array(out->kv)) {
+        return BND_FAIL(err, INVALID, "kv_namespaces: no list");
+    }
+    rv = check_kv(out, err);
+    if (rv != 0) {
+        return rv;
     }
     rv = read_migrations(out, inherited(document, chosen, "migrations"), err);
     return rv != 0 ? rv : check_bindings(out, err);

@@ -1,5 +1,5 @@
-/* What `bindery workerd-config` takes from a wrangler project: name, compatibility, variables and
- * Durable Object classes (developers.cloudflare.com/workers/wrangler/configuration). */
+/* What `bindery workerd-config` takes from a wrangler project: name, compatibility, variables, KV
+ * namespaces and Durable Object classes (developers.cloudflare.com/workers/wrangler/configuration). */
 #ifndef BND_TOOLS_WRANGLER_H
 #define BND_TOOLS_WRANGLER_H
 
@@ -25,6 +25,7 @@ struct tools_project {
     const json_t *compatibility_flags; /* array of strings, or NULL */
     const json_t *vars;                /* object or NULL */
     const json_t *bindings;            /* of Durable Objects: array or NULL, checked */
+    const json_t *kv;                  /* bindings of KV: array or NULL, checked */
     struct tools_class classes[TOOLS_CLASSES_MAX];
     size_t classes_count; /* live or not */
 };

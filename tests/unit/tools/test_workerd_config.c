@@ -80,7 +80,13 @@ static void test_bad_projects_are_refused(void **state) {
     refused("{\"name\":\"a/b\",\"compatibility_date\":\"x\"}", BND_INVALID, "name");
     refused("{\"name\":\"app\"}", BND_INVALID, "compatibility_date");
     refused(HEAD ",\"durable_object\":{}}", BND_INVALID, "did you mean durable_objects?");
-    refused(HEAD ",\"kv_namespaces\":[]}", BND_UNSUPPORTED, "kv_namespaces");
+    refused(HEAD ",\"r2_buckets\":[]}", BND_UNSUPPORTED, "r2_buckets");
+    refused(HEAD ",\"kv_namespaces\":{}}", BND_INVALID, "kv_namespaces: no list");
+    refused(HEAD ",\"kv_namespaces\":[{\"id\":\"0\"}]}", BND_INVALID, "no binding");
+    refused(HEAD ",\"kv_namespaces\":[{\"binding\":\"KV\"}]}", BND_INVALID,
+            "KV needs the id of a namespace");
+    refused(HEAD ",\"kv_namespaces\":[{\"binding\":\"KV\",\"id\":\"x\"}]}", BND_INVALID,
+            "KV needs the id of a namespace");
     refused(HEAD ",\"vars\":[]}", BND_INVALID, "vars");
     refused(HEAD ",\"durable_objects\":{}}", BND_INVALID, "bindings");
     refused(HEAD ",\"durable_objects\":{\"bindings\":[{\"name\":\"A\",\"class_name\":\"B\"}]}}",
@@ -123,7 +129,7 @@ static void test_keys_of_classes(void **state) {
 
 static void test_environments(void **state) {
     static const char text[] =
-        HEAD ",\"vars\":{\"X\":\"top\"},\"kv_namespaces\":[],"
+        HEAD ",\"vars\":{\"X\":\"top\"},\"r2_buckets\":[],"
              "\"migrations\":[{\"new_sqlite_classes\":[\"A\"]}],"
              "\"env\":{\"dev\":{\"vars\":{\"X\":\"dev\"}},\"own\":{\"name\":\"mine\"}}}";
     struct tools_project project;
@@ -196,6 +202,45 @@ static void test_objects_get_a_cluster(void **state) {
     }
 }
 
+#define KV_ID "0123456789abcdef0123456789abcdef"
+
+static void test_kv_gets_a_service_per_namespace(void **state) {
+    static const char project[] = HEAD
+        ",\"kv_namespaces\":[{\"binding\":\"KV\",\"id\":\"" KV_ID "\"},"
+        "{\"binding\":\"SAME\",\"id\":\"" KV_ID "\"}]}";
+    static const char *const lines[] = {
+        "(name = \"KV\", kvNamespace = \"bindery-kv-" KV_ID "\")",
+        "(name = \"SAME\", kvNamespace = \"bindery-kv-" KV_ID "\")",
+        "(name = \"bindery-kv-" KV_ID "\", external = (address = \"10.0.0.1:7701\", ",
+        "(name = \"X-Bindery-Binding\", value = \"kv:" KV_ID "\")",
+        "(name = \"Authorization\", value = \"Bearer t\\\"k\")",
+    };
+    char file[] = "w.js";
+    for (int tls = 0; tls < 2; tls++) {
+        BND_AUTO_BUF struct bnd_buf out = {0};
+        struct tools_workerd_options options = {.modules = {{"w.js", file}},
+                                                .modules_count = 1,
+                                                .listen = "127.0.0.1:1",
+                                                .bindings = "10.0.0.1:7701",
+                                                .bindings_tls = tls == 1,
+                                                .ca = bnd_slice_str("PEM\n"),
+                                                .token = "t\"k"};
+        configured(project, &options, &out);
+        const char *text = (const char *)out.data;
+        for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+            if (strstr(text, lines[i]) == NULL) {
+                fail_msg("%s is not in\n%s", lines[i], text);
+            }
+        }
+        const char *service = strstr(text, "(name = \"bindery-kv-");
+        assert_null(strstr(service + 1, "(name = \"bindery-kv-")); /* one for both */
+        assert_int_equal(strstr(text, "certificateHost = \"10.0.0.1\"") != NULL, tls);
+        assert_int_equal(strstr(text, "trustedCertificates = [\"PEM\\x0a\"]") != NULL, tls);
+        assert_null(strstr(text, "experimental"));
+        assert_non_null(strstr(text, "holds secrets"));
+    }
+}
+
 static void test_no_objects_no_secrets(void **state) {
     BND_AUTO_BUF struct bnd_buf out = {0};
     char file[] = "w.js";
@@ -247,6 +292,7 @@ int main(void) {
         cmocka_unit_test(test_keys_of_classes),
         cmocka_unit_test(test_environments),
         cmocka_unit_test(test_objects_get_a_cluster),
+        cmocka_unit_test(test_kv_gets_a_service_per_namespace),
         cmocka_unit_test(test_no_objects_no_secrets),
         cmocka_unit_test(test_module_without_type),
         cmocka_unit_test(test_toml_is_the_same_project),
