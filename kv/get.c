@@ -214,10 +214,11 @@ static void on_tick(struct kv_op *of, uint64_t now_ns) {
     }
 }
 
-/* All that are up, and this node's own. */
+/* All that are up, and this node's own, also while it leaves: what it has taken last may be nowhere
+ * else yet. */
 static int ask_all(struct get_op *op) {
     struct bnd_kv *kv = op->op.kv;
-    if (kv->store != NULL && kv_replica(kv, op->shard, kv->config.self) != NULL) {
+    if (kv->store != NULL && kv_store_marks(kv->store, op->shard).there) {
         BND_AUTO_BUF struct bnd_buf bytes = {0};
         bool served = kv_serves(kv, op->shard);
         int rv =
