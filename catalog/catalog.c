@@ -78,12 +78,16 @@ static void take_answer(struct bnd_catalog *catalog, struct bnd_slice reply) {
 
 static void on_view(struct bnd_shard_call *call, int status, struct bnd_slice reply) {
     struct bnd_catalog *catalog = call->data;
+    bool again = catalog->ask_again;
     catalog->asking = false;
+    catalog->ask_again = false;
     if (status == 0) {
         take_answer(catalog, reply);
     }
-    if (catalog->ask_again) {
-        catalog->ask_again = false;
+    if (catalog->asking) {
+        return; /* whoever was told of the change wants to know more: asked after `again`, too */
+    }
+    if (again) {
         ask(catalog);
     } else {
         arm(catalog);
