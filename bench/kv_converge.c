@@ -65,6 +65,7 @@ static bool receive(struct converge *converge, unsigned endpoint, struct kv_answ
     ssize_t n = recv(converge->fds[endpoint].fd, connection->answer + connection->got,
                      ANSWER_MAX - connection->got, 0);
     if (n <= 0) {
+        errno = n == 0 ? ECONNRESET : errno;
         kv_die("connection lost");
     }
     connection->got += (size_t)n;

@@ -176,6 +176,7 @@ static void complete(struct load *load, struct client *client) {
 static void receive(struct load *load, struct client *client) {
     ssize_t n = recv(client->fd, client->answer + client->got, ANSWER_MAX - client->got, 0);
     if (n <= 0) {
+        errno = n == 0 ? ECONNRESET : errno;
         kv_die("connection lost");
     }
     client->got += (size_t)n;
