@@ -7,8 +7,10 @@
 
 #define KEEP_BYTES ((size_t)(16u << 20))
 
-/* The largest holds one whole chunk and its struct. */
+/* The smallest holds a request or an answer of a few fields: what many connections have at once, so
+ * that it stays in the processor's caches. The largest holds one whole chunk and its struct. */
 static const size_t class_caps[HTTP_BLOCK_CLASSES] = {
+    1024 - sizeof(struct http_block),
     4096 - sizeof(struct http_block),
     16384 - sizeof(struct http_block),
     BND_HTTP_CHUNK_BYTES + sizeof(struct http_chunk),

@@ -56,8 +56,15 @@ const char *bnd_http_reason(unsigned status) {
     return "";
 }
 
-/* RFC 9110 5.6.7, made once per second. */
+#define DATE_LATE_NS (50 * BND_MS)
+
+/* RFC 9110 5.6.7, made once per second. The wall clock is not asked for every answer. */
 static const char *date_of(struct bnd_http_server *server) {
+    uint64_t now_ns = bnd_now_ns(server->env);
+    if (server->date[0] != 0 && now_ns - server->date_ns < DATE_LATE_NS) {
+        return server->date;
+    }
+    server->date_ns = now_ns;
     static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
     static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                        "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
@@ -80,9 +87,18 @@ static const char *date_of(struct bnd_http_server *server) {
  * -------------------------------------------------------------------------------------- */
 
 static bool is_own_field(struct bnd_slice name) {
-    return bnd_http_text_is(name, "content-length") ||
-           bnd_http_text_is(name, "transfer-encoding") || bnd_http_text_is(name, "connection") ||
-           bnd_http_text_is(name, "date");
+    switch (name.len) {
+    case 4:
+        return bnd_http_text_is(name, "date");
+    case 10:
+        return bnd_http_text_is(name, "connection");
+    case 14:
+        return bnd_http_text_is(name, "content-length");
+    case 17:
+        return bnd_http_text_is(name, "transfer-encoding");
+    default:
+        return false;
+    }
 }
 
 static int check(const struct bnd_http_response *response) {

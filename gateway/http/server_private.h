@@ -18,7 +18,7 @@
 /* ---- blocks (pool.c)
  * ---------------------------------------------------------------------------- */
 
-#define HTTP_BLOCK_CLASSES 3
+#define HTTP_BLOCK_CLASSES 4
 
 struct http_block {
     struct http_block *next; /* in the pool */
@@ -205,6 +205,7 @@ struct bnd_http_server {
     struct bnd_histogram durations[BND_HTTP_OPERATIONS_MAX];
     size_t requests_live; /* not freed */
     uint64_t date_s;
+    uint64_t date_ns; /* when the wall clock was asked last */
     char date[30]; /* "Sun, 06 Nov 1994 08:49:37 GMT" */
     struct bnd_http_header scratch[BND_HTTP_HEADERS_MAX];
 };
