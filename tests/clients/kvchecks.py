@@ -296,3 +296,4 @@ class KvChecks:
             for check in ("values", "metadata", "lists"):
                 status, text = self.kv_worker(check)
                 assert status == 200, f"{check}: {text}"
+                assert self.kv_worker("clean")[0] == 200
