@@ -78,6 +78,7 @@ static void stream_value(struct rest_request *request, const struct bnd_kv_item 
                                     .http = request->http,
                                     .namespace_id = op->op.namespace_id,
                                     .key = op->op.key,
+                                    .newest = op->get.newest,
                                     .begin = begin_stream,
                                     .done = on_streamed,
                                     .data = request};
@@ -121,8 +122,12 @@ static void on_got(struct bnd_kv_get *get, int status, const struct bnd_kv_item 
 static void ask(struct rest_request *request,
                 void (*cb)(struct bnd_kv_get *get, int status, const struct bnd_kv_item *item)) {
     struct get_op *op = request->data;
-    op->get = (struct bnd_kv_get){
-        .namespace_id = op->op.namespace_id, .key = op->op.key, .cb = cb, .data = request};
+    const struct bnd_slice *wanted = bnd_http_header(request->http, "x-bindery-consistency");
+    op->get = (struct bnd_kv_get){.namespace_id = op->op.namespace_id,
+                                  .key = op->op.key,
+                                  .newest = wanted != NULL && bnd_http_text_is(*wanted, "newest"),
+                                  .cb = cb,
+                                  .data = request};
     int rv = bnd_kv_get(request->services->kv, &op->get);
     if (rv < 0) {
         fail_get(request, rv);
