@@ -10,7 +10,7 @@ import urllib.parse
 import urllib.request
 
 import localcluster
-from workerds import MODULES, WORKERD
+from workerds import MODULES, WORKERD, Workerds
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 WORKER_PORT = 18980
@@ -85,8 +85,8 @@ class KvChecks:
     # ---- the binding by hand
 
     def kv_binding(self, namespace, method, path, body=None, node=0, token=None, headers=()):
-        """(status, reason, headers, bytes) of a call as workerd makes it."""
-        url = self.cluster.info["nodes"][node]["bindings"] + path
+        """(status, reason, headers, bytes) of a call as workerd makes it; node: its place, or a URL."""
+        url = (node if isinstance(node, str) else self.cluster.info["nodes"][node]["bindings"]) + path
         request = urllib.request.Request(url, data=body, method=method, headers={
             "Authorization": f"Bearer {token or self.cluster.info['token']}", "X-Bindery-Binding": f"kv:{namespace}",
             **dict(headers)})
@@ -124,6 +124,32 @@ class KvChecks:
                 status, _, headers, body = self.kv_binding(ns, "GET", "/r", node=node,
                                                            headers={"X-Bindery-Consistency": "newest"})
                 assert (status, body) == (200, b"v") and "X-Bindery-Durability" not in headers
+
+    def check_kv_through_a_gateway(self):
+        """A process without a store answers as a node does, and reads what it has written."""
+        beside = Workerds(self.cluster, self.dir, 1)
+        try:
+            beside.start_gateway(0)
+            at = beside.gateway_url(0, 1)
+            with self.kv_namespace("gateway") as ns:
+                for size in (0, 10, 262144, 262145, 3 << 20):
+                    body = os.urandom(size)
+                    for key in (f"k{size}", "same"):
+                        answer = self.kv_binding(ns, "PUT", f"/{key}?urlencoded=true", body, node=at,
+                                                 headers={"CF-KV-Metadata": "[1]"})
+                        assert answer[0] == 200, answer[:2]
+                        for node, newest in ((at, "any"), (at, "newest"), (1, "newest")):
+                            status, _, headers, got = self.kv_binding(ns, "GET", f"/{key}?urlencoded=true", node=node,
+                                                                      headers={"X-Bindery-Consistency": newest})
+                            assert status == 200 and got == body and headers["CF-KV-Metadata"] == "[1]", (key, node, newest)
+                keys = json.loads(self.kv_binding(ns, "GET", "/?prefix=k", node=at)[3])["keys"]
+                assert [k["name"] for k in keys] == ["k0", "k10", "k262144", "k262145", "k3145728"], keys
+                got = json.loads(self.kv_binding(ns, "POST", "/bulk/get", b'{"keys":["k10","none"]}', node=at)[3])
+                assert got["none"] is None and list(got) == ["k10", "none"]
+                assert self.kv_binding(ns, "DELETE", "/same?urlencoded=true", node=at)[0] == 200
+                assert self.kv_binding(ns, "GET", "/same?urlencoded=true", node=at)[0] == 404
+        finally:
+            beside.stop()
 
     def check_kv_tokens_do_what_they_say(self):
         with self.kv_namespace("tokens") as ns:
