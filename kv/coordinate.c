@@ -259,7 +259,7 @@ static int may_stamp(struct kv_write *write, bool *again) {
         return BND_UNAVAILABLE;
     }
     bool grows = (write->params.flags & KV_RECORD_TOMBSTONE) == 0;
-    return grows && !kv->config.has_room(kv->config.owner) ? BND_NOSPACE : 0;
+    return kv_has_room(kv, grows) ? 0 : BND_NOSPACE;
 }
 
 /* Those that are up, besides this node. */

@@ -137,6 +137,9 @@ int kv_take(struct bnd_kv *kv, const struct kv_take *take) {
         take->key.len == 0 || take->key.len > BND_KV_KEY_MAX) {
         return BND_CORRUPT;
     }
+    if (!kv_has_room(kv, (record.flags & KV_RECORD_TOMBSTONE) == 0)) {
+        return BND_FULL;
+    }
     kv_hlc_see(&kv->hlc, record.version.hlc, kv_wall_ms(kv));
     const struct taking taking = {.done = take->done, .data = take->data};
     return append(kv,
@@ -148,6 +151,9 @@ int kv_take_piece(struct bnd_kv *kv, const struct kv_piece *piece,
                   void (*done)(void *data, int status, const struct kv_applied *applied),
                   void *data) {
     const struct taking taking = {.done = done, .data = data};
+    if (!kv_has_room(kv, true)) {
+        return BND_FULL;
+    }
     return append(kv, kv_log_entry_piece(piece), &taking);
 }
 

@@ -84,6 +84,7 @@ struct bnd_kv_config {
     bool (*view_fresh)(void *owner);  /* group 0 has answered within BND_CATALOG_STALE_MS */
     bool (*clock_fit)(void *owner);   /* this node's clock is within its bound */
     bool (*has_room)(void *owner);    /* admission: the disk has its reserve */
+    bool (*has_reserve)(void *owner); /* room for deletes at least; NULL: always */
     void (*view_wanted)(void *owner); /* somebody has a newer map: ask group 0 now */
     void (*fatal)(void *owner, const struct bnd_error *why); /* stop the process (75) */
 };

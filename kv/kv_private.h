@@ -107,6 +107,12 @@ bool kv_serves(const struct bnd_kv *kv, uint32_t shard);
 static inline bool kv_rule(const struct bnd_kv *kv, uint32_t rule) {
     return (kv->config.rules_off & rule) == 0;
 }
+/* The disk has room for what makes the state grow, or for a delete. */
+static inline bool kv_has_room(const struct bnd_kv *kv, bool grows) {
+    const struct bnd_kv_config *config = &kv->config;
+    return grows ? config->has_room(config->owner)
+                 : config->has_reserve == NULL || config->has_reserve(config->owner);
+}
 static inline uint64_t kv_wall_ms(const struct bnd_kv *kv) {
     return bnd_wall_ms(kv->config.env);
 }
@@ -115,7 +121,8 @@ static inline uint64_t kv_wall_ms(const struct bnd_kv *kv) {
  * ------------ */
 
 /* A record that came by exchange. done (may be NULL) is told what became of it; status as
- * kv_log_entry.applied. BND_FULL: later again; BND_CORRUPT: no record; BND_NOMEM. */
+ * kv_log_entry.applied. BND_FULL: the log or the disk is full, later again; BND_CORRUPT: no record;
+ * BND_NOMEM. */
 struct kv_take {
     uint32_t shard;
     uint64_t namespace_id;
