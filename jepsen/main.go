@@ -158,7 +158,7 @@ func run(ctx context.Context, o options) (bool, error) {
 		return false, err
 	}
 	load := &workload.Run{Cluster: c, Log: log, Seed: o.seed, Workers: o.workers}
-	if err := load.Prepare(); err != nil {
+	if err := load.Prepare(work); err != nil {
 		return false, err
 	}
 	recovered, err := hurt(ctx, o, c, load, work, evil)

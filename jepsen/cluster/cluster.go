@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -19,7 +20,7 @@ import (
 )
 
 const (
-	restPort, s3Port, peerPort = 7700, 7702, 7703
+	restPort, bindingsPort, s3Port, peerPort = 7700, 7701, 7702, 7703
 	// StopStatus is how a node ends that stopped itself on purpose: it is started again.
 	StopStatus = 75
 )
@@ -42,9 +43,10 @@ type Cluster struct {
 	Keys    s3.Credentials
 	Roots   *x509.CertPool
 
-	nodes []*Node
-	token string
-	rest  *http.Client
+	nodes   []*Node
+	token   string
+	account string
+	rest    *http.Client
 
 	mutex  sync.Mutex
 	aborts []string
@@ -80,6 +82,9 @@ func (c *Cluster) form() error {
 	}
 	c.token = secrets["admin token"]
 	c.Keys = s3.Credentials{Access: secrets["S3 access key"], Secret: secrets["S3 secret key"]}
+	if c.account, err = c.nodes[0].account(); err != nil {
+		return err
+	}
 	authority, err := os.ReadFile(filepath.Join(c.nodes[0].data, "certs", "ca.pem"))
 	if err != nil {
 		return err
@@ -135,13 +140,37 @@ func (c *Cluster) Endpoint(node int) string {
 	return fmt.Sprintf("https://%s:%d", Address(node), s3Port)
 }
 
+// Bindings is a node's port for workerd's bindings.
+func (c *Cluster) Bindings(node int) string {
+	return fmt.Sprintf("https://%s:%d", Address(node), bindingsPort)
+}
+
+// Token of the cluster's administrator.
+func (c *Cluster) Token() string { return c.token }
+
+// MakeNamespace makes a KV namespace and returns its id.
+func (c *Cluster) MakeNamespace(title string) (string, error) {
+	var result struct{ ID string }
+	err := c.Wait("a KV namespace", 30*time.Second, func() bool {
+		return c.call(1, "POST", "/client/v4/accounts/"+c.account+"/storage/kv/namespaces",
+			map[string]string{"title": title}, &result)
+	})
+	return result.ID, err
+}
+
 // Node by its number.
 func (c *Cluster) Node(number int) *Node { return c.nodes[number-1] }
 
-// call asks a node's REST port; false: no answer, or not 200.
-func (c *Cluster) call(node int, method, path string, result interface{}) bool {
-	body := strings.NewReader("{}")
-	request, err := http.NewRequest(method, fmt.Sprintf("https://%s:%d%s", Address(node), restPort, path), body)
+// call asks a node's REST port, with fields as a JSON body; false: no answer, or not 200.
+func (c *Cluster) call(node int, method, path string, fields map[string]string, result interface{}) bool {
+	body, err := json.Marshal(fields)
+	if fields == nil {
+		body = []byte("{}")
+	}
+	if err != nil {
+		return false
+	}
+	request, err := http.NewRequest(method, fmt.Sprintf("https://%s:%d%s", Address(node), restPort, path), bytes.NewReader(body))
 	if err != nil {
 		return false
 	}
@@ -158,14 +187,14 @@ func (c *Cluster) call(node int, method, path string, result interface{}) bool {
 	return result == nil || json.NewDecoder(answer.Body).Decode(&struct{ Result interface{} }{result}) == nil
 }
 
-func (c *Cluster) ready(node int) bool { return c.call(node, "GET", "/readyz", nil) }
+func (c *Cluster) ready(node int) bool { return c.call(node, "GET", "/readyz", nil, nil) }
 
 // joinToken asks the other nodes for a token with which node number may join.
 func (c *Cluster) joinToken(number int) (string, error) {
 	var result struct{ Token string }
 	err := c.Wait("a join token", 30*time.Second, func() bool {
 		for other := 1; other <= c.Nodes; other++ {
-			if other != number && c.call(other, "POST", "/bindery/v1/join-tokens", &result) {
+			if other != number && c.call(other, "POST", "/bindery/v1/join-tokens", nil, &result) {
 				return true
 			}
 		}
@@ -178,7 +207,7 @@ func (c *Cluster) joinToken(number int) (string, error) {
 func (c *Cluster) Replace(number int) error {
 	node, other := c.Node(number), 1+number%c.Nodes
 	var seen status
-	if !c.call(other, "GET", "/bindery/v1/status", &seen) {
+	if !c.call(other, "GET", "/bindery/v1/status", nil, &seen) {
 		return fmt.Errorf("node %d does not answer", other)
 	}
 	lost := 0
@@ -228,7 +257,7 @@ func (c *Cluster) number(seen *status, id int) int {
 func (c *Cluster) Leader() int {
 	for node := 1; node <= c.Nodes; node++ {
 		var seen status
-		if !c.call(node, "GET", "/bindery/v1/status", &seen) {
+		if !c.call(node, "GET", "/bindery/v1/status", nil, &seen) {
 			continue
 		}
 		count, best := map[int]int{}, 0
@@ -247,7 +276,7 @@ func (c *Cluster) Leader() int {
 func (c *Cluster) whole() bool {
 	for node := 1; node <= c.Nodes; node++ {
 		var seen status
-		if !c.ready(node) || !c.call(node, "GET", "/bindery/v1/status", &seen) || !seen.Settled {
+		if !c.ready(node) || !c.call(node, "GET", "/bindery/v1/status", nil, &seen) || !seen.Settled {
 			return false
 		}
 		count := 0

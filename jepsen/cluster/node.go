@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"sync"
 	"syscall"
 	"time"
@@ -146,4 +148,17 @@ func (node *Node) wipe() error {
 		return err
 	}
 	return node.disk.attach()
+}
+
+// account is the cluster's id, as the node's identity has it.
+func (node *Node) account() (string, error) {
+	text, err := os.ReadFile(filepath.Join(node.data, "node.toml"))
+	if err != nil {
+		return "", err
+	}
+	found := regexp.MustCompile(`(?m)^cluster = "([0-9a-f]+)"`).FindSubmatch(text)
+	if found == nil {
+		return "", fmt.Errorf("no cluster id in node.toml of node %d", node.Number)
+	}
+	return string(found[1]), nil
 }

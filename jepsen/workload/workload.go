@@ -15,6 +15,7 @@ import (
 	"bindery/jepsen/check"
 	"bindery/jepsen/cluster"
 	"bindery/jepsen/history"
+	"bindery/jepsen/kv"
 	"bindery/jepsen/s3"
 )
 
@@ -28,6 +29,9 @@ type Run struct {
 	Seed    int64
 	Workers int
 
+	Namespace string // of KV, where the workload has one
+
+	settled int32 // 1: somebody has seen all nodes equal, or not, in the end
 	numbers int64 // the newest value
 	steps   int64 // operations begun
 	unknown int64 // operations without a known outcome
@@ -39,22 +43,30 @@ type Run struct {
 // Worker is one client: one operation at a time, of a process that is replaced after an unknown outcome.
 type Worker struct {
 	*Run
-	Client  *s3.Client
-	Rng     *rand.Rand
-	process int
+	Client   *s3.Client
+	Rng      *rand.Rand
+	process  int
+	node     int
+	kvClient *kv.Client
 }
 
 // Workload of a name.
 type Workload struct {
-	step  func(*Worker) // one operation
-	final func(*Worker) // what is read at the end, by one worker for each node
-	check func([]history.Event, time.Duration) check.Result
+	prepare func(*Run) error
+	step    func(*Worker) // one operation
+	final   func(*Worker) // what is read at the end, by one worker for each node
+	check   func([]history.Event, time.Duration) check.Result
 }
 
 var workloads = map[string]Workload{
-	"register":  {stepRegister, finalRegister, check.Registers},
-	"multipart": {stepMultipart, finalRegister, check.Registers},
-	"list":      {stepList, finalList, func(events []history.Event, _ time.Duration) check.Result { return check.Lists(events) }},
+	"register":  {prepareBucket, stepRegister, finalRegister, check.Registers},
+	"multipart": {prepareBucket, stepMultipart, finalRegister, check.Registers},
+	"list":      {prepareBucket, stepList, finalList, untimed(check.Lists)},
+	"kv":        {prepareKV, stepKV, finalKV, untimed(check.KV)},
+}
+
+func untimed(judge func([]history.Event) check.Result) func([]history.Event, time.Duration) check.Result {
+	return func(events []history.Event, _ time.Duration) check.Result { return judge(events) }
 }
 
 // Names of the workloads there are.
@@ -82,11 +94,20 @@ func (run *Run) worker(node int, seed int64) *Worker {
 	c := run.Cluster
 	return &Worker{Run: run, Rng: rand.New(rand.NewSource(seed)),
 		Client:  s3.New(c.Endpoint(node), c.Roots, c.Keys, callTimeout),
-		process: int(atomic.AddInt64(&run.process, 1))}
+		process: int(atomic.AddInt64(&run.process, 1)), node: node}
 }
 
-// Prepare makes the bucket.
-func (run *Run) Prepare() error {
+func (worker *Worker) close() {
+	worker.Client.Close()
+	if worker.kvClient != nil {
+		worker.kvClient.Close()
+	}
+}
+
+// Prepare makes what the workload works on.
+func (run *Run) Prepare(workload Workload) error { return workload.prepare(run) }
+
+func prepareBucket(run *Run) error {
 	worker := run.worker(1, run.Seed)
 	defer worker.Client.Close()
 	_, outcome, err := worker.Client.Write(s3.Request{Method: "PUT", Path: Bucket})
@@ -104,7 +125,7 @@ func (run *Run) Load(ctx context.Context, workload Workload) {
 		all.Add(1)
 		go func() {
 			defer all.Done()
-			defer worker.Client.Close()
+			defer worker.close()
 			for ctx.Err() == nil {
 				workload.step(worker)
 			}
@@ -118,7 +139,7 @@ func (run *Run) Final(workload Workload) {
 	for node := 1; node <= run.Cluster.Nodes; node++ {
 		worker := run.worker(node, run.Seed)
 		workload.final(worker)
-		worker.Client.Close()
+		worker.close()
 	}
 }
 
@@ -149,6 +170,12 @@ func (worker *Worker) write(f, key string, value history.Value, request s3.Reque
 	index := worker.Log.Invoke(worker.process, f, key, value)
 	_, outcome, err := worker.Client.Write(request)
 	worker.noteBroken(err)
+	worker.complete(index, outcome, value, err)
+	return outcome == s3.Done
+}
+
+// complete records how a changing operation ended. After an unknown outcome the worker is another process.
+func (worker *Worker) complete(index int, outcome s3.Outcome, value history.Value, err error) {
 	switch outcome {
 	case s3.Done:
 		worker.Log.Complete(index, history.OK, value, "")
@@ -163,7 +190,6 @@ func (worker *Worker) write(f, key string, value history.Value, request s3.Reque
 		worker.process = int(atomic.AddInt64(&worker.Run.process, 1))
 		worker.rest()
 	}
-	return outcome == s3.Done
 }
 
 // rest keeps a worker whose node is gone from spinning.
