@@ -7,6 +7,8 @@
 #define CALL_NS (10000 * BND_MS)
 /* A node that is being decommissioned and silent for so long is not waited for. */
 #define LEAVER_SILENT_MS 60000
+/* One whose place another has taken was dead when that was asked for. */
+#define REPLACED_SILENT_MS 5000
 
 /* ---- what is known of the nodes ---------------------------------------------------------------*/
 
@@ -14,6 +16,22 @@ static uint64_t silence_ms(const struct node_kv_planner *planner, uint64_t node)
     uint64_t here = bnd_now_ns(planner->env) - planner->started_ns;
     uint64_t silence = planner->mesh->ops->silence_ns(planner->mesh, node);
     return (silence < here ? silence : here) / BND_MS;
+}
+
+/* A later node has its place. */
+static bool is_replaced(const struct bnd_catalog_view *view, const struct bnd_node_record *node) {
+    for (size_t i = 0; i < view->nodes_count; i++) {
+        if (view->nodes[i].id > node->id && view->nodes[i].place == node->place) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* For how long a silent node that is being decommissioned is waited for. */
+static uint64_t leaver_patience_ms(const struct bnd_catalog_view *view,
+                                   const struct bnd_node_record *node) {
+    return is_replaced(view, node) ? REPLACED_SILENT_MS : LEAVER_SILENT_MS;
 }
 
 static enum bnd_kv_node node_of(void *data, uint64_t id) {
@@ -30,8 +48,9 @@ static enum bnd_kv_node node_of(void *data, uint64_t id) {
         return BND_KV_NODE_UP;
     }
     uint64_t patience_ms = planner->absent_ms;
-    if (view->nodes[at].state == BND_NODE_LEAVING && LEAVER_SILENT_MS < patience_ms) {
-        patience_ms = LEAVER_SILENT_MS;
+    uint64_t leaver_ms = leaver_patience_ms(view, &view->nodes[at]);
+    if (view->nodes[at].state == BND_NODE_LEAVING && leaver_ms < patience_ms) {
+        patience_ms = leaver_ms;
     }
     return silence_ms(planner, id) >= patience_ms ? BND_KV_NODE_ABSENT : BND_KV_NODE_DOWN;
 }

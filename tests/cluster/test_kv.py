@@ -18,13 +18,14 @@ import time
 import urllib.parse
 
 sys.dont_write_bytecode = True
-import localcluster  # noqa: E402
 import rig  # noqa: E402
+import localcluster  # noqa: E402
 from localcluster import Cluster  # noqa: E402
 
 PORT = 19900
 WRITERS = 2  # of each node and namespace
 KEYS = 12    # of each writer
+SHARDS = 16
 EQUAL_SECONDS = 60
 TOOL = os.path.join(os.path.dirname(localcluster.__file__), "cluster")
 
@@ -229,8 +230,9 @@ class Test:
                 self.cluster.signal(number, signal.SIGCONT)
 
     def filled(self):
-        status, answer = self.cluster.get(4, "/bindery/v1/status")
-        return status == 200 and answer["result"]["settled"] and answer["result"]["kv"]["moves_left"] == 0
+        _, text = self.cluster.get(4, "/metrics")
+        values = dict(line.rsplit(" ", 1) for line in str(text).splitlines() if line.startswith("bindery_kv_shards_"))
+        return int(values.get("bindery_kv_shards_filled", 0)) == SHARDS
 
     def run(self):
         self.cluster.start()
@@ -246,7 +248,8 @@ def main():
     parser.add_argument("--seconds", type=int, default=6)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bindery-kv-") as directory:
-        cluster = Cluster(os.path.join(directory, "cluster"), base_port=PORT, memory="256MiB")
+        cluster = Cluster(os.path.join(directory, "cluster"), base_port=PORT, memory="256MiB",
+                          flags=("--shards", str(SHARDS)))
         with rig.ended_after(cluster):
             Test(cluster, options.seconds).run()
     print("kv: all as promised")
