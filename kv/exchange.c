@@ -444,6 +444,16 @@ static bool is_due(const struct spread_shard *shard, const struct spread_peer *p
            mesh->ops->up(mesh, peer->node);
 }
 
+/* A peer that takes its time leaves room for the others. */
+static bool is_crowded(const struct kv_spread *spread, uint64_t node) {
+    size_t count = 0;
+    const struct bnd_link *head = &spread->exchanges;
+    for (const struct bnd_link *at = head->next; at != head; at = at->next) {
+        count += BND_CONTAINER(at, struct spread_exchange, link)->peer == node ? 1 : 0;
+    }
+    return count >= KV_SPREAD_EXCHANGES / 2;
+}
+
 void spread_exchanges_run(struct kv_spread *spread) {
     uint32_t first = spread->next;
     for (uint32_t i = 0; i < spread->shards_count; i++) {
@@ -459,7 +469,7 @@ void spread_exchanges_run(struct kv_spread *spread) {
                 return;
             }
             able = able || spread_scope(shard, &scope);
-            if (able) {
+            if (able && !is_crowded(spread, shard->peers[p].node)) {
                 begin(shard, &shard->peers[p], &scope);
             }
         }

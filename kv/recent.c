@@ -146,21 +146,32 @@ static void shard_advance(struct kv_recent *recent, struct shard *shard) {
     }
 }
 
+static void shard_clear(struct kv_recent *recent, struct shard *shard) {
+    for (size_t i = 0; i < KV_RECENT_SECONDS; i++) {
+        second_clear(recent, &shard->seconds[i], 0);
+    }
+}
+
+static void shard_begin(struct kv_recent *recent, struct shard *shard, uint64_t known_from) {
+    shard_clear(recent, shard);
+    shard->known_from = known_from;
+    shard->ahead_low = UINT64_MAX;
+    shard->ahead_high = 0;
+    shard_advance(recent, shard);
+}
+
 void kv_recent_tick(struct kv_recent *recent, uint64_t now_second) {
-    if (now_second <= recent->now) {
+    bool put_back = now_second + KV_RECENT_SECONDS < recent->now;
+    if (now_second <= recent->now && !put_back) {
         return;
     }
     recent->now = now_second;
     for (uint32_t i = 0; i < recent->shards_count; i++) {
-        if (recent->shards[i] != NULL) {
+        if (recent->shards[i] != NULL && put_back) {
+            shard_begin(recent, recent->shards[i], now_second + KV_RECENT_AHEAD + 1);
+        } else if (recent->shards[i] != NULL) {
             shard_advance(recent, recent->shards[i]);
         }
-    }
-}
-
-static void shard_clear(struct kv_recent *recent, struct shard *shard) {
-    for (size_t i = 0; i < KV_RECENT_SECONDS; i++) {
-        second_clear(recent, &shard->seconds[i], 0);
     }
 }
 
@@ -173,11 +184,7 @@ int kv_recent_begin(struct kv_recent *recent, uint32_t shard_number, uint64_t kn
             return BND_NOMEM;
         }
     }
-    shard_clear(recent, *shard);
-    (*shard)->known_from = known_from_second;
-    (*shard)->ahead_low = UINT64_MAX;
-    (*shard)->ahead_high = 0;
-    shard_advance(recent, *shard);
+    shard_begin(recent, *shard, known_from_second);
     return 0;
 }
 

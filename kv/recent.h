@@ -29,7 +29,8 @@ struct kv_recent;
 int kv_recent_create(uint32_t shards, size_t bytes_max, struct kv_recent **out);
 void kv_recent_destroy(struct kv_recent *recent); /* NULL allowed */
 
-/* Forgets what is older than the window. A `now` below the newest one told changes nothing. */
+/* Forgets what is older than the window. A `now` below the newest one told changes nothing; but one
+ * below the whole window does (the clock was far ahead, and has been put right): all begin anew. */
 void kv_recent_tick(struct kv_recent *recent, uint64_t now_second);
 /* Begins a shard, or begins it anew (its records are dropped): empty, and what is stamped from this
  * second on is known. A shard that was never begun knows nothing. BND_NOMEM: nothing has changed.

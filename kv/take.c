@@ -73,6 +73,11 @@ int spread_wants(struct kv_spread *spread, uint32_t shard, const struct kv_given
     return rv;
 }
 
+/* The journal's reserve is not for what can be asked for again. */
+static bool has_room(const struct kv_spread *spread) {
+    return spread->kv->config.has_room(spread->kv->config.owner);
+}
+
 int spread_take(struct kv_spread *spread, uint32_t shard, const struct kv_given *given, bool fresh,
                 struct spread_ticket *ticket) {
     struct kv_record record;
@@ -80,6 +85,9 @@ int spread_take(struct kv_spread *spread, uint32_t shard, const struct kv_given 
     int rv = spread_wants(spread, shard, given, fresh, &record, &wanted);
     if (rv != 0 || !wanted) {
         return rv;
+    }
+    if ((record.flags & KV_RECORD_TOMBSTONE) == 0 && !has_room(spread)) {
+        return BND_NOSPACE;
     }
     const struct kv_take take = {.shard = shard,
                                  .namespace_id = given->namespace_id,
@@ -91,14 +99,13 @@ int spread_take(struct kv_spread *spread, uint32_t shard, const struct kv_given 
     if (rv == 0) {
         ticket->refs++;
         spread->kv->stats.records_taken++;
-        kv_hlc_see(&spread->kv->hlc, record.version.hlc, kv_wall_ms(spread->kv));
     }
     return rv;
 }
 
 int spread_take_piece(struct kv_spread *spread, const struct kv_piece *piece,
                       struct spread_ticket *ticket) {
-    int rv = kv_take_piece(spread->kv, piece, on_applied, ticket);
+    int rv = has_room(spread) ? kv_take_piece(spread->kv, piece, on_applied, ticket) : BND_NOSPACE;
     ticket->refs += rv == 0 ? 1 : 0;
     return rv;
 }

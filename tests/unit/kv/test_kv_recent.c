@@ -105,8 +105,25 @@ static void test_what_is_known(void **state) {
     assert_int_equal(kv_recent_bytes(recent), 0);
     applied(recent, 1, &now, NULL); /* its second is gone: nothing to take out */
     kv_recent_tick(recent, NOW + 1000);
-    kv_recent_tick(recent, NOW); /* the clock went back */
+    kv_recent_tick(recent, NOW + 999); /* the clock went back a little */
     assert_true(kv_recent_sum(recent, 1, NOW + 1000).known);
+    kv_recent_destroy(recent);
+}
+
+static void test_a_clock_that_was_far_ahead_is_put_right(void **state) {
+    (void)state;
+    struct kv_recent *recent = make(1 << 20);
+    kv_recent_tick(recent, NOW + 3600);
+    struct kv_entry ahead = entry("x", NOW + 3600, 0);
+    applied(recent, 1, NULL, &ahead);
+    kv_recent_tick(recent, NOW);
+    assert_int_equal(kv_recent_bytes(recent), 0);
+    assert_false(kv_recent_sum(recent, 1, NOW).known); /* it was not looking */
+    kv_recent_tick(recent, NOW + 10);
+    struct kv_entry now = entry("x", NOW + 10, 0);
+    applied(recent, 1, &ahead, &now);
+    assert_true(kv_recent_sum(recent, 1, NOW + 10).known);
+    assert_int_equal(kv_recent_sum(recent, 1, NOW + 10).count, 1);
     kv_recent_destroy(recent);
 }
 
@@ -126,7 +143,7 @@ static void test_lists_are_bounded_and_say_so(void **state) {
     (void)state;
     struct kv_recent *recent = make(4096), *large = make(1 << 20);
     for (int i = 0; i < 1000; i++) {
-        char key[8];
+        char key[16];
         (void)snprintf(key, sizeof key, "k%d", i);
         struct kv_entry e = entry(key, NOW - 3, (uint16_t)i);
         applied(recent, 1, NULL, &e);
@@ -140,7 +157,7 @@ static void test_lists_are_bounded_and_say_so(void **state) {
     assert_true(
         bnd_hash128_eq(sum.sum, kv_recent_sum(large, 1, NOW - 3).sum)); /* exact all the same */
     for (int i = 0; i < 1000; i++) {
-        char key[8];
+        char key[16];
         (void)snprintf(key, sizeof key, "k%d", i);
         struct kv_entry e = entry(key, NOW - 3, (uint16_t)i);
         applied(recent, 1, &e, NULL);
@@ -168,6 +185,7 @@ int main(void) {
         cmocka_unit_test(test_order_of_arrival_does_not_matter),
         cmocka_unit_test(test_a_missing_record_shows_in_its_second),
         cmocka_unit_test(test_what_is_known),
+        cmocka_unit_test(test_a_clock_that_was_far_ahead_is_put_right),
         cmocka_unit_test(test_a_stamp_from_far_ahead_is_not_known),
         cmocka_unit_test(test_lists_are_bounded_and_say_so),
         cmocka_unit_test(test_begun_anew_it_is_empty),

@@ -14,7 +14,7 @@ enum { KEYS = 64 };
 static const uint64_t DAY_MS = 86400000;
 
 struct model {
-    char names[KEYS][8];
+    char names[KEYS][16];
     struct kv_entry now[KEYS];
     bool there[KEYS];
 };
