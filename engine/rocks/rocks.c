@@ -9,6 +9,7 @@
  * stops its writes until the next open. Memory that RocksDB itself cannot get ends the process
  * (C++). */
 #include "base/alloc.h"
+#include "engine/rocks/arena.h"
 #include "engine/rocks/rocks_private.h"
 
 #include <limits.h>
@@ -255,6 +256,7 @@ static rocksdb_options_t *options_create(const struct bnd_rocks_config *config,
     rocksdb_options_set_paranoid_checks(o, 1);
     rocksdb_options_set_db_write_buffer_size(o, (size_t)memtables);
     rocksdb_options_set_write_buffer_size(o, (size_t)memtable);
+    rocksdb_options_set_arena_block_size(o, rocks_arena_block_bytes((size_t)memtable));
     rocksdb_options_set_max_write_buffer_number(o, 4);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
     rocksdb_options_set_compression(o, rocksdb_lz4_compression);
