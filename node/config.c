@@ -23,6 +23,7 @@ enum {
 
 #define TEXT(field) BND_SETTING_TEXT, offsetof(struct bnd_config, field)
 #define NUMBER(field) BND_SETTING_NUMBER, offsetof(struct bnd_config, field)
+#define MOVE_RATE_MIN (UINT64_C(1) << 20)
 #define BYTES(field) BND_SETTING_BYTES, offsetof(struct bnd_config, field)
 #define BOOL(field) BND_SETTING_BOOL, offsetof(struct bnd_config, field)
 
@@ -54,6 +55,10 @@ static const struct bnd_setting settings[] = {
      "client ports without TLS; refused on addresses but loopback"},
     {"moves", NUMBER(moves), "4", "N",
      "groups that a node exchanges replicas of at a time, when nodes come and go: 1 to 1024"},
+    {"move_rate", BYTES(move_rate), "64MiB", "BYTES",
+     "bytes a second that a node takes in of groups it gets or catches up with: at least 1MiB; 0: "
+     "no "
+     "bound"},
     {"heartbeat_ms", NUMBER(heartbeat_ms), "100", "MS", "Raft heartbeat interval"},
     {"election_ms", NUMBER(election_ms), "1000", "MS",
      "Raft election timeout, at least 3 heartbeats"},
@@ -392,6 +397,10 @@ static int check(const struct bnd_config *config, struct bnd_error *err) {
     if (config->moves == 0 || config->moves > 1024) {
         return BND_FAIL(err, INVALID, "moves must be 1 to 1024, not %llu",
                         (unsigned long long)config->moves);
+    }
+    if (config->move_rate != 0 && config->move_rate < MOVE_RATE_MIN) {
+        return BND_FAIL(err, INVALID, "move_rate must be 0 or at least 1MiB, not %llu",
+                        (unsigned long long)config->move_rate);
     }
     if (config->heartbeat_ms == 0 || config->election_ms < 3 * config->heartbeat_ms ||
         config->election_ms > 60000) {

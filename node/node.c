@@ -26,6 +26,7 @@
 #include "node/members.h"
 #include "node/metrics.h"
 #include "node/ports.h"
+#include "node/ready.h"
 #include "node/repair.h"
 #include "node/shard_map.h"
 #include "raft/client.h"
@@ -56,6 +57,7 @@ struct bnd_node {
     struct bnd_tls_context *tls;
     struct node_certificates certificates;
     struct node_last_view last_view;
+    struct bnd_pacer pacer; /* of what comes here when groups move */
     struct node_admission admission;
     struct node_members members;
     struct node_departure departure;
@@ -111,40 +113,31 @@ bool bnd_node_is_member(struct bnd_env *env, const char *data) {
 /* ---- the client ports
  * ----------------------------------------------------------------------------------- */
 
-static void check_line(struct bnd_buf *out, const char *name, bool ok, const char *why) {
-    if (out != NULL) {
-        bnd_buf_printf(out, "%s: %s\n", name, ok ? "ok" : why);
-    }
-}
-
-struct group_check {
-    struct bnd_node *node;
-    size_t leaderless;
-};
-
-static void check_group(void *data, uint64_t gid) {
-    struct group_check *check = data;
-    struct bnd_raft_group_status status;
-    if (bnd_raft_group_status(check->node->host, gid, &status) == 0 && status.leader == 0) {
-        check->leaderless++;
-    }
-}
-
 static bool node_ready(void *owner, struct bnd_buf *out) {
-    struct bnd_node *node = owner;
-    struct group_check check = {.node = node};
-    bool fresh = bnd_catalog_age_ms(node->catalog) < BND_CATALOG_STALE_MS;
-    bnd_raft_each_group(node->host, check_group, &check);
-    check_line(out, "catalog", fresh, "group 0 has not answered for 5 s");
-    check_line(out, "groups", check.leaderless == 0, "some groups have no leader");
-    check_line(out, "genesis", !node->in_genesis, "the cluster is being set up");
-    check_line(out, "running", !node->stopping, "the node is stopping");
-    if (out != NULL) { /* for people: it serves reads and deletes also without room */
-        bnd_buf_append_str(out, "disk: ");
-        node_disk_text(&node->disk, out);
-        bnd_buf_append_str(out, "\n");
-    }
-    return fresh && check.leaderless == 0 && !node->in_genesis && !node->stopping;
+    const struct bnd_node *node = owner;
+    const struct node_ready_sources from = {.host = node->host,
+                                            .catalog = node->catalog,
+                                            .disk = &node->disk,
+                                            .in_genesis = node->in_genesis,
+                                            .stopping = node->stopping};
+    return node_ready_check(&from, out);
+}
+
+static void count_group(void *data, uint64_t gid) {
+    (*(size_t *)data)++;
+}
+
+/* What a replica here takes on average. */
+static void node_moving(void *owner, struct bnd_gateway_moving *out) {
+    const struct bnd_node *node = owner;
+    struct bnd_objects_stats stats;
+    size_t groups = 0;
+    bnd_raft_each_group(node->host, count_group, &groups);
+    bnd_objects_stats(node->objects, &stats);
+    out->bytes_per_s = node->pacer.bytes_per_s;
+    uint64_t bytes = bnd_rocks_live_bytes(node->state) +
+                     node->state->ops->unpersisted_bytes(node->state) + stats.bodies_bytes;
+    out->replica_bytes = groups == 0 ? 0 : bytes / groups;
 }
 
 static void node_metrics(void *owner, struct bnd_buf *out) {
@@ -189,6 +182,7 @@ static void open_gateway(struct bnd_node *node) {
                      .owner = node,
                      .ready = node_ready,
                      .wanted = node_wanted,
+                     .moving = node_moving,
                      .metrics = node_metrics},
         .rest_address = node->addresses.rest,
         .bindings_address = node->addresses.bindings,
@@ -568,6 +562,7 @@ static int open_objects(struct bnd_node *node, struct bnd_error *err) {
         .stamp_ms = newest_stamp,
         .time_suspended = time_suspended,
         .disk_full = disk_full,
+        .pacer = &node->pacer,
         .upload_bytes_max = node->budget.uploads,
         .reader_bytes_max = node->budget.readers,
         .store_bytes_max = node->budget.store,
@@ -590,6 +585,7 @@ static int open_host(struct bnd_node *node, struct bnd_error *err) {
         .heartbeat_ms = (uint32_t)node->config.heartbeat_ms,
         .election_ms = (uint32_t)node->config.election_ms,
         .moves_max = (uint32_t)node->config.moves,
+        .pacer = &node->pacer,
         .guards = BND_RAFT_GUARDS_ALL,
         .proposals_bytes_max = node->budget.proposals,
         .proposals_group_bytes_max = node->budget.proposals_group,
@@ -690,6 +686,7 @@ int bnd_node_start(struct bnd_env *env, const struct bnd_config *config,
     node->env = env;
     node->config = *config;
     node->budget = node_budget(config->memory);
+    node->pacer.bytes_per_s = config->move_rate;
     node->callbacks = *callbacks;
     node->lock = -1;
     node->started_ms = bnd_wall_ms(env);

@@ -127,6 +127,19 @@ static size_t rocks_unpersisted_bytes(struct bnd_state *state) {
     return atomic_load(&rocks->bytes_written) - atomic_load(&rocks->bytes_persisted);
 }
 
+uint64_t bnd_rocks_live_bytes(struct bnd_state *state) {
+    struct rocks *rocks = rocks_of(state);
+    uint64_t sum = 0;
+    for (size_t i = 0; i < BND_CF_COUNT; i++) {
+        uint64_t bytes = 0;
+        if (rocksdb_property_int_cf(rocks->db, rocks->cfs[i], "rocksdb.estimate-live-data-size",
+                                    &bytes) == 0) {
+            sum += bytes;
+        }
+    }
+    return sum;
+}
+
 /* ---- dropping -----------------------------------------------------------------------------------
  */
 

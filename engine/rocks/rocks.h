@@ -36,6 +36,9 @@ struct bnd_rocks_config {
 int bnd_rocks_open(const struct bnd_rocks_config *config, struct bnd_state **out,
                    struct bnd_error *err);
 
+/* About how many bytes the live data of a store of bnd_rocks_open takes on disk; 0: not known. */
+uint64_t bnd_rocks_live_bytes(struct bnd_state *state);
+
 /* Opens a store to look at it, for `bindery inspect`: what was persisted is there, nothing on disk
  * is changed and no lock is taken; writes, persists and drops are BND_UNSUPPORTED. A damaged store
  * opens if it can: reads of what is damaged are then BND_CORRUPT. dir must be a state directory.
