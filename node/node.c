@@ -20,6 +20,7 @@
 #include "node/client_tls.h"
 #include "node/departure.h"
 #include "node/disk.h"
+#include "node/fence.h"
 #include "node/files.h"
 #include "node/identity.h"
 #include "node/last_view.h"
@@ -36,7 +37,6 @@
 #include <sys/stat.h>
 
 #define GRACE_NS (5000 * BND_MS)
-#define NODE_GONE_FILE "gone"
 
 struct bnd_node {
     struct bnd_env *env;
@@ -61,6 +61,7 @@ struct bnd_node {
     struct node_admission admission;
     struct node_members members;
     struct node_departure departure;
+    struct node_fence fence;
     struct node_shard_map map;
     struct node_disk disk;
     struct node_genesis genesis;
@@ -455,23 +456,16 @@ static void on_departed(void *owner) {
     struct bnd_node *node = owner;
     struct bnd_error err = {0};
     bnd_log(node->env, BND_LOG_INFO, "node", "this node is gone for ever");
-    if (node_file_write(node->env, node->config.data, NODE_GONE_FILE,
-                        bnd_slice_str("This node was decommissioned.\n"), &err) != 0) {
+    if (node_departure_mark(node->env, node->config.data, &err) != 0) {
         bnd_log(node->env, BND_LOG_ERROR, "node", "%s", err.message);
     }
     bnd_node_stop(node);
 }
 
-static int refuse_gone(struct bnd_node *node, struct bnd_error *err) {
-    BND_AUTO_BUF struct bnd_buf text = {0};
-    const char *data = node->config.data;
-    if (node_file_read(node->env, data, NODE_GONE_FILE, &text, NULL) == BND_NOTFOUND) {
-        return 0;
-    }
-    return BND_FAIL(err, DENIED,
-                    "data: %s belonged to a node that was decommissioned; a new node starts with "
-                    "an empty directory",
-                    data);
+/* Others have the cluster now: what this node still serves may be refused there. */
+static void on_fenced(void *owner, const struct bnd_error *why) {
+    const struct bnd_node *node = owner;
+    node->callbacks.stopped(node->callbacks.data, BND_NODE_EXIT_FENCED, why);
 }
 
 /* ---- making
@@ -479,7 +473,7 @@ static int refuse_gone(struct bnd_node *node, struct bnd_error *err) {
 
 static int load_identity(struct bnd_node *node, struct bnd_error *err) {
     const char *data = node->config.data;
-    int rv = refuse_gone(node, err);
+    int rv = node_departure_refuse(node->env, data, err);
     if (rv != 0) {
         return rv;
     }
@@ -536,7 +530,12 @@ static int open_mesh(struct bnd_node *node, struct bnd_error *err) {
         .queue_bytes_max = {node->budget.peer_queue, node->budget.peer_queue},
         .on_join = node_admission_on_join,
         .join_owner = &node->admission,
+        .is_gone = node_fence_is_gone,
+        .told_gone = node_fence_told,
+        .gone_owner = &node->fence,
     };
+    node->fence = (struct node_fence){
+        .self = node->identity.node, .owner = node, .departed = on_departed, .fenced = on_fenced};
     memcpy(config.cluster, node->identity.cluster, sizeof config.cluster);
     node->admission = (struct node_admission){.env = node->env, .identity = &node->identity};
     int rv = bnd_mesh_tcp_create(&config, &node->mesh, err);
@@ -648,6 +647,7 @@ static int open_clients(struct bnd_node *node, struct bnd_error *err) {
                                               .owner = node,
                                               .unheard = on_unheard};
     node_last_view_start(&node->last_view);
+    node->fence.catalog = node->catalog;
     node->admission.catalog = node->catalog;
     node->admission.mesh = bnd_mesh_tcp_mesh(node->mesh);
     node->members.catalog = node->catalog;
@@ -761,6 +761,7 @@ static void close_groups(void *data) {
     node_last_view_stop(&node->last_view);
     node_members_close(&node->members);
     node_departure_close(&node->departure);
+    node->fence.catalog = NULL;
     node->admission.catalog = NULL;
     bnd_catalog_destroy(node->catalog);
     node_disk_stop(&node->disk, on_disk_stopped, node);
