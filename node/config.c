@@ -23,6 +23,7 @@ enum {
 
 #define TEXT(field) BND_SETTING_TEXT, offsetof(struct bnd_config, field)
 #define NUMBER(field) BND_SETTING_NUMBER, offsetof(struct bnd_config, field)
+#define SCRUB_S_MAX UINT64_C(31536000) /* a year */
 #define MOVE_RATE_MIN (UINT64_C(1) << 20)
 #define BYTES(field) BND_SETTING_BYTES, offsetof(struct bnd_config, field)
 #define BOOL(field) BND_SETTING_BOOL, offsetof(struct bnd_config, field)
@@ -59,6 +60,8 @@ static const struct bnd_setting settings[] = {
      "bytes a second that a node takes in of groups it gets or catches up with: at least 1MiB; 0: "
      "no "
      "bound"},
+    {"scrub_s", NUMBER(scrub_s), "2592000", "S",
+     "every table file of the state is read and verified once in so many seconds; 0: never"},
     {"heartbeat_ms", NUMBER(heartbeat_ms), "100", "MS", "Raft heartbeat interval"},
     {"election_ms", NUMBER(election_ms), "1000", "MS",
      "Raft election timeout, at least 3 heartbeats"},
@@ -401,6 +404,10 @@ static int check(const struct bnd_config *config, struct bnd_error *err) {
     if (config->move_rate != 0 && config->move_rate < MOVE_RATE_MIN) {
         return BND_FAIL(err, INVALID, "move_rate must be 0 or at least 1MiB, not %llu",
                         (unsigned long long)config->move_rate);
+    }
+    if (config->scrub_s > SCRUB_S_MAX) {
+        return BND_FAIL(err, INVALID, "scrub_s must be at most %llu, not %llu",
+                        (unsigned long long)SCRUB_S_MAX, (unsigned long long)config->scrub_s);
     }
     if (config->heartbeat_ms == 0 || config->election_ms < 3 * config->heartbeat_ms ||
         config->election_ms > 60000) {

@@ -120,6 +120,7 @@ static void storage_metrics(const struct node_metrics_sources *from, struct bnd_
     bnd_raft_host_journal(from->host, &journal);
     metric(out, "bindery_state_unpersisted_bytes", "gauge",
            from->state->ops->unpersisted_bytes(from->state));
+    metric(out, "bindery_state_scrubbed_bytes_total", "counter", from->scrubbed_bytes);
     metric(out, "bindery_journal_written_bytes_total", "counter", journal.bytes_written);
     metric(out, "bindery_journal_batches_total", "counter", journal.batches);
     metric(out, "bindery_journal_queued_bytes", "gauge", journal.bytes_queued);

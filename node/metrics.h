@@ -19,6 +19,7 @@ struct node_metrics_sources {
     uint64_t started_ms;
     struct bnd_raft_host *host; /* NULL, as state: a gateway has none */
     struct bnd_state *state;
+    uint64_t scrubbed_bytes;      /* of the state's files, since start */
     const struct node_disk *disk; /* likewise */
 };
 

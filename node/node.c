@@ -27,8 +27,9 @@
 #include "node/members.h"
 #include "node/metrics.h"
 #include "node/ports.h"
-#include "node/ready.h"
+#include "node/readiness.h"
 #include "node/repair.h"
+#include "node/scrub.h"
 #include "node/shard_map.h"
 #include "raft/client.h"
 
@@ -62,6 +63,7 @@ struct bnd_node {
     struct node_members members;
     struct node_departure departure;
     struct node_fence fence;
+    struct node_scrub scrub;
     struct node_shard_map map;
     struct node_disk disk;
     struct node_genesis genesis;
@@ -76,36 +78,6 @@ struct bnd_node {
     uint64_t started_ms;
 };
 
-/* ---- addresses
- * ------------------------------------------------------------------------------------------ */
-
-static int format_address(const char *host, uint64_t port, char out[BND_ADDRESS_MAX],
-                          struct bnd_error *err) {
-    bool bare_v6 = strchr(host, ':') != NULL && host[0] != '[';
-    int len = snprintf(out, BND_ADDRESS_MAX, bare_v6 ? "[%s]:%llu" : "%s:%llu", host,
-                       (unsigned long long)port);
-    if (len < 0 || len >= BND_ADDRESS_MAX) {
-        return BND_FAIL(err, INVALID, "address too long: %.80s", host);
-    }
-    return 0;
-}
-
-int bnd_node_addresses(const struct bnd_config *config, struct bnd_node_addresses *out,
-                       struct bnd_error *err) {
-    struct bnd_node_addresses addresses;
-    const char *advertise = config->advertise[0] != 0 ? config->advertise : config->listen;
-    int rv = format_address(config->listen, config->base_port, addresses.rest, err);
-    rv = rv != 0 ? rv
-                 : format_address(config->listen, config->base_port + 1, addresses.bindings, err);
-    rv = rv != 0 ? rv : format_address(config->listen, config->base_port + 2, addresses.s3, err);
-    rv = rv != 0 ? rv : format_address(config->listen, config->base_port + 3, addresses.peers, err);
-    rv = rv != 0 ? rv : format_address(advertise, config->base_port + 3, addresses.advertise, err);
-    if (rv == 0) {
-        *out = addresses;
-    }
-    return rv;
-}
-
 bool bnd_node_is_member(struct bnd_env *env, const char *data) {
     BND_AUTO_BUF struct bnd_buf text = {0};
     return node_file_read(env, data, "node.toml", &text, NULL) != BND_NOTFOUND;
@@ -116,12 +88,12 @@ bool bnd_node_is_member(struct bnd_env *env, const char *data) {
 
 static bool node_ready(void *owner, struct bnd_buf *out) {
     const struct bnd_node *node = owner;
-    const struct node_ready_sources from = {.host = node->host,
-                                            .catalog = node->catalog,
-                                            .disk = &node->disk,
-                                            .in_genesis = node->in_genesis,
-                                            .stopping = node->stopping};
-    return node_ready_check(&from, out);
+    const struct node_readiness is = {.host = node->host,
+                                      .catalog = node->catalog,
+                                      .disk = &node->disk,
+                                      .in_genesis = node->in_genesis,
+                                      .stopping = node->stopping};
+    return node_is_ready(&is, out);
 }
 
 static void count_group(void *data, uint64_t gid) {
@@ -151,6 +123,7 @@ static void node_metrics(void *owner, struct bnd_buf *out) {
                                         .started_ms = node->started_ms,
                                         .host = node->host,
                                         .state = node->state,
+                                        .scrubbed_bytes = node->scrub.bytes,
                                         .disk = &node->disk};
     node_metrics_print(&from, out);
 }
@@ -715,6 +688,13 @@ int bnd_node_start(struct bnd_env *env, const struct bnd_config *config,
         .tls = &node->tls,
     };
     node_certificates_start(&node->certificates);
+    node->scrub = (struct node_scrub){.env = env,
+                                      .data = node->config.data,
+                                      .state = node->state,
+                                      .pass_s = config->scrub_s,
+                                      .owner = node,
+                                      .damaged = on_state_corrupt};
+    node_scrub_start(&node->scrub);
     *out = node;
     return 0;
 }
@@ -759,6 +739,7 @@ static void close_groups(void *data) {
     }
     node_certificates_stop(&node->certificates);
     node_last_view_stop(&node->last_view);
+    node_scrub_stop(&node->scrub);
     node_members_close(&node->members);
     node_departure_close(&node->departure);
     node->fence.catalog = NULL;

@@ -140,6 +140,25 @@ uint64_t bnd_rocks_live_bytes(struct bnd_state *state) {
     return sum;
 }
 
+void bnd_rocks_each_file(struct bnd_state *state,
+                         void (*each)(void *data, const struct bnd_rocks_file *file), void *data) {
+    struct rocks *rocks = rocks_of(state);
+    const rocksdb_livefiles_t *files = rocksdb_livefiles(rocks->db);
+    int count = files == NULL ? 0 : rocksdb_livefiles_count(files);
+    for (int i = 0; i < count; i++) {
+        const char *name = rocksdb_livefiles_name(files, i); /* "/000012.sst" */
+        struct bnd_rocks_file file = {.bytes = rocksdb_livefiles_size(files, i),
+                                      .number = strtoull(name + 1, NULL, 10)};
+        int len = snprintf(file.path, sizeof file.path, "%s/rocks%s", rocks->dir, name);
+        if (len > 0 && (size_t)len < sizeof file.path && file.number > 0) {
+            each(data, &file);
+        }
+    }
+    if (files != NULL) {
+        rocksdb_livefiles_destroy(files);
+    }
+}
+
 /* ---- dropping -----------------------------------------------------------------------------------
  */
 

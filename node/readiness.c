@@ -1,4 +1,6 @@
-#include "node/ready.h"
+#include "node/readiness.h"
+
+#include "raft/host.h"
 
 static void check_line(struct bnd_buf *out, const char *name, bool ok, const char *why) {
     if (out != NULL) {
@@ -7,7 +9,7 @@ static void check_line(struct bnd_buf *out, const char *name, bool ok, const cha
 }
 
 struct group_check {
-    const struct bnd_raft_host *host;
+    struct bnd_raft_host *host;
     size_t leaderless;
 };
 
@@ -19,18 +21,18 @@ static void check_group(void *data, uint64_t gid) {
     }
 }
 
-bool node_ready_check(const struct node_ready_sources *from, struct bnd_buf *out) {
-    struct group_check check = {.host = from->host};
-    bool fresh = bnd_catalog_age_ms(from->catalog) < BND_CATALOG_STALE_MS;
-    bnd_raft_each_group(from->host, check_group, &check);
+bool node_is_ready(const struct node_readiness *is, struct bnd_buf *out) {
+    struct group_check check = {.host = is->host};
+    bool fresh = bnd_catalog_age_ms(is->catalog) < BND_CATALOG_STALE_MS;
+    bnd_raft_each_group(is->host, check_group, &check);
     check_line(out, "catalog", fresh, "group 0 has not answered for 5 s");
     check_line(out, "groups", check.leaderless == 0, "some groups have no leader");
-    check_line(out, "genesis", !from->in_genesis, "the cluster is being set up");
-    check_line(out, "running", !from->stopping, "the node is stopping");
+    check_line(out, "genesis", !is->in_genesis, "the cluster is being set up");
+    check_line(out, "running", !is->stopping, "the node is stopping");
     if (out != NULL) { /* for people: it serves reads and deletes also without room */
         bnd_buf_append_str(out, "disk: ");
-        node_disk_text(from->disk, out);
+        node_disk_text(is->disk, out);
         bnd_buf_append_str(out, "\n");
     }
-    return fresh && check.leaderless == 0 && !from->in_genesis && !from->stopping;
+    return fresh && check.leaderless == 0 && !is->in_genesis && !is->stopping;
 }
