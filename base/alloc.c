@@ -2,8 +2,18 @@
 
 #include "base/assert.h"
 
+#include <malloc.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#define SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#else
+#define SANITIZED 0
+#endif
 
 /* Per thread, so that the torture runs of one test do not reach into RocksDB's or libuv's threads.
  */
@@ -38,12 +48,123 @@ static int refused(void) {
     return fail_at != 0 && (fail_sticky ? asked >= fail_at : asked == fail_at);
 }
 
+/* ---- kept blocks ------------------------------------------------------------------------------
+ *
+ * Blocks are libc's own, in lists by what they can hold: a block of class c holds at least
+ * 16 c + 8 bytes, as libc's do. */
+
+#define KEEP_BYTES_EACH_MAX 8192u
+#define CLASS_BYTES 16u
+#define CLASS_SPARE 8u /* of libc's header, which the next block lends */
+#define CLASSES (KEEP_BYTES_EACH_MAX / CLASS_BYTES + 1)
+
+struct kept {
+    struct kept *next;
+    const void *mark; /* &keep while it is kept: tells a block that is freed twice */
+};
+
+static _Thread_local struct {
+    size_t bytes;
+    size_t bytes_max;
+    struct kept *lists[CLASSES];
+} keep;
+
+/* The smallest class that holds so much. */
+static size_t class_for(size_t bytes) {
+    return bytes <= CLASS_BYTES + CLASS_SPARE ? 1
+                                              : (bytes - CLASS_SPARE + CLASS_BYTES - 1) / CLASS_BYTES;
+}
+
+static void *keep_take(size_t bytes) {
+    if (keep.bytes == 0 || bytes > KEEP_BYTES_EACH_MAX) {
+        return NULL;
+    }
+    struct kept **list = &keep.lists[class_for(bytes)];
+    struct kept *block = *list;
+    if (block != NULL) {
+        BND_ASSERT(block->mark == &keep);
+        *list = block->next;
+        block->mark = NULL;
+        keep.bytes -= malloc_usable_size(block);
+    }
+    return block;
+}
+
+/* A block may hold the mark by chance. */
+static void assert_not_kept(const struct kept *block, const struct kept *list) {
+    for (; block->mark == &keep && list != NULL; list = list->next) {
+        BND_ASSERT(block != list);
+    }
+}
+
+static bool keep_put(void *memory) {
+    size_t room = keep.bytes_max == 0 || memory == NULL ? 0 : malloc_usable_size(memory);
+    if (room < CLASS_BYTES + CLASS_SPARE || room > KEEP_BYTES_EACH_MAX ||
+        room > keep.bytes_max - keep.bytes) {
+        return false;
+    }
+    struct kept **list = &keep.lists[(room - CLASS_SPARE) / CLASS_BYTES];
+    struct kept *block = memory;
+    assert_not_kept(block, *list);
+    *block = (struct kept){.next = *list, .mark = &keep};
+    *list = block;
+    keep.bytes += room;
+    return true;
+}
+
+static void give_back(void *memory) {
+    if (!keep_put(memory)) {
+        free(memory);
+    }
+}
+
+static void *get(size_t bytes) {
+    void *memory = keep_take(bytes);
+    return memory != NULL ? memory : malloc(bytes == 0 ? 1 : bytes);
+}
+
+static void *get_zeroed(size_t bytes) {
+    void *memory = keep_take(bytes);
+    return memory != NULL ? memset(memory, 0, bytes) : calloc(1, bytes == 0 ? 1 : bytes);
+}
+
+/* As realloc. */
+static void *get_again(void *memory, size_t bytes) {
+    size_t room = keep.bytes_max == 0 || memory == NULL ? 0 : malloc_usable_size(memory);
+    if (bytes <= room && room <= KEEP_BYTES_EACH_MAX) {
+        return memory;
+    }
+    void *larger = keep_take(bytes);
+    if (larger == NULL) {
+        return realloc(memory, bytes == 0 ? 1 : bytes);
+    }
+    if (memory != NULL) {
+        memcpy(larger, memory, room < bytes ? room : bytes);
+        give_back(memory);
+    }
+    return larger;
+}
+
+void bnd_alloc_keep(size_t bytes) {
+    keep.bytes_max = SANITIZED ? 0 : bytes;
+    for (size_t i = 0; i < CLASSES; i++) {
+        struct kept *block = NULL;
+        while ((block = keep.lists[i]) != NULL) {
+            keep.lists[i] = block->next;
+            free(block);
+        }
+    }
+    keep.bytes = 0;
+}
+
+/* ---- what everyone calls ----------------------------------------------------------------------*/
+
 void *bnd_alloc(size_t bytes) {
-    return refused() ? NULL : made(malloc(bytes == 0 ? 1 : bytes));
+    return refused() ? NULL : made(get(bytes));
 }
 
 void *bnd_zalloc(size_t bytes) {
-    return refused() ? NULL : made(calloc(1, bytes == 0 ? 1 : bytes));
+    return refused() ? NULL : made(get_zeroed(bytes));
 }
 
 void *bnd_calloc(size_t count, size_t bytes) {
@@ -61,7 +182,7 @@ void *bnd_realloc(void *memory, size_t bytes) {
     if (watching != NULL && memory != NULL) {
         watching->freed(watching, memory);
     }
-    void *moved = realloc(memory, bytes == 0 ? 1 : bytes);
+    void *moved = get_again(memory, bytes);
     (void)made(moved != NULL ? moved : memory); /* the old block stays when there is no memory */
     return moved;
 }
@@ -105,5 +226,5 @@ void bnd_free(void *memory) {
     if (watching != NULL && memory != NULL) {
         watching->freed(watching, memory);
     }
-    free(memory);
+    give_back(memory);
 }

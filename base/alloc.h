@@ -39,6 +39,13 @@ void *bnd_memdup(const void *data, size_t bytes);
 /* NULL allowed. */
 void bnd_free(void *memory);
 
+/* From now on this thread keeps blocks that it frees, of at most 8 KiB each and `bytes` in sum, for
+ * its next allocations of their size: for the thread of a loop, where thousands of blocks of few
+ * sizes come and go each pass, which is more than libc keeps at hand (7 of a size, none above
+ * 1 KiB). Blocks may come from other threads and go to them. 0 gives all back. Off at first;
+ * builds with sanitizers stay without. */
+void bnd_alloc_keep(size_t bytes);
+
 /* Test only: the n-th allocation from now on this thread (n = 1 is the next) returns NULL, and so
  * do all after it if `sticky`. n = 0 switches it off. Returns how many allocations were asked for
  * since the last call. */

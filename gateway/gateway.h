@@ -27,6 +27,12 @@ struct kv_front;
 
 /* Everything that requests are served with. All borrowed until the gateway's on_closed. Handlers of
  * every port get this struct as their owner's services. */
+/* What the moving of replicas costs. */
+struct bnd_gateway_moving {
+    uint64_t replica_bytes; /* state and bodies of an average replica of this node; 0: not known */
+    uint64_t bytes_per_s;   /* that a node takes in; 0: no bound */
+};
+
 struct bnd_gateway_services {
     struct bnd_env *env;
     struct bnd_catalog *catalog;
@@ -47,6 +53,8 @@ struct bnd_gateway_services {
     bool (*ready)(void *owner, struct bnd_buf *out);
     /* The nodes that should hold a group, best first; returns how many. */
     size_t (*wanted)(void *owner, uint64_t gid, uint64_t out[BND_REPLICAS_MAX]);
+    /* For how much there is still to be moved; NULL in a gateway process. */
+    void (*moving)(void *owner, struct bnd_gateway_moving *out);
     /* Appends metrics of what only node/ knows (journal, state, process) in Prometheus text. May be
      * NULL. */
     void (*metrics)(void *owner, struct bnd_buf *out);

@@ -24,6 +24,7 @@ const char *bnd_hello_text(unsigned status) {
         "the node is no member of the cluster",
         "no protocol version in common",
         "a connection the other way is being made",
+        "the node is a member of the cluster no more",
     };
     return status < BND_HELLO_STATUSES ? texts[status] : "an unknown reason";
 }

@@ -27,9 +27,10 @@ enum bnd_hello_status {
     BND_HELLO_CLUSTER = 1, /* of another cluster */
     BND_HELLO_IDENTITY =
         2, /* the certificate says another node, or this is not the node that was meant */
-    BND_HELLO_UNKNOWN = 3, /* not, or no longer, a member */
+    BND_HELLO_UNKNOWN = 3, /* not a member that is known here */
     BND_HELLO_VERSION = 4, /* no version in common */
     BND_HELLO_BUSY = 5,    /* a connection the other way is being made */
+    BND_HELLO_GONE = 6,    /* a member no more, for ever */
     BND_HELLO_STATUSES
 };
 

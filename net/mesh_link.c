@@ -244,7 +244,8 @@ static enum bnd_hello_status judge(const struct link *link, const struct bnd_hel
     }
     struct peer *peer = mesh_find(tcp, hello->sender);
     if (peer == NULL) {
-        return BND_HELLO_UNKNOWN;
+        bool gone = tcp->is_gone != NULL && tcp->is_gone(tcp->gone_owner, hello->sender);
+        return gone ? BND_HELLO_GONE : BND_HELLO_UNKNOWN;
     }
     /* Two that dial each other at once would each replace the other's connection: the lower id's
      * stays. */
@@ -271,7 +272,13 @@ static void hello_accepted(struct link *link, const struct bnd_hello *hello) {
 static void hello_answered(struct link *link, const struct bnd_hello *hello) {
     struct bnd_mesh_tcp *tcp = link->tcp;
     if (hello->status != BND_HELLO_OK) {
+        bool gone = hello->status == BND_HELLO_GONE && hello->sender == link->peer->node &&
+                    hello->receiver == tcp->self &&
+                    memcmp(hello->cluster, tcp->cluster, sizeof tcp->cluster) == 0;
         mesh_link_lost(link, bnd_hello_text(hello->status));
+        if (gone && tcp->told_gone != NULL) {
+            tcp->told_gone(tcp->gone_owner, hello->sender);
+        }
         return;
     }
     if (memcmp(hello->cluster, tcp->cluster, sizeof tcp->cluster) != 0 ||

@@ -90,6 +90,9 @@ struct bnd_mesh_tcp {
     size_t queue_bytes_max[BND_MESH_LANES];
     bnd_mesh_join_cb on_join;
     void *join_owner;
+    bool (*is_gone)(void *owner, uint64_t node);
+    void (*told_gone)(void *owner, uint64_t by);
+    void *gone_owner;
     struct bnd_hook hook;
     struct bnd_timer tick;
     unsigned tick_count;

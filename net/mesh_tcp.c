@@ -473,6 +473,9 @@ static int mesh_init(struct bnd_mesh_tcp *tcp, const struct bnd_mesh_tcp_config 
     memcpy(tcp->cluster, config->cluster, sizeof tcp->cluster);
     tcp->on_join = config->on_join;
     tcp->join_owner = config->join_owner;
+    tcp->is_gone = config->is_gone;
+    tcp->told_gone = config->told_gone;
+    tcp->gone_owner = config->gone_owner;
     for (unsigned i = 0; i < BND_MESH_LANES; i++) {
         size_t bytes =
             config->queue_bytes_max[i] == 0 ? MESH_QUEUE_BYTES : config->queue_bytes_max[i];

@@ -42,6 +42,12 @@ struct bnd_mesh_tcp_config {
                                                message takes. */
     bnd_mesh_join_cb on_join;               /* NULL: strangers are refused */
     void *join_owner;
+    /* Is the node, which is no peer, a member no more, for ever? It is told so. NULL: nobody is. */
+    bool (*is_gone)(void *owner, uint64_t node);
+    /* A peer says that of this node. The last thing that the mesh does then: it may be closed from
+     * inside. NULL: it is only logged. */
+    void (*told_gone)(void *owner, uint64_t by);
+    void *gone_owner;
 };
 
 /* Listens. BND_INVALID: certificates that do not fit each other, self or cluster; bounds. Errors of

@@ -23,6 +23,8 @@ enum {
 
 #define TEXT(field) BND_SETTING_TEXT, offsetof(struct bnd_config, field)
 #define NUMBER(field) BND_SETTING_NUMBER, offsetof(struct bnd_config, field)
+#define SCRUB_S_MAX UINT64_C(31536000) /* a year */
+#define MOVE_RATE_MIN (UINT64_C(1) << 20)
 #define BYTES(field) BND_SETTING_BYTES, offsetof(struct bnd_config, field)
 #define BOOL(field) BND_SETTING_BOOL, offsetof(struct bnd_config, field)
 
@@ -54,6 +56,12 @@ static const struct bnd_setting settings[] = {
      "client ports without TLS; refused on addresses but loopback"},
     {"moves", NUMBER(moves), "4", "N",
      "groups that a node exchanges replicas of at a time, when nodes come and go: 1 to 1024"},
+    {"move_rate", BYTES(move_rate), "64MiB", "BYTES",
+     "bytes a second that a node takes in of groups it gets or catches up with: at least 1MiB; 0: "
+     "no "
+     "bound"},
+    {"scrub_s", NUMBER(scrub_s), "2592000", "S",
+     "every table file of the state is read and verified once in so many seconds; 0: never"},
     {"heartbeat_ms", NUMBER(heartbeat_ms), "100", "MS", "Raft heartbeat interval"},
     {"election_ms", NUMBER(election_ms), "1000", "MS",
      "Raft election timeout, at least 3 heartbeats"},
@@ -383,6 +391,20 @@ static int check_s3_domain(const char *domain, struct bnd_error *err) {
     return 0;
 }
 
+static int check_kv(const struct bnd_config *config, struct bnd_error *err) {
+    if (config->kv_namespaces_max == 0 || config->kv_namespaces_max > 16384) {
+        return BND_FAIL(err, INVALID, "kv_namespaces_max must be 1 to 16384, not %llu",
+                        (unsigned long long)config->kv_namespaces_max);
+    }
+    if (config->kv_bulk_pairs_max == 0 || config->kv_bulk_bytes_max == 0 ||
+        config->kv_bulk_get_max == 0 || config->kv_ttl_min_s == 0) {
+        return BND_FAIL(err, INVALID,
+                        "kv_bulk_pairs_max, kv_bulk_bytes_max, kv_bulk_get_max and kv_ttl_min_s "
+                        "must not be 0");
+    }
+    return 0;
+}
+
 static int check(const struct bnd_config *config, struct bnd_error *err) {
     if (config->base_port == 0 || config->base_port > 65535 - 3) {
         return BND_FAIL(err, INVALID, "base_port must be 1 to 65532, not %llu",
@@ -397,19 +419,17 @@ static int check(const struct bnd_config *config, struct bnd_error *err) {
         return BND_FAIL(err, INVALID, "replicas must be 1, 3 or 5, not %llu",
                         (unsigned long long)config->replicas);
     }
-    if (config->kv_namespaces_max == 0 || config->kv_namespaces_max > 16384) {
-        return BND_FAIL(err, INVALID, "kv_namespaces_max must be 1 to 16384, not %llu",
-                        (unsigned long long)config->kv_namespaces_max);
-    }
-    if (config->kv_bulk_pairs_max == 0 || config->kv_bulk_bytes_max == 0 ||
-        config->kv_bulk_get_max == 0 || config->kv_ttl_min_s == 0) {
-        return BND_FAIL(err, INVALID,
-                        "kv_bulk_pairs_max, kv_bulk_bytes_max, kv_bulk_get_max and kv_ttl_min_s "
-                        "must not be 0");
-    }
     if (config->moves == 0 || config->moves > 1024) {
         return BND_FAIL(err, INVALID, "moves must be 1 to 1024, not %llu",
                         (unsigned long long)config->moves);
+    }
+    if (config->move_rate != 0 && config->move_rate < MOVE_RATE_MIN) {
+        return BND_FAIL(err, INVALID, "move_rate must be 0 or at least 1MiB, not %llu",
+                        (unsigned long long)config->move_rate);
+    }
+    if (config->scrub_s > SCRUB_S_MAX) {
+        return BND_FAIL(err, INVALID, "scrub_s must be at most %llu, not %llu",
+                        (unsigned long long)SCRUB_S_MAX, (unsigned long long)config->scrub_s);
     }
     if (config->heartbeat_ms == 0 || config->election_ms < 3 * config->heartbeat_ms ||
         config->election_ms > 60000) {
@@ -434,6 +454,7 @@ static int check(const struct bnd_config *config, struct bnd_error *err) {
                         "join needs a token: `bindery token join` on a member prints one");
     }
     int rv = check_s3_domain(config->s3_domain, err);
+    rv = rv != 0 ? rv : check_kv(config, err);
     if (rv != 0) {
         return rv;
     }

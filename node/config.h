@@ -35,6 +35,8 @@ struct bnd_config {
     uint64_t shards;                     /* at init only; a power of two */
     uint64_t replicas;                   /* at init only: 1, 3, 5 */
     uint64_t moves;                      /* groups led here that exchange replicas at a time */
+    uint64_t move_rate;                  /* bytes per second taken in for moves; 0: no bound */
+    uint64_t scrub_s;                    /* of one pass over the state's files; 0: none */
     uint64_t heartbeat_ms;
     uint64_t election_ms;
     uint64_t connections_max;         /* per client port; 0: by memory */

@@ -1,12 +1,32 @@
 #include "node/departure.h"
 
 #include "base/alloc.h"
+#include "node/files.h"
 #include "node/kv_planner.h"
 #include "placement/shard.h"
 
+#define GONE_FILE "gone"
 #define PERIOD_NS (1000 * BND_MS)
 #define SURVEY_NS (2000 * BND_MS)
 #define CALL_NS (10000 * BND_MS)
+
+/* ---- the directory ----------------------------------------------------------------------------*/
+
+int node_departure_refuse(struct bnd_env *env, const char *data, struct bnd_error *err) {
+    BND_AUTO_BUF struct bnd_buf text = {0};
+    if (node_file_read(env, data, GONE_FILE, &text, NULL) == BND_NOTFOUND) {
+        return 0;
+    }
+    return BND_FAIL(err, DENIED,
+                    "data: %s belonged to a node that was decommissioned; a new node starts with "
+                    "an empty directory",
+                    data);
+}
+
+int node_departure_mark(struct bnd_env *env, const char *data, struct bnd_error *err) {
+    return node_file_write(env, data, GONE_FILE, bnd_slice_str("This node was decommissioned.\n"),
+                           err);
+}
 
 /* ---- who leaves -------------------------------------------------------------------------------*/
 

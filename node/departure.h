@@ -38,6 +38,11 @@ struct node_departure {
     uint64_t going; /* whose record is being written; 0: nobody's */
 };
 
+/* A directory whose node was decommissioned is marked by a file, and refused (BND_DENIED).
+ * Blocking. */
+int node_departure_refuse(struct bnd_env *env, const char *data, struct bnd_error *err);
+int node_departure_mark(struct bnd_env *env, const char *data, struct bnd_error *err);
+
 void node_departure_start(struct node_departure *departure);
 /* After `departing`: nobody is served here any more. */
 void node_departure_go(struct node_departure *departure);

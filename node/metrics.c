@@ -3,6 +3,7 @@
 #include "base/version.h"
 #include "engine/io/io.h"
 #include "engine/journal/journal.h"
+#include "engine/rocks/rocks.h"
 
 #include <dirent.h>
 #include <inttypes.h>
@@ -120,6 +121,7 @@ static void storage_metrics(const struct node_metrics_sources *from, struct bnd_
     bnd_raft_host_journal(from->host, &journal);
     metric(out, "bindery_state_unpersisted_bytes", "gauge",
            from->state->ops->unpersisted_bytes(from->state));
+    metric(out, "bindery_state_scrubbed_bytes_total", "counter", from->scrubbed_bytes);
     metric(out, "bindery_journal_written_bytes_total", "counter", journal.bytes_written);
     metric(out, "bindery_journal_batches_total", "counter", journal.batches);
     metric(out, "bindery_journal_queued_bytes", "gauge", journal.bytes_queued);
@@ -230,4 +232,20 @@ void node_metrics_print(const struct node_metrics_sources *from, struct bnd_buf 
         storage_metrics(from, out);
         group_metrics(from, out);
     }
+}
+
+static void count_group(void *data, uint64_t gid) {
+    (void)gid;
+    (*(size_t *)data)++;
+}
+
+uint64_t node_replica_bytes(struct bnd_raft_host *host, struct bnd_state *state,
+                            const struct bnd_objects *objects) {
+    struct bnd_objects_stats stats;
+    size_t groups = 0;
+    bnd_raft_each_group(host, count_group, &groups);
+    bnd_objects_stats(objects, &stats);
+    uint64_t bytes =
+        bnd_rocks_live_bytes(state) + state->ops->unpersisted_bytes(state) + stats.bodies_bytes;
+    return groups == 0 ? 0 : bytes / groups;
 }

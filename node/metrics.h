@@ -8,6 +8,7 @@
 #include "net/mesh_tcp.h"
 #include "node/disk.h"
 #include "node/identity.h"
+#include "objects/objects.h"
 #include "raft/host.h"
 
 struct node_metrics_sources {
@@ -19,11 +20,16 @@ struct node_metrics_sources {
     uint64_t started_ms;
     struct bnd_raft_host *host; /* NULL, as state: a gateway has none */
     struct bnd_state *state;
+    uint64_t scrubbed_bytes;      /* of the state's files, since start */
     const struct node_disk *disk; /* likewise */
 };
 
 /* Appends everything to *out. On the loop; reads /proc, statfs, nothing else. */
 void node_metrics_print(const struct node_metrics_sources *from, struct bnd_buf *out);
+
+/* What one replica of a group on this node takes, state and bodies, on average. */
+uint64_t node_replica_bytes(struct bnd_raft_host *host, struct bnd_state *state,
+                            const struct bnd_objects *objects);
 
 /* The type of the file system at path, as mount names it ("ext4", "xfs"), or "other". */
 const char *node_filesystem_name(const char *path);

@@ -1,11 +1,9 @@
 /* A node's life. Order of making, and in reverse of unmaking:
  *
- *   lock, identity, state, mesh, rpc, objects, Raft host, shard client, catalog, gateway
+ *   lock, identity, state, mesh, rpc, objects, KV, Raft host, shard client, catalog, gateway
  *
- * Invariants: 1. the client ports open only when the node knows its cluster (first view) and has a
- * certificate to show;
- * 2. after a fatal stop nothing is taken down: the process exits, and recovery starts from what is
- * durable. */
+ * 1. The client ports open only when the node knows its cluster and has a certificate to show.
+ * 2. After a fatal stop nothing is taken down: recovery starts from what is durable. */
 #include "node/node.h"
 
 #include "base/alloc.h"
@@ -18,8 +16,10 @@
 #include "node/budget.h"
 #include "node/certificates.h"
 #include "node/client_tls.h"
+#include "node/clock_text.h"
 #include "node/departure.h"
 #include "node/disk.h"
+#include "node/fence.h"
 #include "node/files.h"
 #include "node/identity.h"
 #include "node/kv_node.h"
@@ -29,16 +29,13 @@
 #include "node/ports.h"
 #include "node/readiness.h"
 #include "node/repair.h"
+#include "node/scrub.h"
 #include "node/shard_map.h"
 #include "raft/client.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define GRACE_NS (5000 * BND_MS)
-#define NODE_GONE_FILE "gone"
-/* ADR 0090: horizons of KV. */
 
 struct bnd_node {
     struct bnd_env *env;
@@ -59,10 +56,13 @@ struct bnd_node {
     struct bnd_tls_context *tls;
     struct node_certificates certificates;
     struct node_last_view last_view;
+    struct bnd_pacer pacer; /* of what comes here when groups move */
     struct node_admission admission;
     struct node_members members;
     struct node_departure departure;
     struct node_kv kv;
+    struct node_fence fence;
+    struct node_scrub scrub;
     struct node_shard_map map;
     struct node_disk disk;
     struct node_genesis genesis;
@@ -95,6 +95,12 @@ static bool node_ready(void *owner, struct bnd_buf *out) {
     return node_is_ready(&is, out);
 }
 
+static void node_moving(void *owner, struct bnd_gateway_moving *out) {
+    const struct bnd_node *node = owner;
+    out->bytes_per_s = node->pacer.bytes_per_s;
+    out->replica_bytes = node_replica_bytes(node->host, node->state, node->objects);
+}
+
 static void node_metrics(void *owner, struct bnd_buf *out) {
     struct bnd_node *node = owner;
     struct node_metrics_sources from = {.env = node->env,
@@ -105,6 +111,7 @@ static void node_metrics(void *owner, struct bnd_buf *out) {
                                         .started_ms = node->started_ms,
                                         .host = node->host,
                                         .state = node->state,
+                                        .scrubbed_bytes = node->scrub.bytes,
                                         .disk = &node->disk};
     node_metrics_print(&from, out);
 }
@@ -138,6 +145,7 @@ static void open_gateway(struct bnd_node *node) {
                      .owner = node,
                      .ready = node_ready,
                      .wanted = node_wanted,
+                     .moving = node_moving,
                      .metrics = node_metrics},
         .rest_address = node->addresses.rest,
         .bindings_address = node->addresses.bindings,
@@ -351,26 +359,12 @@ static void on_durable(void *owner, uint64_t lsn) {
 static void on_clock_changed(void *owner, int64_t ahead_ms, bool off) {
     struct bnd_node *node = owner;
     node->kv.clock_off = off;
-    bnd_log(
-        node->env, off ? BND_LOG_ERROR : BND_LOG_INFO, "clock",
-        off ? "this node's clock is %lld ms ahead of the others' median: it leads no shard that "
-              "another can lead; set the clock"
-            : "this node's clock is right again: %lld ms ahead of the others' median",
-        (long long)ahead_ms);
+    node_tell_clock(node->env, ahead_ms, off);
 }
 
 static void on_time_jumped(void *owner, uint64_t gid, uint64_t from_ms, uint64_t to_ms) {
-    struct bnd_node *node = owner;
-    if (to_ms == 0) {
-        bnd_log(node->env, BND_LOG_INFO, "clock", "group %llx: its time is confirmed",
-                (unsigned long long)gid);
-        return;
-    }
-    bnd_log(node->env, BND_LOG_ERROR, "clock",
-            "group %llx: its time jumped by %llu s to %llu ms: nothing is deleted by time until "
-            "`bindery clock confirm`",
-            (unsigned long long)gid, (unsigned long long)((to_ms - from_ms) / 1000),
-            (unsigned long long)to_ms);
+    const struct bnd_node *node = owner;
+    node_tell_jump(node->env, gid, from_ms, to_ms);
 }
 
 static void on_disk_changed(void *owner, enum bnd_raft_space space) {
@@ -429,23 +423,16 @@ static void on_departed(void *owner) {
     struct bnd_node *node = owner;
     struct bnd_error err = {0};
     bnd_log(node->env, BND_LOG_INFO, "node", "this node is gone for ever");
-    if (node_file_write(node->env, node->config.data, NODE_GONE_FILE,
-                        bnd_slice_str("This node was decommissioned.\n"), &err) != 0) {
+    if (node_departure_mark(node->env, node->config.data, &err) != 0) {
         bnd_log(node->env, BND_LOG_ERROR, "node", "%s", err.message);
     }
     bnd_node_stop(node);
 }
 
-static int refuse_gone(struct bnd_node *node, struct bnd_error *err) {
-    BND_AUTO_BUF struct bnd_buf text = {0};
-    const char *data = node->config.data;
-    if (node_file_read(node->env, data, NODE_GONE_FILE, &text, NULL) == BND_NOTFOUND) {
-        return 0;
-    }
-    return BND_FAIL(err, DENIED,
-                    "data: %s belonged to a node that was decommissioned; a new node starts with "
-                    "an empty directory",
-                    data);
+/* Others have the cluster now: what this node still serves may be refused there. */
+static void on_fenced(void *owner, const struct bnd_error *why) {
+    const struct bnd_node *node = owner;
+    node->callbacks.stopped(node->callbacks.data, BND_NODE_EXIT_FENCED, why);
 }
 
 /* ---- making
@@ -453,7 +440,7 @@ static int refuse_gone(struct bnd_node *node, struct bnd_error *err) {
 
 static int load_identity(struct bnd_node *node, struct bnd_error *err) {
     const char *data = node->config.data;
-    int rv = refuse_gone(node, err);
+    int rv = node_departure_refuse(node->env, data, err);
     if (rv != 0) {
         return rv;
     }
@@ -510,7 +497,12 @@ static int open_mesh(struct bnd_node *node, struct bnd_error *err) {
         .queue_bytes_max = {node->budget.peer_queue, node->budget.peer_queue},
         .on_join = node_admission_on_join,
         .join_owner = &node->admission,
+        .is_gone = node_fence_is_gone,
+        .told_gone = node_fence_told,
+        .gone_owner = &node->fence,
     };
+    node->fence = (struct node_fence){
+        .self = node->identity.node, .owner = node, .departed = on_departed, .fenced = on_fenced};
     memcpy(config.cluster, node->identity.cluster, sizeof config.cluster);
     node->admission = (struct node_admission){.env = node->env, .identity = &node->identity};
     int rv = bnd_mesh_tcp_create(&config, &node->mesh, err);
@@ -536,6 +528,7 @@ static int open_objects(struct bnd_node *node, struct bnd_error *err) {
         .stamp_ms = newest_stamp,
         .time_suspended = time_suspended,
         .disk_full = disk_full,
+        .pacer = &node->pacer,
         .upload_bytes_max = node->budget.uploads,
         .reader_bytes_max = node->budget.readers,
         .store_bytes_max = node->budget.store,
@@ -573,6 +566,7 @@ static int open_host(struct bnd_node *node, struct bnd_error *err) {
         .heartbeat_ms = (uint32_t)node->config.heartbeat_ms,
         .election_ms = (uint32_t)node->config.election_ms,
         .moves_max = (uint32_t)node->config.moves,
+        .pacer = &node->pacer,
         .guards = BND_RAFT_GUARDS_ALL,
         .proposals_bytes_max = node->budget.proposals,
         .proposals_group_bytes_max = node->budget.proposals_group,
@@ -637,6 +631,7 @@ static int open_clients(struct bnd_node *node, struct bnd_error *err) {
                                               .owner = node,
                                               .unheard = on_unheard};
     node_last_view_start(&node->last_view);
+    node->fence.catalog = node->catalog;
     node->admission.catalog = node->catalog;
     node->admission.mesh = bnd_mesh_tcp_mesh(node->mesh);
     node->members.catalog = node->catalog;
@@ -679,6 +674,7 @@ int bnd_node_start(struct bnd_env *env, const struct bnd_config *config,
     node->env = env;
     node->config = *config;
     node->budget = node_budget(config->memory);
+    node->pacer.bytes_per_s = config->move_rate;
     node->callbacks = *callbacks;
     node->lock = -1;
     node->started_ms = bnd_wall_ms(env);
@@ -708,6 +704,13 @@ int bnd_node_start(struct bnd_env *env, const struct bnd_config *config,
         .tls = &node->tls,
     };
     node_certificates_start(&node->certificates);
+    node->scrub = (struct node_scrub){.env = env,
+                                      .data = node->config.data,
+                                      .state = node->state,
+                                      .pass_s = config->scrub_s,
+                                      .owner = node,
+                                      .damaged = on_state_corrupt};
+    node_scrub_start(&node->scrub);
     *out = node;
     return 0;
 }
@@ -757,9 +760,11 @@ static void close_groups(void *data) {
     }
     node_certificates_stop(&node->certificates);
     node_last_view_stop(&node->last_view);
+    node_scrub_stop(&node->scrub);
     node_members_close(&node->members);
     node_departure_close(&node->departure);
     node_kv_leave_catalog(&node->kv);
+    node->fence.catalog = NULL;
     node->admission.catalog = NULL;
     bnd_catalog_destroy(node->catalog);
     node_disk_stop(&node->disk, on_disk_stopped, node);

@@ -13,12 +13,17 @@ struct bnd_node;
  * systemd restart. */
 #define BND_NODE_EXIT_STOP 75
 
+/* It is a member no more and stops; to start it again is of no use. tools/package's unit does not.
+ */
+#define BND_NODE_EXIT_FENCED 77
+
 struct bnd_node_callbacks {
     void *data;
     /* The node serves; or, for a new cluster, was just set up: secrets to show once, else NULL. */
     void (*ready)(void *data, const struct node_genesis_secrets *secrets);
     /* Everything is closed, the node is gone. status: 0 after bnd_node_stop, else
-     * BND_NODE_EXIT_STOP with the reason in err; the process should exit with it. */
+     * BND_NODE_EXIT_STOP or BND_NODE_EXIT_FENCED with the reason in err; the process should exit
+     * with it. */
     void (*stopped)(void *data, int status, const struct bnd_error *err);
 };
 

@@ -44,6 +44,7 @@ int bnd_objects_create(const struct bnd_objects_config *config, struct bnd_objec
         .stamp_ms = config->stamp_ms,
         .time_suspended = config->time_suspended,
         .disk_full = config->disk_full,
+        .pacer = config->pacer,
         .window_bytes = config->upload_window,
         .uploads_max = config->store_uploads_max,
         .bytes_max = config->store_bytes_max,

@@ -32,6 +32,7 @@
 #define BND_OBJECTS_OBJECTS_H
 
 #include "base/env.h"
+#include "base/pacer.h"
 #include "placement/rendezvous.h"
 #include "placement/shard.h"
 #include "raft/client.h"
@@ -87,6 +88,7 @@ struct bnd_objects_config {
     bool (*time_suspended)(void *owner, uint64_t gid);
     /* True while this node's disk is nearly full: it takes no more bodies. NULL: never. */
     bool (*disk_full)(void *owner);
+    struct bnd_pacer *pacer;  /* borrowed: how fast bodies are fetched; NULL: no bound */
     uint64_t timeout_ns;      /* 0: 15 s: how long an operation waits for a leader and an answer */
     size_t uploads_max;       /* 0: 1,024 open uploads in this process */
     size_t readers_max;       /* 0: 4,096 open readers in this process */
@@ -129,6 +131,7 @@ struct bnd_objects_stats {
     uint64_t bodies_written, bodies_read_blocks, bodies_corrupt, bodies_fetched, bodies_freed;
     uint64_t bodies_fetched_bytes;
     uint64_t bodies_missing;  /* found missing by the last full sweep and not fetched yet */
+    uint64_t bodies_bytes;    /* live and here, by the last full sweep */
     uint64_t store_bytes_now; /* waiting to be written or read */
 };
 void bnd_objects_stats(const struct bnd_objects *objects, struct bnd_objects_stats *out);

@@ -1,4 +1,4 @@
-/* See plain.h. Direct-mapped; a name that is forgotten leaves its memory to itself or the next. */
+/* See plain.h. A name that is forgotten leaves its memory to itself or the next. */
 #include "objects/plain.h"
 
 #include "base/alloc.h"
@@ -18,14 +18,23 @@ static struct bnd_slice name_of(const struct objects_key *key) {
     return bnd_slice(key->bytes + PREFIX_BYTES, key->len - PREFIX_BYTES);
 }
 
-static struct objects_plain_name **place_of(const struct objects_plain *plain,
-                                            struct bnd_slice name) {
-    return &plain->places[bnd_hash64(name, 0) % OBJECTS_PLAIN_PLACES];
-}
-
 static bool holds(const struct objects_plain_name *place, struct bnd_slice name) {
     return place != NULL && place->len == name.len &&
            memcmp(place->bytes, name.data, name.len) == 0;
+}
+
+/* Where the name is, or where it would go. */
+static struct objects_plain_name **place_of(const struct objects_plain *plain,
+                                            struct bnd_slice name) {
+    uint64_t hash = bnd_hash64(name, 0);
+    struct objects_plain_name **first = &plain->places[hash % OBJECTS_PLAIN_PLACES];
+    struct objects_plain_name **second = &plain->places[(hash >> 32) % OBJECTS_PLAIN_PLACES];
+    bool first_free = *first == NULL || (*first)->len == 0;
+    if (holds(*first, name) || (first_free && !holds(*second, name))) {
+        return first;
+    }
+    bool second_free = *second == NULL || (*second)->len == 0;
+    return second_free || holds(*second, name) || (hash >> 63) != 0 ? second : first;
 }
 
 bool objects_plain_knows(const struct objects_plain *plain, const struct objects_key *key) {

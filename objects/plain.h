@@ -6,8 +6,8 @@
  * last; everything else that is written under a name makes it forgotten. What is not remembered is
  * read: forgetting, at any time, changes no outcome.
  *
- * Bounds: OBJECTS_PLAIN_PLACES names of at most OBJECTS_PLAIN_NAME_MAX bytes; of two that fall on
- * one place the later stays. */
+ * Bounds: OBJECTS_PLAIN_PLACES names of at most OBJECTS_PLAIN_NAME_MAX bytes; a name has the choice
+ * of two places, and where both are taken it drives one out. */
 #ifndef BND_OBJECTS_PLAIN_H
 #define BND_OBJECTS_PLAIN_H
 

@@ -24,6 +24,15 @@ struct group;
 /* At once on a node. */
 #define EXPORTS_MAX 4u
 #define IMPORTS_MAX 4u
+/* Of pairs in one chunk where their pace is bounded: what comes in this time, so that entries are
+ * pulled at least so often; but not less than the least. */
+#define IMPORT_PACED_PARTS 8u /* of a second */
+#define IMPORT_PACED_BYTES_MIN (16u << 10)
+/* The longest wait between pulls for the pace: entries must not wait longer at the sender. */
+#define IMPORT_PACE_NS_MAX (UINT64_C(250) * BND_MS)
+/* A pull that brought so many bytes of entries is followed by the next at once, whatever the pace:
+ * clients write faster, and what waits at the sender is bounded. */
+#define IMPORT_ENTRIES_HURRY_BYTES (256u << 10)
 /* Entries committed and not pulled, per export; beyond it the receiver is too slow and begins anew.
  */
 #define EXPORT_TAIL_BYTES_MAX (16u << 20)
@@ -46,6 +55,7 @@ struct imports {
     uint64_t id_last;
     size_t persisting; /* persists under way, of forgotten imports too */
     size_t covering;   /* groups whose covered_index is set */
+    struct bnd_timer paced; /* wakes the pass for the pull that may go on next */
 };
 
 /* ---- export.c: the sender ---------------------------------------------------------------------*/
@@ -78,5 +88,7 @@ void import_covered(struct bnd_raft_host *host);
 void import_pass(struct bnd_raft_host *host);
 /* The group stops: nothing of its import stays. */
 void import_forget(struct group *group);
+void import_open(struct bnd_raft_host *host);
+void import_close(struct bnd_raft_host *host);
 
 #endif

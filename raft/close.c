@@ -57,6 +57,7 @@ static void begin(struct bnd_raft_host *host) {
     env->ops->hook_remove(env, &host->hook);
     mesh->ops->receive(mesh, BND_MESH_RAFT, NULL, NULL);
     readindex_close(host);
+    import_close(host);
     export_close(host);
     survey_close(host);
     drop_apply(host);

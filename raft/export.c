@@ -147,11 +147,12 @@ static void take_entries(const struct export *export, struct export_chunk *chunk
 
 /* ---- the state --------------------------------------------------------------------------------*/
 
-/* Fails, or fills *pairs with the next of them. */
-static int take_pairs(struct export *export, struct bnd_buf *pairs, uint32_t *out_count) {
+/* Fails, or fills *pairs with the next of them, up to bytes_max. */
+static int take_pairs(struct export *export, size_t bytes_max, struct bnd_buf *pairs,
+                      uint32_t *out_count) {
     const struct bnd_state_ops *ops = export->group->host->config.state->ops;
     uint32_t count = 0;
-    while (export->family < BND_CF_COUNT && pairs->len < EXPORT_CHUNK_BYTES) {
+    while (export->family < BND_CF_COUNT && pairs->len < bytes_max) {
         struct bnd_state_iter *iter = export->iters[export->family];
         if (!ops->iter_valid(iter)) {
             int rv = ops->iter_status(iter);
@@ -176,11 +177,13 @@ static int take_pairs(struct export *export, struct bnd_buf *pairs, uint32_t *ou
     return pairs->failed ? BND_NOMEM : 0;
 }
 
-static int make_chunk(struct export *export) {
+static int make_chunk(struct export *export, uint32_t pairs_max) {
     struct group *group = export->group;
     BND_AUTO_BUF struct bnd_buf pairs = {0};
     struct export_chunk chunk = {.export_id = export->id, .seq = export->seq + 1};
-    int rv = take_pairs(export, &pairs, &chunk.pairs_count);
+    bool bounded = pairs_max != 0 && pairs_max < EXPORT_CHUNK_BYTES;
+    int rv =
+        take_pairs(export, bounded ? pairs_max : EXPORT_CHUNK_BYTES, &pairs, &chunk.pairs_count);
     if (rv != 0) {
         return rv;
     }
@@ -255,7 +258,7 @@ static int serve_pull(struct export *export, const struct export_request *pull) 
         return BND_INVALID;
     }
     tail_trim(export, pull->have);
-    return make_chunk(export);
+    return make_chunk(export, pull->pairs_max);
 }
 
 static void on_request(void *owner, struct bnd_rpc_request *request) {

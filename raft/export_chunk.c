@@ -22,6 +22,9 @@ void export_request_encode(const struct export_request *request, struct bnd_buf 
     if (request->op == EXPORT_PULL) {
         bnd_buf_u64(out, request->seq);
         bnd_buf_u64(out, request->have);
+        if (request->pairs_max != 0) {
+            bnd_buf_u32(out, request->pairs_max);
+        }
     }
 }
 
@@ -38,6 +41,10 @@ int export_request_decode(struct bnd_slice bytes, struct export_request *out,
     if (op == EXPORT_PULL) {
         request.seq = bnd_read_u64(&r);
         request.have = bnd_read_u64(&r);
+        if (r.rest.len > 0) {
+            request.pairs_max = bnd_read_u32(&r);
+            r.failed = r.failed || request.pairs_max == 0;
+        }
     }
     if (op < EXPORT_OPEN || op > EXPORT_LEAD || !bnd_reader_done(&r)) {
         return BND_FAIL(err, CORRUPT, "a request of %zu bytes for an export is malformed",

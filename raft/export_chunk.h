@@ -15,6 +15,7 @@ struct export_request {
     uint64_t export_id; /* PULL, CLOSE */
     uint64_t seq;       /* PULL: of the chunk, from 1; the same again repeats it */
     uint64_t have;      /* PULL: entries up to here are not needed any more */
+    uint32_t pairs_max; /* PULL: bytes of pairs; the last one may go beyond. 0: as many as may be */
 };
 
 void export_request_encode(const struct export_request *request, struct bnd_buf *out);

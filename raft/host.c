@@ -230,7 +230,7 @@ static struct bnd_raft_host *host_new(const struct bnd_raft_host_config *config)
     bnd_list_init(&host->changed);
     bnd_list_init(&host->reading);
     bnd_list_init(&host->exports.list);
-    bnd_list_init(&host->imports.list);
+    import_open(host);
     host->hook = (struct bnd_hook){.cb = pass, .data = host};
     host->tick = (struct bnd_timer){.cb = on_tick, .data = host};
     host->wake = (struct bnd_task){.cb = on_wake, .data = host};

@@ -16,6 +16,7 @@
 
 #include "base/env.h"
 #include "base/histogram.h"
+#include "base/pacer.h"
 #include "engine/state.h"
 #include "net/mesh.h"
 #include "net/rpc.h"
@@ -56,6 +57,7 @@ struct bnd_raft_host_config {
                                      is asked */
     uint32_t moves_max; /* 0: 4 groups that this node leads exchange members at a time; groups that
                            lack voters are not counted */
+    struct bnd_pacer *pacer; /* borrowed: how fast states of groups are taken in; NULL: no bound */
     size_t dedupe_entries_max; /* 0: 65,536 request ids per group; the same on every node of a
                                   cluster */
 

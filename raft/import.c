@@ -144,12 +144,23 @@ static void ask(struct import *import, const struct export_request *request) {
     }
 }
 
+/* Bytes of pairs to ask for at once. */
+static uint32_t pairs_max(const struct bnd_pacer *pacer) {
+    if (pacer == NULL || pacer->bytes_per_s == 0) {
+        return 0;
+    }
+    uint64_t bytes = pacer->bytes_per_s / IMPORT_PACED_PARTS;
+    bytes = bytes < IMPORT_PACED_BYTES_MIN ? IMPORT_PACED_BYTES_MIN : bytes;
+    return bytes < EXPORT_CHUNK_BYTES ? (uint32_t)bytes : 0;
+}
+
 static void ask_pull(struct import *import) {
     const struct export_request pull = {
         .op = EXPORT_PULL,
         .export_id = import->export_id,
         .seq = import->seq + 1,
         .have = import->staged,
+        .pairs_max = pairs_max(import->host->config.pacer),
     };
     ask(import, &pull);
 }
@@ -308,6 +319,26 @@ static int write_chunk(struct import *import, const struct export_chunk *chunk) 
     return rv;
 }
 
+static void on_paced(struct bnd_timer *timer) {
+    host_wake(timer->data);
+}
+
+/* When the next chunk may be asked for; 0: at once. */
+static uint64_t pace(struct import *import, const struct export_chunk *chunk) {
+    struct bnd_raft_host *host = import->host;
+    uint64_t now = bnd_now_ns(host->config.env);
+    if (import->whole || chunk->entries.len >= IMPORT_ENTRIES_HURRY_BYTES) {
+        return 0; /* nor is it accounted for: the debt would be waited for in one piece */
+    }
+    uint64_t free_ns = bnd_pacer_add(host->config.pacer, now, chunk->pairs.len);
+    if (free_ns <= now) {
+        return 0;
+    }
+    uint64_t wait = free_ns - now < IMPORT_PACE_NS_MAX ? free_ns - now : IMPORT_PACE_NS_MAX;
+    bnd_timer_start(host->config.env, &host->imports.paced, wait);
+    return now + wait;
+}
+
 static void take_chunk(struct import *import) {
     struct export_chunk chunk;
     int rv = export_chunk_decode(bnd_buf_slice(&import->chunk), &chunk, NULL);
@@ -326,9 +357,10 @@ static void take_chunk(struct import *import) {
     import->sender_term = chunk.term > import->sender_term ? chunk.term : import->sender_term;
     import->sender_last = chunk.last_index;
     import->whole = import->whole || chunk.last;
-    bnd_buf_reset(&import->chunk);
     bool news = !import->whole || chunk.entries_count > 0;
-    import->pull_after_ns = news ? 0 : bnd_now_ns(import->host->config.env) + PULL_PAUSE_NS;
+    import->pull_after_ns =
+        news ? pace(import, &chunk) : bnd_now_ns(import->host->config.env) + PULL_PAUSE_NS;
+    bnd_buf_reset(&import->chunk);
 }
 
 /* ---- persisting -------------------------------------------------------------------------------*/
@@ -666,6 +698,15 @@ static void import_step(struct import *import) {
     case CLOSING:
         return;
     }
+}
+
+void import_open(struct bnd_raft_host *host) {
+    bnd_list_init(&host->imports.list);
+    host->imports.paced = (struct bnd_timer){.cb = on_paced, .data = host};
+}
+
+void import_close(struct bnd_raft_host *host) {
+    bnd_timer_stop(host->config.env, &host->imports.paced);
 }
 
 void import_pass(struct bnd_raft_host *host) {

@@ -214,6 +214,20 @@ static void print_age(const json_t *status) {
 /* ---- what is said of the cluster
  * ---------------------------------------------------------------*/
 
+/* "  12 replicas are still to be moved: about 3.4 GiB, at least 55 s" */
+static void print_moves(const json_t *status, long long left) {
+    const json_t *bytes = json_object_get(status, "move_bytes_left");
+    const json_t *seconds = json_object_get(status, "move_seconds_left");
+    (void)printf("  %lld replica%s still to be moved", left, left == 1 ? " is" : "s are");
+    if (json_is_integer(bytes)) {
+        (void)printf(": about %.1f MiB", (double)json_integer_value(bytes) / (1 << 20));
+    }
+    if (json_is_integer(seconds)) {
+        (void)printf(", at least %lld s", (long long)json_integer_value(seconds));
+    }
+    (void)printf("\n");
+}
+
 static void print_problems(const json_t *status, const struct health *health) {
     print_age(status);
     if (health->down > 0) {
@@ -228,7 +242,7 @@ static void print_problems(const json_t *status, const struct health *health) {
                      plural(health->changing));
     }
     if (health->moves_left > 0) {
-        (void)printf("  %lld replicas are still to be moved\n", health->moves_left);
+        print_moves(status, health->moves_left);
     }
     if (!health->settled && health->leaderless + health->changing == 0 && health->answers) {
         (void)printf("  not every group has all its voters yet: `bindery shard ls`\n");

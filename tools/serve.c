@@ -1,5 +1,6 @@
 #include "tools/serve.h"
 
+#include "base/alloc.h"
 #include "engine/io/io.h"
 #include "node/join.h"
 #include "raft/core.h"
@@ -202,12 +203,15 @@ static void raise_files(void) {
     }
 }
 
+#define ALLOC_KEEP_BYTES (2u << 20)
+
 /* Bursts of large buffers must not stay with the process: few arenas, and what is large goes back
  * to the system at once (the bound would else rise with the first one that is freed). */
 static void tame_allocator(void) {
     (void)mallopt(M_ARENA_MAX, 2); /* 0: not supported, nothing to be done about */
     (void)mallopt(M_MMAP_THRESHOLD, 256 << 10);
     (void)mallopt(M_TRIM_THRESHOLD, 4 << 20);
+    bnd_alloc_keep(ALLOC_KEEP_BYTES);
 }
 
 static int run(struct serve *serve) {
@@ -236,6 +240,7 @@ static int run(struct serve *serve) {
         bnd_io_env_run(serve->env);
     }
     bnd_io_env_destroy(serve->env);
+    bnd_alloc_keep(0);
     return serve->status;
 }
 

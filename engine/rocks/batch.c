@@ -31,7 +31,8 @@ struct bnd_state_batch {
     size_t ops_count, ops_cap;
     uint32_t *index; /* number of an op + 1, or 0: open addressing */
     size_t index_len;
-    bool failed;                 /* memory */
+    bool failed;                  /* memory */
+    rocksdb_writebatch_t *writes; /* empty between writes: it keeps its memory */
     rocksdb_writebatch_wi_t *wi; /* for iterators: the first wi_count ops; NULL: none yet */
     size_t wi_count;
 };
@@ -42,6 +43,7 @@ struct bnd_state_batch *rocks_batch_create(struct bnd_state *state) {
         return NULL;
     }
     batch->rocks = rocks_of(state);
+    batch->writes = rocksdb_writebatch_create();
     atomic_fetch_add(&batch->rocks->batches_and_iters_open, 1);
     return batch;
 }
@@ -54,6 +56,7 @@ void rocks_batch_destroy(struct bnd_state_batch *batch) {
     if (batch->wi != NULL) {
         rocksdb_writebatch_wi_destroy(batch->wi);
     }
+    rocksdb_writebatch_destroy(batch->writes);
     bnd_buf_free(&batch->bytes);
     bnd_free(batch->ops);
     bnd_free(batch->index);
@@ -207,9 +210,9 @@ struct bnd_state_iter *rocks_batch_iter(struct bnd_state_batch *batch, enum bnd_
 
 /* ---- writing ----------------------------------------------------------------------------------*/
 
-static rocksdb_writebatch_t *writebatch_of(const struct bnd_state_batch *batch, uint64_t number) {
+static void fill_writes(const struct bnd_state_batch *batch, uint64_t number) {
     rocksdb_column_family_handle_t *const *cfs = batch->rocks->cfs;
-    rocksdb_writebatch_t *out = rocksdb_writebatch_create();
+    rocksdb_writebatch_t *out = batch->writes;
     for (size_t i = 0; i < batch->ops_count; i++) {
         const struct write_op *op = &batch->ops[i];
         struct bnd_slice key = op_key(batch, op);
@@ -228,7 +231,6 @@ static rocksdb_writebatch_t *writebatch_of(const struct bnd_state_batch *batch, 
     bnd_put_u64(mark, number);
     rocksdb_writebatch_put_cf(out, cfs[ROCKS_CF_MARK], ROCKS_MARK_KEY, ROCKS_MARK_KEY_LEN,
                               (const char *)mark, sizeof mark);
-    return out;
 }
 
 int rocks_write(struct bnd_state *state, struct bnd_state_batch *batch) {
@@ -241,10 +243,10 @@ int rocks_write(struct bnd_state *state, struct bnd_state_batch *batch) {
         return 0;
     }
     uint64_t next = atomic_load(&rocks->mark) + 1;
-    rocksdb_writebatch_t *writes = writebatch_of(batch, next);
     char *text = NULL;
-    rocksdb_write(rocks->db, rocks->write_options, writes, &text);
-    rocksdb_writebatch_destroy(writes);
+    fill_writes(batch, next);
+    rocksdb_write(rocks->db, rocks->write_options, batch->writes, &text);
+    rocksdb_writebatch_clear(batch->writes);
     int rv = rocks_error_take(rocks, text, "write", NULL);
     if (rv == 0) {
         atomic_store(&rocks->mark, next);

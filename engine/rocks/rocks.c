@@ -9,6 +9,7 @@
  * stops its writes until the next open. Memory that RocksDB itself cannot get ends the process
  * (C++). */
 #include "base/alloc.h"
+#include "engine/rocks/arena.h"
 #include "engine/rocks/rocks_private.h"
 
 #include <limits.h>
@@ -130,6 +131,38 @@ static struct bnd_state_iter *rocks_iter(struct bnd_state *state, enum bnd_state
 static size_t rocks_unpersisted_bytes(struct bnd_state *state) {
     struct rocks *rocks = rocks_of(state);
     return atomic_load(&rocks->bytes_written) - atomic_load(&rocks->bytes_persisted);
+}
+
+uint64_t bnd_rocks_live_bytes(struct bnd_state *state) {
+    struct rocks *rocks = rocks_of(state);
+    uint64_t sum = 0;
+    for (size_t i = 0; i < BND_CF_COUNT; i++) {
+        uint64_t bytes = 0;
+        if (rocksdb_property_int_cf(rocks->db, rocks->cfs[i], "rocksdb.estimate-live-data-size",
+                                    &bytes) == 0) {
+            sum += bytes;
+        }
+    }
+    return sum;
+}
+
+void bnd_rocks_each_file(struct bnd_state *state,
+                         void (*each)(void *data, const struct bnd_rocks_file *file), void *data) {
+    struct rocks *rocks = rocks_of(state);
+    const rocksdb_livefiles_t *files = rocksdb_livefiles(rocks->db);
+    int count = files == NULL ? 0 : rocksdb_livefiles_count(files);
+    for (int i = 0; i < count; i++) {
+        const char *name = rocksdb_livefiles_name(files, i); /* "/000012.sst" */
+        struct bnd_rocks_file file = {.bytes = rocksdb_livefiles_size(files, i),
+                                      .number = strtoull(name + 1, NULL, 10)};
+        int len = snprintf(file.path, sizeof file.path, "%s/rocks%s", rocks->dir, name);
+        if (len > 0 && (size_t)len < sizeof file.path && file.number > 0) {
+            each(data, &file);
+        }
+    }
+    if (files != NULL) {
+        rocksdb_livefiles_destroy(files);
+    }
 }
 
 /* ---- dropping -----------------------------------------------------------------------------------
@@ -261,6 +294,7 @@ static rocksdb_options_t *options_create(const struct bnd_rocks_config *config,
     rocksdb_options_set_paranoid_checks(o, 1);
     rocksdb_options_set_db_write_buffer_size(o, (size_t)memtables);
     rocksdb_options_set_write_buffer_size(o, (size_t)memtable);
+    rocksdb_options_set_arena_block_size(o, rocks_arena_block_bytes((size_t)memtable));
     rocksdb_options_set_max_write_buffer_number(o, 4);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
     rocksdb_options_set_compression(o, rocksdb_lz4_compression);

@@ -36,6 +36,21 @@ struct bnd_rocks_config {
 int bnd_rocks_open(const struct bnd_rocks_config *config, struct bnd_state **out,
                    struct bnd_error *err);
 
+/* About how many bytes the live data of a store of bnd_rocks_open takes on disk; 0: not known. */
+uint64_t bnd_rocks_live_bytes(struct bnd_state *state);
+
+#define BND_ROCKS_PATH_MAX 4096
+
+struct bnd_rocks_file {
+    uint64_t number; /* rises with each new one; never used twice */
+    uint64_t bytes;
+    char path[BND_ROCKS_PATH_MAX];
+};
+/* Calls each, from inside, for every table file that a store of bnd_rocks_open uses now, in no
+ * order; those that its compactions delete later are not there any more when they are opened. */
+void bnd_rocks_each_file(struct bnd_state *state,
+                         void (*each)(void *data, const struct bnd_rocks_file *file), void *data);
+
 /* Opens a store to look at it, for `bindery inspect`: what was persisted is there, nothing on disk
  * is changed and no lock is taken; writes, persists and drops are BND_UNSUPPORTED. A damaged store
  * opens if it can: reads of what is damaged are then BND_CORRUPT. dir must be a state directory.

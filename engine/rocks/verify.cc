@@ -6,6 +6,7 @@ extern "C" {
 
 #include <memory>
 #include <rocksdb/db.h>
+#include <rocksdb/env.h>
 #include <rocksdb/sst_file_reader.h>
 #include <string>
 #include <vector>
@@ -29,13 +30,17 @@ rocksdb::Options reading_options() {
     return options;
 }
 
+rocksdb::Status read_file(const std::string &path) {
+    rocksdb::SstFileReader reader(reading_options());
+    rocksdb::ReadOptions options;
+    options.fill_cache = false;
+    rocksdb::Status status = reader.Open(path);
+    return status.ok() ? reader.VerifyChecksum(options) : status;
+}
+
 void verify_file(bnd_rocks_verification *verification, const rocksdb::LiveFileMetaData &about) {
     const std::string path = about.db_path + about.name;
-    rocksdb::SstFileReader reader(reading_options());
-    rocksdb::Status status = reader.Open(path);
-    if (status.ok()) {
-        status = reader.VerifyChecksum(rocksdb::ReadOptions());
-    }
+    rocksdb::Status status = read_file(path);
     verification->files++;
     if (status.ok()) {
         return;
@@ -49,6 +54,18 @@ void verify_file(bnd_rocks_verification *verification, const rocksdb::LiveFileMe
 }
 
 } // namespace
+
+extern "C" int bnd_rocks_verify_file(const char *path, bnd_error *err) {
+    rocksdb::Status status = read_file(path);
+    if (status.ok()) {
+        return 0;
+    }
+    int code = BND_CORRUPT;
+    if (status.IsIOError()) {
+        code = rocksdb::Env::Default()->FileExists(path).IsNotFound() ? BND_NOTFOUND : BND_IO;
+    }
+    return bnd_error_set(err, code, "%s: %s", path, status.ToString().c_str());
+}
 
 extern "C" int bnd_rocks_verify(bnd_rocks_verification *verification, bnd_error *err) {
     const std::string path = std::string(verification->dir) + "/rocks";

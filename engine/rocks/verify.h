@@ -1,5 +1,6 @@
-/* Verifying the files of a stopped node's state, block by block: for `bindery doctor --data`.
- * RocksDB's C interface has no such call, so this one is behind a shim in C++. */
+/* Verifying the files of the state block by block: of a stopped node for `bindery doctor --data`,
+ * and one by one while it runs. RocksDB's C interface has no such call, so this one is behind a
+ * shim in C++. */
 #ifndef BND_ENGINE_ROCKS_VERIFY_H
 #define BND_ENGINE_ROCKS_VERIFY_H
 
@@ -30,6 +31,10 @@ struct bnd_rocks_verification {
  * file that does not verify, and goes on. Changes nothing, takes no lock. Blocking. 0: all were
  * looked at, damaged or not. BND_CORRUPT, BND_IO: the store cannot be opened at all. */
 int bnd_rocks_verify(struct bnd_rocks_verification *verification, struct bnd_error *err);
+
+/* One table file, of a running store too. Any thread; blocking. BND_CORRUPT with the problem;
+ * BND_NOTFOUND: it is not there any more; BND_IO. */
+int bnd_rocks_verify_file(const char *path, struct bnd_error *err);
 
 #ifdef __cplusplus
 }

@@ -119,6 +119,8 @@ static const struct {
     {"bindery_raft_replica_behind_entries_max",
      "Entries that the furthest replica of a group led here lacks."},
     {"bindery_raft_unapplied_entries_max", "Committed entries that wait to be applied, at most."},
+    {"bindery_state_scrubbed_bytes_total",
+     "Bytes of the state's table files that the scrub has read and found sound."},
     {"bindery_state_unpersisted_bytes", "Applied state that only the journal makes durable yet."},
     {"process_cpu_seconds_total", "User and system CPU time."},
     {"process_max_fds", "Most file descriptors this process may have."},

@@ -17,6 +17,7 @@ struct tally {
     size_t replicas, leads;
     size_t arriving; /* wanted there, and not yet full members */
     size_t leaving;  /* members there that are not wanted */
+    size_t filling;  /* wanted there, and not known to have everything yet */
 };
 
 struct status {
@@ -119,6 +120,17 @@ static size_t count_moves(struct status *status, const struct bnd_survey_group *
     return arriving > leaving ? arriving : leaving;
 }
 
+/* A standby that is to vote may still be getting its data. */
+static void count_filling(struct status *status, const struct bnd_survey_group *group,
+                          const uint64_t *wanted, size_t wanted_count) {
+    const struct bnd_raft_configuration *members = &group->configuration;
+    for (size_t i = 0; i < wanted_count; i++) {
+        size_t at = bnd_raft_configuration_find(members, wanted[i]);
+        tally_of(status, wanted[i])->filling +=
+            at == members->count || members->members[at].role != BND_RAFT_VOTER;
+    }
+}
+
 static json_t *members_json(const struct bnd_raft_configuration *configuration) {
     json_t *members = json_array();
     for (size_t i = 0; i < configuration->count; i++) {
@@ -148,6 +160,9 @@ static void add_group(struct status *status, uint64_t gid) {
     size_t count = services->wanted(services->owner, gid, wanted); /* 0 before the first view */
     size_t moves = known ? count_moves(status, &group, wanted, count) : 0;
     size_t voters = bnd_raft_configuration_voters(&group.configuration);
+    if (known && (moves > 0 || voters != bnd_place_voters(count, count))) {
+        count_filling(status, &group, wanted, count);
+    }
     status->moves += moves;
     status->unsettled += group.leader == 0 || !group.committed || moves > 0 ||
                          voters != bnd_place_voters(count, count);
@@ -193,6 +208,35 @@ static json_t *nodes_json(const struct status *status) {
     return nodes;
 }
 
+/* ---- what the moves cost ----------------------------------------------------------------------*/
+
+/* By what a replica of this node takes on average, and the most that a node takes in; null where
+ * that is not known. Nodes are filled side by side: the one that lacks most is the last. */
+static void add_cost(const struct status *status, json_t *answer) {
+    const struct bnd_gateway_services *services = status->services;
+    struct bnd_gateway_moving moving = {0};
+    size_t most = 0;
+    size_t all = 0;
+    if (services->moving != NULL) {
+        services->moving(services->owner, &moving);
+    }
+    for (size_t i = 0; i < status->view->nodes_count; i++) {
+        most = status->tallies[i].filling > most ? status->tallies[i].filling : most;
+        all += status->tallies[i].filling;
+    }
+    bool known = moving.replica_bytes > 0 || all == 0;
+    bool bound = known && (moving.bytes_per_s > 0 || all == 0);
+    uint64_t bytes = all * moving.replica_bytes;
+    uint64_t seconds =
+        moving.bytes_per_s == 0
+            ? 0
+            : (most * moving.replica_bytes + moving.bytes_per_s - 1) / moving.bytes_per_s;
+    (void)json_object_set_new(answer, "move_bytes_left",
+                              known ? json_integer((json_int_t)bytes) : json_null());
+    (void)json_object_set_new(answer, "move_seconds_left", /* without memory it is left out */
+                              bound ? json_integer((json_int_t)seconds) : json_null());
+}
+
 /* ---- the answer -------------------------------------------------------------------------------*/
 
 /* result NULL: of this node only. */
@@ -214,18 +258,19 @@ static void answer(struct rest_request *request, const struct bnd_survey_result 
     }
     json_t *nodes = nodes_json(&status);
     uint64_t age_ms = bnd_catalog_age_ms(request->services->catalog);
+    json_t *reply =
+        json_pack("{s:o, s:I, s:s, s:b, s:b, s:o, s:I, s:I, s:I, s:o, s:o}", "cluster",
+                  rest_text_json(view->settings.account), "self",
+                  (json_int_t)request->services->self, "version", BND_VERSION_TEXT, "settled",
+                  status.unsettled == 0 && age_ms <= BND_CATALOG_STALE_MS, "group0_answers",
+                  age_ms <= BND_CATALOG_STALE_MS, "view_age_ms",
+                  age_ms == UINT64_MAX ? json_null() : json_integer((json_int_t)age_ms), "revision",
+                  (json_int_t)view->revision, "moves_left", (json_int_t)status.moves,
+                  "nodes_silent", (json_int_t)(result == NULL ? 0 : result->nodes_silent), "nodes",
+                  nodes, "groups", status.groups);
+    add_cost(&status, reply);
     bnd_free(status.tallies);
-    rest_reply(request,
-               json_pack("{s:o, s:I, s:s, s:b, s:b, s:o, s:I, s:I, s:I, s:o, s:o}", "cluster",
-                         rest_text_json(view->settings.account), "self",
-                         (json_int_t)request->services->self, "version", BND_VERSION_TEXT,
-                         "settled", status.unsettled == 0 && age_ms <= BND_CATALOG_STALE_MS,
-                         "group0_answers", age_ms <= BND_CATALOG_STALE_MS, "view_age_ms",
-                         age_ms == UINT64_MAX ? json_null() : json_integer((json_int_t)age_ms),
-                         "revision", (json_int_t)view->revision, "moves_left",
-                         (json_int_t)status.moves, "nodes_silent",
-                         (json_int_t)(result == NULL ? 0 : result->nodes_silent), "nodes", nodes,
-                         "groups", status.groups));
+    rest_reply(request, reply);
 }
 
 static void on_survey(void *data, const struct bnd_survey_result *result) {

@@ -1,7 +1,7 @@
 #include "gateway/s3/canonical.h"
 
 #include "base/alloc.h"
-#include "catalog/seal.h"
+#include "gateway/s3/hash.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -182,6 +182,6 @@ int s3_canonical_hash(const struct s3_signature *signature, const struct bnd_htt
     if (rv != 0 || text.failed) {
         return rv != 0 ? rv : BND_NOMEM;
     }
-    bnd_sha256(bnd_buf_slice(&text), out);
+    s3_sha256(bnd_buf_slice(&text), out);
     return 0;
 }

@@ -8,12 +8,11 @@
  * complete, the last one's (of no data) at once. */
 #include "gateway/s3/chunked.h"
 
-#include "base/error.h"
-
 #include "base/assert.h"
+#include "base/error.h"
+#include "gateway/s3/hash.h"
 
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 
 enum { LINE, DATA, DATA_CR, DATA_LF, TRAILER, ENDED };
 
@@ -61,8 +60,7 @@ static bool chunk_genuine(struct s3_chunked *decoder) {
 static bool trailer_genuine(struct s3_chunked *decoder, struct bnd_slice given) {
     uint8_t hash[32];
     char computed[S3_SIGNATURE_LEN + 1];
-    int done = EVP_Digest(decoder->text, decoder->text_len, hash, NULL, EVP_sha256(), NULL);
-    BND_ASSERT(done == 1);
+    s3_sha256(bnd_slice(decoder->text, decoder->text_len), hash);
     s3_trailer_sign(decoder->signature, &decoder->key, decoder->previous, hash, computed);
     return given.len == S3_SIGNATURE_LEN &&
            CRYPTO_memcmp(computed, given.data, S3_SIGNATURE_LEN) == 0;
@@ -103,7 +101,7 @@ static bool read_size(struct s3_chunked *decoder) {
         return false;
     }
     memcpy(decoder->given, rest.data + extension.len, S3_SIGNATURE_LEN);
-    int done = EVP_DigestInit_ex(decoder->hash, EVP_sha256(), NULL);
+    int done = EVP_DigestInit_ex2(decoder->hash, s3_hash(BND_CHECKSUM_SHA256), NULL);
     BND_ASSERT(done == 1);
     return true;
 }

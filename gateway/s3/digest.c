@@ -4,9 +4,9 @@
 
 #include "base/assert.h"
 #include "gateway/http/head.h"
+#include "gateway/s3/hash.h"
 
 #include <isa-l/crc.h>
-#include <openssl/evp.h>
 #include <pthread.h>
 
 /* Reflected polynomials. */
@@ -99,36 +99,19 @@ void s3_crc_join(enum bnd_checksum kind, uint8_t *first, const uint8_t *second,
 /* ---- digests
  * ------------------------------------------------------------------------------------------ */
 
-static const EVP_MD *hash_of(enum bnd_checksum kind) {
-    switch (kind) {
-    case BND_CHECKSUM_MD5:
-        return EVP_md5();
-    case BND_CHECKSUM_SHA1:
-        return EVP_sha1();
-    case BND_CHECKSUM_SHA256:
-        return EVP_sha256();
-    case BND_CHECKSUM_SHA384:
-        return EVP_sha384();
-    case BND_CHECKSUM_SHA512:
-        return EVP_sha512();
-    default:
-        return NULL;
-    }
-}
-
 int s3_digest_init(struct s3_digest *digest, unsigned kinds) {
     *digest = (struct s3_digest){.kinds = kinds};
     if ((kinds & 1u << BND_CHECKSUM_CRC64NVME) != 0) {
         (void)pthread_once(&crc64_once, crc64_fill);
     }
     for (enum bnd_checksum kind = 0; kind < BND_CHECKSUM_COUNT; kind++) {
-        const EVP_MD *hash = hash_of(kind);
+        const EVP_MD *hash = s3_hash(kind);
         if ((kinds & 1u << kind) == 0 || hash == NULL) {
             continue;
         }
         digest->hashes[kind] = EVP_MD_CTX_new();
         if (digest->hashes[kind] == NULL ||
-            EVP_DigestInit_ex(digest->hashes[kind], hash, NULL) != 1) {
+            EVP_DigestInit_ex2(digest->hashes[kind], hash, NULL) != 1) {
             return BND_NOMEM;
         }
     }

@@ -3,10 +3,9 @@
 
 #include "base/assert.h"
 #include "gateway/s3/canonical.h"
+#include "gateway/s3/hash.h"
 
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -356,13 +355,6 @@ enum s3_error s3_signature_parse(const struct bnd_http_head *head, uint64_t now_
 /* ---- signing
  * -------------------------------------------------------------------------------------------- */
 
-static void hmac(struct bnd_slice key, struct bnd_slice data, uint8_t out[32]) {
-    unsigned len = 32;
-    const unsigned char *done =
-        HMAC(EVP_sha256(), key.data, (int)key.len, data.data, data.len, out, &len);
-    BND_ASSERT(done != NULL);
-}
-
 void s3_signing_key_derive(struct bnd_slice secret, struct bnd_slice date, struct bnd_slice region,
                            struct s3_signing_key *out) {
     uint8_t first[4 + S3_SECRET_MAX];
@@ -371,10 +363,10 @@ void s3_signing_key_derive(struct bnd_slice secret, struct bnd_slice date, struc
     BND_ASSERT(secret.len <= sizeof first - 4);
     memcpy(first, "AWS4", 4);
     memcpy(first + 4, secret.data, secret.len);
-    hmac(bnd_slice(first, 4 + secret.len), date, a);
-    hmac(bnd_slice(a, sizeof a), region, b);
-    hmac(bnd_slice(b, sizeof b), bnd_slice_str("s3"), a);
-    hmac(bnd_slice(a, sizeof a), bnd_slice_str("aws4_request"), out->bytes);
+    s3_hmac(bnd_slice(first, 4 + secret.len), date, a);
+    s3_hmac(bnd_slice(a, sizeof a), region, b);
+    s3_hmac(bnd_slice(b, sizeof b), bnd_slice_str("s3"), a);
+    s3_hmac(bnd_slice(a, sizeof a), bnd_slice_str("aws4_request"), out->bytes);
     OPENSSL_cleanse(first, sizeof first);
 }
 
@@ -407,7 +399,7 @@ enum s3_error s3_signature_compute(const struct s3_signature *signature,
     if (text.failed) {
         return S3_InternalError;
     }
-    hmac(bnd_slice(key->bytes, sizeof key->bytes), bnd_buf_slice(&text), out);
+    s3_hmac(bnd_slice(key->bytes, sizeof key->bytes), bnd_buf_slice(&text), out);
     return S3_OK;
 }
 
@@ -441,7 +433,7 @@ static void sign_piece(const struct s3_signature *signature, const struct s3_sig
                        (int)signature->region.len, (const char *)signature->region.data, middle,
                        hash_text);
     BND_ASSERT(len > 0 && (size_t)len < sizeof text);
-    hmac(bnd_slice(key->bytes, sizeof key->bytes), bnd_slice(text, (size_t)len), computed);
+    s3_hmac(bnd_slice(key->bytes, sizeof key->bytes), bnd_slice(text, (size_t)len), computed);
     bnd_hex_encode(computed, sizeof computed, out);
 }
 

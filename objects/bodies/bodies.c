@@ -109,6 +109,7 @@ void bnd_bodies_stats(const struct bnd_bodies *bodies, struct bnd_objects_stats 
     out->bodies_fetched_bytes = bodies->stats.bodies_fetched_bytes;
     out->bodies_freed = bodies->stats.bodies_freed;
     out->bodies_missing = bodies->stats.bodies_missing;
+    out->bodies_bytes = bodies->stats.bodies_bytes;
     out->store_bytes_now = bodies->bytes;
 }
 

@@ -22,6 +22,7 @@ struct bnd_bodies_config {
     uint64_t (*stamp_ms)(void *owner);
     bool (*time_suspended)(void *owner, uint64_t gid); /* NULL: never */
     bool (*disk_full)(void *owner);                    /* NULL: never */
+    struct bnd_pacer *pacer;                           /* NULL: no bound */
     size_t window_bytes;
     size_t uploads_max;
     size_t bytes_max;

@@ -37,6 +37,9 @@ struct fetch {
     uint64_t offset;
     uint64_t deadline_ms;
     struct bnd_buf chunk;
+    uint64_t read_after_ns; /* by the pace */
+    struct bnd_timer pause; /* until then; running: step READ, and nothing is asked */
+    bool paused;
     struct bnd_rpc_call call;
     struct bnd_work work;
     struct body_writer writer;
@@ -190,8 +193,28 @@ static void fetch_ask(struct fetch *fetch) {
     fetch_give_up(fetch);
 }
 
+static void on_pause(struct bnd_timer *timer) {
+    struct fetch *fetch = timer->data;
+    fetch->paused = false;
+    fetch_ask(fetch);
+}
+
+/* Asks for the next chunk when the pace allows it. */
+static void fetch_read(struct fetch *fetch) {
+    struct bnd_env *env = env_of(fetch->repair);
+    uint64_t now = bnd_now_ns(env);
+    if (fetch->read_after_ns <= now) {
+        fetch_ask(fetch);
+        return;
+    }
+    fetch->paused = true;
+    fetch->pause = (struct bnd_timer){.cb = on_pause, .data = fetch};
+    bnd_timer_start(env, &fetch->pause, fetch->read_after_ns - now);
+}
+
 static void on_read(struct bnd_rpc_call *call, int status, struct bnd_slice reply) {
     struct fetch *fetch = call->data;
+    struct bnd_bodies *bodies = fetch->repair->bodies;
     uint64_t left = fetch->want.size - fetch->offset;
     size_t want = left < BND_OBJECT_CHUNK_MAX ? (size_t)left : BND_OBJECT_CHUNK_MAX;
     if (status != 0 || reply.len != BODY_REPLY_HEAD_BYTES + want) {
@@ -199,6 +222,8 @@ static void on_read(struct bnd_rpc_call *call, int status, struct bnd_slice repl
         fetch_ask(fetch);
         return;
     }
+    fetch->read_after_ns =
+        bnd_pacer_add(bodies->config.pacer, bnd_now_ns(bodies->config.env), want);
     fetch->deadline_ms = bnd_get_u64(reply.data);
     bnd_buf_reset(&fetch->chunk);
     bnd_buf_append(&fetch->chunk, reply.data + BODY_REPLY_HEAD_BYTES, want);
@@ -219,7 +244,7 @@ static void fetch_go(struct fetch *fetch, enum fetch_step step) {
         fetch->step = FETCH_FINISH;
     } else if (step == FETCH_READ) {
         if (fetch->offset < fetch->want.size || fetch->want.size == 0) {
-            fetch_ask(fetch);
+            fetch_read(fetch);
             return;
         }
         fetch->step = FETCH_FINISH;
@@ -335,7 +360,12 @@ void body_repair_close(struct body_repair *repair) {
     for (size_t i = 0; i < BODIES_FETCHES_MAX; i++) {
         struct fetch *fetch = &repair->fetches[i];
         if (fetch->step == FETCH_READ) {
-            bnd_rpc_cancel(&fetch->call);
+            if (fetch->paused) {
+                bnd_timer_stop(env_of(repair), &fetch->pause);
+                fetch->paused = false;
+            } else {
+                bnd_rpc_cancel(&fetch->call);
+            }
             fetch_give_up(fetch);
         }
     }

@@ -41,6 +41,7 @@ struct body_sweep {
     bool young; /* some suspect's time is not over */
     uint64_t freed;
     uint64_t missing;  /* in this round over all directories */
+    uint64_t bytes;    /* likewise: of live bodies that are here */
     uint64_t tick_gid; /* a group that needs its stamp moved; 0: none */
     struct bnd_shard_call tick;
     bool ticking;
@@ -105,7 +106,9 @@ static void next_step(struct body_sweep *sweep) {
     if (++sweep->fan == FANS) {
         sweep->fan = 0;
         sweep->bodies->stats.bodies_missing = sweep->missing;
+        sweep->bodies->stats.bodies_bytes = sweep->bytes;
         sweep->missing = 0;
+        sweep->bytes = 0;
         pause = sweep->bodies->config.sweep_ns;
     }
     if (!sweep->closing) {
@@ -167,11 +170,15 @@ static bool has_file(const struct body_sweep *sweep, uint64_t gid, const uint8_t
 static void mark_missing(struct body_sweep *sweep, const struct objects_fsm *fsm,
                          const uint8_t *version, struct bnd_slice value) {
     struct objects_body_record record;
-    if (has_file(sweep, fsm->gid, version) || objects_body_decode(value, &record) != 0) {
+    if (objects_body_decode(value, &record) != 0) {
         return;
     }
     if (record.free_after_ms != 0) {
         return; /* about to go: not worth a fetch */
+    }
+    if (has_file(sweep, fsm->gid, version)) {
+        sweep->bytes += record.size;
+        return;
     }
     struct body_id id = {.gid = fsm->gid};
     memcpy(id.version, version, sizeof id.version);

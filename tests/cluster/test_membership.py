@@ -290,6 +290,7 @@ class Test:
         """The status says what is true: as told by every node and by the gateway alike."""
         status = self.settle(nodes)
         assert status["moves_left"] == 0 and status["nodes_silent"] == 0, status
+        assert status["move_bytes_left"] == 0 and status["move_seconds_left"] == 0, status
         storage = {node["id"]: node for node in status["nodes"] if node["role"] == "storage"}
         alive = {number for number, node in storage.items() if node["state"] != "gone"}
         assert alive == nodes, f"{alive} is not {nodes}"
@@ -320,6 +321,8 @@ class Test:
             status.update(self.cluster.status())
             alive = {node["id"]: node["address"] for node in status["nodes"]
                      if node["role"] == "storage" and node["state"] != "gone"}
+            if status["moves_left"] > 0:
+                self.left.append((status["move_bytes_left"], status["move_seconds_left"]))
             return status["settled"] and alive == {number: self.address(number) for number in nodes}
         self.cluster.wait(done, seconds, f"nodes {sorted(nodes)} to be settled")
         return status
@@ -436,7 +439,7 @@ class Test:
             self.load.check()
 
     def run(self):
-        self.ratios = []
+        self.ratios, self.left = [], []
         self.cluster.start()
         for number in (2, 3):  # one after the other: ids are issued in this order
             self.cluster.add(number)
@@ -456,6 +459,8 @@ class Test:
             assert moved <= 1.6 * least, f"{name}: {moved} bytes moved, {least:.0f} at least"
         moved, least = (sum(ratio[i] for ratio in self.ratios) for i in (1, 2))
         assert moved <= 1.2 * least, f"{moved} bytes moved in all, {least:.0f} at least"
+        assert max((size or 0 for size, _ in self.left), default=0) > self.options.size, "no status told what is still to be moved"
+        assert all(seconds >= 1 for size, seconds in self.left if size), self.left
         errors = sum((client.errors for client in self.load.clients), collections.Counter())
         slowest = {strict: max((client.slowest for client in self.load.clients if client.strict == strict), default=0)
                    for strict in (False, True)}

@@ -18,6 +18,7 @@ from s3clients import boto  # noqa: E402
 PORT = 19000
 SURVIVOR = 3
 ID_GAP = 1 << 20
+FENCED = 77  # the exit status of a node that is a member no more
 
 
 def bindery(cluster, *words, **more):
@@ -131,12 +132,17 @@ def check_refuses_damage(cluster, data):
 
 
 def check_old_nodes_refused(cluster, written):
-    """The lost majority comes back with its data: it is a cluster of its own, and this one does not hear it."""
+    """The lost majority comes back with its data: it would be a cluster of its own. This one does not hear it, and tells it so:
+    it stops serving, however often it is started."""
     def refused():
-        return len(set(re.findall(r"it says it is node (\d+); .*member", rig.log_of(cluster, SURVIVOR)))) == 2
-    for number in (1, 2):
-        rig.spawn(cluster, number)
-    wait(refused, 60, "both old nodes to be refused")
+        return len(set(re.findall(r"it says it is node (\d+); .*no more", rig.log_of(cluster, SURVIVOR)))) == 2
+    for _ in range(2):
+        for number in (1, 2):
+            rig.spawn(cluster, number)
+        for number in (1, 2):
+            assert cluster.processes[number].wait(60) == FENCED, cluster.tail(number)
+            assert f"node {SURVIVOR} says that this one is a member no more" in cluster.tail(number), cluster.tail(number)
+    assert refused()
     client = boto(cluster, SURVIVOR - 1)
     client.put_object(Bucket="kept", Key="after", Body=b"1")
     written["after"] = b"1"
@@ -149,7 +155,6 @@ def check_old_nodes_refused(cluster, written):
         assert group["leader"] == self_id, group
         assert [member["node"] for member in group["members"]] == [self_id], group
     for number in (1, 2):
-        rig.kill(cluster, number)
         shutil.rmtree(cluster.node(number)["data"])
     cluster.processes = {SURVIVOR: cluster.processes[SURVIVOR]}
 

@@ -105,6 +105,26 @@ def cut_off_while_copying(rocks):
         file.write("planted")
 
 
+def check_scrub(cluster, written):
+    """Damage that nobody asks for is met by the scrub of the running node, and repaired like any other."""
+    repaired = count(cluster, "are filled again by their leaders")
+    stop(cluster)
+    cluster.flags += ["--scrub-s", "3"]
+    start(cluster)
+    cluster.wait(lambda: count(cluster, "every table file was verified") > 0, 30, "a pass over sound files")
+    del cluster.flags[-2:]
+    path = rig.biggest(os.path.join(cluster.node(HURT)["data"], "state", "rocks"), ".sst")
+    rig.flip(path, os.path.getsize(path) // 2)
+    met = f"the next start repairs it: {re.escape(path)}: Corruption"  # as the scrub says it, not a read
+    cluster.wait(lambda: count(cluster, met) == 1, 30, "the scrub to meet the damage")
+    cluster.wait(lambda: count(cluster, "are filled again by their leaders") == repaired + 1, 30, "the repair")
+    cluster.wait(lambda: replicas_equal(cluster), 60, "the hurt node to have everything")
+    check_served(cluster, HURT, written)
+    stop(cluster)
+    sound(cluster)
+    start(cluster)
+
+
 def check_body(cluster, written):
     stop(cluster)
     path = rig.biggest(os.path.join(cluster.node(HURT)["data"], "bodies"))
@@ -144,6 +164,8 @@ def run(directory):
         for plant in (flip_all, flip_biggest, remove_biggest, cut_off_while_copying):
             check_tables(cluster, written, plant)
             print(f"  {plant.__name__}: repaired")
+        check_scrub(cluster, written)
+        print("  check_scrub: repaired")
         check_body(cluster, written)
         rig.kill(cluster, 1)
         cluster.wait(lambda: cluster.ready(HURT), 30, "leaders among the other two")

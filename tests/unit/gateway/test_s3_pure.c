@@ -6,6 +6,7 @@
 #include "gateway/s3/date.h"
 #include "gateway/s3/digest.h"
 #include "gateway/s3/fields.h"
+#include "gateway/s3/hash.h"
 #include "gateway/s3/range.h"
 #include "gateway/s3/target.h"
 #include "gateway/s3/xml_read.h"
@@ -544,6 +545,40 @@ static void test_xml_reading(void **state) {
               "");
 }
 
+/* RFC 4231, cases 1, 2, 6 and 7: keys shorter and longer than a block. */
+static void test_hmac(void **state) {
+    (void)state;
+    static const struct {
+        const char *key;
+        size_t key_repeat;
+        const char *data;
+        const char *mac;
+    } cases[] = {
+        {"\x0b", 20, "Hi There",
+         "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"},
+        {"Jefe", 1, "what do ya want for nothing?",
+         "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"},
+        {"\xaa", 131, "Test Using Larger Than Block-Size Key - Hash Key First",
+         "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"},
+        {"\xaa", 131,
+         "This is a test using a larger than block-size key and a larger than block-size data. "
+         "The key needs to be hashed before being used by the HMAC algorithm.",
+         "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct bnd_buf key = {0};
+        uint8_t mac[S3_SHA256_LEN];
+        char text[2 * S3_SHA256_LEN + 1];
+        for (size_t n = 0; n < cases[i].key_repeat; n++) {
+            bnd_buf_append_str(&key, cases[i].key);
+        }
+        s3_hmac(bnd_buf_slice(&key), bnd_slice_str(cases[i].data), mac);
+        bnd_hex_encode(mac, sizeof mac, text);
+        assert_string_equal(text, cases[i].mac);
+        bnd_buf_free(&key);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_operations),
@@ -557,6 +592,7 @@ int main(void) {
         cmocka_unit_test(test_base64),
         cmocka_unit_test(test_digests),
         cmocka_unit_test(test_crcs_join),
+        cmocka_unit_test(test_hmac),
         cmocka_unit_test(test_metadata_comes_back),
         cmocka_unit_test(test_metadata_no_header_can_hold),
         cmocka_unit_test(test_metadata_bounds),

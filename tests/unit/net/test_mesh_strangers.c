@@ -81,6 +81,69 @@ static void test_a_node_needs_its_own_certificate(void **state) {
     cluster_stop(&c);
 }
 
+struct gone {
+    struct cluster c;
+    uint64_t asked; /* about whom */
+    uint64_t by;    /* who said it of node 2 */
+    bool is;
+};
+
+static bool is_gone(void *owner, uint64_t node) {
+    struct gone *gone = owner;
+    gone->asked = node;
+    return gone->is;
+}
+
+static void told_gone(void *owner, uint64_t by) {
+    ((struct gone *)owner)->by = by;
+}
+
+static bool refused_once(void *data) {
+    struct gone *gone = data;
+    return gone->asked != 0 && strstr(gone->c.real.log, "no member") != NULL;
+}
+
+static bool was_told(void *data) {
+    return ((struct gone *)data)->by != 0;
+}
+
+/* Node 2 dials node 1, which does not know it: yet, or no more. Only the latter is a reason to go.
+ */
+static void test_a_node_that_is_gone_is_told_so(void **state) {
+    struct gone gone = {0};
+    struct cluster *c = &gone.c;
+    cluster_start(c, 0);
+    for (uint64_t id = 1; id <= 2; id++) {
+        struct node *node = &c->nodes[id - 1];
+        struct bnd_error err = {0};
+        *node = (struct node){.real = &c->real, .id = id};
+        certs_leaf(&c->real, CLUSTER, id, &c->certs);
+        struct bnd_mesh_tcp_config config = {
+            .env = c->real.env,
+            .self = id,
+            .cluster = {CLUSTER},
+            .listen_address = "127.0.0.1:0",
+            .tls = {bnd_buf_slice(&c->certs.cert), bnd_buf_slice(&c->certs.key),
+                    bnd_buf_slice(&c->certs.ca)},
+            .is_gone = id == 1 ? is_gone : NULL,
+            .told_gone = id == 2 ? told_gone : NULL,
+            .gone_owner = &gone,
+        };
+        assert_int_equal(bnd_mesh_tcp_create(&config, &node->tcp, &err), 0);
+        bnd_mesh_tcp_address(node->tcp, node->address);
+    }
+    assert_int_equal(bnd_mesh_tcp_set_peer(c->nodes[1].tcp, 1, c->nodes[0].address), 0);
+    real_run(&c->real, refused_once, &gone);
+    assert_int_equal(gone.asked, 2);
+    assert_int_equal(gone.by, 0);
+    gone.is = true;
+    real_run(&c->real, was_told, &gone);
+    assert_int_equal(gone.by, 1);
+    node_stop(&c->nodes[0]);
+    node_stop(&c->nodes[1]);
+    cluster_stop(c);
+}
+
 /* A peer made by hand: TLS with node 2's certificate, then a hello and more as the test says. */
 struct hand {
     struct cluster *c;
@@ -373,6 +436,7 @@ int main(void) {
         cmocka_unit_test(test_a_foreign_ca_is_refused),
         cmocka_unit_test(test_another_cluster_is_refused),
         cmocka_unit_test(test_a_node_needs_its_own_certificate),
+        cmocka_unit_test(test_a_node_that_is_gone_is_told_so),
         cmocka_unit_test(test_a_hello_must_agree_with_the_certificate),
         cmocka_unit_test(test_a_peer_that_sends_garbage_is_closed),
         cmocka_unit_test(test_noise_is_closed_and_logged),

@@ -72,6 +72,7 @@ static void errors_name_the_setting_and_the_nearest_one(void **state) {
     refused("shards = 48\n", "shards must be a power of two");
     refused("replicas = 2\n", "replicas must be 1, 3 or 5");
     refused("moves = 0\n", "moves must be 1 to 1024");
+    refused("move_rate = \"1000\"\n", "move_rate must be 0 or at least 1MiB");
     refused("election_ms = 200\n", "election_ms must be 3 x heartbeat_ms");
     refused("tls_cert = \"a.pem\"\n", "must be given together");
     refused("join = \"a:1\"\n", "join needs a token");

@@ -71,6 +71,7 @@ struct cluster {
     uint64_t voters;
     size_t upload_bytes_max; /* of nodes started from now on */
     size_t reader_bytes_max;
+    struct bnd_pacer pacer; /* of all nodes */
 };
 
 static inline struct bnd_fsm *fsm_of(struct node *node, uint64_t gid) {
@@ -314,6 +315,7 @@ static inline void node_start(struct node *node) {
                                         .replicas = replicas,
                                         .stamp_ms = stamp_ms,
                                         .time_suspended = time_suspended,
+                                        .pacer = &cluster->pacer,
                                         .upload_bytes_max = cluster->upload_bytes_max,
                                         .reader_bytes_max = cluster->reader_bytes_max,
                                         .sweep_ns = 2000 * BND_MS};

@@ -86,6 +86,28 @@ static void test_a_node_that_was_down_gets_what_it_missed(void **state) {
     cluster_stop(&cluster);
 }
 
+/* Fetched as fast as the bound allows, and no faster; a close in a pause ends it. */
+static void test_fetches_keep_the_pace(void **state) {
+    struct cluster cluster;
+    struct answer answer;
+    (void)state;
+    cluster_start(&cluster, 3);
+    struct put put = put_of(BUCKET, "slowly");
+    assert_int_equal(node_put(&cluster.nodes[0], &put, 3, BIG, &answer), 0);
+    struct body_id id = id_of(&put, answer.version);
+    cluster.pacer = (struct bnd_pacer){.bytes_per_s = 20000}; /* 35 s for all of it */
+    file_lose(&cluster.nodes[1], &id);
+    bnd_sim_run_for(cluster.world, 25000 * BND_MS);
+    assert_int_equal(file_of(&cluster.nodes[1], &id), BND_NOTFOUND);
+    bnd_sim_run_for(cluster.world, 45000 * BND_MS);
+    assert_int_equal(file_of(&cluster.nodes[1], &id), 0);
+    assert_int_equal(stats_of(&cluster.nodes[1]).bodies_bytes, BIG);
+    file_lose(&cluster.nodes[2], &id);
+    bnd_sim_run_for(cluster.world, 25000 * BND_MS);
+    assert_int_equal(file_of(&cluster.nodes[2], &id), BND_NOTFOUND);
+    cluster_stop(&cluster);
+}
+
 static void test_no_majority_no_body(void **state) {
     struct cluster cluster;
     struct answer answer;
@@ -377,6 +399,7 @@ int main(void) {
         cmocka_unit_test(test_large_body),
         cmocka_unit_test(test_damage_is_served_around_and_replaced),
         cmocka_unit_test(test_a_node_that_was_down_gets_what_it_missed),
+        cmocka_unit_test(test_fetches_keep_the_pace),
         cmocka_unit_test(test_no_majority_no_body),
         cmocka_unit_test(test_a_put_waits_for_a_majority),
         cmocka_unit_test(test_a_reader_goes_on_from_another_replica),

@@ -43,6 +43,55 @@ static void joiners_get_what_the_log_has_lost(void **state) {
     cluster_close(c);
 }
 
+/* Of the nodes that are to join: each has its own. */
+static void set_pace(struct cluster *c, uint64_t bytes_per_s) {
+    static struct bnd_pacer pacers[NODES];
+    for (size_t i = 1; i < NODES; i++) {
+        node_crash(&c->nodes[i], BND_SIM_KILL);
+        pacers[i] = (struct bnd_pacer){.bytes_per_s = bytes_per_s};
+        c->config.pacer = &pacers[i];
+        node_start(&c->nodes[i]);
+        c->nodes[i].wants_groups = true;
+    }
+}
+
+/* A state of some 3 MB at 500 kB per second takes 6 s; without a bound it takes less than one. */
+static void a_state_is_taken_in_at_the_pace(void **state) {
+    (void)state;
+    struct cluster *c = begin(5, 1);
+    set_pace(c, 500000);
+    for (unsigned i = 0; i < 100; i++) {
+        put_value(c, i, 30000);
+    }
+    uint64_t began = bnd_sim_world_now_ns(c->world);
+    want_all(c);
+    await_equal(c);
+    uint64_t took = bnd_sim_world_now_ns(c->world) - began;
+    assert_true(stats_of(&c->nodes[1]).installs_received >= 1);
+    assert_true(took > 4 * SECOND);
+    assert_true(took < 20 * SECOND);
+    cluster_close(c);
+}
+
+/* Writes that come faster than the pace are pulled nevertheless: the sender could not keep them. */
+static void a_pace_below_the_writes_does_not_hold_a_joiner_up(void **state) {
+    (void)state;
+    struct cluster *c = begin(6, 1);
+    node_crash(&c->nodes[0], BND_SIM_POWER);
+    c->config.log_bytes_group_max = 1u << 20; /* else who has arrived falls behind at every hitch */
+    node_start(&c->nodes[0]);
+    set_pace(c, 100000);
+    for (unsigned i = 0; i < 100; i++) {
+        put_value(c, i, 30000);
+    }
+    load_start(&load, c, GID, 16000);
+    want_all(c);
+    assert_true(bnd_sim_run_until_true(c->world, all_voters, c, 300 * SECOND));
+    load_stop(&load);
+    await_equal(c);
+    cluster_close(c);
+}
+
 /* The log turns over many times while the state is on its way; writes never stop. */
 static void a_busy_group_takes_joiners_in(void **state) {
     (void)state;
@@ -50,7 +99,7 @@ static void a_busy_group_takes_joiners_in(void **state) {
     for (unsigned i = 0; i < 400; i++) {
         put_value(c, i, 30000);
     }
-    load_start(&load, c, GID, 8000);
+    load_start(&load, c, GID, 16000);
     bnd_sim_run_for(c->world, SECOND);
     want_all(c);
     assert_true(bnd_sim_run_until_true(c->world, all_voters, c, 120 * SECOND));
@@ -155,6 +204,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lagging_follower_is_installed_and_can_lead),
         cmocka_unit_test(joiners_get_what_the_log_has_lost),
+        cmocka_unit_test(a_state_is_taken_in_at_the_pace),
+        cmocka_unit_test(a_pace_below_the_writes_does_not_hold_a_joiner_up),
         cmocka_unit_test(a_busy_group_takes_joiners_in),
         cmocka_unit_test(an_installed_state_survives_a_crash),
         cmocka_unit_test(an_install_whose_answer_is_lost_is_told_again),

@@ -272,6 +272,17 @@ static void requests_and_answers_of_exports(void **state) {
     struct bnd_buf bytes = {0};
     export_request_encode(&request, &bytes);
     assert_int_equal(export_request_decode(bnd_buf_slice(&bytes), &request_out, NULL), 0);
+    assert_int_equal(request_out.pairs_max, 0);
+    bnd_buf_u32(&bytes, 0);
+    assert_int_equal(export_request_decode(bnd_buf_slice(&bytes), &request_out, NULL), BND_CORRUPT);
+    bnd_buf_reset(&bytes);
+    request.pairs_max = 7;
+    export_request_encode(&request, &bytes);
+    assert_int_equal(export_request_decode(bnd_buf_slice(&bytes), &request_out, NULL), 0);
+    assert_int_equal(request_out.pairs_max, 7);
+    bnd_buf_reset(&bytes);
+    request.pairs_max = 0;
+    export_request_encode(&request, &bytes);
     bytes.data[0] = EXPORT_CLOSE; /* shorter than a pull */
     assert_int_equal(export_request_decode(bnd_buf_slice(&bytes), &request_out, NULL), BND_CORRUPT);
     bytes.len = 9;
