@@ -33,6 +33,7 @@ struct node {
     bool up;
     bool blind; /* group 0 is not heard of, and it knows */
     bool late;  /* news do not come, and it does not know */
+    bool old;   /* is told cluster->old_shards */
     struct bnd_sim_disk *disk;
     struct bnd_sim_store *store;
     struct bnd_sim_clock clock;
@@ -52,7 +53,7 @@ struct cluster {
     struct node nodes[NODES];
     uint32_t rules_off;
     /* group 0 */
-    struct bnd_kv_shard shards[SHARDS];
+    struct bnd_kv_shard shards[SHARDS], old_shards[SHARDS];
     struct bnd_kv_namespace namespaces[2];
     size_t namespaces_count;
     uint64_t namespace_next, revision;
@@ -75,7 +76,9 @@ static inline void on_news(struct bnd_timer *timer) {
         struct node *node = &cluster->nodes[i];
         if (node->up && !node->blind && !node->late) {
             bnd_sim_env_enter(node->sim);
-            assert_int_equal(bnd_kv_view_set(node->kv, &view), 0);
+            struct bnd_kv_view told = view;
+            told.shards = node->old ? cluster->old_shards : view.shards;
+            assert_int_equal(bnd_kv_view_set(node->kv, &told), 0);
             bnd_sim_env_leave(node->sim);
         }
     }

@@ -94,6 +94,8 @@ static bool holds_whole(struct node *node, const char *key) {
            have == (record.size + BND_KV_INLINE_MAX - 1) / BND_KV_INLINE_MAX;
 }
 
+static void leave_out(struct node *node);
+
 /* ---- tests ------------------------------------------------------------------------------------*/
 
 static struct cluster cluster;
@@ -274,6 +276,111 @@ static void test_a_leaver_takes_nothing_more(void **state) {
     assert_true(written_to_who_has_left(KV_RULE_SEAL));
 }
 
+/* Node 3 has sealed itself and said that it has left; group 0 has not heard it. It starts again, is
+ * told the map of before, and so is node 1, which writes to it. */
+static void test_a_restarted_leaver_stays_sealed(void **state) {
+    struct aim aim = {.to = 2};
+    (void)state;
+    cluster_open(&cluster, 3, 0);
+    memcpy(cluster.old_shards, cluster.shards, sizeof cluster.shards);
+    cluster.nodes[0].late = true;
+    cluster.deaf_tells = 1u << BND_KV_TELL_LEFT;
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        assert_int_equal(bnd_kv_shard_move(&cluster.shards[i], 1, 4, 3), 0);
+    }
+    cluster_changed(&cluster);
+    run_for(&cluster, 10 * SECOND);
+    node_crash(&cluster.nodes[2], BND_SIM_POWER);
+    cluster.nodes[2].old = true;
+    node_start(&cluster.nodes[2]);
+    run_for(&cluster, 3 * SECOND);
+    assert_int_equal(marks(&cluster.nodes[2], 0).epoch, 2);
+    bnd_sim_net_filter(cluster.net, passes, &aim);
+    assert_int_not_equal(put(&cluster.nodes[0], "lost", "1"), 0);
+    cluster_close(&cluster);
+}
+
+/* The state of a node is lost, its journal is not: it must not serve the little that is left. */
+static void test_a_lost_state_is_filled_again(void **state) {
+    (void)state;
+    cluster_open(&cluster, 3, KV_RULE_EXCHANGE | KV_RULE_DIGEST);
+    crowd(&cluster.nodes[0], 300, "value");
+    run_for(&cluster, 130 * SECOND); /* persisted, and the log is compacted */
+    node_crash(&cluster.nodes[2], BND_SIM_POWER);
+    bnd_sim_store_wipe(cluster.nodes[2].store);
+    node_start(&cluster.nodes[2]);
+    run_for(&cluster, 20 * SECOND);
+    assert_true(cluster.told[BND_KV_TELL_UNFILLED] > 0);
+    assert_true(filled_everywhere(&cluster.nodes[2]));
+    assert_int_equal(crowd_held(&cluster.nodes[2], 300), 300);
+    cluster_close(&cluster);
+}
+
+/* ---- who is filled ----------------------------------------------------------------------------*/
+
+/* Counted as filled no more, it must be equal again, however complete it was before. */
+static void test_who_is_left_out_fills_again(void **state) {
+    struct aim aim = {.to = 3};
+    (void)state;
+    cluster_open(&cluster, 3, KV_RULE_EXCHANGE | KV_RULE_DIGEST);
+    bnd_sim_net_filter(cluster.net, passes, &aim);
+    assert_int_equal(put(&cluster.nodes[0], "missed", "1"), 0);
+    bnd_sim_net_filter(cluster.net, NULL, NULL);
+    leave_out(&cluster.nodes[2]);
+    run_for(&cluster, 20 * SECOND);
+    assert_true(filled_everywhere(&cluster.nodes[2]));
+    assert_true(holds(&cluster.nodes[2], "missed"));
+    cluster_close(&cluster);
+}
+
+/* Node 1 does not know yet that node 3 must fill: what it still takes under the old epoch node 3
+ * might miss. */
+static void test_only_who_knows_the_epoch_fills_another(void **state) {
+    (void)state;
+    cluster_open(&cluster, 3, 0);
+    cluster.nodes[0].late = true;
+    leave_out(&cluster.nodes[2]);
+    run_for(&cluster, 20 * SECOND);
+    assert_false(filled_everywhere(&cluster.nodes[2]));
+    cluster.nodes[0].late = false;
+    cluster_changed(&cluster);
+    run_for(&cluster, 20 * SECOND);
+    assert_true(filled_everywhere(&cluster.nodes[2]));
+    cluster_close(&cluster);
+}
+
+/* It knows, but a crash now would make it forget. */
+static void test_only_who_has_sealed_itself_on_disk_fills_another(void **state) {
+    (void)state;
+    cluster_open(&cluster, 3, 0);
+    bnd_sim_disk_stall(cluster.nodes[0].disk, 2 * SECOND);
+    leave_out(&cluster.nodes[2]);
+    run_for(&cluster, 1800 * BND_MS);
+    assert_false(filled_everywhere(&cluster.nodes[2]));
+    run_for(&cluster, 20 * SECOND);
+    assert_true(filled_everywhere(&cluster.nodes[2]));
+    cluster_close(&cluster);
+}
+
+/* Beside a newcomer that counts itself as filled, the only old replica is not enough any more. */
+static void test_the_only_replica_counts_the_newcomer(void **state) {
+    (void)state;
+    cluster_open(&cluster, 1, 0);
+    assert_int_equal(put(&cluster.nodes[0], "alone", "1"), 0);
+    cluster.deaf_tells = 1u << BND_KV_TELL_FILLED;
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        assert_int_equal(bnd_kv_shard_move(&cluster.shards[i], 1, 2, 0), 0);
+    }
+    cluster_changed(&cluster);
+    run_for(&cluster, 10 * SECOND);
+    assert_true(marks(&cluster.nodes[1], 0).filled && marks(&cluster.nodes[1], 1).filled);
+    assert_true(holds(&cluster.nodes[1], "alone"));
+    node_crash(&cluster.nodes[1], BND_SIM_KILL);
+    run_for(&cluster, 5 * SECOND);
+    assert_int_not_equal(put(&cluster.nodes[0], "lost", "1"), 0);
+    cluster_close(&cluster);
+}
+
 /* A namespace goes while a node that holds it is away. */
 static bool namespace_left(uint32_t rules_off) {
     cluster_open(&cluster, 3, rules_off);
@@ -359,8 +466,35 @@ static void test_tombstones_are_collected(void **state) {
     cluster_close(&cluster);
 }
 
+static bool has_forgotten(void *data) {
+    const uint64_t *horizon = data;
+    return marks(&cluster.nodes[2], 0).collected == *horizon &&
+           marks(&cluster.nodes[2], 1).collected == *horizon;
+}
+
+/* The scan that collects waits for a state that takes nothing for a while. */
+static void test_collecting_waits_for_a_stalled_state(void **state) {
+    (void)state;
+    cluster_open(&cluster, 3, 0);
+    crowd(&cluster.nodes[0], 4000, NULL); /* several slices */
+    assert_int_equal(put(&cluster.nodes[0], "live", "1"), 0);
+    run_for(&cluster, 10 * SECOND);
+    uint64_t horizon = propose(wall_ms() - 3000);
+    for (unsigned i = 0; i < 300; i++) {
+        run_for(&cluster, 17 * BND_MS);
+        bnd_sim_store_stall(cluster.nodes[i % 3].store, 40 * BND_MS);
+    }
+    run_for(&cluster, 10 * SECOND);
+    assert_true(collected(horizon));
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(seen(&cluster.nodes[i], "k0001").version.hlc, 0);
+        assert_true(holds(&cluster.nodes[i], "live"));
+    }
+    cluster_close(&cluster);
+}
+
 /* Node 3 is away while a key is deleted and the tombstone collected; it comes back with the key. */
-static bool resurrected(uint32_t rules_off) {
+static bool resurrected(uint32_t rules_off, bool crashes) {
     cluster_open(&cluster, 3, rules_off);
     crowd(&cluster.nodes[0], 100, "old");
     assert_int_equal(put(&cluster.nodes[0], "ghost", "1"), 0);
@@ -376,6 +510,11 @@ static bool resurrected(uint32_t rules_off) {
     assert_true(collected(horizon));
     assert_int_equal(seen(&cluster.nodes[0], "ghost").version.hlc, 0);
     node_start(&cluster.nodes[2]);
+    if (crashes) { /* as soon as its marks say that it has forgotten */
+        assert_true(bnd_sim_run_until_true(cluster.world, has_forgotten, &horizon, 60 * SECOND));
+        node_crash(&cluster.nodes[2], BND_SIM_POWER);
+        node_start(&cluster.nodes[2]);
+    }
     run_for(&cluster, 60 * SECOND);
     assert_true(filled_everywhere(&cluster.nodes[2]));
     assert_int_equal(crowd_held(&cluster.nodes[2], 100), 100);
@@ -389,8 +528,9 @@ static bool resurrected(uint32_t rules_off) {
 
 static void test_nothing_comes_back_with_a_node_that_was_away(void **state) {
     (void)state;
-    assert_false(resurrected(0));
-    assert_true(resurrected(KV_RULE_WIPE));
+    assert_false(resurrected(0, false));
+    assert_false(resurrected(0, true));
+    assert_true(resurrected(KV_RULE_WIPE, false));
 }
 
 /* A push that was on its way for longer than tombstones are kept. */
@@ -490,6 +630,13 @@ int main(void) {
         cmocka_unit_test(test_tombstones_are_collected),
         cmocka_unit_test(test_nothing_comes_back_with_a_node_that_was_away),
         cmocka_unit_test(test_a_leaver_takes_nothing_more),
+        cmocka_unit_test(test_a_restarted_leaver_stays_sealed),
+        cmocka_unit_test(test_a_lost_state_is_filled_again),
+        cmocka_unit_test(test_who_is_left_out_fills_again),
+        cmocka_unit_test(test_only_who_knows_the_epoch_fills_another),
+        cmocka_unit_test(test_only_who_has_sealed_itself_on_disk_fills_another),
+        cmocka_unit_test(test_the_only_replica_counts_the_newcomer),
+        cmocka_unit_test(test_collecting_waits_for_a_stalled_state),
         cmocka_unit_test(test_a_deleted_namespace_is_dropped),
         cmocka_unit_test(test_what_is_late_is_refused),
         cmocka_unit_test(test_a_horizon_waits_for_what_is_below_it),
