@@ -30,8 +30,11 @@ void cf_kv_fail_code(struct rest_request *request, const char *what, int status)
                    "it is not known whether this was stored: try again");
         return;
     case BND_CLASS_RETRY:
-        cf_kv_fail(request, 503, KV_SERVICE_UNAVAILABLE, what,
-                   "too few replicas can be reached; a write may or may not have been stored");
+        cf_kv_fail(
+            request, 503, KV_SERVICE_UNAVAILABLE, what,
+            request->http->head->method == BND_HTTP_GET
+                ? "no replica can be reached"
+                : "too few replicas can be reached; a write may or may not have been stored");
         return;
     case BND_CLASS_FULL:
         cf_kv_fail(request, status == BND_NOSPACE ? 507 : 503, KV_SERVICE_UNAVAILABLE, what,

@@ -231,11 +231,54 @@ void cf_kv_run_bulk_delete(struct rest_request *request) {
 struct bulk_get_op {
     struct cf_kv_op op; /* first */
     struct kv_bulk_get get;
+    struct bnd_http_write writes[3]; /* head, values and tail of the envelope */
+    size_t writing;
+    bool cut;
 };
 
 static void clean_bulk_get(struct rest_request *request) {
     struct bulk_get_op *op = request->data;
     kv_bulk_get_free(&op->get);
+}
+
+static void on_written(struct bnd_http_write *write, int status) {
+    struct rest_request *request = write->data;
+    struct bulk_get_op *op = request->data;
+    op->cut |= status != 0;
+    if (--op->writing > 0) {
+        return;
+    }
+    if (op->cut) {
+        rest_abort(request);
+        return;
+    }
+    bnd_http_end(request->http);
+    rest_release(request);
+}
+
+/* The values are sent from where they lie. */
+static void send_values(struct rest_request *request) {
+    static const char head[] =
+        "{\"success\":true,\"errors\":[],\"messages\":[],\"result\":{\"values\":";
+    struct bulk_get_op *op = request->data;
+    const struct bnd_slice parts[] = {bnd_slice_str(head), bnd_buf_slice(&op->get.out),
+                                      bnd_slice_str("}}")};
+    const struct bnd_http_header headers[] = {
+        {bnd_slice_str("Content-Type"), bnd_slice_str("application/json")},
+        {bnd_slice_str("X-Bindery-Request-Id"), bnd_slice_str(request->id)},
+    };
+    const struct bnd_http_response response = {
+        .status = 200, .headers = headers, .header_count = 2};
+    int rv = bnd_http_begin(request->http, &response, parts[0].len + parts[1].len + parts[2].len);
+    for (size_t i = 0; i < 3 && rv == 0; i++) {
+        op->writes[i] = (struct bnd_http_write){.cb = on_written, .data = request};
+        rv = bnd_http_write(request->http, &op->writes[i], parts[i]);
+        op->writing += rv == 0;
+    }
+    op->cut = rv != 0;
+    if (op->writing == 0) {
+        rest_abort(request);
+    }
 }
 
 static void on_values(struct kv_bulk_get *get, int status) {
@@ -248,12 +291,7 @@ static void on_values(struct kv_bulk_get *get, int status) {
         cf_kv_fail_code(request, "get bulk", status);
         return;
     }
-    BND_AUTO_BUF struct bnd_buf text = {0};
-    bnd_buf_append_str(&text,
-                       "{\"success\":true,\"errors\":[],\"messages\":[],\"result\":{\"values\":");
-    bnd_buf_append_slice(&text, bnd_buf_slice(&get->out));
-    bnd_buf_append_str(&text, "}}");
-    rest_reply_text(request, &text);
+    send_values(request);
 }
 
 static void begin_bulk_get(struct rest_request *request) {

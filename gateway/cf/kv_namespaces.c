@@ -11,6 +11,7 @@
 #define PER_PAGE_DEFAULT 20u
 #define PER_PAGE_MAX 1000u
 #define PAGE_MAX UINT64_C(1000000000)
+#define MAP_WAIT_NS (10000 * BND_MS)
 
 /* "consistency" is ours: "eventual" or "local" (ADR 0090). */
 static json_t *namespace_json(const struct bnd_kv_namespace_record *record) {
@@ -147,6 +148,45 @@ void cf_kv_run_namespace_list(struct rest_request *request) {
  * ------------------------------------------------------------------------------------------------
  */
 
+struct change_op {
+    json_t *result;
+    uint64_t since_ns;
+    struct kv_view_wait wait;
+};
+
+static void clean_change(struct rest_request *request) {
+    struct change_op *op = request->data;
+    json_decref(op->result);
+    bnd_free(op);
+}
+
+static bool map_made(const struct bnd_catalog *catalog) {
+    const struct bnd_catalog_view *view = bnd_catalog_view(catalog);
+    for (uint32_t i = 0; view != NULL && i < view->kv_shards_count; i++) {
+        if (view->kv_shards[i].epoch == 0) {
+            return false;
+        }
+    }
+    return view != NULL && view->kv_shards_count > 0;
+}
+
+static void wait_for_map(struct rest_request *request);
+
+static void on_map(struct kv_view_wait *wait, int status) {
+    wait_for_map(wait->data);
+}
+
+/* The first namespace of a cluster has KV's shards made: who goes on at once finds them. */
+static void wait_for_map(struct rest_request *request) {
+    struct change_op *op = request->data;
+    bool waited = bnd_now_ns(request->services->env) - op->since_ns > MAP_WAIT_NS;
+    op->wait = (struct kv_view_wait){.cb = on_map, .data = request};
+    if (waited || map_made(request->services->catalog) ||
+        kv_view_wait(request->services->kv_front, &op->wait) != 0) {
+        rest_reply(request, json_incref(op->result));
+    }
+}
+
 static void on_changed(struct bnd_catalog_call *call, int status, struct bnd_slice reply) {
     struct rest_request *request = call->data;
     struct bnd_kv_namespace_record record;
@@ -164,10 +204,20 @@ static void on_changed(struct bnd_catalog_call *call, int status, struct bnd_sli
         cf_kv_fail_code(request, "namespace", status);
         return;
     }
-    rest_reply(request, namespace_json(&record));
+    struct change_op *op = request->data;
+    op->result = namespace_json(&record);
+    op->since_ns = bnd_now_ns(request->services->env);
+    wait_for_map(request);
 }
 
 static void write_command(struct rest_request *request, const struct bnd_catalog_command *command) {
+    request->data = bnd_zalloc(sizeof(struct change_op));
+    request->clean = clean_change;
+    if (request->data == NULL) {
+        request->clean = NULL;
+        rest_fail_code(request, BND_NOMEM);
+        return;
+    }
     request->call = (struct bnd_catalog_call){.cb = on_changed, .data = request};
     int rv = bnd_catalog_write(request->services->catalog, &request->call, command, 0);
     if (rv != 0) {

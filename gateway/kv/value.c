@@ -2,11 +2,42 @@
 
 #include "base/alloc.h"
 
+#define AGAIN_FOR_NS (2500 * BND_MS)
+#define AGAIN_NS (200 * BND_MS)
+
 static int go_on(struct kv_value *value);
+static int send_piece(struct kv_value *value);
+
+static void on_again(struct bnd_timer *timer) {
+    struct kv_value *value = timer->data;
+    int rv = send_piece(value);
+    if (rv != 0) {
+        value->cb(value, rv);
+    }
+}
+
+/* The first piece is still here: a node that has just learned of the shard, or lost a peer, knows
+ * better in a moment, as for small values, which the store itself tries for so long. */
+static bool try_again(struct kv_value *value, int status) {
+    uint64_t now = bnd_now_ns(value->front->env);
+    if (value->piece_taken || bnd_code_class(status) != BND_CLASS_RETRY || status == BND_CANCELED ||
+        now - value->begun_ns > AGAIN_FOR_NS) {
+        return false;
+    }
+    bnd_kv_blob_free(value->blob);
+    value->blob = NULL;
+    value->again = (struct bnd_timer){.cb = on_again, .data = value};
+    bnd_timer_start(value->front->env, &value->again, AGAIN_NS);
+    return true;
+}
 
 static void on_piece(void *data, int status) {
     struct kv_value *value = data;
+    if (status != 0 && try_again(value, status)) {
+        return;
+    }
     if (status == 0) {
+        value->piece_taken = true;
         bnd_buf_reset(&value->buffer);
         status = go_on(value);
     }
@@ -16,6 +47,9 @@ static void on_piece(void *data, int status) {
 }
 
 static int send_piece(struct kv_value *value) {
+    if (value->begun_ns == 0) {
+        value->begun_ns = bnd_now_ns(value->front->env);
+    }
     int rv = value->blob != NULL
                  ? 0
                  : bnd_kv_blob_begin(value->kv, value->namespace_id, value->key, &value->blob);
@@ -87,6 +121,7 @@ void kv_value_free(struct kv_value *value) {
     }
     bnd_buf_free(&value->buffer);
     if (value->front != NULL) {
+        bnd_timer_stop(value->front->env, &value->again);
         kv_front_discharge(value->front, value->charged);
         value->charged = 0;
     }

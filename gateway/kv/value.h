@@ -23,6 +23,9 @@ struct kv_value {
     struct bnd_kv_blob *blob;
     struct bnd_slice rest;
     bool ending;
+    bool piece_taken;       /* the first one: from then on there is no other way */
+    struct bnd_timer again; /* until the first piece is sent once more */
+    uint64_t begun_ns;
 };
 
 #define KV_VALUE_NOW 1

@@ -102,7 +102,10 @@ void kv_op_fail_code(struct kv_op *op, int status) {
         return;
     case BND_CLASS_RETRY:
         kv_op_fail(op, 503,
-                   "Too few replicas can be reached; a write may or may not have been stored");
+                   op->http->head->method == BND_HTTP_GET
+                       ? "No replica can be reached"
+                       : "Too few replicas can be reached; a write may or may not have been "
+                         "stored");
         return;
     case BND_CLASS_FULL:
         kv_op_fail(op, status == BND_NOSPACE ? 507 : 503, bnd_code_text(status));

@@ -296,7 +296,7 @@ class KvChecks:
         with open(file, "rb") as one, open(back, "rb") as other:
             assert one.read() == other.read()
         listed = self.bindery("kv", "key", "ls", "cli 2", "--json")
-        assert [k["name"] for k in listed] == ["a b/c"] and listed[0]["metadata"] == {"x": 1}
+        assert [(k["name"], k["metadata"]) for k in listed] == [("a b/c", {"x": 1})], listed
         pairs, names = self.path("cli-pairs.json"), self.path("cli-names.json")
         with open(pairs, "w", encoding="utf-8") as out:
             json.dump([{"key": f"k{i:04}", "value": f"v{i}"} for i in range(1500)], out)
