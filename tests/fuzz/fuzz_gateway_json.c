@@ -39,7 +39,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     BND_ASSERT(!valid || bnd_slice_eq(bnd_buf_slice(&whole), bnd_buf_slice(&cut)));
     json_t *oracle = json_loadb((const char *)data, size,
                                 JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
-    BND_ASSERT(oracle == NULL || valid);
+    /* jansson takes a NUL for the end of the text. */
+    BND_ASSERT(oracle == NULL || valid || memchr(data, 0, size) != NULL);
     json_decref(oracle);
     /* Any UTF-8 as a string is read back as it was. */
     if (bnd_utf8_valid(text)) {
