@@ -3,14 +3,16 @@ without pipelining. Claims: GETs of 64 bytes per CPU-second of the servers at le
 no less than Redis'; PUTs at 64 clients no fewer than Redis' with one replica, both fsyncing always, and WAIT 1; a list of
 1,000 keys among 1,000,000 p50 < 10 ms; a write is seen at the other nodes p99 < 1 s. Memory is stated."""
 import argparse
+import glob
 import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 
 import harness
-from harness import BUILD, Workspace, build, machine, machine_text, measure, median, resident_mib, save, wait
+from harness import BUILD, ROOT, Workspace, build, cpu_seconds, machine, machine_text, measure, median, resident_mib, save, wait
 
 LOAD, CONVERGE = os.path.join(BUILD, "bench", "bench_kv_load"), os.path.join(BUILD, "bench", "bench_kv_converge")
 SMALL_BASE, CONVERGE_BASE = 50_000_000, 60_000_000  # keys of the 64-byte loads and of the convergence, apart from the many
@@ -31,7 +33,7 @@ def options(arguments):
     parser.add_argument("--zipf", type=float, default=0.99, help="theta of the mixes")
     parser.add_argument("--small-keys", type=int, default=100_000, help="of the GETs and PUTs of 64 bytes")
     parser.add_argument("--samples", type=int, default=2000, help="writes whose convergence is measured")
-    parser.add_argument("--systems", nargs="*", default=["bindery", "redis", "nginx"])
+    parser.add_argument("--systems", nargs="*", default=["bindery", "redis", "nginx", "workerd"])
     parser.add_argument("--loads", nargs="*", default=list(LOADS), help="of: " + " ".join(LOADS))
     parser.add_argument("--dir", help="where the data goes (default: the temporary directory)")
     parser.add_argument("--no-save", action="store_true", help="print only")
@@ -66,6 +68,15 @@ class Bindery(harness.Bindery):
         return words
 
 
+def with_children(pid):
+    found = [pid]
+    for path in glob.glob(f"/proc/{pid}/task/*/children"):
+        with open(path, encoding="ascii") as file:
+            for word in file.read().split():
+                found += with_children(int(word))
+    return found
+
+
 class Process:
     """A peer: its processes with their children, stopped together."""
 
@@ -79,12 +90,7 @@ class Process:
                                                    start_new_session=True))
 
     def pids(self):
-        found = []
-        for process in self.processes:
-            found.append(process.pid)
-            with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as file:
-                found += [int(word) for word in file.read().split()]
-        return found
+        return [pid for process in self.processes for pid in with_children(process.pid)]
 
     def stop(self):
         for process in self.processes:
@@ -169,6 +175,47 @@ class Nginx(Process):
                 "--fixed", NGINX_BODY]
 
 
+WORKERD_CONFIG = """using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [
+    (name = "kv", worker = (
+      modules = [(name = "kv.js", bundled = "/workerd/kv.js")],
+      compatibilityDate = "2026-04-01",
+      durableObjectNamespaces = [(className = "KVNamespace", uniqueKey = "kv", enableSql = true)],
+      durableObjectStorage = (localDisk = "disk"),
+      bindings = [(name = "SHARD", durableObjectNamespace = "KVNamespace"), (name = "BLOBS", service = "disk")])),
+    (name = "disk", disk = (path = "{dir}/disk", writable = true)),
+  ],
+  sockets = [(name = "http", address = "127.0.0.1:{port}", http = (),
+    service = (name = "kv", props = (json = "{{\\"namespace\\": \\"bench\\"}}")))],
+);
+"""
+
+
+class Workerd(Process):
+    """The KV service bundled with the released workerd, as its header says to configure it: one process, its namespace one
+    Durable Object on the local disk, no replica. Few keys: it is slow to fill."""
+    port, keys = 17990, 1000
+
+    def __init__(self, directory):
+        super().__init__(directory, "workerd")
+
+    def start(self):
+        sys.path.insert(0, os.path.join(ROOT, "tests", "clients"))
+        from workerds import WORKERD, install
+        install()
+        os.makedirs(os.path.join(self.dir, "disk"))
+        config = os.path.join(self.dir, "config.capnp")
+        with open(config, "w", encoding="ascii") as file:
+            file.write(WORKERD_CONFIG.format(dir=self.dir, port=self.port))
+        self.run(WORKERD, "serve", "--experimental", config)
+        wait(lambda: harness.command_line(["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}",
+                                           f"http://127.0.0.1:{self.port}/x"]) == "404", 30, "workerd")
+
+    def address(self):
+        return ["--binding", "kv:" + "0" * 32, "--token", "0" * 40, "--endpoint", f"127.0.0.1:{self.port}"]
+
+
 class Systems:
     """What is measured, by name; started together, so that rounds can take turns."""
 
@@ -177,7 +224,8 @@ class Systems:
         self.redis = Redis(directory, "redis", [17980], durable=False) if "redis" in names else None
         self.pair = Redis(directory, "redis-pair", [17981, 17982], durable=True) if "redis" in names else None
         self.nginx = Nginx(directory) if "nginx" in names else None
-        self.all = [each for each in (self.bindery, self.redis, self.pair, self.nginx) if each]
+        self.workerd = Workerd(directory) if "workerd" in names else None
+        self.all = [each for each in (self.bindery, self.redis, self.pair, self.nginx, self.workerd) if each]
 
     def start(self):
         for system in self.all:
@@ -190,6 +238,8 @@ class Systems:
 
 # ---- loads
 
+ONE_ASKED, ALL_ASKED = "bindery, 1 of 3 nodes asked", "bindery, all 3 nodes asked by as many clients each"
+
 def both_waits(systems):
     """As a client would, one round trip more; and both in one write. The better one counts."""
     return [("redis, WAIT after", systems.pair, systems.pair.address() + ["--wait", "after"]),
@@ -199,18 +249,26 @@ def both_waits(systems):
 def get_systems(systems):
     found = []
     if systems.bindery:
-        found += [("bindery, 3 nodes", systems.bindery, systems.bindery.address()),
-                  ("bindery, 1 of 3 nodes asked", systems.bindery, systems.bindery.address([1]))]
+        found += [(ONE_ASKED, systems.bindery, systems.bindery.address([1])),
+                  (ALL_ASKED, systems.bindery, systems.bindery.address())]
     if systems.redis:
         found.append(("redis", systems.redis, systems.redis.address()))
     if systems.nginx:
         found.append(("nginx", systems.nginx, systems.nginx.address()))
-    return found
+    return found + workerd_systems(systems)
+
+
+def workerd_systems(systems):
+    return [("workerd's bundled KV", systems.workerd, systems.workerd.address())] if systems.workerd else []
 
 
 def write_systems(systems):
     found = [("bindery", systems.bindery, systems.bindery.address())] if systems.bindery else []
     return found + (both_waits(systems) if systems.pair else [])
+
+
+def put_systems(systems):
+    return write_systems(systems) + workerd_systems(systems)
 
 
 def list_systems(systems):
@@ -219,6 +277,11 @@ def list_systems(systems):
 
 def small(chosen):
     return ["--keys", str(chosen.small_keys), "--bytes", "64", "--key-base", str(SMALL_BASE)]
+
+
+def fewer(system):
+    """Takes words back: the last ones count."""
+    return ["--keys", str(system.keys)] if isinstance(system, Workerd) else []
 
 
 def many(chosen):
@@ -233,8 +296,8 @@ LOADS = {  # name: systems, words for the generator, clients (0: --clients)
     "get": (get_systems, lambda chosen: [*small(chosen), "--op", "get"], 0),
     "mix 95/5": (write_systems, mix(0.05), 0),
     "mix 50/50": (write_systems, mix(0.5), 0),
-    "put 1": (write_systems, lambda chosen: [*small(chosen), "--op", "put"], 1),
-    "put": (write_systems, lambda chosen: [*small(chosen), "--op", "put"], 0),
+    "put 1": (put_systems, lambda chosen: [*small(chosen), "--op", "put"], 1),
+    "put": (put_systems, lambda chosen: [*small(chosen), "--op", "put"], 0),
     "list": (list_systems, lambda chosen: [*many(chosen), "--op", "list"], 1),
 }
 
@@ -246,9 +309,9 @@ def run_load(chosen, systems, name):
     for number in range(chosen.rounds):
         order = of(systems)
         for label, system, address in order if number % 2 == 0 else reversed(order):
-            report = measure(system, [LOAD, *address, *words(chosen), "--clients", str(clients or chosen.clients),
-                                      "--seconds", str(chosen.seconds), "--warmup", str(chosen.warmup),
-                                      "--first", str(number)])
+            count = (clients or chosen.clients) * (3 if label == ALL_ASKED else 1)
+            report = measure(system, [LOAD, *address, *words(chosen), *fewer(system), "--clients", str(count), "--seconds",
+                                      str(chosen.seconds), "--warmup", str(chosen.warmup), "--first", str(number)])
             report["per_cpu_s"] = 1e6 / report["server_cpu_us_per_op"] if report["server_cpu_us_per_op"] else 0
             rounds.setdefault(label, []).append(report)
     return rounds
@@ -260,17 +323,34 @@ def resident(systems):
     return {name: [round(resident_mib(pid)) for pid in system.pids()] for name, system in named.items() if system}
 
 
+def rest(system, seconds):
+    """Cores that its processes use while nobody asks."""
+    before, begun = cpu_seconds(system.pids()), time.monotonic()
+    time.sleep(seconds)
+    return (cpu_seconds(system.pids()) - before) / (time.monotonic() - begun)
+
+
+def settle(system, most_s=180):
+    """Until what a fill left to do in the background is done."""
+    deadline = time.monotonic() + most_s
+    while rest(system, 2) > 0.1 and time.monotonic() < deadline:
+        pass
+
+
 def fill(chosen, systems):
-    """The small keys, then the many; resident memory before and after the many, and how long they took."""
-    facts = {"seconds": {}}
+    """The small keys, then the many; resident memory before and after the many, how long they took, and the CPU at rest
+    after them."""
+    facts = {"seconds": {}, "cores_at_rest": {}}
     for system in systems.all:
         if system is not systems.nginx:
-            measure(system, [LOAD, *system.address(), *small(chosen), "--op", "fill", "--clients", "256"])
+            measure(system, [LOAD, *system.address(), *small(chosen), *fewer(system), "--op", "fill", "--clients", "256"])
     facts["before_mib"] = resident(systems)
     for name, system in (("bindery", systems.bindery), ("redis, primary and replica", systems.pair)):
         if system:
             report = measure(system, [LOAD, *system.address(), *many(chosen), "--op", "fill", "--clients", "256"])
             facts["seconds"][name] = report["wall_s"]
+            settle(system)
+            facts["cores_at_rest"][name] = rest(system, 5)
     facts["after_mib"] = resident(systems)
     return facts
 
@@ -338,7 +418,8 @@ def memory_text(chosen, facts):
     lines = [f"Resident MiB of each process, before and after {chosen.keys:,} keys of {chosen.bytes} bytes (log-uniform):"]
     for name, before in facts["before_mib"].items():
         took = facts["seconds"].get(name)
-        lines.append(f"- {name}: {before} -> {facts['after_mib'][name]}" + (f", filled in {took:.0f} s" if took else ""))
+        lines.append(f"- {name}: {before} -> {facts['after_mib'][name]}" + (
+            f", filled in {took:.0f} s; at rest afterwards {facts['cores_at_rest'][name]:.3f} cores in sum" if took else ""))
     return "\n".join(lines)
 
 
@@ -363,7 +444,8 @@ def report_text(chosen, facts, memory, results, convergence):
             f"64 bytes over {chosen.small_keys:,} keys, mixes over {chosen.keys:,} keys of {chosen.bytes} bytes with Zipf's "
             f"distribution ({chosen.zipf:g}), lists of 1,000 of them. One connection per client, one request in flight. Server "
             f"CPU is of all processes of a system: Bindery's three nodes, Redis' one for GETs and two for the rest (its replica "
-            f"and its primary fsync always), nginx's one worker with its master.\n\n{head}{table}\n\n"
+            f"and its primary fsync always), nginx's one worker with its master. workerd's bundled KV is one "
+            f"process without a replica, asked for {Workerd.keys:,} keys.\n\n{head}{table}\n\n"
             f"{memory_text(chosen, memory)}\n\n{convergence_text(convergence)}{verdicts(results, convergence)}\n")
 
 

@@ -36,10 +36,15 @@ static void item_of(const struct kv_record *record, struct bnd_kv_item *out) {
                                 .value = record->value};
 }
 
+/* The wall clock is asked only for what can expire. */
+static bool is_absent(const struct bnd_kv *kv, const struct kv_record *record) {
+    return kv_seen_absent(kv_record_seen(record), record->expires_ms != 0 ? kv_wall_ms(kv) : 0);
+}
+
 /* record NULL: there is none. */
 static void tell(const struct bnd_kv *kv, struct bnd_kv_get *get, const struct kv_record *record) {
     struct bnd_kv_item item;
-    if (record == NULL || kv_seen_absent(kv_record_seen(record), kv_wall_ms(kv))) {
+    if (record == NULL || is_absent(kv, record)) {
         get->cb(get, BND_NOTFOUND, NULL);
         return;
     }
