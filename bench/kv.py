@@ -7,6 +7,7 @@ import glob
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -94,9 +95,13 @@ class Process:
 
     def stop(self):
         for process in self.processes:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)  # workerd's starter keeps signals from workerd
         for process in self.processes:
             process.wait(30)
+
+    def check_alive(self):
+        if any(process.poll() is not None for process in self.processes):
+            raise RuntimeError(f"a process has ended: see {self.dir}/log")
 
 
 class Redis(Process):
@@ -230,6 +235,8 @@ class Systems:
     def start(self):
         for system in self.all:
             system.start()
+            if isinstance(system, Process):
+                system.check_alive()  # and nobody else answers on its port
 
     def stop(self):
         for system in self.all:
