@@ -158,7 +158,7 @@ int bnd_kv_blob_piece(struct bnd_kv_blob *blob, struct bnd_slice piece,
     if (!bnd_link_linked(&blob->link)) {
         return BND_UNAVAILABLE;
     }
-    if (blob->own && !kv_has_room(kv, true)) {
+    if (blob->own && !kv->config.has_room(kv->config.owner)) {
         return BND_NOSPACE;
     }
     const struct kv_piece made = {.shard = blob->shard,

@@ -101,8 +101,11 @@ static void attempt_end(struct kv_write *write) {
     write->epoch = 0;
 }
 
+/* What was stamped once may have been stored, by this node or another: then it must not be tried
+ * elsewhere, where it would get another version. The first might win over a later put. */
 static void finish(struct kv_write *write, int status, enum bnd_kv_durability durability) {
     struct bnd_kv *kv = write->kv;
+    status = status != 0 && write->version.hlc != 0 ? BND_UNKNOWN : status;
     const struct kv_put_answer answer = {.durability = durability, .version = write->version};
     attempt_end(write);
     bnd_link_remove(&write->link);
@@ -249,9 +252,7 @@ static int may_stamp(struct kv_write *write, bool *again) {
     if (!kv_serves(kv, write->shard)) {
         return BND_EPOCH;
     }
-    /* Its own clock has been put back: until that is made up for, others must stamp. */
-    bool behind = kv_hlc_ahead(kv->hlc.last + 1, kv_wall_ms(kv));
-    if (behind || !kv->config.clock_fit(kv->config.owner)) {
+    if (!kv_clock_fit(kv, write->shard)) {
         return BND_BUSY;
     }
     if (!of.local && !kv->config.view_fresh(kv->config.owner)) {
@@ -259,7 +260,7 @@ static int may_stamp(struct kv_write *write, bool *again) {
         return BND_UNAVAILABLE;
     }
     bool grows = (write->params.flags & KV_RECORD_TOMBSTONE) == 0;
-    return kv_has_room(kv, grows) ? 0 : BND_NOSPACE;
+    return grows && !kv->config.has_room(kv->config.owner) ? BND_NOSPACE : 0;
 }
 
 /* Those that are up, besides this node. */

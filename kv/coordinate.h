@@ -8,7 +8,7 @@
 struct kv_write; /* one put under way */
 
 /* As bnd_kv_put's; besides, BND_EPOCH: this node does not coordinate the shard any more, and
- * BND_BUSY: its clock is not fit: ask another replica. Nothing was acknowledged then. */
+ * BND_BUSY: its clock is not fit: ask another replica. It is not stored then; BND_UNKNOWN: it may be. */
 typedef void (*kv_write_cb)(void *data, int status, const struct kv_put_answer *answer);
 
 int kv_coordinate_create(struct kv_coordinate **out);

@@ -219,13 +219,14 @@ static void on_tick(struct kv_op *of, uint64_t now_ns) {
     }
 }
 
-/* All that are up, and this node's own, also while it leaves: what it has taken last may be nowhere
- * else yet. */
+/* All that are up, and this node's own, also while it hands the shard over: what was written here a
+ * moment ago may be nowhere else yet. Not what an unfilled replica holds: the deletion of it may have
+ * been collected. */
 static int ask_all(struct get_op *op) {
     struct bnd_kv *kv = op->op.kv;
-    if (kv->store != NULL && kv_store_marks(kv->store, op->shard).there) {
+    bool served = kv_serves(kv, op->shard);
+    if (served || kv_hands_over(kv, op->shard)) {
         BND_AUTO_BUF struct bnd_buf bytes = {0};
-        bool served = kv_serves(kv, op->shard);
         int rv =
             kv_store_get_encoded(kv->store, op->shard, op->get->namespace_id, op->get->key, &bytes);
         rv = rv == 0 || rv == BND_NOTFOUND ? take_best(op, bnd_buf_slice(&bytes)) : rv;
@@ -288,7 +289,7 @@ int bnd_kv_get(struct bnd_kv *kv, struct bnd_kv_get *get) {
         return BND_UNAVAILABLE;
     }
     kv->stats.gets++;
-    if (kv_namespace(kv, get->namespace_id, NULL) != KV_NAMESPACE_THERE) {
+    if (kv_namespace(kv, get->namespace_id, NULL) == KV_NAMESPACE_GONE) {
         get->cb(get, BND_NOTFOUND, NULL);
         return BND_KV_NOW;
     }

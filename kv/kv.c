@@ -69,9 +69,16 @@ static void tick_peers(struct bnd_kv *kv) {
     }
 }
 
+bool kv_clock_fit(struct bnd_kv *kv, uint32_t shard) {
+    bool steady = kv_clock_steady(&kv->clock, kv_wall_ms(kv), bnd_now_ns(kv->config.env));
+    bool alone = kv->view.shards[shard].replicas_count == 1;
+    return (steady || alone) && kv->config.clock_fit(kv->config.owner);
+}
+
 static void on_tick(struct bnd_timer *timer) {
     struct bnd_kv *kv = timer->data;
     bnd_timer_start(kv->config.env, timer, TICK_NS);
+    (void)kv_clock_steady(&kv->clock, kv_wall_ms(kv), bnd_now_ns(kv->config.env));
     kv_push_tick(kv);
     kv_coordinate_tick(kv);
     kv_forward_tick(kv);
@@ -137,9 +144,6 @@ int kv_take(struct bnd_kv *kv, const struct kv_take *take) {
         take->key.len == 0 || take->key.len > BND_KV_KEY_MAX) {
         return BND_CORRUPT;
     }
-    if (!kv_has_room(kv, (record.flags & KV_RECORD_TOMBSTONE) == 0)) {
-        return BND_FULL;
-    }
     kv_hlc_see(&kv->hlc, record.version.hlc, kv_wall_ms(kv));
     const struct taking taking = {.done = take->done, .data = take->data};
     return append(kv,
@@ -151,9 +155,6 @@ int kv_take_piece(struct bnd_kv *kv, const struct kv_piece *piece,
                   void (*done)(void *data, int status, const struct kv_applied *applied),
                   void *data) {
     const struct taking taking = {.done = done, .data = data};
-    if (!kv_has_room(kv, true)) {
-        return BND_FULL;
-    }
     return append(kv, kv_log_entry_piece(piece), &taking);
 }
 

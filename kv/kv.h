@@ -84,7 +84,6 @@ struct bnd_kv_config {
     bool (*view_fresh)(void *owner);  /* group 0 has answered within BND_CATALOG_STALE_MS */
     bool (*clock_fit)(void *owner);   /* this node's clock is within its bound */
     bool (*has_room)(void *owner);    /* admission: the disk has its reserve */
-    bool (*has_reserve)(void *owner); /* room for deletes at least; NULL: always */
     void (*view_wanted)(void *owner); /* somebody has a newer map: ask group 0 now */
     void (*fatal)(void *owner, const struct bnd_error *why); /* stop the process (75) */
 };
@@ -176,8 +175,8 @@ struct bnd_kv_put {
     const struct bnd_kv_blob *blob; /* a large value, whole (bnd_kv_blob_end) */
     uint64_t expires_ms;
     bool tombstone; /* a delete */
-    /* 0; BND_UNAVAILABLE: too few replicas: it may or may not be stored; BND_NOSPACE, BND_FULL: it
-     * is not; BND_NOTFOUND: no such namespace; BND_UNKNOWN. */
+    /* 0; BND_UNAVAILABLE, BND_NOSPACE, BND_FULL: it is not stored; BND_NOTFOUND: no such namespace;
+     * BND_UNKNOWN: too few replicas have answered, it may or may not be stored. */
     void (*cb)(struct bnd_kv_put *put, int status, enum bnd_kv_durability durability,
                struct bnd_kv_version version);
     void *data;

@@ -42,6 +42,7 @@ struct kv_view {
 /* What goes on in the background (upkeep.c). */
 struct kv_upkeep {
     bool dropping; /* namespaces that are no more: shard by shard */
+    uint64_t drop_again_ns; /* and once more then; 0: no */
     uint32_t drop_shard;
     uint64_t drop_namespace; /* look at those from here on */
     struct kv_key drop_after;
@@ -60,6 +61,7 @@ struct kv_forward;
 struct bnd_kv {
     struct bnd_kv_config config;
     struct kv_hlc hlc;
+    struct kv_clock clock;
     struct kv_store *store; /* NULL: a gateway; then log and spread are too */
     struct kv_log *log;
     struct kv_spread *spread;
@@ -104,15 +106,14 @@ void kv_view_free(struct bnd_kv *kv);
 /* This node answers reads of the shard and may coordinate its puts: a filled replica by the map,
  * and by its own marks. */
 bool kv_serves(const struct bnd_kv *kv, uint32_t shard);
+/* It leaves the shard, and still has it. */
+bool kv_hands_over(const struct bnd_kv *kv, uint32_t shard);
 static inline bool kv_rule(const struct bnd_kv *kv, uint32_t rule) {
     return (kv->config.rules_off & rule) == 0;
 }
-/* The disk has room for what makes the state grow, or for a delete. */
-static inline bool kv_has_room(const struct bnd_kv *kv, bool grows) {
-    const struct bnd_kv_config *config = &kv->config;
-    return grows ? config->has_room(config->owner)
-                 : config->has_reserve == NULL || config->has_reserve(config->owner);
-}
+/* This node may stamp for the shard: its clock is within the bound, and has not jumped (which is of
+ * no interest where nobody else stamps). */
+bool kv_clock_fit(struct bnd_kv *kv, uint32_t shard);
 static inline uint64_t kv_wall_ms(const struct bnd_kv *kv) {
     return bnd_wall_ms(kv->config.env);
 }
@@ -121,8 +122,7 @@ static inline uint64_t kv_wall_ms(const struct bnd_kv *kv) {
  * ------------ */
 
 /* A record that came by exchange. done (may be NULL) is told what became of it; status as
- * kv_log_entry.applied. BND_FULL: the log or the disk is full, later again; BND_CORRUPT: no record;
- * BND_NOMEM. */
+ * kv_log_entry.applied. BND_FULL: later again; BND_CORRUPT: no record; BND_NOMEM. */
 struct kv_take {
     uint32_t shard;
     uint64_t namespace_id;

@@ -242,9 +242,8 @@ static enum kv_ack_status check_map(struct bnd_kv *kv, const struct kv_pushed *p
 static enum kv_ack_status check_version(struct bnd_kv *kv, const struct kv_pushed *pushed,
                                         struct kv_ack *ack) {
     struct kv_record record;
-    bool is_piece = pushed->kind != KV_LOG_RECORD || kv_record_decode(pushed->body, &record) != 0;
-    if (is_piece) {
-        return kv_has_room(kv, true) ? KV_ACK_OK : KV_ACK_FULL;
+    if (pushed->kind != KV_LOG_RECORD || kv_record_decode(pushed->body, &record) != 0) {
+        return KV_ACK_OK;
     }
     uint64_t refused = kv_store_marks(kv->store, pushed->shard).refused;
     if (kv_hlc_ahead(record.version.hlc, kv_wall_ms(kv))) {
@@ -256,7 +255,7 @@ static enum kv_ack_status check_version(struct bnd_kv *kv, const struct kv_pushe
         return KV_ACK_TOO_OLD;
     }
     bool grows = (record.flags & KV_RECORD_TOMBSTONE) == 0;
-    return kv_has_room(kv, grows) ? KV_ACK_OK : KV_ACK_FULL;
+    return grows && !kv->config.has_room(kv->config.owner) ? KV_ACK_FULL : KV_ACK_OK;
 }
 
 static struct kv_log_entry *entry_of(const struct kv_pushed *pushed) {

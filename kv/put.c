@@ -17,8 +17,7 @@ struct put_op {
     bool calling, coordinating;
     bool here; /* this node was tried in this round */
     uint64_t begun_ns, retry_ns;
-    int last;     /* why the last one could not */
-    bool unknown; /* some call was not answered: it may have been stored */
+    int last; /* why the last one could not */
 };
 
 static void route(struct put_op *op);
@@ -43,7 +42,7 @@ static void round_over(struct put_op *op) {
     uint64_t now = bnd_now_ns(op->op.kv->config.env);
     int last = op->last == 0 ? BND_UNAVAILABLE : kv_status_for_user(op->last);
     if (now - op->begun_ns > ROUNDS_NS) {
-        end(op, op->unknown ? BND_UNKNOWN : last, NULL);
+        end(op, last, NULL);
         return;
     }
     op->tried.count = 0;
@@ -71,8 +70,9 @@ static void on_reply(struct bnd_rpc_call *call, int status, struct bnd_slice rep
     status = status == 0 ? kv_put_answer_decode(reply, &answer) : status;
     if (status == 0) {
         forwarded(op, &answer);
+    } else if (status == BND_TIMEOUT || status == BND_CLOSED) {
+        end(op, BND_UNKNOWN, NULL); /* that one may store it yet, and stamp it above a later put */
     } else if (kv_elsewhere(status)) {
-        op->unknown = op->unknown || status == BND_TIMEOUT || status == BND_CLOSED;
         op->last = status;
         route(op);
     } else {
@@ -140,7 +140,7 @@ static void route(struct put_op *op) {
         return;
     }
     uint32_t shard = kv_shard_of(kv, op->params.namespace_id, op->params.key);
-    if (op->here || !kv_serves(kv, shard) || !kv->config.clock_fit(kv->config.owner) ||
+    if (op->here || !kv_serves(kv, shard) || !kv_clock_fit(kv, shard) ||
         !is_on_blob(op, kv->config.self)) {
         call_next(op, shard);
         return;

@@ -65,7 +65,7 @@ static void serve_put(struct bnd_kv *kv, struct bnd_rpc_request *request) {
 /* ---- reads
  * ---------------------------------------------------------------------------------------- */
 
-/* Whether this node may answer for the key. any: as a replica, filled or not. */
+/* Whether this node may answer for the key. any: also while it hands the shard over. */
 static bool answers(const struct bnd_kv *kv, uint64_t namespace_id, struct bnd_slice key, bool any,
                     uint32_t *out_shard) {
     if (kv->view.shards_count == 0) {
@@ -73,7 +73,7 @@ static bool answers(const struct bnd_kv *kv, uint64_t namespace_id, struct bnd_s
     }
     *out_shard = kv_shard_of(kv, namespace_id, key);
     return kv_serves(kv, *out_shard) ||
-           (any && kv_replica(kv, *out_shard, kv->config.self) != NULL);
+           (any && kv_hands_over(kv, *out_shard));
 }
 
 static void serve_get(struct bnd_kv *kv, struct bnd_rpc_request *request) {

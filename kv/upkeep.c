@@ -5,14 +5,21 @@
 
 #define DROP_RECORDS 500u
 #define SWEEP_PIECES 100u
+/* What was on its way when a namespace was deleted is found by a second look after so long. */
+#define AGAIN_NS (UINT64_C(10000) * BND_MS)
 #define ORPHANS_MS (UINT64_C(3600) * 1000)
+
+static void drop_begin(struct bnd_kv *kv, uint64_t again_ns) {
+    kv->upkeep.dropping = true;
+    kv->upkeep.drop_again_ns = again_ns;
+    kv->upkeep.drop_shard = 0;
+    kv->upkeep.drop_namespace = 1;
+    kv->upkeep.drop_after.len = 0;
+}
 
 void kv_upkeep_namespaces(struct bnd_kv *kv) {
     if (kv->store != NULL && kv_rule(kv, KV_RULE_NAMESPACE)) {
-        kv->upkeep.dropping = true;
-        kv->upkeep.drop_shard = 0;
-        kv->upkeep.drop_namespace = 1;
-        kv->upkeep.drop_after.len = 0;
+        drop_begin(kv, bnd_now_ns(kv->config.env) + AGAIN_NS);
     }
 }
 
@@ -35,15 +42,15 @@ static int drop_step(struct bnd_kv *kv) {
         upkeep->drop_after.len = 0;
         return 0;
     }
-    if (found != upkeep->drop_namespace) {
-        upkeep->drop_after.len = 0;
-        upkeep->drop_namespace = found;
-    }
+    upkeep->drop_namespace = found;
     if (kv_namespace(kv, found, NULL) == KV_NAMESPACE_GONE) {
         rv = kv_store_namespace_drop(kv->store, upkeep->drop_shard, found, DROP_RECORDS,
                                      kv_wall_ms(kv), &upkeep->drop_after, &more);
     }
-    upkeep->drop_namespace += !more;
+    if (!more) {
+        upkeep->drop_namespace++;
+        upkeep->drop_after.len = 0;
+    }
     return rv;
 }
 
@@ -70,6 +77,10 @@ void kv_upkeep_tick(struct bnd_kv *kv) {
         }
     } else {
         rv = sweep_step(kv);
+    }
+    if (!kv->upkeep.dropping && kv->upkeep.drop_again_ns != 0 &&
+        bnd_now_ns(kv->config.env) >= kv->upkeep.drop_again_ns) {
+        drop_begin(kv, 0);
     }
     if (rv != 0) {
         kv_fatal(kv, rv, "upkeep");

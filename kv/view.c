@@ -63,6 +63,11 @@ bool kv_serves(const struct bnd_kv *kv, uint32_t shard) {
     return marks.there && marks.filled && marks.epoch <= kv->view.shards[shard].epoch;
 }
 
+bool kv_hands_over(const struct bnd_kv *kv, uint32_t shard) {
+    return kv->store != NULL && kv->view.shards[shard].leaving == kv->config.self &&
+           kv_store_marks(kv->store, shard).there;
+}
+
 /* ---- a new one
  * ------------------------------------------------------------------------------------- */
 

@@ -105,8 +105,22 @@ static void test_hlc(void **state) {
     assert_true(kv_hlc_next(&clock, 1000) < kv_hlc_of(3001));
     assert_false(kv_hlc_ahead(kv_hlc_of(3000), 1000));
     assert_true(kv_hlc_ahead(kv_hlc_of(3001), 1000));
-    clock.last = kv_hlc_of(5000) | 0xffff; /* the counter runs over into the milliseconds */
-    assert_int_equal(kv_hlc_ms(kv_hlc_next(&clock, 1000)), 5001);
+    clock.last = kv_hlc_of(2000) | 0xffff; /* the counter runs over into the milliseconds */
+    assert_int_equal(kv_hlc_ms(kv_hlc_next(&clock, 1000)), 2001);
+    /* the wall clock was far ahead, and is right again: nobody would take what it stamped */
+    clock.last = kv_hlc_of(5000);
+    assert_int_equal(kv_hlc_ms(kv_hlc_next(&clock, 1000)), 1000);
+}
+
+static void test_clock_jumps(void **state) {
+    const uint64_t second = 1000000000;
+    struct kv_clock clock = {0};
+    assert_true(kv_clock_steady(&clock, 100000, 5 * second)); /* whatever they are at first */
+    assert_true(kv_clock_steady(&clock, 101400, 6 * second)); /* it may be adjusted */
+    assert_false(kv_clock_steady(&clock, 103000, 7 * second));
+    assert_false(kv_clock_steady(&clock, 105900, 9 * second + second / 10 * 9));
+    assert_true(kv_clock_steady(&clock, 106000, 10 * second));
+    assert_false(kv_clock_steady(&clock, 6000, 11 * second)); /* back */
 }
 
 /* ---- the cache
@@ -196,6 +210,7 @@ int main(void) {
         cmocka_unit_test(test_record_unsound),
         cmocka_unit_test(test_seen),
         cmocka_unit_test(test_hlc),
+        cmocka_unit_test(test_clock_jumps),
         cmocka_unit_test(test_cache),
         cmocka_unit_test(test_cache_bounded),
         cmocka_unit_test(test_cache_pinned),

@@ -56,36 +56,6 @@ static void test_own_writes(void **state) {
     }
 }
 
-/* Only the replica that lags can be reached: rather nothing than an older value than one's own. */
-static void test_own_writes_alone(void **state) {
-    struct cluster *c = five(14);
-    (void)put(c, 5, "a", "old");
-    run(c, 500);
-    c->drop_type = KV_MESSAGE_PUSHES;
-    struct bnd_kv_version version = {.writer = 3};
-    for (unsigned i = 0; i < 20 && version.writer == 3; i++) {
-        c->drop_to = 3;
-        version = put(c, 5, "a", "new");
-    }
-    assert_int_not_equal(version.writer, 3);
-    for (uint64_t id = 1; id <= 4; id++) {
-        for (uint64_t to = 3; id != 3 && to <= 5; to += 2) { /* 3 and 5 have only each other */
-            bnd_sim_net_cut(c->net, id, to, true, true);
-            bnd_sim_net_cut(c->net, to, id, true, true);
-        }
-    }
-    run(c, 3000);
-    struct getting getting = {
-        .get = {.namespace_id = NS, .key = bnd_slice_str("a"), .cache_ttl_s = 1}};
-    int status = get_with(c, 5, &getting);
-    assert_true(status == BND_UNAVAILABLE || (status == 0 && strcmp(getting.value, "new") == 0));
-    bnd_sim_net_heal(c->net);
-    run(c, 3000);
-    assert_int_equal(get_with(c, 5, &getting), 0);
-    assert_string_equal(getting.value, "new");
-    cluster_close(c);
-}
-
 /* What others answered is kept for as long as the reader allows, absences too. */
 static void test_cache_ttl(void **state) {
     struct cluster *c = five(2);
@@ -460,7 +430,6 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forwarded),
         cmocka_unit_test(test_own_writes),
-        cmocka_unit_test(test_own_writes_alone),
         cmocka_unit_test(test_cache_ttl),
         cmocka_unit_test(test_newest),
         cmocka_unit_test(test_nobody_there),
