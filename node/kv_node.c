@@ -35,11 +35,6 @@ static bool has_room(void *owner) {
     return node->disk == NULL || node->disk->space == BND_RAFT_SPACE_OK;
 }
 
-static bool has_reserve(void *owner) {
-    const struct node_kv *node = owner;
-    return node->disk == NULL || node->disk->space != BND_RAFT_SPACE_NONE;
-}
-
 static void view_wanted(void *owner) {
     struct node_kv *node = owner;
     uint64_t now = bnd_now_ns(node->env);
@@ -69,7 +64,6 @@ int node_kv_create(struct node_kv *node, struct bnd_error *err) {
                                          .view_fresh = view_fresh,
                                          .clock_fit = clock_fit,
                                          .has_room = has_room,
-                                         .has_reserve = has_reserve,
                                          .view_wanted = view_wanted,
                                          .fatal = on_fatal};
     return bnd_kv_create(&config, &node->kv, err);

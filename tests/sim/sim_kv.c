@@ -1,0 +1,231 @@
+/* Whole clusters of real KV nodes under faults, one seed after the other (tests/sim/README.md).
+ *
+ *   sim_kv --seed A --count N [--rules-off NAME,...] [--check-determinism] [--verbose] [--trace]
+ *   sim_kv --seeds FILE
+ *
+ * --verbose prints what clients and the map's oracle do and the nodes' log lines, --trace
+ * everything that goes into the trace hash. Exit 1 on any violation, or if the batch did too little
+ * to count.
+ */
+#include "kv/rules.h"
+#include "tests/sim/batch.h"
+#include "tests/sim/kv/clients.h"
+#include "tests/sim/kv/faults.h"
+#include "tests/sim/kv/oracle.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define FAULTS_NS (60 * SIMKV_SECOND)
+#define CALM_NS (15 * SIMKV_SECOND)   /* clients go on after healing */
+#define EQUAL_NS (180 * SIMKV_SECOND) /* replicas are equal within */
+#define ACKED_MIN 60
+
+struct result {
+    struct bnd_sim_result common;
+    struct simkv_counts counts;
+    uint64_t delays[2][SIMKV_DELAYS], delay_max_ms[2];
+    uint64_t acked, reads, events;
+    uint64_t equal_ms; /* from the end of writing until replicas were equal */
+    bool thin;
+};
+
+struct totals {
+    struct simkv_counts counts;
+    uint64_t delays[2][SIMKV_DELAYS], delay_max_ms[2];
+    uint64_t acked, reads, events, thin, equal_ms_max, equal_ms;
+};
+
+static bool is_idle(void *data) {
+    return simkv_clients_idle(data);
+}
+
+/* After healing clients are served again; when they stop, the replicas become equal, and hold what
+ * was acknowledged. */
+static void check_end(struct simkv_cluster *cluster, struct simkv_clients *clients,
+                      struct simkv_history *history, struct result *result) {
+    result->acked += simkv_clients_acked(clients);
+    bnd_sim_run_for(cluster->world, CALM_NS);
+    uint64_t late = simkv_clients_acked(clients);
+    result->acked += late;
+    if (late == 0) {
+        bnd_sim_violation(&cluster->check, "no progress after healing");
+    }
+    simkv_clients_stop(clients);
+    (void)bnd_sim_run_until_true(cluster->world, is_idle, clients, 90 * SIMKV_SECOND);
+    uint64_t begin_ns = simkv_now_ns(cluster);
+    while (!(simkv_oracle_settled(cluster) && simkv_equal(cluster, false)) &&
+           simkv_now_ns(cluster) - begin_ns < EQUAL_NS) {
+        bnd_sim_run_for(cluster->world, SIMKV_SECOND);
+    }
+    result->equal_ms = (simkv_now_ns(cluster) - begin_ns) / BND_MS;
+    if (!simkv_oracle_settled(cluster)) {
+        bnd_sim_violation(&cluster->check, "UNSETTLED: the replicas are not as they should be");
+        if (cluster->verbose) {
+            simkv_oracle_print(cluster);
+        }
+        return;
+    }
+    if (simkv_equal(cluster, true)) {
+        simkv_history_check(history);
+        simkv_clients_read_all(clients);
+    }
+}
+
+static void run_seed(const struct bnd_sim_options *options, uint64_t seed, void *out) {
+    struct result *result = out;
+    struct simkv_config config = {
+        .seed = seed, .rules_off = options->off, .verbose = options->verbose};
+    *result = (struct result){0};
+    struct simkv_cluster *cluster = simkv_cluster_create(&config);
+    bnd_sim_trace_print(cluster->world, options->trace);
+    struct simkv_history history = {.cluster = cluster};
+    struct simkv_clients *clients = simkv_clients_create(cluster, &history, 4, 250 * BND_MS);
+    struct simkv_faults *faults = simkv_faults_start(cluster);
+    bnd_sim_run_for(cluster->world, FAULTS_NS);
+    simkv_faults_heal(faults);
+    check_end(cluster, clients, &history, result);
+    simkv_faults_destroy(faults);
+    for (size_t i = 0; i < cluster->machines_count; i++) {
+        simkv_crash(&cluster->machines[i], BND_SIM_KILL);
+    }
+    result->counts = cluster->counts;
+    result->reads = history.reads;
+    result->events = bnd_sim_world_events(cluster->world);
+    result->common.trace = bnd_sim_trace_hash(cluster->world);
+    result->common.check = cluster->check;
+    result->thin = result->acked < ACKED_MIN;
+    memcpy(result->delays, history.delays, sizeof history.delays);
+    memcpy(result->delay_max_ms, history.delay_max_ms, sizeof history.delay_max_ms);
+    simkv_clients_destroy(clients);
+    simkv_history_free(&history);
+    simkv_cluster_destroy(cluster);
+}
+
+/* ---- many -------------------------------------------------------------------------------------*/
+
+/* All counters of struct simkv_counts are u64: it is added up as an array. */
+static void add_counts(struct simkv_counts *sum, const struct simkv_counts *counts) {
+    uint64_t *to = (uint64_t *)(void *)sum;
+    const uint64_t *from = (const uint64_t *)(const void *)counts;
+    for (size_t i = 0; i < sizeof *sum / sizeof *to; i++) {
+        to[i] += from[i];
+    }
+}
+
+static void add(void *data, const void *one) {
+    struct totals *totals = data;
+    const struct result *result = one;
+    add_counts(&totals->counts, &result->counts);
+    totals->acked += result->acked;
+    totals->reads += result->reads;
+    totals->events += result->events;
+    totals->thin += result->thin;
+    totals->equal_ms += result->equal_ms;
+    if (result->equal_ms > totals->equal_ms_max) {
+        totals->equal_ms_max = result->equal_ms;
+    }
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t j = 0; j < SIMKV_DELAYS; j++) {
+            totals->delays[i][j] += result->delays[i][j];
+        }
+        if (result->delay_max_ms[i] > totals->delay_max_ms[i]) {
+            totals->delay_max_ms[i] = result->delay_max_ms[i];
+        }
+    }
+}
+
+/* The upper end, in ms, of the power of two that holds this share of the reads. */
+static uint64_t share_ms(const uint64_t *delays, unsigned per_mille) {
+    uint64_t all = 0;
+    uint64_t up_to = 0;
+    for (size_t i = 0; i < SIMKV_DELAYS; i++) {
+        all += delays[i];
+    }
+    for (size_t i = 0; i < SIMKV_DELAYS; i++) {
+        up_to += delays[i];
+        if (up_to * 1000 >= all * per_mille) {
+            return i == 0 ? 0 : UINT64_C(1) << i;
+        }
+    }
+    return 0;
+}
+
+/* What a batch of 20 seeds and more must have done, per 100 seeds. */
+static bool did_enough(uint64_t count, const struct totals *totals) {
+    const struct simkv_counts *counts = &totals->counts;
+    const struct {
+        const char *what;
+        uint64_t done, per_100;
+    } minima[] = {
+        {"puts acknowledged", totals->acked, 20000},
+        {"restamped puts", counts->restamped, 100},
+        {"exchanges", counts->exchanges, 5000},
+        {"moves", counts->moves, 300},
+        {"replicas filled", counts->fills, 300},
+        {"replicas left out", counts->left_out, 30},
+        {"horizons collected", counts->collected, 500},
+        {"tombstones collected", counts->tombstones, 500},
+        {"machines lost", counts->wipes, 50},
+        {"large values", counts->large, 500},
+        {"local writes", counts->local, 200},
+    };
+    bool enough = count < 20 || totals->thin <= count / 20;
+    for (size_t i = 0; count >= 20 && i < sizeof minima / sizeof minima[0]; i++) {
+        if (minima[i].done * 100 < minima[i].per_100 * count) {
+            (void)printf("the batch did too little: %s: %" PRIu64 "\n", minima[i].what,
+                         minima[i].done);
+            enough = false;
+        }
+    }
+    return enough;
+}
+
+static bool finish(const struct bnd_sim_options *options, const void *data, uint64_t failed,
+                   uint64_t diverged, uint64_t cpu_ms) {
+    const struct totals *totals = data;
+    const struct simkv_counts *sum = &totals->counts;
+    (void)printf("seeds %" PRIu64 "..%" PRIu64 ": failed %" PRIu64 ", diverged %" PRIu64
+                 ", thin %" PRIu64 "; commits %" PRIu64 " local %" PRIu64 " restamped %" PRIu64
+                 " refused %" PRIu64 " large %" PRIu64 " reads %" PRIu64 " lists %" PRIu64
+                 " exchanges %" PRIu64 " moves %" PRIu64 " fills %" PRIu64 " left out %" PRIu64
+                 " horizons %" PRIu64 " tombstones %" PRIu64 " wiped %" PRIu64 " losses %" PRIu64
+                 " aways %" PRIu64 " crashes %" PRIu64 " stops %" PRIu64 " events %" PRIu64
+                 "; %" PRIu64 " CPU-ms per seed\n",
+                 options->seed, options->seed + options->count - 1, failed, diverged, totals->thin,
+                 totals->acked, sum->local, sum->restamped, sum->refused, sum->large, totals->reads,
+                 sum->lists, sum->exchanges, sum->moves, sum->fills, sum->left_out, sum->collected,
+                 sum->tombstones, sum->wiped_shards, sum->wipes, sum->aways, sum->crashes,
+                 sum->fatals, totals->events, cpu_ms);
+    (void)printf("staleness of reads: in calm p50 %" PRIu64 " p99 %" PRIu64 " p99.9 %" PRIu64
+                 " max %" PRIu64 " ms; under faults p50 %" PRIu64 " p99 %" PRIu64 " max %" PRIu64
+                 " ms; equal after %" PRIu64 " ms on average, %" PRIu64 " at most\n",
+                 share_ms(totals->delays[1], 500), share_ms(totals->delays[1], 990),
+                 share_ms(totals->delays[1], 999), totals->delay_max_ms[1],
+                 share_ms(totals->delays[0], 500), share_ms(totals->delays[0], 990),
+                 totals->delay_max_ms[0], totals->equal_ms / options->count, totals->equal_ms_max);
+    return did_enough(options->count, totals);
+}
+
+static const struct bnd_sim_switch switches[] = {
+    {"DIGEST", KV_RULE_DIGEST},       {"EXCHANGE", KV_RULE_EXCHANGE}, {"SEAL", KV_RULE_SEAL},
+    {"FILL", KV_RULE_FILL},           {"LEAVE", KV_RULE_LEAVE},       {"REFUSE", KV_RULE_REFUSE},
+    {"CONFIRM", KV_RULE_CONFIRM},     {"WIPE", KV_RULE_WIPE},         {"SAME", KV_RULE_SAME},
+    {"NAMESPACE", KV_RULE_NAMESPACE}, {"NEWER", KV_RULE_NEWER},
+};
+
+int main(int argc, char **argv) {
+    struct totals totals = {0};
+    const struct bnd_sim_batch batch = {
+        .program = "sim_kv",
+        .off_option = "--rules-off",
+        .switches = switches,
+        .switches_count = sizeof switches / sizeof switches[0],
+        .result_bytes = sizeof(struct result),
+        .run = run_seed,
+        .totals = &totals,
+        .add = add,
+        .finish = finish,
+    };
+    return bnd_sim_batch_main(&batch, argc, argv);
+}
