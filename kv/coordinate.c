@@ -101,11 +101,8 @@ static void attempt_end(struct kv_write *write) {
     write->epoch = 0;
 }
 
-/* What was stamped once may have been stored, by this node or another: then it must not be tried
- * elsewhere, where it would get another version. The first might win over a later put. */
 static void finish(struct kv_write *write, int status, enum bnd_kv_durability durability) {
     struct bnd_kv *kv = write->kv;
-    status = status != 0 && write->version.hlc != 0 ? BND_UNKNOWN : status;
     const struct kv_put_answer answer = {.durability = durability, .version = write->version};
     attempt_end(write);
     bnd_link_remove(&write->link);
@@ -381,6 +378,7 @@ int kv_coordinate_write(struct bnd_kv *kv, const struct kv_write_params *params,
     write->params = *params;
     write->cb = cb;
     write->data = data;
+    write->above_hlc = params->above_hlc;
     write->shard = kv_shard_of(kv, params->namespace_id, params->key);
     write->begun_ns = bnd_now_ns(kv->config.env);
     bnd_list_push(&kv->coordinate->writes, &write->link);

@@ -8,7 +8,10 @@
 struct kv_write; /* one put under way */
 
 /* As bnd_kv_put's; besides, BND_EPOCH: this node does not coordinate the shard any more, and
- * BND_BUSY: its clock is not fit: ask another replica. It is not stored then; BND_UNKNOWN: it may be. */
+ * BND_BUSY: its clock is not fit: ask another replica.
+ * With any status but 0 the answer's version tells what it was stamped with last, if it was (hlc 0:
+ * it is not stored): it may be stored under that, so whoever tries again stamps above it, or two
+ * outcomes of one put would have versions on both sides of a later one. */
 typedef void (*kv_write_cb)(void *data, int status, const struct kv_put_answer *answer);
 
 int kv_coordinate_create(struct kv_coordinate **out);

@@ -220,8 +220,8 @@ static void on_tick(struct kv_op *of, uint64_t now_ns) {
 }
 
 /* All that are up, and this node's own, also while it hands the shard over: what was written here a
- * moment ago may be nowhere else yet. Not what an unfilled replica holds: the deletion of it may have
- * been collected. */
+ * moment ago may be nowhere else yet. Not what an unfilled replica holds: the deletion of it may
+ * have been collected. */
 static int ask_all(struct get_op *op) {
     struct bnd_kv *kv = op->op.kv;
     bool served = kv_serves(kv, op->shard);

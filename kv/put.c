@@ -29,6 +29,9 @@ static void end(struct put_op *op, int status, const struct kv_put_answer *answe
     if (op->calling) {
         bnd_rpc_cancel(&op->call);
     }
+    if (status != 0 && status != BND_CANCELED && op->params.above_hlc != 0) {
+        status = BND_UNKNOWN; /* it was stamped once */
+    }
     kv_op_free(&op->op);
     put->cb(put, status, answer->durability, answer->version);
 }
@@ -117,6 +120,12 @@ static void call_next(struct put_op *op, uint32_t shard) {
 /* ---- here
  * ------------------------------------------------------------------------------------------ */
 
+static void stamped(struct put_op *op, struct bnd_kv_version version) {
+    if (version.hlc > op->params.above_hlc) {
+        op->params.above_hlc = version.hlc;
+    }
+}
+
 static void on_coordinated(void *data, int status, const struct kv_put_answer *answer) {
     struct put_op *op = data;
     struct bnd_kv *kv = op->op.kv;
@@ -125,9 +134,11 @@ static void on_coordinated(void *data, int status, const struct kv_put_answer *a
         kv_cache_drop(&kv->forward->remote, op->params.namespace_id, op->params.key);
         end(op, 0, answer);
     } else if (status == BND_EPOCH || status == BND_BUSY) {
+        stamped(op, answer->version);
         op->last = status;
         route(op);
     } else {
+        stamped(op, answer->version);
         end(op, status, NULL);
     }
 }

@@ -37,7 +37,8 @@ static void on_written(void *data, int status, const struct kv_put_answer *answe
         kv_put_answer_encode(&out, answer);
         reply_bytes(serving->request, &out, bnd_slice(NULL, 0));
     } else {
-        reply_status(serving->request, status);
+        /* Once stamped it must not be tried elsewhere: whoever asks does not know above what. */
+        reply_status(serving->request, answer->version.hlc != 0 ? BND_UNKNOWN : status);
     }
     bnd_free(serving);
 }
@@ -72,8 +73,7 @@ static bool answers(const struct bnd_kv *kv, uint64_t namespace_id, struct bnd_s
         return false;
     }
     *out_shard = kv_shard_of(kv, namespace_id, key);
-    return kv_serves(kv, *out_shard) ||
-           (any && kv_hands_over(kv, *out_shard));
+    return kv_serves(kv, *out_shard) || (any && kv_hands_over(kv, *out_shard));
 }
 
 static void serve_get(struct bnd_kv *kv, struct bnd_rpc_request *request) {

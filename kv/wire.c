@@ -88,6 +88,7 @@ void kv_call_put_head(struct bnd_buf *out, const struct kv_write_params *params)
     bnd_buf_u64(out, params->namespace_id);
     bnd_buf_u8(out, params->flags);
     bnd_buf_u64(out, params->expires_ms);
+    bnd_buf_u64(out, params->above_hlc);
     bnd_buf_u32(out, params->size);
     put_key(out, params->key);
     bnd_buf_u16(out, (uint16_t)params->metadata.len);
@@ -115,6 +116,7 @@ int kv_call_put_decode(struct bnd_slice bytes, struct kv_write_params *out) {
     params.namespace_id = bnd_read_u64(&r);
     params.flags = bnd_read_u8(&r);
     params.expires_ms = bnd_read_u64(&r);
+    params.above_hlc = bnd_read_u64(&r);
     params.size = bnd_read_u32(&r);
     params.key = read_key(&r, 1);
     uint16_t metadata = bnd_read_u16(&r);

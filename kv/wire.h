@@ -57,6 +57,8 @@ struct kv_write_params {
     struct bnd_slice key, metadata;
     struct bnd_slice value; /* empty with a blob */
     uint64_t expires_ms;
+    uint64_t
+        above_hlc; /* somebody has stored it under this, and could not go on: stamp above; 0: no */
     uint32_t size; /* of the value, or of the blob */
     uint8_t flags; /* of kv_record: TOMBSTONE, BLOB */
     uint8_t blob[KV_BLOB_ID_BYTES];
