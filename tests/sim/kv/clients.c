@@ -11,7 +11,7 @@
 #define ANSWER_NS (90 * SIMKV_SECOND) /* every operation has an answer within */
 #define OWN_NS (50 * SIMKV_SECOND)    /* own writes are remembered for 60 s */
 #define METADATA_MAX 24
-#define LARGE_MAX (900u << 10)
+#define LARGE_MAX (600u << 10)
 
 enum kind { PUT, DELETE, PUT_LARGE, GET, LIST };
 
@@ -393,11 +393,11 @@ static enum kind draw_kind(struct client *client, size_t *out_size) {
     struct bnd_sim_rng *rng = &client->rng;
     uint64_t draw = bnd_sim_rng_below(rng, 1000);
     *out_size = SIMKV_VALUE_MIN + bnd_sim_rng_below(rng, 200);
-    if (draw < 20) {
+    if (draw < 8) {
         *out_size = bnd_sim_rng_range(rng, BND_KV_INLINE_MAX + 1, LARGE_MAX);
         return PUT_LARGE;
     }
-    if (draw < 80) {
+    if (draw < 50) {
         *out_size = bnd_sim_rng_range(rng, 3000, 20000);
         return PUT;
     }
@@ -409,7 +409,8 @@ static void start(struct client *client) {
     struct simkv_cluster *cluster = clients->cluster;
     struct bnd_sim_rng *rng = &client->rng;
     size_t at = bnd_sim_rng_below(rng, cluster->view.namespaces_count);
-    uint32_t key = (uint32_t)bnd_sim_rng_below(rng, SIMKV_KEYS);
+    bool hot = bnd_sim_rng_chance(rng, 150);
+    uint32_t key = (uint32_t)bnd_sim_rng_below(rng, hot ? 2 : SIMKV_KEYS);
     struct op *op = op_make(clients, client, client->machine, cluster->view.namespaces[at].id, key);
     client->op = op;
     op->kind = draw_kind(client, &op->size);

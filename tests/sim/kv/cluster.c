@@ -315,7 +315,10 @@ static void draw_shape(struct simkv_cluster *cluster) {
     cluster->replicas = bnd_sim_rng_chance(rng, 850) ? 3 : 2;
     cluster->horizon_age_ms = bnd_sim_rng_range(rng, 5000, 20000);
     cluster->horizon_every_ms = bnd_sim_rng_range(rng, 5000, 15000);
-    cluster->absent_ms = bnd_sim_rng_range(rng, 25000, 40000);
+    if (bnd_sim_rng_chance(rng, 250)) { /* confirming one compares whole trees, too */
+        cluster->horizon_age_ms = UINT64_C(1) << 50;
+    }
+    cluster->absent_ms = bnd_sim_rng_range(rng, 12000, 25000);
     cluster->lossy_per_mille = bnd_sim_rng_chance(rng, 500) ? 150 : 20;
 }
 

@@ -9,25 +9,38 @@
 
 /* ---- values -----------------------------------------------------------------------------------*/
 
-static uint8_t byte_at(uint64_t number, uint64_t offset) {
-    if (offset < 8) {
-        return (uint8_t)(number >> (8 * offset));
-    }
-    uint64_t mixed = (number + offset / 8) * UINT64_C(0x9e3779b97f4a7c15);
-    return (uint8_t)(mixed >> (8 * (offset % 8)));
+/* The eight bytes from offset (a multiple of 8) on. */
+static uint64_t word_at(uint64_t number, uint64_t offset) {
+    return offset == 0 ? number : (number + offset / 8) * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+/* The run of bytes from `at` on that lies in one word: at most len. */
+static size_t run_at(uint64_t number, uint64_t at, size_t len, uint8_t out[8]) {
+    size_t skip = (size_t)(at % 8);
+    uint8_t word[8];
+    size_t run = 8 - skip < len ? 8 - skip : len;
+    bnd_put_u64(word, word_at(number, at - skip));
+    memcpy(out, word + skip, run);
+    return run;
 }
 
 void simkv_value_fill(uint64_t number, uint64_t offset, uint8_t *out, size_t len) {
-    for (size_t i = 0; i < len; i++) {
-        out[i] = byte_at(number, offset + i);
+    uint8_t bytes[8];
+    for (size_t done = 0; done < len;) {
+        size_t run = run_at(number, offset + done, len - done, bytes);
+        memcpy(out + done, bytes, run);
+        done += run;
     }
 }
 
 bool simkv_value_right(uint64_t number, uint64_t offset, struct bnd_slice bytes) {
-    for (size_t i = 0; i < bytes.len; i++) {
-        if (bytes.data[i] != byte_at(number, offset + i)) {
+    uint8_t expected[8];
+    for (size_t done = 0; done < bytes.len;) {
+        size_t run = run_at(number, offset + done, bytes.len - done, expected);
+        if (memcmp(bytes.data + done, expected, run) != 0) {
             return false;
         }
+        done += run;
     }
     return true;
 }
