@@ -18,6 +18,7 @@
 #include "kv/push.h"
 
 #define WRITES_MAX 16384u
+#define WRITES_BYTES_MAX ((size_t)64 << 20)
 #define DEADLINE_NS (UINT64_C(5000) * BND_MS)
 /* Without enough replicas that are up it is given up after this: they may be coming back. */
 #define SHORT_NS (UINT64_C(1000) * BND_MS)
@@ -56,7 +57,7 @@ struct kv_write {
 
 struct kv_coordinate {
     struct bnd_link writes;
-    size_t count;
+    size_t count, bytes; /* bytes: of keys, metadata and values */
 };
 
 int kv_coordinate_create(struct kv_coordinate **out) {
@@ -101,12 +102,22 @@ static void attempt_end(struct kv_write *write) {
     write->epoch = 0;
 }
 
+static size_t bytes_of(const struct kv_write_params *params) {
+    return params->key.len + params->metadata.len + params->value.len;
+}
+
+static void take_out(struct kv_write *write) {
+    struct kv_coordinate *coordinate = write->kv->coordinate;
+    bnd_link_remove(&write->link);
+    coordinate->count--;
+    coordinate->bytes -= bytes_of(&write->params);
+}
+
 static void finish(struct kv_write *write, int status, enum bnd_kv_durability durability) {
     struct bnd_kv *kv = write->kv;
     const struct kv_put_answer answer = {.durability = durability, .version = write->version};
     attempt_end(write);
-    bnd_link_remove(&write->link);
-    kv->coordinate->count--;
+    take_out(write);
     kv->stats.puts += status == 0;
     kv->stats.puts_local += status == 0 && durability == BND_KV_LOCAL;
     kv->stats.puts_refused += status != 0;
@@ -367,7 +378,8 @@ static void stamp(struct kv_write *write) {
 
 int kv_coordinate_write(struct bnd_kv *kv, const struct kv_write_params *params, kv_write_cb cb,
                         void *data) {
-    if (kv->coordinate->count >= WRITES_MAX) {
+    if (kv->coordinate->count >= WRITES_MAX ||
+        kv->coordinate->bytes + bytes_of(params) > WRITES_BYTES_MAX) {
         return BND_FULL;
     }
     struct kv_write *write = bnd_zalloc(sizeof *write);
@@ -383,6 +395,7 @@ int kv_coordinate_write(struct bnd_kv *kv, const struct kv_write_params *params,
     write->begun_ns = bnd_now_ns(kv->config.env);
     bnd_list_push(&kv->coordinate->writes, &write->link);
     kv->coordinate->count++;
+    kv->coordinate->bytes += bytes_of(params);
     bool again = false;
     int rv = may_stamp(write, &again);
     uint64_t hlc = rv == 0 ? next_hlc(write) : 0;
@@ -398,8 +411,7 @@ int kv_coordinate_write(struct bnd_kv *kv, const struct kv_write_params *params,
     }
     rv = begin(write, hlc);
     if (rv != 0) {
-        bnd_link_remove(&write->link);
-        kv->coordinate->count--;
+        take_out(write);
         bnd_free(write);
     }
     return rv;

@@ -150,6 +150,7 @@ int kv_status_for_user(int status) {
     case BND_EPOCH:
     case BND_BUSY:
     case BND_CLOSED:
+    case BND_CANCELED:
     case BND_UNSUPPORTED:
         return BND_UNAVAILABLE;
     case BND_TIMEOUT:

@@ -6,6 +6,7 @@
 #define CACHE_BYTES ((size_t)32 << 20)
 #define TICK_NS (UINT64_C(50) * BND_MS)
 #define PEERS_EVERY 2u /* ticks */
+#define SWEEP_EVERY 20u
 
 /* ---- told by the parts
  * ------------------------------------------------------------------------------- */
@@ -82,13 +83,16 @@ static void on_tick(struct bnd_timer *timer) {
     kv_push_tick(kv);
     kv_coordinate_tick(kv);
     kv_forward_tick(kv);
-    kv_upkeep_tick(kv);
+    if (kv->upkeep.dropping || kv->ticks % SWEEP_EVERY == 0) {
+        kv_upkeep_tick(kv);
+    }
     if (kv->log != NULL) {
         kv_log_commit(kv->log); /* what the spread has forgotten */
     }
-    if (kv->spread != NULL && kv->ticks++ % PEERS_EVERY == 0) {
+    if (kv->spread != NULL && kv->ticks % PEERS_EVERY == 0) {
         tick_peers(kv);
     }
+    kv->ticks++;
 }
 
 static void on_message(void *owner, uint64_t from, struct bnd_slice message) {
@@ -360,6 +364,7 @@ void bnd_kv_close(struct bnd_kv *kv, void (*closed)(void *data), void *data) {
     kv->closed_data = data;
     if (kv->started) {
         kv->config.mesh->ops->receive(kv->config.mesh, BND_MESH_KV, NULL, NULL);
+        bnd_rpc_serve(kv->config.rpc, BND_RPC_KV, NULL, NULL);
     }
     bnd_timer_stop(kv->config.env, &kv->tick);
     kv->tick.cb = on_close_timer;

@@ -55,6 +55,7 @@ int bnd_rpc_create(struct bnd_env *env, struct bnd_mesh *mesh, size_t in_flight_
  * the mesh first (this call does not use it), or in the same pass. NULL allowed. */
 void bnd_rpc_destroy(struct bnd_rpc *rpc);
 
+/* handler NULL: no more; callers get BND_UNSUPPORTED. */
 void bnd_rpc_serve(struct bnd_rpc *rpc, enum bnd_rpc_service service, bnd_rpc_handler handler,
                    void *owner);
 
