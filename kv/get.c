@@ -25,6 +25,7 @@ struct get_op {
     struct bnd_kv_version best_version;
     bool newest;
     bool answered; /* by one that counts, and with at least `least` */
+    bool lost;     /* a call was not answered in this round: it may be the message, not the node */
     uint64_t begun_ns;
 };
 
@@ -156,6 +157,11 @@ static bool ask(struct get_op *op, uint64_t node);
 static void ask_next(struct get_op *op) {
     for (;;) {
         uint64_t node = kv_candidate(op->op.kv, op->shard, &op->tried, false);
+        if (node == 0 && op->lost) {
+            op->lost = false;
+            op->tried.count = 0;
+            return; /* the tick begins another round */
+        }
         if (node == 0) {
             end(op, BND_UNAVAILABLE, NULL);
             return;
@@ -171,6 +177,7 @@ static void on_reply(struct bnd_rpc_call *call, int status, struct bnd_slice rep
     struct get_op *op = asked->op;
     asked->calling = false;
     op->calling--;
+    op->lost = op->lost || status == BND_TIMEOUT;
     if (status == 0 || status == BND_NOTFOUND) {
         (void)take_best(op, status == 0 ? reply : bnd_slice(NULL, 0)); /* else as no answer */
     }
