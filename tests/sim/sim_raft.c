@@ -1,8 +1,9 @@
 /* Whole clusters of real Raft hosts under faults, one seed after the other (tests/sim/README.md).
  *
- *   sim_raft --seed A --count N [--guards-off G1,G2,...] [--check-determinism] [--verbose]
- * [--trace] sim_raft --seeds FILE
+ *   sim_raft --seed A --count N [--guards-off G1,G2,...] [--ticks N] [--check-determinism]
+ * [--verbose] [--trace] sim_raft --seeds FILE
  *
+ * --ticks: heartbeats at every N-th tick only (production: 2); elections wait 6 ticks and more.
  * --verbose prints the nodes' log lines, --trace everything that goes into the trace hash. Each
  * seed runs in a process of its own, so that one that aborts is a failing seed and not the end.
  * Exit 1 on any violation, or if the batch did too little to count. */
@@ -39,6 +40,7 @@ struct options {
     bool trace;
     bool determinism;
     const char *seeds; /* a file; NULL: none */
+    uint64_t ticks;    /* per heartbeat; what others than 1 find is not in that file */
 };
 
 struct result {
@@ -68,7 +70,8 @@ static void draw_config(const struct options *options, uint64_t seed,
     out->nodes = bnd_sim_rng_chance(&rng, 800) ? 3 : (bnd_sim_rng_chance(&rng, 600) ? 5 : 1);
     out->spares = 1 + bnd_sim_rng_below(&rng, 2);
     out->groups = 1 + bnd_sim_rng_below(&rng, BND_SIM_GROUPS_MAX);
-    out->host.heartbeat_ms = 50;
+    out->host.tick_ms = 50;
+    out->host.heartbeat_ms = (uint32_t)(50 * options->ticks);
     out->host.election_ms = 300;
     out->host.journal_segment_bytes = 256u << 10;
     out->host.entry_bytes_max = bnd_sim_rng_chance(&rng, 500) ? 256 : 4096;
@@ -413,7 +416,7 @@ static bool parse_number(const char *text, uint64_t *out) {
 }
 
 static bool parse(int argc, char **argv, struct options *options) {
-    *options = (struct options){.seed = 1, .count = 100, .guards = BND_RAFT_GUARDS_ALL};
+    *options = (struct options){.seed = 1, .count = 100, .guards = BND_RAFT_GUARDS_ALL, .ticks = 1};
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(argv[i], "--verbose") == 0) {
@@ -426,6 +429,8 @@ static bool parse(int argc, char **argv, struct options *options) {
             i++;
         } else if (strcmp(argv[i], "--count") == 0 && parse_number(value, &options->count)) {
             i++;
+        } else if (strcmp(argv[i], "--ticks") == 0 && parse_number(value, &options->ticks)) {
+            i++;
         } else if (strcmp(argv[i], "--guards-off") == 0 && switch_off(options, value)) {
             i++;
         } else if (strcmp(argv[i], "--seeds") == 0 && *value != 0) {
@@ -435,13 +440,14 @@ static bool parse(int argc, char **argv, struct options *options) {
             return false;
         }
     }
-    return options->count > 0;
+    return options->count > 0 && options->ticks > 0 && options->ticks <= 4;
 }
 
 int main(int argc, char **argv) {
     struct options options;
     if (!parse(argc, argv, &options)) {
         (void)fprintf(stderr, "usage: sim_raft [--seed A] [--count N] [--guards-off G1,G2,...|all] "
+                              "[--ticks N] "
                               "[--check-determinism] [--verbose] [--trace]\n"
                               "       sim_raft --seeds FILE\n");
         return 2;
