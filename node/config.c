@@ -62,7 +62,7 @@ static const struct bnd_setting settings[] = {
      "bound"},
     {"scrub_s", NUMBER(scrub_s), "2592000", "S",
      "every table file of the state is read and verified once in so many seconds; 0: never"},
-    {"heartbeat_ms", NUMBER(heartbeat_ms), "100", "MS", "Raft heartbeat interval"},
+    {"heartbeat_ms", NUMBER(heartbeat_ms), "200", "MS", "Raft heartbeat interval, at least 2"},
     {"election_ms", NUMBER(election_ms), "1000", "MS",
      "Raft election timeout, at least 3 heartbeats"},
     {"connections_max", NUMBER(connections_max), "0", "N",
@@ -431,9 +431,9 @@ static int check(const struct bnd_config *config, struct bnd_error *err) {
         return BND_FAIL(err, INVALID, "scrub_s must be at most %llu, not %llu",
                         (unsigned long long)SCRUB_S_MAX, (unsigned long long)config->scrub_s);
     }
-    if (config->heartbeat_ms == 0 || config->election_ms < 3 * config->heartbeat_ms ||
+    if (config->heartbeat_ms < 2 || config->election_ms < 3 * config->heartbeat_ms ||
         config->election_ms > 60000) {
-        return BND_FAIL(err, INVALID, "election_ms must be 3 x heartbeat_ms (at least 1) to 60000");
+        return BND_FAIL(err, INVALID, "election_ms must be 3 x heartbeat_ms (at least 2) to 60000");
     }
     if (config->connections_per_address == 0 || config->head_timeout_ms == 0 ||
         config->body_timeout_ms == 0 || config->idle_timeout_ms == 0) {

@@ -564,6 +564,7 @@ static int open_host(struct bnd_node *node, struct bnd_error *err) {
         .cluster_id = node_cluster_number(node->identity.cluster),
         .node_id = node->identity.node,
         .heartbeat_ms = (uint32_t)node->config.heartbeat_ms,
+        .tick_ms = (uint32_t)node->config.heartbeat_ms / 2,
         .election_ms = (uint32_t)node->config.election_ms,
         .moves_max = (uint32_t)node->config.moves,
         .pacer = &node->pacer,

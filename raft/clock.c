@@ -4,7 +4,7 @@
 #include "base/assert.h"
 #include "raft/host_private.h"
 
-#define JUDGE_TICKS 10u /* at 100 ms heartbeats once a second, as often as clocks are measured */
+#define JUDGE_TICKS 10u /* at ticks of 100 ms once a second, as often as clocks are measured */
 
 enum { COMMAND_HOST = 0, COMMAND_CONFIRM = 1 };
 

@@ -6,7 +6,6 @@
 #include "base/assert.h"
 
 #include <limits.h>
-#include <stdio.h>
 
 /* ---- the library's types ----------------------------------------------------------------------
  */
@@ -23,7 +22,16 @@ static enum bnd_raft_role from_library_role(int role) {
 }
 
 void core_address_of(uint64_t node, char out[ADDRESS_BYTES]) {
-    (void)snprintf(out, ADDRESS_BYTES, "%llu", (unsigned long long)node); /* 20 digits fit */
+    char digits[ADDRESS_BYTES]; /* from the last one; 20 at most */
+    size_t count = 0;
+    do {
+        digits[count++] = (char)('0' + node % 10);
+        node /= 10;
+    } while (node > 0);
+    for (size_t i = 0; i < count; i++) {
+        out[i] = digits[count - 1 - i];
+    }
+    out[count] = 0;
 }
 
 /* 0 or the library's code; *out is to be closed only on success. */

@@ -185,7 +185,7 @@ static bool may_tick(struct group *group) {
 
 static void on_tick(struct bnd_timer *timer) {
     struct bnd_raft_host *host = timer->data;
-    bnd_timer_start(host->config.env, timer, host->config.heartbeat_ms * BND_MS);
+    bnd_timer_start(host->config.env, timer, host->config.tick_ms * BND_MS);
     for (size_t i = 0; i < host->groups_count && !host->dead; i++) {
         if (host->groups[i]->phase == GROUP_RUNNING && !host->groups[i]->destroying &&
             may_tick(host->groups[i])) {
@@ -202,6 +202,7 @@ static void on_tick(struct bnd_timer *timer) {
 static void fill_defaults(struct bnd_raft_host_config *config) {
 #define DEFAULT(field, value) config->field = config->field == 0 ? (value) : config->field
     DEFAULT(heartbeat_ms, 100);
+    DEFAULT(tick_ms, config->heartbeat_ms);
     DEFAULT(election_ms, 1000);
     DEFAULT(entry_bytes_max, 256u << 10);
     DEFAULT(proposals_bytes_max, 32u << 20);
@@ -286,7 +287,7 @@ int bnd_raft_host_create(const struct bnd_raft_host_config *config, struct bnd_r
             group_start(group);
         }
     }
-    bnd_timer_start(config->env, &host->tick, host->config.heartbeat_ms * BND_MS);
+    bnd_timer_start(config->env, &host->tick, host->config.tick_ms * BND_MS);
     host_wake(host);
     *out = host;
     return 0;

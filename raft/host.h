@@ -43,7 +43,8 @@ struct bnd_raft_host_config {
     size_t journal_segment_bytes; /* 0: the journal's default */
     uint64_t cluster_id;
     uint64_t node_id;
-    uint32_t heartbeat_ms;  /* 0: 100 */
+    uint32_t heartbeat_ms;  /* 0: 100: a leader's, where it sends nothing else */
+    uint32_t tick_ms;       /* 0: heartbeat_ms, at most that: how often time is looked at */
     uint32_t election_ms;   /* 0: 1,000; each wait is drawn from [election, 2 x election] */
     uint32_t guards;        /* BND_RAFT_GUARDS_ALL */
     size_t entry_bytes_max; /* 0: 256 KiB: proposals of one pass are coalesced up to this */

@@ -35,7 +35,7 @@ void leader_lost_tick(struct group *group) {
     size_t turn = 0;
     if (lost && !group->leader_lost && turn_of(group, leader, &turn)) {
         uint64_t ticks = turn * TURN_TICKS + bnd_random(host->config.env) % 2;
-        bnd_core_leader_lost(group->core, leader, (uint32_t)(ticks * host->config.heartbeat_ms));
+        bnd_core_leader_lost(group->core, leader, (uint32_t)(ticks * host->config.tick_ms));
     }
     group->leader_lost = lost;
 }

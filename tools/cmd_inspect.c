@@ -17,26 +17,45 @@ const struct tools_verb tools_inspect_verbs[] = {
     {"body", "FILE", "one body (a file of DATA/bodies): header, footer, every block's hash"},
     {0}};
 const struct tools_flag tools_inspect_flags[] = {
-    {"records", NULL, "journal, state: every record; body: every block"}, {0}};
+    {"records", NULL, "journal, state: every record; body: every block"},
+    {"json", NULL, "one JSON object a line"},
+    {0}};
 
 static void print_line(void *data, const char *line) {
     (void)puts(line); /* a closed stdout is the reader's choice */
 }
 
-static int inspect_body(struct bnd_env *env, const char *path, bool each, struct bnd_error *err) {
-    struct body_inspection look = {.path = path, .each = each, .print = print_line};
+/* What the flags say. */
+struct wish {
+    bool records, json;
+};
+
+static int inspect_journal(struct bnd_env *env, const char *dir, const struct wish *wish,
+                           struct bnd_error *err) {
+    const struct bnd_journal_look look = {
+        .dir = dir, .records = wish->records, .json = wish->json, .print = print_line};
+    return bnd_journal_inspect(env, &look, err);
+}
+
+static int inspect_body(struct bnd_env *env, const char *path, const struct wish *wish,
+                        struct bnd_error *err) {
+    const struct body_inspection look = {
+        .path = path, .each = wish->records, .json = wish->json, .print = print_line};
     return body_inspect(env, &look, err);
 }
 
-static int inspect_state(struct bnd_env *env, const struct tools_args *args, bool records,
-                         struct bnd_error *err) {
+static int inspect_state(struct bnd_env *env, const struct tools_args *args,
+                         const struct wish *wish, struct bnd_error *err) {
     struct bnd_state *state = NULL;
     int rv = bnd_rocks_open_read_only(env, args->words[0], &state, err);
     if (rv != 0) {
         return rv;
     }
-    struct tools_state_look look = {
-        .state = state, .records = records, .object = args->words[1], .print = print_line};
+    struct tools_state_look look = {.state = state,
+                                    .records = wish->records,
+                                    .json = wish->json,
+                                    .object = args->words[1],
+                                    .print = print_line};
     rv = tools_inspect_state(&look, err);
     state->ops->close(state);
     return rv;
@@ -45,14 +64,15 @@ static int inspect_state(struct bnd_env *env, const struct tools_args *args, boo
 static int inspect(const struct tools_args *args) {
     struct bnd_env *env = NULL;
     struct bnd_error err = {0};
-    bool records = tools_args_flag(args, "records") != NULL;
+    const struct wish wish = {.records = tools_args_flag(args, "records") != NULL,
+                              .json = tools_args_flag(args, "json") != NULL};
     int rv = bnd_io_env_create(NULL, &env, &err);
     if (rv == 0 && tools_args_is(args, "journal")) {
-        rv = bnd_journal_inspect(env, args->words[0], records, print_line, NULL, &err);
+        rv = inspect_journal(env, args->words[0], &wish, &err);
     } else if (rv == 0 && tools_args_is(args, "body")) {
-        rv = inspect_body(env, args->words[0], records, &err);
+        rv = inspect_body(env, args->words[0], &wish, &err);
     } else if (rv == 0) {
-        rv = inspect_state(env, args, records, &err);
+        rv = inspect_state(env, args, &wish, &err);
     }
     bnd_io_env_destroy(env);
     return rv == 0 ? TOOLS_OK : tools_fail(&err);

@@ -1,6 +1,7 @@
 /* See inspect_state.h. */
 #include "tools/inspect_state.h"
 
+#include "base/json.h"
 #include "catalog/keys.h"
 #include "catalog/records.h"
 #include "kv/record.h"
@@ -19,8 +20,16 @@ enum { SLOT_BYTES = 4 }; /* what every key begins with (engine/state.h) */
 struct looking {
     const struct tools_state_look *look;
     uint64_t damaged;
+    uint32_t slot;       /* being looked at */
     struct bnd_buf text; /* of one line */
 };
+
+/* ,"name":"text" */
+static void add_text(struct bnd_buf *out, const char *name, const char *text) {
+    bnd_buf_printf(out, ",\"%s\":\"", name);
+    bnd_json_text(out, text);
+    bnd_buf_u8(out, '"');
+}
 
 static void print(struct looking *looking) {
     bnd_buf_u8(&looking->text, 0);
@@ -33,6 +42,18 @@ static void say_damage(struct looking *looking, enum bnd_state_cf cf, struct bnd
                        const char *what) {
     looking->damaged++;
     bnd_buf_reset(&looking->text);
+    if (looking->look->json) {
+        bnd_buf_printf(&looking->text, "{\"slot\":%u,\"family\":\"%s\",\"damaged\":true,\"key\":\"",
+                       looking->slot, family_names[cf]);
+        for (size_t i = 0; i < key.len; i++) {
+            bnd_buf_printf(&looking->text, "%02x", key.data[i]);
+        }
+        bnd_buf_u8(&looking->text, '"');
+        add_text(&looking->text, "problem", what);
+        bnd_buf_u8(&looking->text, '}');
+        print(looking);
+        return;
+    }
     bnd_buf_printf(&looking->text, "  DAMAGED: %s: ", family_names[cf]);
     tools_record_escape(&looking->text, key);
     bnd_buf_printf(&looking->text, "%s%s", key.len == 0 ? "" : ": ", what);
@@ -123,6 +144,25 @@ struct counting {
     uint64_t counts[256];
 };
 
+/* The text of a record, as it is or in an object with where it was found. */
+static void print_text(struct looking *looking, const struct tools_record *record) {
+    BND_AUTO_BUF struct bnd_buf line = {0};
+    if (!looking->look->json) {
+        print(looking);
+        return;
+    }
+    bnd_buf_u8(&looking->text, 0);
+    const char *text = looking->text.failed ? "" : (const char *)looking->text.data;
+    bnd_buf_printf(&line, "{\"slot\":%u,\"family\":\"%s\",\"kind\":\"%s\"", looking->slot,
+                   family_names[record->cf], tools_record_kind(record->cf, record->key.data[0]));
+    add_text(&line, "record", text + strspn(text, " "));
+    bnd_buf_u8(&line, '}');
+    struct bnd_buf old = looking->text;
+    looking->text = line;
+    line = old;
+    print(looking);
+}
+
 static void take_record(void *data, const struct tools_record *record) {
     struct counting *counting = data;
     struct looking *looking = counting->looking;
@@ -136,7 +176,7 @@ static void take_record(void *data, const struct tools_record *record) {
     counting->counts[record->key.data[0]]++;
     if (looking->look->records ||
         (record->cf == BND_CF_RAFT && record->key.data[0] == TUPLE_KEY_APPLIED)) {
-        print(looking);
+        print_text(looking, record);
     }
 }
 
@@ -145,28 +185,42 @@ static void inspect_family(struct looking *looking, uint32_t slot, enum bnd_stat
     struct scan scan = {.cf = cf, .slot = slot, .each = take_record, .data = &counting};
     bool any = false;
     run_scan(looking, &scan);
+    bool json = looking->look->json;
     bnd_buf_reset(&looking->text);
-    bnd_buf_printf(&looking->text, "  %s:", family_names[cf]);
+    if (json) {
+        bnd_buf_printf(&looking->text, "{\"slot\":%u,", slot);
+    }
+    bnd_buf_printf(&looking->text,
+                   json ? "\"family\":\"%s\",\"counts\":{" : "  %s:", family_names[cf]);
     for (unsigned tag = 0; tag < 256; tag++) {
         if (counting.counts[tag] > 0 && !(cf == BND_CF_RAFT && tag == TUPLE_KEY_APPLIED)) {
-            bnd_buf_printf(&looking->text, "%s %" PRIu64 " %s", any ? "," : "",
-                           counting.counts[tag], tools_record_kind(cf, (uint8_t)tag));
+            const char *kind = tools_record_kind(cf, (uint8_t)tag);
+            bnd_buf_append_str(&looking->text, any ? "," : "");
+            if (json) {
+                bnd_buf_printf(&looking->text, "\"%s\":%" PRIu64, kind, counting.counts[tag]);
+            } else {
+                bnd_buf_printf(&looking->text, " %" PRIu64 " %s", counting.counts[tag], kind);
+            }
             any = true;
         }
     }
+    bnd_buf_append_str(&looking->text, json ? "}}" : "");
     if (any) {
         print(looking);
     }
 }
 
 static void inspect_slot(struct looking *looking, uint32_t slot) {
+    looking->slot = slot;
     bnd_buf_reset(&looking->text);
-    if (slot >= KV_SLOT(0)) {
-        bnd_buf_printf(&looking->text, "slot %u (KV shard %u)", slot, slot - KV_SLOT(0));
-    } else {
-        bnd_buf_printf(&looking->text, slot == 0 ? "slot 0 (the node's own)" : "slot %u", slot);
+    if (!looking->look->json) { /* there each line says its slot */
+        if (slot >= KV_SLOT(0)) {
+            bnd_buf_printf(&looking->text, "slot %u (KV shard %u)", slot, slot - KV_SLOT(0));
+        } else {
+            bnd_buf_printf(&looking->text, slot == 0 ? "slot 0 (the node's own)" : "slot %u", slot);
+        }
+        print(looking);
     }
-    print(looking);
     for (int cf = 0; cf < BND_CF_COUNT; cf++) {
         inspect_family(looking, slot, (enum bnd_state_cf)cf);
     }
@@ -214,12 +268,15 @@ struct finding {
 static void print_record(void *data, const struct tools_record *record) {
     struct finding *finding = data;
     struct looking *looking = finding->looking;
+    looking->slot = finding->slot;
     bnd_buf_reset(&looking->text);
-    bnd_buf_printf(&looking->text, "slot %u: ", finding->slot);
+    if (!looking->look->json) {
+        bnd_buf_printf(&looking->text, "slot %u: ", finding->slot);
+    }
     if (tools_record_text(record, &looking->text) != 0) {
         say_damage(looking, record->cf, record->key, "no record of a known kind");
     } else {
-        print(looking);
+        print_text(looking, record);
     }
     finding->found++;
 }

@@ -7,6 +7,7 @@
 struct tools_state_look {
     struct bnd_state *state; /* read only */
     bool records;            /* every record, not only how many there are */
+    bool json;               /* each line is a JSON object */
     const char *object;      /* "BUCKET/KEY": only what is stored of this; NULL: all */
     void (*print)(void *data, const char *line);
     void *data;

@@ -1,5 +1,6 @@
 /* `bindery inspect journal`: prints what the files hold, as far as it can be decoded. Never writes,
  * goes on behind damage, uses recovery's decoders but none of its judgement. */
+#include "base/json.h"
 #include "engine/journal/journal_private.h"
 
 #include <stdarg.h>
@@ -7,88 +8,128 @@
 
 struct inspection {
     struct bnd_env *env;
-    const char *dir;
-    bool records;
-    void (*print)(void *data, const char *line);
-    void *data;
+    const struct bnd_journal_look *look;
+    uint64_t segment; /* being shown; 0: none */
 };
 
-static void say(const struct inspection *look, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
+/* One line: by `text`, or the fields of a JSON object by `json`, of the same arguments. */
+static void say(const struct inspection *i, const char *text, const char *json, ...)
+    __attribute__((format(printf, 2, 4), format(printf, 3, 4)));
 
-static void say(const struct inspection *look, const char *fmt, ...) {
-    char line[512];
+static void say(const struct inspection *i, const char *text, const char *json, ...) {
+    char line[1024];
+    int at = 0;
     va_list args;
-    va_start(args, fmt);
-    (void)vsnprintf(line, sizeof line, fmt, args); /* a cut line is still one */
+    va_start(args, json);
+    if (i->look->json) {
+        at = snprintf(line, sizeof line, "{\"segment\":%" PRIu64 ",", i->segment);
+    }
+    /* A cut line is still one; as JSON none is cut: names and messages are short. */
+    (void)vsnprintf(line + at, sizeof line - (size_t)at - 1, i->look->json ? json : text, args);
     va_end(args);
-    look->print(look->data, line);
+    if (i->look->json) {
+        size_t len = strlen(line); /* there is room for one more */
+        line[len] = '}';
+        line[len + 1] = 0;
+    }
+    i->look->print(i->look->data, line);
 }
 
-static void say_start(const struct inspection *look, const char *name, uint64_t gid,
+static const char *pick(const struct inspection *i, const char *text, const char *json) {
+    return i->look->json ? json : text;
+}
+
+/* What goes between quotes in JSON, and as it is into text. */
+static const char *shown(const struct inspection *i, const char *text, struct bnd_buf *space) {
+    bnd_buf_reset(space);
+    bnd_json_text(space, text);
+    bnd_buf_u8(space, 0);
+    return !i->look->json ? text : space->failed ? "" : (const char *)space->data;
+}
+
+static void say_start(const struct inspection *i, const char *name, uint64_t gid,
                       const struct bnd_journal_start *start) {
-    say(look,
+    say(i,
         "    %s group %" PRIu64 " start %" PRIu64 " term %" PRIu64 " slot %" PRIu32
         " config %zu bytes of %" PRIu64,
+        "\"record\":\"%s\",\"group\":%" PRIu64 ",\"start\":%" PRIu64 ",\"term\":%" PRIu64
+        ",\"slot\":%" PRIu32 ",\"config_bytes\":%zu,\"config_index\":%" PRIu64,
         name, gid, start->index, start->term, start->slot, start->config.len, start->config_index);
 }
 
-static void say_record(const struct inspection *look, const struct journal_record *record) {
+static void say_checkpoint_group(const struct inspection *i, const char *name,
+                                 const struct journal_record *record) {
+    say(i,
+        "    %s %" PRIu64 "%s term %" PRIu64 " vote %" PRIx64 " last %" PRIu64 " floor %" PRIu64
+        " of term %" PRIu64,
+        "\"record\":\"%s\",\"group\":%" PRIu64 ",\"exists\":%s,\"term\":%" PRIu64
+        ",\"vote\":\"%" PRIx64 "\",\"last\":%" PRIu64 ",\"floor\":%" PRIu64
+        ",\"floor_term\":%" PRIu64,
+        name, record->gid, record->exists ? pick(i, "", "true") : pick(i, " (destroyed)", "false"),
+        record->term, record->vote, record->last, record->floor.index, record->floor.term);
+    say_start(i, name, record->gid, &record->start);
+}
+
+static void say_record(const struct inspection *i, const struct journal_record *record) {
     const char *name = journal_kind_name(record->kind);
     switch (record->kind) {
     case JOURNAL_CREATE:
     case JOURNAL_COMPACT:
     case JOURNAL_INSTALL:
-        say_start(look, name, record->gid, &record->start);
+        say_start(i, name, record->gid, &record->start);
         return;
     case JOURNAL_DESTROY:
-        say(look, "    %s group %" PRIu64 " that ended at %" PRIu64 " of term %" PRIu64, name,
+        say(i, "    %s group %" PRIu64 " that ended at %" PRIu64 " of term %" PRIu64,
+            "\"record\":\"%s\",\"group\":%" PRIu64 ",\"index\":%" PRIu64 ",\"term\":%" PRIu64, name,
             record->gid, record->floor.index, record->floor.term);
         return;
     case JOURNAL_META:
-        say(look, "    %s group %" PRIu64 " term %" PRIu64 " vote %" PRIx64, name, record->gid,
-            record->term, record->vote);
+        say(i, "    %s group %" PRIu64 " term %" PRIu64 " vote %" PRIx64,
+            "\"record\":\"%s\",\"group\":%" PRIu64 ",\"term\":%" PRIu64 ",\"vote\":\"%" PRIx64 "\"",
+            name, record->gid, record->term, record->vote);
         return;
     case JOURNAL_ENTRY:
     case JOURNAL_REWRITE:
-        say(look, "    %s group %" PRIu64 " index %" PRIu64 " term %" PRIu64 " kind %u, %zu bytes",
+        say(i, "    %s group %" PRIu64 " index %" PRIu64 " term %" PRIu64 " kind %u, %zu bytes",
+            "\"record\":\"%s\",\"group\":%" PRIu64 ",\"index\":%" PRIu64 ",\"term\":%" PRIu64
+            ",\"kind\":%u,\"bytes\":%zu",
             name, record->gid, record->entry.index, record->entry.term, record->entry.kind,
             record->entry.data.len);
         return;
     case JOURNAL_TRUNCATE:
-        say(look, "    %s group %" PRIu64 " from %" PRIu64, name, record->gid, record->entry.index);
+        say(i, "    %s group %" PRIu64 " from %" PRIu64,
+            "\"record\":\"%s\",\"group\":%" PRIu64 ",\"from\":%" PRIu64, name, record->gid,
+            record->entry.index);
         return;
     case JOURNAL_CHECKPOINT_BEGIN:
     case JOURNAL_CHECKPOINT_END:
-        say(look, "    %s of %" PRIu64 " groups", name, record->count);
+        say(i, "    %s of %" PRIu64 " groups", "\"record\":\"%s\",\"groups\":%" PRIu64, name,
+            record->count);
         return;
     case JOURNAL_CHECKPOINT_GROUP:
-        say(look,
-            "    %s %" PRIu64 "%s term %" PRIu64 " vote %" PRIx64 " last %" PRIu64 " floor %" PRIu64
-            " of term %" PRIu64,
-            name, record->gid, record->exists ? "" : " (destroyed)", record->term, record->vote,
-            record->last, record->floor.index, record->floor.term);
-        say_start(look, name, record->gid, &record->start);
+        say_checkpoint_group(i, name, record);
         return;
     }
 }
 
-static void show_records(const struct inspection *look, const uint8_t *batch,
+static void show_records(const struct inspection *i, const uint8_t *batch,
                          const struct journal_batch_header *header) {
     struct bnd_slice rest =
         bnd_slice(batch + JOURNAL_BATCH_HEADER, header->length - JOURNAL_BATCH_HEADER);
     while (rest.len > 0) {
         struct journal_record record;
         if (journal_record_decode(&rest, &record) != 0) {
-            say(look, "    no record of this format, %zu bytes left", rest.len);
+            say(i, "    no record of this format, %zu bytes left",
+                "\"damaged\":true,\"problem\":\"no record of this format\",\"bytes_left\":%zu",
+                rest.len);
             return;
         }
-        say_record(look, &record);
+        say_record(i, &record);
     }
 }
 
 /* Prints the batches of a segment; where none begins, looks on block by block. */
-static void show_batches(const struct inspection *look, struct bnd_slice file,
+static void show_batches(const struct inspection *i, struct bnd_slice file,
                          struct journal_place place) {
     uint64_t gap = 0;
     for (uint64_t at = JOURNAL_BLOCK; at < file.len;) {
@@ -101,28 +142,32 @@ static void show_batches(const struct inspection *look, struct bnd_slice file,
             continue;
         }
         if (gap != 0) {
-            say(look, "  offset %" PRIu64 ": DAMAGED up to %" PRIu64, gap, at);
+            say(i, "  offset %" PRIu64 ": DAMAGED up to %" PRIu64,
+                "\"offset\":%" PRIu64 ",\"damaged\":true,\"to\":%" PRIu64, gap, at);
             gap = 0;
         }
         bool valid = journal_batch_body_valid(bytes, &place, &header);
-        say(look,
+        say(i,
             "  offset %" PRIu64 ": batch %" PRIu64 ", %" PRIu32 " bytes, %" PRIu32
             " records, lsn to %" PRIu64 "%s",
+            "\"offset\":%" PRIu64 ",\"batch\":%" PRIu64 ",\"bytes\":%" PRIu32
+            ",\"records\":%" PRIu32 ",\"lsn\":%" PRIu64 ",\"damaged\":%s",
             at, header.number, header.length, header.records, header.lsn_last,
-            valid ? "" : ", DAMAGED or torn");
-        if (valid && look->records) {
-            show_records(look, file.data + at, &header);
+            valid ? pick(i, "", "false") : pick(i, ", DAMAGED or torn", "true"));
+        if (valid && i->look->records) {
+            show_records(i, file.data + at, &header);
         }
         at += valid ? journal_padded(header.length) : JOURNAL_BLOCK;
     }
     if (gap != 0) {
-        say(look, "  offset %" PRIu64 ": end, or an unreadable last batch", gap);
+        say(i, "  offset %" PRIu64 ": end, or an unreadable last batch",
+            "\"offset\":%" PRIu64 ",\"end\":true", gap);
     }
 }
 
-static int content_read(const struct inspection *look, const char *path, uint8_t **out,
+static int content_read(const struct inspection *i, const char *path, uint8_t **out,
                         size_t *out_len, struct bnd_error *err) {
-    struct bnd_env *env = look->env;
+    struct bnd_env *env = i->env;
     struct bnd_file *file = NULL;
     uint64_t size = 0;
     int rv = env->ops->file_open(env, path, BND_OPEN_READ, &file, err);
@@ -147,44 +192,48 @@ static int content_read(const struct inspection *look, const char *path, uint8_t
 }
 
 static int show_file(void *data, const char *name) {
-    struct inspection *look = data;
+    struct inspection *i = data;
+    BND_AUTO_BUF struct bnd_buf space = {0};
     uint64_t number = 0;
     enum journal_file kind = journal_file_parse(name, &number);
     if (kind != JOURNAL_FILE_SEGMENT) {
-        say(look, "%s: %s", name, kind == JOURNAL_FILE_OTHER ? "not the journal's" : "not in use");
+        i->segment = 0;
+        say(i, "%s: %s", "\"file\":\"%s\",\"use\":\"%s\"", shown(i, name, &space),
+            kind == JOURNAL_FILE_OTHER ? "not the journal's" : "not in use");
         return 0;
     }
     char path[JOURNAL_PATH_MAX];
-    journal_path(look->dir, number, JOURNAL_FILE_SEGMENT, path);
+    i->segment = number;
+    journal_path(i->look->dir, number, JOURNAL_FILE_SEGMENT, path);
     struct bnd_error err = {0};
     struct journal_segment_header header;
     BND_AUTO uint8_t *content = NULL;
     size_t len = 0;
-    int rv = content_read(look, path, &content, &len, &err);
+    int rv = content_read(i, path, &content, &len, &err);
     if (rv == 0) {
         rv = journal_segment_header_decode(bnd_slice(content, len), &header, &err);
     }
     if (rv != 0) {
-        say(look, "%s: UNREADABLE: %s", name, err.message);
+        say(i, "%s: UNREADABLE: %s", "\"file\":\"%s\",\"damaged\":true,\"problem\":\"%s\"", name,
+            shown(i, err.message, &space));
         return 0;
     }
-    say(look,
-        "%s: generation %" PRIu64 ", cluster %" PRIx64 ", node %" PRIx64 ", %" PRIu64 " bytes%s",
+    bool fits = header.generation == number && header.bytes == len;
+    say(i, "%s: generation %" PRIu64 ", cluster %" PRIx64 ", node %" PRIx64 ", %" PRIu64 " bytes%s",
+        "\"file\":\"%s\",\"generation\":%" PRIu64 ",\"cluster\":\"%" PRIx64 "\",\"node\":\"%" PRIx64
+        "\",\"bytes\":%" PRIu64 ",\"damaged\":%s",
         name, header.generation, header.cluster_id, header.node_id, header.bytes,
-        header.generation == number && header.bytes == len ? ""
-                                                           : ", DAMAGED: not as the file says");
-    show_batches(look, bnd_slice(content, len),
+        fits ? pick(i, "", "false") : pick(i, ", DAMAGED: not as the file says", "true"));
+    show_batches(i, bnd_slice(content, len),
                  (struct journal_place){.salt = header.salt, .generation = header.generation});
     return 0;
 }
 
-int bnd_journal_inspect(struct bnd_env *env, const char *dir, bool records,
-                        void (*print)(void *data, const char *line), void *data,
+int bnd_journal_inspect(struct bnd_env *env, const struct bnd_journal_look *look,
                         struct bnd_error *err) {
-    struct inspection look = {
-        .env = env, .dir = dir, .records = records, .print = print, .data = data};
-    if (strlen(dir) >= JOURNAL_DIR_MAX) {
+    struct inspection inspection = {.env = env, .look = look};
+    if (strlen(look->dir) >= JOURNAL_DIR_MAX) {
         return BND_FAIL(err, INVALID, "journal directory's path is too long");
     }
-    return env->ops->dir_list(env, dir, show_file, &look, err);
+    return env->ops->dir_list(env, look->dir, show_file, &inspection, err);
 }

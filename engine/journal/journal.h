@@ -167,8 +167,14 @@ void bnd_journal_stats(const struct bnd_journal *journal, struct bnd_journal_sta
 
 /* Read-only look at a journal's files for `bindery inspect`: survives corruption, calls print(line)
  * for each header, batch and record, decoding as much as possible. */
-int bnd_journal_inspect(struct bnd_env *env, const char *dir, bool records,
-                        void (*print)(void *data, const char *line), void *data,
+struct bnd_journal_look {
+    const char *dir;
+    bool records;
+    bool json; /* each line is a JSON object */
+    void (*print)(void *data, const char *line);
+    void *data;
+};
+int bnd_journal_inspect(struct bnd_env *env, const struct bnd_journal_look *look,
                         struct bnd_error *err);
 
 #endif

@@ -97,6 +97,7 @@ int body_read(struct bnd_env *env, const char *path, const struct body_id *id,
 struct body_inspection {
     const char *path;
     bool each;
+    bool json; /* each line is a JSON object */
     void (*print)(void *data, const char *line);
     void *data;
 };

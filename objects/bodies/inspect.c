@@ -1,6 +1,7 @@
 /* `bindery inspect body`: one body's file told part by part, by the decoders of file.c and none of
  * their judgement: what is damaged is said, and the rest goes on. */
 #include "base/alloc.h"
+#include "base/json.h"
 #include "objects/bodies/file_private.h"
 
 #include <stdarg.h>
@@ -18,20 +19,35 @@ struct inspecting {
     bool footer_ok;
 };
 
-static void say(struct inspecting *i, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* One line: by `text`, or the fields of a JSON object by `json`, of the same arguments. */
+static void say(struct inspecting *i, const char *text, const char *json, ...)
+    __attribute__((format(printf, 2, 4), format(printf, 3, 4)));
 
-static void say(struct inspecting *i, const char *fmt, ...) {
-    char line[256];
+static void say(struct inspecting *i, const char *text, const char *json, ...) {
+    char line[1024];
+    size_t at = i->look->json;
     va_list args;
-    va_start(args, fmt);
-    (void)vsnprintf(line, sizeof line, fmt, args); /* a cut line is still one */
+    line[0] = '{';
+    va_start(args, json);
+    (void)vsnprintf(line + at, sizeof line - 2, i->look->json ? json : text, args); /* fits */
     va_end(args);
+    if (i->look->json) {
+        size_t len = strlen(line); /* there is room for one more */
+        line[len] = '}';
+        line[len + 1] = 0;
+    }
     i->look->print(i->look->data, line);
 }
 
-static void say_damage(struct inspecting *i, const char *part, const struct bnd_error *err) {
+static void say_damage(struct inspecting *i, const char *part, const char *problem) {
+    BND_AUTO_BUF struct bnd_buf space = {0};
+    bnd_json_text(&space, problem);
+    bnd_buf_u8(&space, 0);
     i->damaged++;
-    say(i, "%s: DAMAGED: %s", part, err->message);
+    say(i, "%s: DAMAGED: %s", "\"part\":\"%s\",\"damaged\":true,\"problem\":\"%s\"", part,
+        !i->look->json ? problem
+        : space.failed ? ""
+                       : (const char *)space.data);
 }
 
 static void see_version(struct inspecting *i, const uint8_t *version) {
@@ -49,12 +65,14 @@ static void inspect_header(struct inspecting *i) {
     int rv = body_read_exactly(&i->reading, bytes, sizeof bytes, 0, &err);
     rv = rv != 0 ? rv : body_parse_header(&i->reading, bytes, NULL, &info, &err);
     if (rv != 0) {
-        say_damage(i, "header", &err);
+        say_damage(i, "header", err.message);
         return;
     }
     bnd_object_id_text(info.id.version, version);
-    say(i, "header: ok: group %llx, version %s, made at %llu ms", (unsigned long long)info.id.gid,
-        version, (unsigned long long)info.created_ms);
+    say(i, "header: ok: group %llx, version %s, made at %llu ms",
+        "\"part\":\"header\",\"damaged\":false,\"group\":\"%llx\",\"version\":\"%s\",\"made_ms\":%"
+        "llu",
+        (unsigned long long)info.id.gid, version, (unsigned long long)info.created_ms);
     see_version(i, info.id.version);
 }
 
@@ -66,17 +84,18 @@ static void inspect_footer(struct inspecting *i) {
         body_read_exactly(&i->reading, bytes, sizeof bytes, i->file_bytes - sizeof bytes, &err);
     rv = rv != 0 ? rv : body_parse_footer(&i->reading, bytes, &i->footer, &err);
     if (rv != 0) {
-        say_damage(i, "footer", &err);
+        say_damage(i, "footer", err.message);
         return;
     }
     bnd_object_id_text(i->footer.version, version);
-    say(i, "footer: ok: version %s, %llu bytes in %llu blocks, deadline %llu ms", version,
-        (unsigned long long)i->footer.size, (unsigned long long)i->footer.blocks,
+    say(i, "footer: ok: version %s, %llu bytes in %llu blocks, deadline %llu ms",
+        "\"part\":\"footer\",\"damaged\":false,\"version\":\"%s\",\"bytes\":%llu,\"blocks\":%llu,"
+        "\"deadline_ms\":%llu",
+        version, (unsigned long long)i->footer.size, (unsigned long long)i->footer.blocks,
         (unsigned long long)i->footer.deadline_ms);
     i->footer_ok = true;
     if (i->version_known && memcmp(i->version, i->footer.version, sizeof i->version) != 0) {
-        i->damaged++;
-        say(i, "DAMAGED: header and footer are of different bodies");
+        say_damage(i, "body", "header and footer are of different bodies");
     }
     see_version(i, i->footer.version);
 }
@@ -107,10 +126,12 @@ static int inspect_block(struct inspecting *i, uint64_t block, size_t len, uint8
         (void)snprintf(part, sizeof part, "block %llu (bytes %llu to %llu)",
                        (unsigned long long)block, (unsigned long long)(block * BODY_BLOCK_BYTES),
                        (unsigned long long)(block * BODY_BLOCK_BYTES + len - 1)); /* fits */
-        say_damage(i, part, &err);
+        say_damage(i, part, err.message);
     } else if (i->look->each) {
         bnd_hex_encode(raw, BODY_HASH_BYTES, text);
-        say(i, "block %llu: ok: %zu bytes, hash %s", (unsigned long long)block, len, text);
+        say(i, "block %llu: ok: %zu bytes, hash %s",
+            "\"part\":\"block %llu\",\"damaged\":false,\"bytes\":%zu,\"hash\":\"%s\"",
+            (unsigned long long)block, len, text);
     }
     return rv;
 }
@@ -131,13 +152,12 @@ static void inspect_blocks(struct inspecting *i, uint8_t *raw) {
         size_t len = size - at < BODY_BLOCK_BYTES ? (size_t)(size - at) : BODY_BLOCK_BYTES;
         good += inspect_block(i, count, len, raw) == 0;
     }
-    say(i, "blocks: %llu of %llu match their hashes", (unsigned long long)good,
-        (unsigned long long)count);
+    say(i, "blocks: %llu of %llu match their hashes", "\"blocks_sound\":%llu,\"blocks\":%llu",
+        (unsigned long long)good, (unsigned long long)count);
     /* A damaged hash would break the chain a second time. */
     bool chained = good < count || i->footer.chain == i->chain;
     if (i->footer_ok && (i->footer.size != size || !chained)) {
-        i->damaged++;
-        say(i, "DAMAGED: the footer is not of these blocks");
+        say_damage(i, "body", "the footer is not of these blocks");
     }
 }
 
@@ -155,7 +175,9 @@ static int inspect_open(struct inspecting *i, struct bnd_error *err) {
     inspect_footer(i);
     see_name(i);
     if (!i->version_known) {
-        say(i, "blocks: not checked: no version id is left to check them by");
+        say(i, "blocks: not checked: %s",
+            "\"part\":\"blocks\",\"checked\":false,\"problem\":\"%s\"",
+            "no version id is left to check them by");
     } else {
         inspect_blocks(i, raw);
     }

@@ -2,6 +2,7 @@
 """Bit flips in the state and in a body of one node of three, and a state table that is gone: the node notices, stops
 with status 75, starts again, and fills what was damaged from the others, without hands. Nothing wrong is served, and in
 the end it alone with one other node serves everything."""
+import json
 import os
 import re
 import shutil
@@ -125,10 +126,37 @@ def check_scrub(cluster, written):
     start(cluster)
 
 
+def inspected(cluster, *words, expect=0):
+    """What `bindery inspect --json` says: an object a line, and of the same things as its text."""
+    said = rig.bindery(cluster, "inspect", *words, "--records", "--json", expect=expect)
+    lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    text = rig.bindery(cluster, "inspect", *words, "--records", expect=expect)
+    assert sum(line.get("damaged", False) for line in lines) == text.count("DAMAGED"), (lines, text)
+    assert lines and len(lines) <= len(text.splitlines()), (len(lines), text)
+    return lines
+
+
+def check_inspect(cluster, body):
+    """Of the stopped node; the body is damaged."""
+    data = cluster.node(HURT)["data"]
+    journal = inspected(cluster, "journal", os.path.join(data, "journal"))
+    assert any(line.get("record") == "ENTRY" and line["index"] > 0 for line in journal), journal[:5]
+    assert {line["segment"] for line in journal if "batch" in line} <= \
+        {line["segment"] for line in journal if "generation" in line}
+    state = inspected(cluster, "state", os.path.join(data, "state"))
+    objects = [line for line in state if line.get("kind") == "objects"]
+    assert len(objects) == sum(line["counts"].get("objects", 0) for line in state if "counts" in line) > 300
+    assert all(line["family"] == "objects" and line["record"].startswith("object of bucket") for line in objects)
+    parts = inspected(cluster, "body", body, expect=1)
+    assert [line["part"] for line in parts if line.get("damaged")][0].startswith("block "), parts
+    assert parts[-1]["blocks_sound"] == parts[-1]["blocks"] - 1, parts
+
+
 def check_body(cluster, written):
     stop(cluster)
     path = rig.biggest(os.path.join(cluster.node(HURT)["data"], "bodies"))
     rig.flip(path, os.path.getsize(path) // 2)
+    check_inspect(cluster, path)
     with open(path, "rb") as file:
         bad = file.read()
     start(cluster)

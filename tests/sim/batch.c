@@ -217,7 +217,7 @@ static bool parse_number(const char *text, uint64_t *out) {
 
 static bool parse(const struct bnd_sim_batch *batch, int argc, char **argv,
                   struct bnd_sim_options *options) {
-    *options = (struct bnd_sim_options){.seed = 1, .count = 100};
+    *options = (struct bnd_sim_options){.seed = 1, .count = 100, .ticks = 1};
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(argv[i], "--verbose") == 0) {
@@ -230,6 +230,9 @@ static bool parse(const struct bnd_sim_batch *batch, int argc, char **argv,
             i++;
         } else if (strcmp(argv[i], "--count") == 0 && parse_number(value, &options->count)) {
             i++;
+        } else if (batch->has_ticks && strcmp(argv[i], "--ticks") == 0 &&
+                   parse_number(value, &options->ticks)) {
+            i++;
         } else if (strcmp(argv[i], batch->off_option) == 0 && switch_off(batch, options, value)) {
             i++;
         } else if (strcmp(argv[i], "--seeds") == 0 && *value != 0) {
@@ -239,14 +242,14 @@ static bool parse(const struct bnd_sim_batch *batch, int argc, char **argv,
             return false;
         }
     }
-    return options->count > 0;
+    return options->count > 0 && options->ticks > 0;
 }
 
 int bnd_sim_batch_main(const struct bnd_sim_batch *batch, int argc, char **argv) {
     struct bnd_sim_options options;
     if (!parse(batch, argc, argv, &options)) {
         (void)fprintf(stderr,
-                      "usage: %s [--seed A] [--count N] [%s NAME,NAME,...|all] "
+                      "usage: %s [--seed A] [--count N] [--ticks N] [%s NAME,NAME,...|all] "
                       "[--check-determinism] [--verbose] [--trace]\n       %s --seeds FILE\n",
                       batch->program, batch->off_option, batch->program);
         return 2;

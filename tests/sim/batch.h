@@ -14,6 +14,7 @@ struct bnd_sim_options {
     uint32_t off;         /* bits of what is switched off */
     const char *off_list; /* as it was given; NULL: nothing */
     bool verbose, trace, determinism;
+    uint64_t ticks;    /* per heartbeat: 1, or as --ticks says (has_ticks) */
     const char *seeds; /* a file; NULL: none */
 };
 
@@ -33,6 +34,7 @@ struct bnd_sim_batch {
     const char *off_option; /* "--rules-off" */
     const struct bnd_sim_switch *switches;
     size_t switches_count;
+    bool has_ticks;                       /* it knows --ticks N; seeds of a file are of 1 */
     size_t result_bytes;                  /* begins with struct bnd_sim_result */
     bool (*begin)(struct bnd_error *err); /* in each seed's process; NULL: nothing */
     void (*run)(const struct bnd_sim_options *options, uint64_t seed, void *result);

@@ -1,8 +1,9 @@
 /* Whole clusters of real Raft hosts under faults, one seed after the other (tests/sim/README.md).
  *
- *   sim_raft --seed A --count N [--guards-off G1,G2,...] [--check-determinism] [--verbose]
- * [--trace] sim_raft --seeds FILE
+ *   sim_raft --seed A --count N [--guards-off G1,G2,...] [--ticks N] [--check-determinism]
+ * [--verbose] [--trace] sim_raft --seeds FILE
  *
+ * --ticks: heartbeats at every N-th tick only (production: 2); elections wait 6 ticks and more.
  * --verbose prints the nodes' log lines, --trace everything that goes into the trace hash.
  * Exit 1 on any violation, or if the batch did too little to count. */
 #include "raft/core.h"
@@ -48,7 +49,8 @@ static void draw_config(const struct bnd_sim_options *options, uint64_t seed,
     out->nodes = bnd_sim_rng_chance(&rng, 800) ? 3 : (bnd_sim_rng_chance(&rng, 600) ? 5 : 1);
     out->spares = 1 + bnd_sim_rng_below(&rng, 2);
     out->groups = 1 + bnd_sim_rng_below(&rng, BND_SIM_GROUPS_MAX);
-    out->host.heartbeat_ms = 50;
+    out->host.tick_ms = 50;
+    out->host.heartbeat_ms = (uint32_t)(50 * options->ticks);
     out->host.election_ms = 300;
     out->host.journal_segment_bytes = 256u << 10;
     out->host.entry_bytes_max = bnd_sim_rng_chance(&rng, 500) ? 256 : 4096;
@@ -213,6 +215,7 @@ int main(int argc, char **argv) {
     const struct bnd_sim_batch batch = {
         .program = "sim_raft",
         .off_option = "--guards-off",
+        .has_ticks = true,
         .switches = guards,
         .switches_count = sizeof guards / sizeof guards[0],
         .result_bytes = sizeof(struct result),

@@ -609,16 +609,16 @@ static void inspect_reads_on_behind_damage(void **state) {
     assert_int_equal(bnd_journal_meta(f->journal, GROUP, 7, 2, NULL), 0);
     commit(f);
     size_t counts[4] = {0};
-    assert_int_equal(
-        bnd_journal_inspect(&f->world->env, "data/journal", true, count_lines, counts, NULL), 0);
+    const struct bnd_journal_look look = {
+        .dir = "data/journal", .records = true, .print = count_lines, .data = counts};
+    assert_int_equal(bnd_journal_inspect(&f->world->env, &look, NULL), 0);
     assert_int_equal(counts[1], 0);
     assert_int_equal(counts[2], 1);
     assert_int_equal(counts[3], 3);
     crash_file(f->world, "0000000000000001.seg")->now[8192 + 20] ^=
         1; /* the second batch's header */
     memset(counts, 0, sizeof counts);
-    assert_int_equal(
-        bnd_journal_inspect(&f->world->env, "data/journal", true, count_lines, counts, NULL), 0);
+    assert_int_equal(bnd_journal_inspect(&f->world->env, &look, NULL), 0);
     assert_int_equal(counts[1], 1);
     assert_int_equal(counts[2], 1);
     assert_int_equal(counts[3], 2);

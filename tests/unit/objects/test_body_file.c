@@ -108,6 +108,12 @@ static void count_damage(void *data, const char *line) {
     *count += strstr(line, "DAMAGED") != NULL;
 }
 
+static void count_json_damage(void *data, const char *line) {
+    unsigned *count = data;
+    assert_true(line[0] == '{' && line[strlen(line) - 1] == '}');
+    *count += strstr(line, "\"damaged\":true") != NULL;
+}
+
 /* `inspect body` names exactly the part that is damaged, and goes on. */
 static void check_inspection(struct fixture *f, const char *path, unsigned damaged) {
     unsigned count = 0;
@@ -115,6 +121,11 @@ static void check_inspection(struct fixture *f, const char *path, unsigned damag
         .path = path, .each = true, .print = count_damage, .data = &count};
     int rv = body_inspect(f->env, &look, NULL);
     assert_int_equal(rv, damaged == 0 ? 0 : BND_CORRUPT);
+    assert_int_equal(count, damaged);
+    count = 0;
+    look.json = true;
+    look.print = count_json_damage;
+    (void)body_inspect(f->env, &look, NULL); /* as before */
     assert_int_equal(count, damaged);
 }
 
