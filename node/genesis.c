@@ -195,9 +195,47 @@ static void begin_step(struct node_genesis *genesis) {
     }
 }
 
-void node_genesis_run(struct node_genesis *genesis) {
-    genesis->step = STEP_INIT;
-    begin_step(genesis);
+/* ---- the groups
+ * ----------------------------------------------------------------------------------------- */
+
+static void groups_made(struct node_genesis *genesis) {
+    BND_ASSERT(genesis->making > 0);
+    genesis->making--;
+    if (genesis->making == 0) {
+        genesis->step = STEP_INIT;
+        begin_step(genesis);
+    }
+}
+
+static void on_group_made(void *data, int status) {
+    struct node_genesis *genesis = data;
+    if (status != 0) {
+        genesis->done(genesis, status, "making the groups");
+    } else {
+        groups_made(genesis);
+    }
+}
+
+static int make_group(struct node_genesis *genesis, uint64_t gid) {
+    struct bnd_raft_member self = {.node = genesis->identity->node, .role = BND_RAFT_VOTER};
+    int rv = bnd_raft_group_bootstrap(genesis->host, gid, &self, 1, on_group_made, genesis);
+    if (rv == 0) {
+        genesis->making++;
+    }
+    return rv == BND_EXISTS ? 0 : rv;
+}
+
+int node_genesis_run(struct node_genesis *genesis, struct bnd_error *err) {
+    genesis->making = 1; /* until all are asked for */
+    int rv = make_group(genesis, BND_GID_SYSTEM);
+    for (uint32_t shard = 0; rv == 0 && shard < genesis->identity->shards; shard++) {
+        rv = make_group(genesis, bnd_gid(BND_GROUP_OBJECTS, shard));
+    }
+    if (rv != 0) {
+        return bnd_error_set(err, rv, "making the groups of a new cluster: %s", bnd_code_text(rv));
+    }
+    groups_made(genesis);
+    return 0;
 }
 
 void node_genesis_cancel(struct node_genesis *genesis) {

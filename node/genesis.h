@@ -13,6 +13,7 @@
 #include "node/config.h"
 #include "node/identity.h"
 #include "node/join_message.h"
+#include "raft/host.h"
 
 /* Makes the identity of node 1 of a new cluster and saves it in dir, the CA's key first. Blocking.
  */
@@ -34,6 +35,7 @@ struct node_genesis_secrets {
 
 struct node_genesis {
     struct bnd_env *env;
+    struct bnd_raft_host *host;
     struct bnd_catalog *catalog;
     const struct bnd_config *config;
     const struct node_identity *identity;
@@ -44,13 +46,16 @@ struct node_genesis {
     void *data;
     struct node_genesis_secrets secrets; /* filled when done with 0; the caller wipes them */
     /* private */
+    size_t making; /* groups that are not durable yet */
     struct bnd_catalog_call call;
     struct bnd_timer retry;
     int step;
 };
 
-/* Runs the steps, each a command to group 0, which may still be electing. */
-void node_genesis_run(struct node_genesis *genesis);
+/* Makes the groups, of one voter each, those that an earlier start has not made; then runs the
+ * steps, each a command to group 0, which may still be electing. Errors of
+ * bnd_raft_group_bootstrap: done does not come. */
+int node_genesis_run(struct node_genesis *genesis, struct bnd_error *err);
 void node_genesis_cancel(struct node_genesis *genesis);
 
 /* Removes certs/ca.key: the cluster is set up and its credentials were shown. Blocking. */

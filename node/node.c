@@ -7,7 +7,6 @@
 #include "node/node.h"
 
 #include "base/alloc.h"
-#include "base/assert.h"
 #include "catalog/fsm.h"
 #include "engine/rocks/rocks.h"
 #include "gateway/gateway.h"
@@ -67,8 +66,6 @@ struct bnd_node {
     struct node_disk disk;
     struct node_genesis genesis;
     struct bnd_buf ca_key; /* of a genesis under way */
-    size_t bootstrapping;  /* groups being made */
-    bool bootstrap_begun;
     bool in_genesis;
     bool secrets_unshown; /* of a cluster just made, until its ports are open */
     bool departing;       /* its ports stay closed */
@@ -234,33 +231,11 @@ static void on_genesis_done(struct node_genesis *genesis, int status, const char
     tell_ready(node);
 }
 
-static void on_group_made(void *data, int status) {
-    struct bnd_node *node = data;
-    BND_ASSERT(node->bootstrapping > 0);
-    node->bootstrapping--;
-    if (status != 0) {
-        struct bnd_error err = {0};
-        (void)bnd_error_set(&err, status, "making the groups of a new cluster: %s",
-                            bnd_code_text(status));
-        node->callbacks.stopped(node->callbacks.data, 1, &err);
-    } else if (node->bootstrapping == 0 && node->bootstrap_begun) {
-        node_genesis_run(&node->genesis);
-    }
-}
-
-static int make_group(struct bnd_node *node, uint64_t gid) {
-    struct bnd_raft_member self = {.node = node->identity.node, .role = BND_RAFT_VOTER};
-    int rv = bnd_raft_group_bootstrap(node->host, gid, &self, 1, on_group_made, node);
-    if (rv == 0) {
-        node->bootstrapping++;
-    }
-    return rv == BND_EXISTS ? 0 : rv;
-}
-
 static int begin_genesis(struct bnd_node *node, struct bnd_error *err) {
     node->in_genesis = true;
     node->genesis = (struct node_genesis){
         .env = node->env,
+        .host = node->host,
         .catalog = node->catalog,
         .config = &node->config,
         .identity = &node->identity,
@@ -269,18 +244,7 @@ static int begin_genesis(struct bnd_node *node, struct bnd_error *err) {
         .done = on_genesis_done,
         .data = node,
     };
-    int rv = make_group(node, BND_GID_SYSTEM);
-    for (uint32_t shard = 0; rv == 0 && shard < node->identity.shards; shard++) {
-        rv = make_group(node, bnd_gid(BND_GROUP_OBJECTS, shard));
-    }
-    if (rv != 0) {
-        return bnd_error_set(err, rv, "making the groups of a new cluster: %s", bnd_code_text(rv));
-    }
-    node->bootstrap_begun = true;
-    if (node->bootstrapping == 0) {
-        node_genesis_run(&node->genesis);
-    }
-    return 0;
+    return node_genesis_run(&node->genesis, err);
 }
 
 /* ---- Raft's calls
@@ -469,21 +433,15 @@ static void on_state_corrupt(void *owner, const char *what) {
 static int open_state(struct bnd_node *node, struct bnd_error *err) {
     char dir[NODE_PATH_MAX];
     int rv = node_path(node->config.data, "state", dir, err);
-    struct bnd_rocks_config config = {
+    const struct bnd_rocks_config config = {
         .env = node->env,
         .dir = dir,
         .memory_bytes = node->budget.state,
         .corrupt = on_state_corrupt,
         .owner = node,
     };
-    rv = rv != 0 ? rv : node_repair_run(node->env, node->config.data, &node->identity, err);
-    rv = rv != 0 ? rv : bnd_rocks_open(&config, &node->state, err);
-    if (rv == BND_CORRUPT && err != NULL) { /* not even to be opened: repaired at once */
-        struct bnd_error why = *err;
-        rv = node_repair_mark(node->env, node->config.data, why.message, err);
-        rv = rv != 0 ? rv : node_repair_run(node->env, node->config.data, &node->identity, err);
-        rv = rv != 0 ? rv : bnd_rocks_open(&config, &node->state, err);
-    }
+    rv = rv != 0 ? rv
+                 : node_repair_open(node->config.data, &node->identity, &config, &node->state, err);
     return rv == 0 ? 0 : BND_WRAP(err, rv, "state");
 }
 

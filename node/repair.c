@@ -532,3 +532,20 @@ int node_repair_run(struct bnd_env *env, const char *data, const struct node_ide
     bnd_free(repair);
     return rv == 0 ? 0 : BND_WRAP(err, rv, "repair");
 }
+
+int node_repair_open(const char *data, const struct node_identity *identity,
+                     const struct bnd_rocks_config *config, struct bnd_state **out,
+                     struct bnd_error *err) {
+    struct bnd_error why = {0};
+    int rv = node_repair_run(config->env, data, identity, err);
+    if (rv != 0) {
+        return rv;
+    }
+    rv = bnd_rocks_open(config, out, &why);
+    if (rv == BND_CORRUPT) {
+        rv = node_repair_mark(config->env, data, why.message, err);
+        rv = rv != 0 ? rv : node_repair_run(config->env, data, identity, err);
+        return rv != 0 ? rv : bnd_rocks_open(config, out, err);
+    }
+    return rv == 0 ? 0 : bnd_error_set(err, rv, "%s", why.message);
+}

@@ -6,6 +6,7 @@
 #ifndef BND_NODE_REPAIR_H
 #define BND_NODE_REPAIR_H
 
+#include "engine/rocks/rocks.h"
 #include "node/identity.h"
 
 /* Leaves the mark, with what was met. Any thread. Blocking. */
@@ -18,5 +19,11 @@ int node_repair_mark(struct bnd_env *env, const char *data, const char *what,
  * the loop was stopped. BND_NOSPACE, BND_IO, BND_NOMEM. */
 int node_repair_run(struct bnd_env *env, const char *data, const struct node_identity *identity,
                     struct bnd_error *err);
+
+/* Opens the state of `data`: repaired before, if it is marked; marked and repaired at once, if it
+ * cannot even be opened. Errors of both. */
+int node_repair_open(const char *data, const struct node_identity *identity,
+                     const struct bnd_rocks_config *config, struct bnd_state **out,
+                     struct bnd_error *err);
 
 #endif
