@@ -67,8 +67,8 @@ static void check_end(struct simkv_cluster *cluster, struct simkv_clients *clien
         return;
     }
     if (simkv_equal(cluster, true)) {
-        simkv_history_check(history);
         simkv_clients_read_all(clients);
+        simkv_history_check(history);
     }
 }
 

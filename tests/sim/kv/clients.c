@@ -401,7 +401,7 @@ static enum kind draw_kind(struct client *client, size_t *out_size) {
         *out_size = bnd_sim_rng_range(rng, 3000, 20000);
         return PUT;
     }
-    return draw < 430 ? PUT : draw < 560 ? DELETE : draw < 960 ? GET : LIST;
+    return draw < 400 ? PUT : draw < 580 ? DELETE : draw < 960 ? GET : LIST;
 }
 
 static void start(struct client *client) {
@@ -409,8 +409,9 @@ static void start(struct client *client) {
     struct simkv_cluster *cluster = clients->cluster;
     struct bnd_sim_rng *rng = &client->rng;
     size_t at = bnd_sim_rng_below(rng, cluster->view.namespaces_count);
-    bool hot = bnd_sim_rng_chance(rng, 150);
-    uint32_t key = (uint32_t)bnd_sim_rng_below(rng, hot ? 2 : SIMKV_KEYS);
+    /* Some are written again and again, most now and then: what comes back stays to be seen. */
+    uint64_t heat = bnd_sim_rng_below(rng, 100);
+    uint32_t key = (uint32_t)bnd_sim_rng_below(rng, heat < 15 ? 2 : heat < 60 ? 10 : SIMKV_KEYS);
     struct op *op = op_make(clients, client, client->machine, cluster->view.namespaces[at].id, key);
     client->op = op;
     op->kind = draw_kind(client, &op->size);
@@ -571,6 +572,10 @@ void simkv_clients_read_all(struct simkv_clients *clients) {
     struct simkv_cluster *cluster = clients->cluster;
     /* What a node has read or written through others it remembers for a minute, but tombstones are
      * collected here after seconds: it would ask in vain for what is no more. */
+    struct bnd_sim_net_config net;
+    bnd_sim_net_config_default(&net);
+    net.loss_per_mille = 0; /* each is asked once, and must be answered */
+    bnd_sim_net_configure(cluster->net, &net);
     bnd_sim_run_for(cluster->world, 62 * SIMKV_SECOND);
     for (size_t i = 0; i < cluster->machines_count; i++) {
         for (size_t n = 0; n < cluster->view.namespaces_count; n++) {

@@ -8,7 +8,7 @@
 
 #include "tests/sim/kv/cluster.h"
 
-#define SIMKV_KEYS 20       /* per namespace */
+#define SIMKV_KEYS 40       /* per namespace */
 #define SIMKV_DELAYS 24     /* staleness: powers of two of ms */
 #define SIMKV_VALUE_MIN 16u /* bytes */
 

@@ -17,6 +17,7 @@ struct shard_scan {
                  const struct kv_record *record, struct bnd_slice encoded);
     void *data;
     size_t records;
+    size_t rest; /* records of namespaces that are no more */
 };
 
 bool simkv_namespace_lives(const struct simkv_cluster *cluster, uint64_t id) {
@@ -43,8 +44,9 @@ static void scan(struct shard_scan *scan) {
         struct kv_record record;
         BND_ASSERT(kv_record_decode(ops->iter_value(iter), &record) == 0);
         uint64_t namespace_id = bnd_get_be64(key.data + 5);
-        if (kv_seen_dead(kv_record_seen(&record), scan->collected) ||
-            !simkv_namespace_lives(machine->cluster, namespace_id)) {
+        bool lives = simkv_namespace_lives(machine->cluster, namespace_id);
+        scan->rest += !lives;
+        if (!lives || kv_seen_dead(kv_record_seen(&record), scan->collected)) {
             continue;
         }
         scan->records++;
@@ -171,6 +173,26 @@ static void gather(void *data, uint64_t namespace_id, struct bnd_slice key,
     }
 }
 
+static void ignore(void *data, uint64_t namespace_id, struct bnd_slice key,
+                   const struct kv_record *record, struct bnd_slice encoded) {
+}
+
+static void check_rest(struct simkv_cluster *cluster) {
+    for (size_t m = 0; m < cluster->machines_count; m++) {
+        struct simkv_machine *machine = &cluster->machines[m];
+        for (uint32_t i = 0; machine->life == SIMKV_UP && i < cluster->shards_count; i++) {
+            struct shard_scan all = {.machine = machine, .shard = i, .each = ignore};
+            scan(&all);
+            if (all.rest > 0) {
+                bnd_sim_divergence(&cluster->check,
+                                   "REST: shard %u: node %" PRIu64
+                                   " holds %zu records of deleted namespaces",
+                                   i, machine->id, all.rest);
+            }
+        }
+    }
+}
+
 /* What must have survived: the highest version acknowledged on two replicas. */
 static const struct simkv_write *newest(struct simkv_history *history, uint64_t namespace_id,
                                         uint32_t key) {
@@ -240,6 +262,7 @@ static void check_key(struct simkv_history *history, uint64_t namespace_id, uint
 
 void simkv_history_check(struct simkv_history *history) {
     struct simkv_cluster *cluster = history->cluster;
+    check_rest(cluster);
     for (size_t n = 0; n < cluster->view.namespaces_count; n++) {
         struct gathering gathering = {.namespace_id = cluster->view.namespaces[n].id};
         for (uint32_t i = 0; i < cluster->shards_count; i++) {
