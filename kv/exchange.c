@@ -75,6 +75,16 @@ static void fail(struct spread_exchange *exchange, int status) {
     exchange_free(exchange);
 }
 
+/* What was lost in the first seconds after a start shows in no digest: the trees are compared once
+ * more when these are over. */
+static uint64_t next_due_ns(const struct kv_spread *spread, const struct spread_peer *peer) {
+    uint64_t now = spread_now_ns(spread);
+    uint64_t jitter = bnd_random(spread->kv->config.env) % (SPREAD_EXCHANGE_EVERY_NS / 4);
+    return now + (now - peer->up_ns < SPREAD_SETTLING_NS
+                      ? SPREAD_SETTLING_NS
+                      : SPREAD_EXCHANGE_EVERY_NS / 4 * 3 + jitter);
+}
+
 static void end(struct spread_exchange *exchange, bool answered) {
     struct kv_spread *spread = exchange->spread;
     struct spread_shard *shard = &spread->shards[exchange->scope.shard];
@@ -83,8 +93,7 @@ static void end(struct spread_exchange *exchange, bool answered) {
         peer->exchanging = false;
         peer->failures = 0;
         peer->wanted = false;
-        peer->due_ns = spread_now_ns(spread) + SPREAD_EXCHANGE_EVERY_NS / 4 * 3 +
-                       bnd_random(spread->kv->config.env) % (SPREAD_EXCHANGE_EVERY_NS / 4);
+        peer->due_ns = next_due_ns(spread, peer);
         peer->merged = exchange->scope;
         peer->merged_filled = exchange->peer_filled;
         peer->answered_epoch = answered ? exchange->scope.epoch : peer->answered_epoch;

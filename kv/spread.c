@@ -225,6 +225,7 @@ void kv_spread_peer(struct kv_spread *spread, uint64_t node, bool up) {
     for (uint32_t i = 0; i < spread->shards_count; i++) {
         struct spread_peer *peer = spread_peer(&spread->shards[i], node);
         if (peer != NULL) {
+            peer->up_ns = spread_now_ns(spread);
             peer->due_ns = 0;
             peer->again_ns = 0;
             peer->failures = 0;

@@ -34,6 +34,7 @@
 #define SPREAD_SLICE_NS (2 * BND_MS)   /* between two slices */
 #define SPREAD_AGAIN_NS (500 * BND_MS) /* after an exchange that failed, times its failures */
 #define SPREAD_EXCHANGE_EVERY_NS (60000 * BND_MS)
+#define SPREAD_SETTLING_NS (10000 * BND_MS) /* after a start: the last seconds are not known yet */
 #define SPREAD_RECENT_BYTES (16u << 20)
 #define SPREAD_DIGEST_OLDEST_S 8u
 #define SPREAD_DIGEST_SECONDS 6u /* 8 to 3 s old */
@@ -142,6 +143,7 @@ struct spread_peer {
     uint32_t answered_epoch; /* it counts this replica as filled, from this epoch's exchange on */
     bool wanted;
     uint64_t due_ns, again_ns;
+    uint64_t up_ns; /* when it came up last */
     unsigned failures;
     bool exchanging;
 };
