@@ -94,10 +94,35 @@ static void a_group_made_anew_is_never_without_its_beginning(void **state) {
     }
 }
 
+static bool is_other(uint64_t gid) {
+    return gid == FIRST;
+}
+
+static int count_offline(void *data, const struct bnd_raft_offline_group *group) {
+    ++*(size_t *)data;
+    return 0;
+}
+
+/* Its entries and its start are no Raft's: nothing of them is looked at. */
+static void a_log_that_is_no_rafts_is_left_out(void **state) {
+    struct fixture *f = *state;
+    create(f, FIRST);
+    commit(f);
+    fixture_close(f);
+    crash_reboot(f->world);
+    struct bnd_raft_offline from = from_of(f);
+    size_t found = 0;
+    from.is_other = is_other;
+    assert_int_equal(bnd_raft_offline_each(&from, count_offline, &found, NULL, NULL), 0);
+    assert_int_equal(found, 0);
+    assert_int_equal(count(f, count_existing), 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_recovery_is_there_whole_or_not_at_all),
         TEST(a_group_made_anew_is_never_without_its_beginning),
+        TEST(a_log_that_is_no_rafts_is_left_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
