@@ -58,7 +58,7 @@ def check_histograms(kinds, values):
 class RestChecks:
     def rest(self, method, path, body=None, token=None, headers=()):
         """(status, headers, bytes) of a call to the next node."""
-        self.turn += 1
+        self.turn += self.step
         node = self.cluster.info["nodes"][self.turn % 3]["rest"]
         request = urllib.request.Request(node + path, data=body, method=method, headers={
             "Authorization": f"Bearer {token or self.cluster.info['token']}", **dict(headers)})
@@ -167,7 +167,7 @@ class RestChecks:
     # ---- client commands
 
     def bindery(self, *words, expect=0, token=None):
-        self.turn += 1
+        self.turn += self.step
         out = self.command(BINARY, *words, expect=expect,
                            BINDERY_URL=self.cluster.info["nodes"][self.turn % 3]["rest"],
                            BINDERY_API_TOKEN=token or self.cluster.info["token"])
