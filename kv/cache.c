@@ -1,5 +1,6 @@
-/* Chains of entries, doubled when there is an entry per chain; a ring with a hand that takes out
- * what has not been used since it came by last. */
+/* Chains of entries, doubled when there is an entry for every second chain: a step along a chain is
+ * a miss of all of the processor's caches, a chain costs a pointer. A ring with a hand that takes
+ * out what has not been used since it came by last. */
 #include "kv/cache.h"
 
 #include "base/alloc.h"
@@ -81,7 +82,7 @@ static void evict(struct kv_cache *cache) {
 }
 
 static bool grow(struct kv_cache *cache) {
-    if (cache->count < cache->chains_count) {
+    if (2 * cache->count < cache->chains_count) {
         return true;
     }
     size_t count = cache->chains_count == 0 ? CHAINS_MIN : cache->chains_count * 2;
