@@ -358,6 +358,7 @@ def fill_small(chosen, systems):
     for system in systems.all:
         if system is not systems.nginx:
             measure(system, [LOAD, *system.address(), *small(chosen), *fewer(system), "--op", "fill", "--clients", "256"])
+            settle(system)
 
 
 def fill_many(chosen, systems):
