@@ -156,6 +156,12 @@ static void check_node(const struct online *online, const struct tools_node *nod
     }
     tools_found(online->findings, TOOLS_FINDING_OK, subject, NULL, "it answers, version %s, %s",
                 json_string_value(json_object_get(node->status, "version")), node->state);
+    if (json_is_false(json_object_get(node->status, "group0_answers"))) {
+        tools_found(online->findings, TOOLS_FINDING_BAD, subject,
+                    "the nodes that hold group 0 are down or apart: bring them back "
+                    "(docs/ops/README.md, Quorum loss)",
+                    "it does not reach group 0, and refuses clients");
+    }
     check_clock(online, node, subject);
     check_certificates(online, node, subject);
     check_process(online, node, subject);

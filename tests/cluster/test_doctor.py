@@ -122,10 +122,10 @@ def check_online(cluster):
     named(findings, "node ", "does not answer", "127.0.0.3")
     assert any(each["severity"] == "warn" and "fewer than 3 voters" in each["text"] for each in findings), findings
     rig.kill(cluster, 2)
-    cluster.wait(lambda: cluster.get(1, "/bindery/v1/status")[0] == 503, 30, "node 1 to miss group 0")
+    cluster.wait(lambda: not cluster.get(1, "/bindery/v1/status")[1]["result"]["group0_answers"], 30, "node 1 to miss group 0")
     healthy, findings = doctor(cluster)
     assert not healthy
-    named(findings, "cluster", "does not reach group 0")
+    named(findings, "node 1", "does not reach group 0")
 
 
 def run(directory):
