@@ -181,9 +181,10 @@ void kv_spread_changed(struct kv_spread *spread, const struct kv_change *change)
         return; /* before the first view: trees are built after it */
     }
     struct spread_shard *shard = &spread->shards[change->shard];
-    if (shard->tree != NULL) {
-        kv_tree_applied(shard->tree, change->namespace_id, change->key, change->was, change->is);
+    if (shard->tree == NULL) {
+        return; /* wiped: what was listed is forgotten when the next tree begins */
     }
+    kv_tree_applied(shard->tree, change->namespace_id, change->key, change->was, change->is);
     kv_recent_applied(spread->recent, change->shard, change->namespace_id, change->key, change->was,
                       change->is);
 }
