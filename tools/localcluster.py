@@ -166,7 +166,8 @@ class Cluster:
         """True when every group has a leader and all the voters it should have."""
         status, answer = self.get(number, "/bindery/v1/status")
         return status == 200 and answer["result"]["settled"] and \
-            sum(node["role"] == "storage" for node in answer["result"]["nodes"]) == len(self.info["nodes"])
+            sum(node["role"] == "storage" and node["state"] != "gone"
+                for node in answer["result"]["nodes"]) == len(self.info["nodes"])
 
     def joined(self, number):
         status, answer = self.get(1, "/bindery/v1/status")

@@ -40,7 +40,8 @@ class Client(threading.Thread):
             except (urllib.error.URLError, ConnectionError) as error:
                 reason = getattr(error, "reason", error)
                 busy = isinstance(error, urllib.error.HTTPError) and error.code == 503
-                if time.monotonic() > deadline or not (busy or isinstance(reason, (ConnectionError, ssl.SSLEOFError))):
+                closed = isinstance(reason, (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError))
+                if time.monotonic() > deadline or not (busy or closed):
                     raise
                 node = 3 - node
                 time.sleep(0.05)
