@@ -71,7 +71,8 @@ static int setup(void **state) {
     memset(w, 0, sizeof *w);
     (void)strcpy(w->dir, "/var/tmp/bnd-scrub-XXXXXX");
     assert_non_null(mkdtemp(w->dir));
-    (void)snprintf(w->state_dir, sizeof w->state_dir, "%s/state", w->dir);
+    assert_true(snprintf(w->state_dir, sizeof w->state_dir, "%s/state", w->dir) <
+                (int)sizeof w->state_dir);
     w->env = test_env(BND_IO_THREADS);
     struct bnd_rocks_config config = {
         .env = w->env, .dir = w->state_dir, .memory_bytes = BND_ROCKS_MEMORY_BYTES_MIN};
