@@ -3,6 +3,8 @@
 #include "base/assert.h"
 
 enum { SHARD_VERSION = 1, HLC_MS_SHIFT = 16 };
+/* Each move takes one: nobody gets there, and damaged bytes that say so are not believed. */
+#define EPOCH_MAX (UINT32_MAX - 1024u)
 
 size_t bnd_kv_shard_find(const struct bnd_kv_shard *shard, uint64_t node) {
     size_t at = 0;
@@ -296,8 +298,8 @@ int bnd_kv_shard_decode(struct bnd_slice bytes, struct bnd_kv_shard *out) {
     shard.horizon = bnd_read_u64(&r);
     shard.collected = bnd_read_u64(&r);
     uint8_t count = bnd_read_u8(&r);
-    good = good && !r.failed && shard.epoch > 0 && shard.collected <= shard.horizon &&
-           count <= BND_KV_REPLICAS_MAX;
+    good = good && !r.failed && shard.epoch > 0 && shard.epoch <= EPOCH_MAX &&
+           shard.collected <= shard.horizon && count <= BND_KV_REPLICAS_MAX;
     for (uint8_t i = 0; good && i < count; i++) {
         good = read_replica(&r, &shard);
     }
