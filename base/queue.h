@@ -47,6 +47,18 @@ static inline struct bnd_link *bnd_list_pop(struct bnd_link *head) {
     bnd_link_remove(first);
     return first;
 }
+/* Moves every link of a list, in order, to `out`, which it initialises. For a pass over a list that
+ * callbacks may add to or take from meanwhile: what is added stays in the list. */
+static inline void bnd_list_take(struct bnd_link *head, struct bnd_link *out) {
+    bnd_list_init(out);
+    if (bnd_list_empty(head)) {
+        return;
+    }
+    *out = *head;
+    out->next->prev = out;
+    out->prev->next = out;
+    bnd_list_init(head);
+}
 #define BND_CONTAINER(pointer, type, member)                                                       \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 

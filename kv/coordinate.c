@@ -420,13 +420,10 @@ int kv_coordinate_write(struct bnd_kv *kv, const struct kv_write_params *params,
 /* Calls step for each write; those that are made meanwhile come at the end, and step may end its
  * own. */
 static void each_write(struct bnd_kv *kv, void (*step)(struct kv_write *write)) {
-    struct bnd_link todo;
+    struct bnd_link taken;
     struct bnd_link *link = NULL;
-    bnd_list_init(&todo);
-    while ((link = bnd_list_pop(&kv->coordinate->writes)) != NULL) {
-        bnd_list_push(&todo, link);
-    }
-    while ((link = bnd_list_pop(&todo)) != NULL) {
+    bnd_list_take(&kv->coordinate->writes, &taken);
+    while ((link = bnd_list_pop(&taken)) != NULL) {
         bnd_list_push(&kv->coordinate->writes, link);
         step(BND_CONTAINER(link, struct kv_write, link));
     }

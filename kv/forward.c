@@ -50,37 +50,28 @@ void kv_op_free(struct kv_op *op) {
     bnd_free(op);
 }
 
-/* What comes while they are gone through stays in `list`. */
-static void take_all(struct bnd_link *list, struct bnd_link *out) {
-    struct bnd_link *link = NULL;
-    bnd_list_init(out);
-    while ((link = bnd_list_pop(list)) != NULL) {
-        bnd_list_push(out, link);
-    }
-}
-
 void kv_forward_tick(struct bnd_kv *kv) {
     uint64_t now = bnd_now_ns(kv->config.env);
-    struct bnd_link todo;
+    struct bnd_link taken;
     struct bnd_link *link = NULL;
-    take_all(&kv->forward->ops, &todo);
-    while ((link = bnd_list_pop(&todo)) != NULL) {
+    bnd_list_take(&kv->forward->ops, &taken);
+    while ((link = bnd_list_pop(&taken)) != NULL) {
         struct kv_op *op = BND_CONTAINER(link, struct kv_op, link);
         bnd_list_push(&kv->forward->ops, link);
         op->tick(op, now);
     }
-    take_all(&kv->forward->blobs, &todo);
-    while ((link = bnd_list_pop(&todo)) != NULL) {
+    bnd_list_take(&kv->forward->blobs, &taken);
+    while ((link = bnd_list_pop(&taken)) != NULL) {
         bnd_list_push(&kv->forward->blobs, link);
         kv_blob_tick(BND_CONTAINER(link, struct bnd_kv_blob, link), now);
     }
 }
 
 void kv_forward_close(struct bnd_kv *kv) {
-    struct bnd_link todo;
+    struct bnd_link taken;
     struct bnd_link *link = NULL;
-    take_all(&kv->forward->ops, &todo);
-    while ((link = bnd_list_pop(&todo)) != NULL) {
+    bnd_list_take(&kv->forward->ops, &taken);
+    while ((link = bnd_list_pop(&taken)) != NULL) {
         struct kv_op *op = BND_CONTAINER(link, struct kv_op, link);
         bnd_list_push(&kv->forward->ops, link);
         op->fail(op, BND_CANCELED);

@@ -300,10 +300,7 @@ static void deliver_self(struct bnd_task *task) {
     struct bnd_mesh_tcp *tcp = task->data;
     struct bnd_link batch; /* what is sent from inside waits for the next pass */
     struct bnd_link *at;
-    bnd_list_init(&batch);
-    while ((at = bnd_list_pop(&tcp->self_queue)) != NULL) {
-        bnd_list_push(&batch, at);
-    }
+    bnd_list_take(&tcp->self_queue, &batch);
     tcp->self_pending = false;
     while ((at = bnd_list_pop(&batch)) != NULL) {
         struct self_message *message = BND_CONTAINER(at, struct self_message, link);
