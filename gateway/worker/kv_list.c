@@ -1,40 +1,29 @@
-/* GET /: a page of a namespace's keys. */
+/* GET /: a page of a namespace's keys. Metadata is told as the text of its JSON: the runtime parses
+ * it. */
 #include "gateway/worker/worker_private.h"
 
 #include "base/alloc.h"
-#include "gateway/kv/cursor.h"
-#include "gateway/kv/json_scan.h"
-#include "gateway/s3/query.h"
+#include "gateway/kv/listing.h"
+
+static const struct kv_listing_words words = {
+    .limit = "key_count_limit", .limit_min = 1, .bad_cursor = "Invalid \"list keys\" cursor"};
 
 struct listing {
-    struct bnd_kv_list list;
-    struct kv_cursor_scope scope;
-    struct bnd_buf after;
-    struct s3_query query;
+    struct kv_listing page;
     uint8_t space[];
 };
 
 static void clean_listing(struct kv_op *op) {
     struct listing *listing = op->data;
-    bnd_buf_free(&listing->after);
+    kv_listing_free(&listing->page);
     bnd_free(listing);
 }
 
-/* Metadata is told as the text of its JSON: the runtime parses it. */
-static void put_entry(struct bnd_buf *out, const struct bnd_kv_list_entry *entry) {
-    bnd_buf_append_str(out, "{\"name\":");
-    kv_json_string(out, entry->key);
-    if (entry->expires_ms > 0) {
-        bnd_buf_printf(out, ",\"expiration\":%llu", (unsigned long long)(entry->expires_ms / 1000));
+static void asked(struct kv_op *op, int rv) {
+    if (rv != 0) {
+        kv_op_fail_code(op, rv);
     }
-    if (entry->metadata.len > 0) {
-        bnd_buf_append_str(out, ",\"metadata\":");
-        kv_json_string(out, entry->metadata);
-    }
-    bnd_buf_u8(out, '}');
 }
-
-static void ask(struct kv_op *op);
 
 static void on_page(struct bnd_kv_list *list, int status, const struct bnd_kv_list_entry *entries,
                     size_t count, bool complete, struct bnd_slice last) {
@@ -45,21 +34,16 @@ static void on_page(struct bnd_kv_list *list, int status, const struct bnd_kv_li
         kv_op_fail_code(op, status);
         return;
     }
-    if (count == 0 && !complete) { /* an empty page would end the pagers of some clients */
-        bnd_buf_reset(&listing->after);
-        bnd_buf_append_slice(&listing->after, last);
-        ask(op);
+    if (count == 0 && !complete) {
+        asked(op, kv_listing_ask_on(&listing->page, op->services->kv, last));
         return;
     }
     bnd_buf_append_str(&out, "{\"keys\":[");
-    for (size_t i = 0; i < count; i++) {
-        bnd_buf_append_str(&out, i > 0 ? "," : "");
-        put_entry(&out, &entries[i]);
-    }
+    kv_listing_entries(&out, entries, count, true);
     bnd_buf_append_str(&out, complete ? "],\"list_complete\":true}" : "],\"list_complete\":false");
     if (!complete) {
         bnd_buf_append_str(&out, ",\"cursor\":\"");
-        kv_cursor_encode(&out, &listing->scope, last);
+        kv_cursor_encode(&out, &listing->page.scope, last);
         bnd_buf_append_str(&out, "\"}");
     }
     if (out.failed) {
@@ -74,47 +58,22 @@ static void on_page(struct bnd_kv_list *list, int status, const struct bnd_kv_li
     kv_op_respond(op, &response);
 }
 
-static void ask(struct kv_op *op) {
-    struct listing *listing = op->data;
-    listing->list.after = bnd_buf_slice(&listing->after);
-    int rv = listing->after.failed ? BND_NOMEM : bnd_kv_list(op->services->kv, &listing->list);
-    if (rv != 0) {
-        kv_op_fail_code(op, rv);
-    }
-}
-
-static bool read_options(struct kv_op *op, struct kv_refusal *refusal) {
-    struct listing *listing = op->data;
-    const char *why = NULL;
-    if (s3_query_parse(op->http->head->query, listing->space, &listing->query, &why) != S3_OK) {
-        return kv_refuse(refusal, 400, KV_BAD_REQUEST, "%s", why);
-    }
-    struct bnd_slice prefix = s3_query_get(&listing->query, "prefix");
-    listing->scope = (struct kv_cursor_scope){op->namespace_id, prefix};
-    listing->list = (struct bnd_kv_list){
-        .namespace_id = op->namespace_id, .prefix = prefix, .cb = on_page, .data = op};
-    if (!kv_prefix_check(prefix, refusal) ||
-        !kv_limit_check(s3_query_get(&listing->query, "key_count_limit"), 1, "key_count_limit",
-                        &listing->list.limit, refusal)) {
-        return false;
-    }
-    return kv_cursor_decode(s3_query_get(&listing->query, "cursor"), &listing->scope,
-                            &listing->after) ||
-           kv_refuse(refusal, 400, KV_BAD_CURSOR, "Invalid \"list keys\" cursor");
-}
-
 void kv_run_list(struct kv_op *op) {
     struct kv_refusal refusal;
-    struct listing *listing = bnd_zalloc(sizeof *listing + op->http->head->query.len + 1);
+    struct bnd_slice query = op->http->head->query;
+    struct listing *listing = bnd_zalloc(sizeof *listing + query.len + 1);
     if (listing == NULL) {
         kv_op_fail_code(op, BND_NOMEM);
         return;
     }
     op->data = listing;
     op->clean = clean_listing;
-    if (!read_options(op, &refusal)) {
+    listing->page.list.cb = on_page;
+    listing->page.list.data = op;
+    if (!kv_listing_read(&listing->page, op->namespace_id, query, listing->space, &words,
+                         &refusal)) {
         kv_op_refuse(op, &refusal);
         return;
     }
-    ask(op);
+    asked(op, kv_listing_ask(&listing->page, op->services->kv));
 }
