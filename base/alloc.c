@@ -131,7 +131,7 @@ static void *get_zeroed(size_t bytes) {
 /* As realloc. */
 static void *get_again(void *memory, size_t bytes) {
     size_t room = keep.bytes_max == 0 || memory == NULL ? 0 : malloc_usable_size(memory);
-    if (bytes <= room && room <= KEEP_BYTES_EACH_MAX) {
+    if (memory != NULL && bytes <= room && room <= KEEP_BYTES_EACH_MAX) {
         return memory;
     }
     void *larger = keep_take(bytes);

@@ -3,12 +3,11 @@
  * Pieces of the body are taken at the pace of the store; nothing is visible before the last byte
  * was there and everything said about the value was checked. */
 #include "base/alloc.h"
+#include "base/utf8.h"
 #include "gateway/cf/kv.h"
 #include "gateway/kv/json_scan.h"
 #include "gateway/kv/multipart.h"
 #include "gateway/kv/value.h"
-
-#define METADATA_RAW_MAX (8u << 10) /* before white space is taken out */
 
 enum part { PART_NONE, PART_VALUE, PART_METADATA, PART_OTHER };
 
@@ -94,7 +93,16 @@ static bool check_form(struct rest_request *request) {
                               : "the form data ends before its last boundary");
         return false;
     }
-    kv_json_compact(&op->metadata, bnd_buf_slice(&op->raw));
+    struct bnd_slice raw = bnd_buf_slice(&op->raw);
+    if (raw.len > 0 && bnd_utf8_valid(raw) && !kv_json_valid(raw)) { /* "1 2" is no number 12 */
+        refuse(request, 400, KV_BAD_METADATA, "Metadata must be valid JSON");
+        return false;
+    }
+    kv_json_compact(&op->metadata, raw);
+    if (op->metadata.failed) {
+        cf_kv_fail_code(request, "put", BND_NOMEM);
+        return false;
+    }
     if (bnd_slice_eq(bnd_buf_slice(&op->metadata), bnd_slice_str("null"))) {
         bnd_buf_reset(&op->metadata);
     }
@@ -146,7 +154,7 @@ static int take_form(struct rest_request *request) {
     if (op->part == PART_VALUE) {
         return kv_value_take(&op->value, text);
     }
-    if (text.len > METADATA_RAW_MAX - op->raw.len) {
+    if (text.len > KV_METADATA_RAW_MAX - op->raw.len) {
         refuse(request, 413, KV_BAD_METADATA, "the metadata exceeds the limit of 1024 bytes");
         return BND_CLOSED;
     }

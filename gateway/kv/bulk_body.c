@@ -5,8 +5,7 @@
 #include "kv/kv.h"
 
 #define PAIRS_FIRST 64u
-#define PAIR_OVERHEAD 128u          /* of the pair itself and its allocation */
-#define METADATA_RAW_MAX (8u << 10) /* before white space is taken out */
+#define PAIR_OVERHEAD 128u /* of the pair itself and its allocation */
 #define NUMBER_MAX 40u
 
 enum field {
@@ -152,6 +151,11 @@ static int end_pair(struct kv_bulk_body *body) {
         return rv;
     }
     struct bnd_slice raw = bnd_buf_slice(&body->metadata);
+    if (raw.len > KV_METADATA_RAW_MAX) { /* the capture was cut there */
+        (void)kv_refuse(&body->refusal, 413, KV_BAD_METADATA,
+                        "Metadata length exceeds limit of %u.", BND_KV_METADATA_MAX);
+        return refuse_pair(body);
+    }
     const uint8_t *colon = raw.len == 0 ? NULL : memchr(raw.data, ':', raw.len);
     if (colon != NULL) { /* it was captured from behind the member's name on */
         size_t skip = (size_t)(colon - raw.data) + 1;
@@ -211,7 +215,7 @@ static void begin_member(struct kv_bulk_body *body) {
     case FIELD_METADATA:
         bnd_buf_reset(&body->metadata);
         body->json.capture = &body->metadata;
-        body->json.capture_max = METADATA_RAW_MAX;
+        body->json.capture_max = KV_METADATA_RAW_MAX;
         break;
     default:
         break;

@@ -149,6 +149,7 @@ static void pump(struct kv_bulk_get *bulk);
 /* The key that was asked for is done with. status: 0, KV_BULK_REFUSED or a code. */
 static void settle(struct kv_bulk_get *bulk, int status) {
     bulk->waiting = false;
+    bulk->again = 0;
     bulk->failed = status;
     bulk->at++;
     if (!bulk->in_call) {
@@ -165,11 +166,13 @@ static void on_read(struct bnd_kv_read *read, int status, struct bnd_slice piece
             return;
         }
     }
-    if (status == BND_NOTFOUND) { /* superseded: the same key again */
+    if (status == BND_NOTFOUND &&
+        bulk->again++ < KV_AGAIN_MAX) { /* superseded: the same key again */
         bulk->waiting = false;
         pump(bulk);
         return;
     }
+    status = status == BND_NOTFOUND ? BND_BUSY : status;
     const struct found found = {.value = bnd_buf_slice(&bulk->large),
                                 .metadata = bnd_buf_slice(&bulk->metadata),
                                 .expires_ms = bulk->expires_ms};

@@ -37,6 +37,7 @@ struct kv_bulk_get {
     struct bnd_buf large; /* a value that comes in pieces */
     struct bnd_buf metadata;
     uint64_t expires_ms;
+    unsigned again; /* how often the key in hand was superseded while it was read */
     bool waiting; /* for the store */
     bool in_call; /* of it */
     int failed;   /* what ends it: KV_BULK_REFUSED or a code */

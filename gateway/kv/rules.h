@@ -10,6 +10,11 @@
 
 #include "base/bytes.h"
 
+/* A value that is superseded while it is read is asked for again so often. */
+#define KV_AGAIN_MAX 5
+/* Of metadata as it comes, before white space is taken out. */
+#define KV_METADATA_RAW_MAX (8u << 10)
+
 /* Cloudflare's codes of KV. */
 enum kv_code {
     KV_SERVICE_UNAVAILABLE = 10001,

@@ -1,6 +1,6 @@
 #include "gateway/kv/stream.h"
 
-#define AGAIN_MAX 5
+#include "gateway/kv/rules.h"
 
 static void next_piece(struct kv_stream *stream);
 
@@ -32,7 +32,7 @@ static void on_again(struct bnd_kv_get *get, int status, const struct bnd_kv_ite
 
 /* The version was superseded before its first piece was read. */
 static void look_again(struct kv_stream *stream) {
-    if (stream->again++ == AGAIN_MAX) {
+    if (stream->again++ == KV_AGAIN_MAX) {
         stream->done(stream, BND_BUSY);
         return;
     }

@@ -205,6 +205,8 @@ class KvChecks:
             refused(put("values/a", body, headers), 413, 10047, "put: 'Metadata length of 1025 exceeds limit of 1024.'")
             body, headers = self.form((b"value", b"v"), (b"metadata", b"{"))
             refused(put("values/a", body, headers), 400, 10047, "put: 'Metadata must be valid JSON'")
+            body, headers = self.form((b"value", b"v"), (b"metadata", b"1 2"))
+            refused(put("values/a", body, headers), 400, 10047, "put: 'Metadata must be valid JSON'")
             body, headers = self.form((b"value", b"v"), (b"metadata", b'"\xff"'))
             refused(put("values/a", body, headers), 400, 10047, "put: 'Metadata must be valid UTF-8'")
             body, headers = self.form((b"metadata", b"{}"))

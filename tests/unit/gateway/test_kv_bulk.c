@@ -116,7 +116,7 @@ static void what_is_wrong_is_said(void **state) {
 
 static void a_key_a_value_and_metadata_too_long(void **state) {
     struct rig rig;
-    char text[4096];
+    char text[10000];
     char long_text[2000];
     memset(long_text, '1', sizeof long_text);
     (void)snprintf(text, sizeof text, "[{\"key\":\"%.513s\",\"value\":\"b\"}]", long_text);
@@ -125,6 +125,10 @@ static void a_key_a_value_and_metadata_too_long(void **state) {
     (void)snprintf(text, sizeof text, "[{\"key\":\"a\",\"value\":\"b\",\"metadata\":%.1025s}]",
                    long_text);
     refused(false, text, 413, "pair 0: Metadata length of 1025 exceeds limit of 1024.");
+    /* Never what is left of it: the number must not become a shorter one. */
+    (void)snprintf(text, sizeof text, "[{\"key\":\"a\",\"value\":\"b\",\"metadata\":%8193s}]",
+                   "12345678");
+    refused(false, text, 413, "pair 0: Metadata length exceeds limit of 1024.");
     rig_init(&rig, false);
     rig.front.limits.value_bytes_max = 9;
     assert_int_equal(feed(&rig, "[{\"key\":\"a\",\"value\":\"0123456789\"}]", 5), BND_INVALID);
