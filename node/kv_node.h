@@ -23,7 +23,7 @@ struct node_kv {
     /* private */
     struct bnd_catalog *catalog;
     struct node_kv_planner planner;
-    bool clock_off, has_view;
+    bool clock_off;
     uint64_t asked_ns; /* when the newer view was asked for last */
     void (*closed)(void *data);
     void *closed_data;

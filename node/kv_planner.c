@@ -95,7 +95,6 @@ static bool under_way(const struct node_kv_command *commands, uint32_t shard) {
 static void send(struct node_kv_planner *planner, struct node_kv_command *command,
                  struct bnd_catalog_command *what, const struct bnd_buf *numbers) {
     what->a = bnd_buf_slice(numbers);
-    command->planner = planner;
     command->shard = (uint32_t)what->id;
     command->call = (struct bnd_catalog_call){.cb = on_done, .data = command};
     command->busy =

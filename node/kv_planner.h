@@ -15,9 +15,7 @@
 
 #define NODE_KV_COMMANDS_MAX 8 /* of each, plans and tells, under way */
 
-struct node_kv_planner;
 struct node_kv_command {
-    struct node_kv_planner *planner;
     struct bnd_catalog_call call;
     uint32_t shard;
     bool busy;

@@ -47,9 +47,11 @@ void node_last_view_start(struct node_last_view *last) {
     bnd_timer_start(last->env, &last->timer, NODE_UNHEARD_MS * BND_MS);
 }
 
-void node_last_view_keep(struct node_last_view *last, const struct bnd_catalog_view *view) {
+static void write_view(struct node_last_view *last, const struct bnd_catalog_view *view) {
     BND_AUTO_BUF struct bnd_buf bytes = {0};
     struct bnd_error err = {0};
+    last->kept_ns = bnd_now_ns(last->env);
+    last->behind = false;
     bnd_buf_append_str(&bytes, MAGIC);
     bnd_buf_u8(&bytes, VERSION);
     bnd_buf_u64(&bytes, bnd_hash64(view->answer, 0));
@@ -61,8 +63,29 @@ void node_last_view_keep(struct node_last_view *last, const struct bnd_catalog_v
     }
 }
 
+static void on_keeping(struct bnd_timer *timer) {
+    struct node_last_view *last = timer->data;
+    write_view(last, bnd_catalog_view(last->catalog));
+}
+
+void node_last_view_keep(struct node_last_view *last) {
+    uint64_t since_ns = bnd_now_ns(last->env) - last->kept_ns;
+    if (last->kept_ns == 0 || since_ns >= NODE_KEEP_MS * BND_MS) {
+        bnd_timer_stop(last->env, &last->keeping);
+        write_view(last, bnd_catalog_view(last->catalog));
+    } else if (!last->behind) {
+        last->behind = true;
+        last->keeping = (struct bnd_timer){.cb = on_keeping, .data = last};
+        bnd_timer_start(last->env, &last->keeping, NODE_KEEP_MS * BND_MS - since_ns);
+    }
+}
+
 void node_last_view_stop(struct node_last_view *last) {
     if (last->timer.cb != NULL) {
         bnd_timer_stop(last->env, &last->timer);
+    }
+    if (last->behind) {
+        bnd_timer_stop(last->env, &last->keeping);
+        write_view(last, bnd_catalog_view(last->catalog));
     }
 }

@@ -6,6 +6,7 @@
 #include "catalog/catalog.h"
 
 #define NODE_UNHEARD_MS 3000
+#define NODE_KEEP_MS 5000
 
 struct node_last_view {
     struct bnd_env *env; /* all borrowed */
@@ -14,14 +15,21 @@ struct node_last_view {
     void *owner;
     /* Group 0 has not answered for NODE_UNHEARD_MS, and the catalog remembers a view. */
     void (*unheard)(void *owner);
-    struct bnd_timer timer; /* private */
+    /* private */
+    struct bnd_timer timer;
+    struct bnd_timer keeping; /* until the newest view is kept */
+    uint64_t kept_ns;         /* when one was written last; 0: never */
+    bool behind;              /* a newer one is not written yet */
 };
 
 /* Lets the catalog remember what was kept; what is missing or damaged is none. Blocking but short.
  */
 void node_last_view_start(struct node_last_view *last);
-/* Keeps a newer one; a failure is logged. Blocking but short. */
-void node_last_view_keep(struct node_last_view *last, const struct bnd_catalog_view *view);
-void node_last_view_stop(struct node_last_view *last); /* also if never started */
+/* There is a newer view: the newest one is written at once, or once NODE_KEEP_MS have gone since
+ * the last (moves and horizons of KV change it many times in a row). Blocking but short; a failure
+ * is logged, and the next view tries again. */
+void node_last_view_keep(struct node_last_view *last);
+/* Before the catalog goes; writes what is not written yet. Also if never started. */
+void node_last_view_stop(struct node_last_view *last);
 
 #endif

@@ -1,5 +1,6 @@
 #include "node/members.h"
 
+#include "base/hash.h"
 #include "node/files.h"
 #include "node/peers.h"
 #include "placement/shard.h"
@@ -133,10 +134,15 @@ static void remember(struct node_members *members, const struct bnd_catalog_view
     BND_AUTO_BUF struct bnd_buf bytes = {0};
     struct bnd_error err = {0};
     node_peers_encode(&bytes, view->nodes, view->nodes_count);
-    if (!bytes.failed &&
-        node_file_write(members->env, members->data, "peers", bnd_buf_slice(&bytes), &err) != 0) {
-        bnd_log(members->env, BND_LOG_WARN, "node", "peers are not remembered: %s", err.message);
+    uint64_t hash = bnd_hash64(bnd_buf_slice(&bytes), 0);
+    if (bytes.failed || hash == members->remembered) {
+        return; /* most views change something else */
     }
+    if (node_file_write(members->env, members->data, "peers", bnd_buf_slice(&bytes), &err) != 0) {
+        bnd_log(members->env, BND_LOG_WARN, "node", "peers are not remembered: %s", err.message);
+        return;
+    }
+    members->remembered = hash;
 }
 
 void node_members_update(struct node_members *members, const struct bnd_catalog_view *view) {

@@ -19,6 +19,7 @@ struct node_members {
     struct bnd_catalog *catalog; /* set before the first view */
     /* private */
     bool told;
+    uint64_t remembered; /* hash of the list of peers on disk, as of this process; 0: none yet */
     struct bnd_catalog_call call;
     struct bnd_timer retry;
 };

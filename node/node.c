@@ -200,7 +200,7 @@ static void on_view(void *owner, const struct bnd_catalog_view *view) {
         return;
     }
     node_members_update(&node->members, view);
-    node_last_view_keep(&node->last_view, view);
+    node_last_view_keep(&node->last_view);
     node_certificates_update(&node->certificates, view);
     node_shard_map_publish(&node->map, node->client, node->host);
     node_kv_view(&node->kv, view);
