@@ -110,6 +110,11 @@ def check_many_missing(cluster, data):
     named(findings, "bodies", last, "damaged")
 
 
+def misses_group0(cluster, number):
+    status, answer = cluster.get(number, "/bindery/v1/status")
+    return status == 200 and not answer["result"]["group0_answers"]
+
+
 def check_online(cluster):
     healthy, findings = doctor(cluster)
     assert healthy, bad(findings)
@@ -122,7 +127,7 @@ def check_online(cluster):
     named(findings, "node ", "does not answer", "127.0.0.3")
     assert any(each["severity"] == "warn" and "fewer than 3 voters" in each["text"] for each in findings), findings
     rig.kill(cluster, 2)
-    cluster.wait(lambda: not cluster.get(1, "/bindery/v1/status")[1]["result"]["group0_answers"], 30, "node 1 to miss group 0")
+    cluster.wait(lambda: misses_group0(cluster, 1), 30, "node 1 to miss group 0")
     healthy, findings = doctor(cluster)
     assert not healthy
     named(findings, "node 1", "does not reach group 0")
