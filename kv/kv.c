@@ -240,10 +240,8 @@ int bnd_kv_start(struct bnd_kv *kv, struct bnd_journal *journal, struct bnd_erro
     BND_ASSERT((journal == NULL) == (kv->log == NULL));
     int rv = 0;
     if (kv->log != NULL) {
-        rv = kv_log_start(kv->log, journal, err);
-        if (rv == 0 && kv_spread_create(kv, &kv->spread) != 0) {
-            rv = BND_FAIL(err, NOMEM, "no memory for KV");
-        }
+        rv = kv_spread_create(kv, &kv->spread) == 0 ? kv_log_start(kv->log, journal, err)
+                                                    : BND_FAIL(err, NOMEM, "no memory for KV");
     }
     if (rv != 0) {
         return rv;

@@ -172,7 +172,7 @@ struct bnd_kv_put {
     struct bnd_slice key; /* borrowed until cb, as what follows */
     struct bnd_slice metadata;
     struct bnd_slice value;         /* <= BND_KV_INLINE_MAX; or blob is set */
-    const struct bnd_kv_blob *blob; /* a large value, whole (bnd_kv_blob_end) */
+    const struct bnd_kv_blob *blob; /* a large value, whole */
     uint64_t expires_ms;
     bool tombstone; /* a delete */
     /* 0; BND_UNAVAILABLE, BND_NOSPACE, BND_FULL: it is not stored; BND_NOTFOUND: no such namespace;

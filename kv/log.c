@@ -94,6 +94,7 @@ static void tell(struct kv_log *log, struct bnd_link *list, int status) {
     while ((link = bnd_list_pop(list)) != NULL) {
         struct kv_log_entry *entry = BND_CONTAINER(link, struct kv_log_entry, link);
         log->bytes_committed += status == 0 ? entry->len : 0;
+        log->waiting_bytes -= entry->len;
         if (entry->applied != NULL) {
             entry->applied(entry, status);
         }
@@ -119,7 +120,6 @@ static bool apply_durable(struct kv_log *log) {
         }
         bnd_link_remove(&entry->link);
         bnd_list_push(&log->applied, &entry->link);
-        log->waiting_bytes -= entry->len;
         log->applied_index = entry->index;
     }
     return true;
@@ -139,11 +139,7 @@ static void step(struct kv_log *log) {
         return;
     }
     struct bnd_link told;
-    bnd_list_init(&told);
-    struct bnd_link *link = NULL;
-    while ((link = bnd_list_pop(&log->applied)) != NULL) {
-        bnd_list_push(&told, link);
-    }
+    bnd_list_take(&log->applied, &told);
     log->stepping = true; /* who is told may append */
     tell(log, &told, 0);
     log->stepping = false;

@@ -292,6 +292,7 @@ bool kv_store_lost(const struct kv_store *store) {
 
 void kv_store_lose(struct kv_store *store) {
     store->lost_new = true;
+    store->losing = true;
 }
 
 int kv_store_applied_persisted(struct kv_store *store, uint64_t *out) {

@@ -129,9 +129,6 @@ int kv_store_marks_set(struct kv_store *store, uint32_t shard, const struct kv_m
 /* All of the log that the state lacked was applied again. Shards whose marks a damaged file took are
  * not filled, whatever the log says: unless it has dropped them since. */
 int kv_store_recovered(struct kv_store *store);
-/* Calls each(shard) for every shard that has marks. */
-void kv_store_each_shard(const struct kv_store *store, void (*each)(void *data, uint32_t shard),
-                         void *data);
 
 /* Writes what was collected, together with the index of the last log entry applied and the clock.
  * BND_BUSY: the state asks to wait; nothing was written, call again later. */

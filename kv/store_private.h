@@ -24,6 +24,7 @@ struct kv_store {
     struct bnd_state_batch *batch;
     bool dirty; /* the batch holds changes */
     bool lost, lost_new;
+    bool losing; /* until the log was applied again: no marks of it are believed to be filled */
     uint64_t applied, hlc;
     struct kv_cache cache;
     struct shard_marks *marks; /* by shard */

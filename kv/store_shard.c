@@ -81,15 +81,6 @@ struct kv_marks kv_store_marks(const struct kv_store *store, uint32_t shard) {
     return shard < store->marks_count ? store->marks[shard].is : (struct kv_marks){0};
 }
 
-void kv_store_each_shard(const struct kv_store *store, void (*each)(void *data, uint32_t shard),
-                         void *data) {
-    for (size_t i = 0; i < store->marks_count; i++) {
-        if (store->marks[i].is.there) {
-            each(data, (uint32_t)i);
-        }
-    }
-}
-
 /* What is collected goes first, so that nothing of before the wipe is written after it. */
 static int wipe(struct kv_store *store, uint32_t shard) {
     uint8_t from[4];
@@ -129,7 +120,7 @@ int kv_store_marks_set(struct kv_store *store, uint32_t shard, const struct kv_m
     struct kv_key known;
     kv_key_tag(&own, KV_SLOT(shard), KV_TAG_MARKS);
     kv_key_shard(&known, shard);
-    store->marks[shard].lost = store->marks[shard].lost && !with_wipe;
+    store->marks[shard].lost = (store->marks[shard].lost || store->losing) && !with_wipe;
     store->marks[shard].is = marks->there ? *marks : (struct kv_marks){0};
     if (!marks->there) {
         store_remove(store, &own);
@@ -147,6 +138,7 @@ int kv_store_marks_set(struct kv_store *store, uint32_t shard, const struct kv_m
 
 int kv_store_recovered(struct kv_store *store) {
     int rv = 0;
+    store->losing = false;
     for (size_t i = 0; rv == 0 && i < store->marks_count; i++) {
         struct shard_marks *marks = &store->marks[i];
         if (marks->lost && marks->is.there) {
