@@ -328,10 +328,12 @@ static struct kv_log_entry *make_entry(struct kv_write *write) {
 /* Its own copy and the pushes, at once. An error: nothing was begun. */
 static int begin(struct kv_write *write, uint64_t hlc) {
     struct bnd_kv *kv = write->kv;
+    struct bnd_kv_version before = write->version;
     write->version = (struct bnd_kv_version){.hlc = hlc, .writer = kv->config.self};
     write->entry = make_entry(write);
     int rv = write->entry == NULL ? BND_NOMEM : kv_log_append(kv->log, write->entry);
     if (rv != 0) {
+        write->version = before;
         attempt_end(write);
         return rv;
     }

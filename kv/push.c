@@ -231,8 +231,14 @@ static enum kv_ack_status check_map(struct bnd_kv *kv, const struct kv_pushed *p
     if (pushed->epoch > shard->epoch) {
         kv->config.view_wanted(kv->config.owner);
     }
-    bool member = kv_replica(kv, pushed->shard, kv->config.self) != NULL;
+    const struct bnd_kv_replica *own = kv_replica(kv, pushed->shard, kv->config.self);
+    bool member = own != NULL;
     if (kv_rule(kv, KV_RULE_SEAL) && (pushed->epoch != epoch || shard->epoch != epoch || !member)) {
+        return KV_ACK_EPOCH;
+    }
+    /* It counts by the map, and has forgotten what it was counted for: not until the map knows. */
+    if (member && own->filled && !kv_store_marks(kv->store, pushed->shard).filled &&
+        kv_rule(kv, KV_RULE_FILL)) {
         return KV_ACK_EPOCH;
     }
     bool gone = kv_namespace(kv, pushed->namespace_id, NULL) == KV_NAMESPACE_GONE;
@@ -242,8 +248,11 @@ static enum kv_ack_status check_map(struct bnd_kv *kv, const struct kv_pushed *p
 static enum kv_ack_status check_version(struct bnd_kv *kv, const struct kv_pushed *pushed,
                                         struct kv_ack *ack) {
     struct kv_record record;
-    if (pushed->kind != KV_LOG_RECORD || kv_record_decode(pushed->body, &record) != 0) {
-        return KV_ACK_OK;
+    if (pushed->kind != KV_LOG_RECORD) {
+        return kv->config.has_room(kv->config.owner) ? KV_ACK_OK : KV_ACK_FULL;
+    }
+    if (kv_record_decode(pushed->body, &record) != 0) {
+        return KV_ACK_OK; /* told as damaged by who stores it */
     }
     uint64_t refused = kv_store_marks(kv->store, pushed->shard).refused;
     if (kv_hlc_ahead(record.version.hlc, kv_wall_ms(kv))) {
