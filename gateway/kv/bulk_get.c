@@ -166,6 +166,9 @@ static void on_read(struct bnd_kv_read *read, int status, struct bnd_slice piece
             return;
         }
     }
+    if (status == 0 && bulk->large.len != bulk->large_bytes) {
+        status = BND_NOTFOUND; /* whoever gave the rest has no more of it */
+    }
     if (status == BND_NOTFOUND &&
         bulk->again++ < KV_AGAIN_MAX) { /* superseded: the same key again */
         bulk->waiting = false;
@@ -185,6 +188,7 @@ static int begin_large(struct kv_bulk_get *bulk, const struct bnd_kv_item *item)
     bnd_buf_reset(&bulk->metadata);
     bnd_buf_append_slice(&bulk->metadata, item->metadata);
     bulk->expires_ms = item->expires_ms;
+    bulk->large_bytes = item->size;
     bulk->read = (struct bnd_kv_read){.namespace_id = bulk->namespace_id,
                                       .key = key_at(bulk, bulk->at),
                                       .version = item->version,

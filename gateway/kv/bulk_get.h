@@ -35,6 +35,7 @@ struct kv_bulk_get {
     struct bnd_kv_get get;
     struct bnd_kv_read read;
     struct bnd_buf large; /* a value that comes in pieces */
+    uint64_t large_bytes; /* that it has */
     struct bnd_buf metadata;
     uint64_t expires_ms;
     unsigned again; /* how often the key in hand was superseded while it was read */
