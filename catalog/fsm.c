@@ -132,15 +132,14 @@ static int put_join_token(const struct change *change, const struct bnd_catalog_
     }
     struct counters counters = get_counters(change);
     counters.joins -= sweep_joins(change);
-    int rv = BND_FULL;
-    if (counters.joins < TOKENS_MAX) {
-        struct state_key key = make_key(change->context->slot, TAG_JOIN, command->a);
-        put(change, &key, command->b);
-        counters.joins++;
-        rv = 0;
+    if (counters.joins >= TOKENS_MAX) {
+        return BND_FULL; /* so nothing was swept */
     }
+    struct state_key key = make_key(change->context->slot, TAG_JOIN, command->a);
+    put(change, &key, command->b);
+    counters.joins++;
     put_counters(change, &counters);
-    return rv;
+    return 0;
 }
 
 /* Has it a place to give: does it store, and has nobody taken it yet? */
