@@ -346,11 +346,13 @@ static inline void put_begin(struct cluster *c, uint64_t id, struct putting *put
     putting->status = rv == 0 ? PENDING : rv;
 }
 
+static inline bool put_ended(void *data) {
+    return ((struct putting *)data)->status != PENDING;
+}
+
+/* Until the very moment of its answer: what the others have to be durable by then. */
 static inline int put_wait(struct cluster *c, struct putting *putting) {
-    for (unsigned i = 0; i < 2000 && putting->status == PENDING; i++) {
-        run(c, STEP_MS);
-    }
-    assert_int_not_equal(putting->status, PENDING);
+    assert_true(bnd_sim_run_until_true(c->world, put_ended, putting, 2000 * STEP_MS * BND_MS));
     return putting->status;
 }
 

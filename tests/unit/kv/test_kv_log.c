@@ -323,6 +323,26 @@ static void test_state_lost(void **state) {
     rig_close(&rig);
 }
 
+static bool is_told(void *data) {
+    return ((struct rig *)data)->told > 0;
+}
+
+/* Of two writes the second is not durable with the first, and is not told with it. */
+static void test_durable_first(void **state) {
+    struct rig rig;
+    rig_open(&rig, 12);
+    assert_int_equal(put(&rig, 1), 0);
+    bnd_sim_run_for(rig.world, BND_MS / 25); /* a pass, and no write of the disk: it is under way */
+    assert_int_equal(rig.told, 0);
+    assert_int_equal(put(&rig, 2), 0);
+    assert_true(bnd_sim_run_until_true(rig.world, is_told, &rig, 1000 * BND_MS));
+    assert_int_equal(rig.told, 1);
+    assert_int_equal(stands(&rig, 2), 0);
+    run_for(&rig, 1000);
+    assert_int_equal(rig.told, 2);
+    rig_close(&rig);
+}
+
 /* A shard's range is gone with a damaged file; the log says later that it was filled: it is not. */
 static void test_marks_lost(void **state) {
     struct rig rig;
@@ -416,6 +436,7 @@ int main(void) {
         cmocka_unit_test(test_compacted),
         cmocka_unit_test(test_bounded),
         cmocka_unit_test(test_stall),
+        cmocka_unit_test(test_durable_first),
         cmocka_unit_test(test_state_lost),
         cmocka_unit_test(test_marks_lost),
         cmocka_unit_test(test_wipe_replayed),

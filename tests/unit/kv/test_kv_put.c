@@ -253,6 +253,7 @@ static void test_namespace_deleted(void **state) {
 
 /* Power fails everywhere at any time: what was acknowledged is there afterwards. */
 static void test_power_loss(void **state) {
+    unsigned acknowledged = 0;
     for (uint64_t seed = 1; seed <= 15; seed++) {
         struct cluster *c = three(100 + seed);
         static struct putting puttings[40];
@@ -280,10 +281,12 @@ static void test_power_loss(void **state) {
             if (puttings[i].status == 0) {
                 assert_int_equal(status, 0);
                 assert_string_equal(getting.value, values[i]);
+                acknowledged++;
             }
         }
         cluster_close(c);
     }
+    assert_in_range(acknowledged, 100, 590); /* of 600: some were, and some were cut off */
 }
 
 /* What is under way when a node closes is told so. */

@@ -22,18 +22,23 @@ static void test_forwarded(void **state) {
     cluster_close(c);
 }
 
+/* All nodes anew, and nothing but pushes brings a record to a replica. */
+static void quiet(struct cluster *c) {
+    for (size_t i = 0; i < c->count; i++) {
+        crash(c, i + 1, BND_SIM_KILL);
+        c->nodes[i].rules_off = KV_RULE_DIGEST | KV_RULE_EXCHANGE;
+    }
+    for (size_t i = 0; i < c->count; i++) {
+        restart(c, i + 1);
+    }
+    run(c, 2000);
+}
+
 /* Through one node a client reads its own writes, though a replica that is asked lags behind. */
 static void test_own_writes(void **state) {
     for (uint64_t behind = 1; behind <= 3; behind++) {
         struct cluster *c = five(10 + behind);
-        for (size_t i = 0; i < c->count; i++) { /* nothing else brings it there */
-            crash(c, i + 1, BND_SIM_KILL);
-            c->nodes[i].rules_off = KV_RULE_DIGEST | KV_RULE_EXCHANGE;
-        }
-        for (size_t i = 0; i < c->count; i++) {
-            restart(c, i + 1);
-        }
-        run(c, 2000);
+        quiet(c);
         (void)put(c, 5, "a", "old");
         run(c, 100);
         c->drop_type = KV_MESSAGE_PUSHES;
@@ -84,6 +89,7 @@ static void test_cache_ttl(void **state) {
 /* `newest` sees what one replica alone has. */
 static void test_newest(void **state) {
     struct cluster *c = five(3);
+    quiet(c);
     (void)put(c, 1, "a", "old");
     run(c, 100);
     crash(c, 3, BND_SIM_KILL);
@@ -92,10 +98,10 @@ static void test_newest(void **state) {
     restart(c, 3);
     crash(c, 1, BND_SIM_KILL);
     c->drop_type = KV_MESSAGE_PUSHES;
-    run(c, 30);
+    run(c, 3030);
+    expect(c, 3, "a", "old"); /* as it may be, unless the newest is asked for */
     struct getting getting = {
         .get = {.namespace_id = NS, .key = bnd_slice_str("a"), .newest = true}};
-    run(c, 3000);
     for (uint64_t id = 2; id <= 5; id++) {
         assert_int_equal(get_with(c, id, &getting), 0);
         assert_string_equal(getting.value, "new");
