@@ -25,6 +25,8 @@ enum {
 #define NUMBER(field) BND_SETTING_NUMBER, offsetof(struct bnd_config, field)
 #define SCRUB_S_MAX UINT64_C(31536000) /* a year */
 #define MOVE_RATE_MIN (UINT64_C(1) << 20)
+#define KV_BULK_BYTES_MAX (UINT64_C(1) << 30)
+#define KV_BULK_GET_MAX UINT64_C(1000) /* each key is compared with those before it */
 #define BYTES(field) BND_SETTING_BYTES, offsetof(struct bnd_config, field)
 #define BOOL(field) BND_SETTING_BOOL, offsetof(struct bnd_config, field)
 
@@ -395,6 +397,12 @@ static int check_kv(const struct bnd_config *config, struct bnd_error *err) {
     if (config->kv_namespaces_max == 0 || config->kv_namespaces_max > 16384) {
         return BND_FAIL(err, INVALID, "kv_namespaces_max must be 1 to 16384, not %llu",
                         (unsigned long long)config->kv_namespaces_max);
+    }
+    if (config->kv_bulk_bytes_max > KV_BULK_BYTES_MAX ||
+        config->kv_bulk_get_max > KV_BULK_GET_MAX) {
+        return BND_FAIL(err, INVALID,
+                        "kv_bulk_bytes_max must be at most 1GiB and kv_bulk_get_max at most %llu",
+                        (unsigned long long)KV_BULK_GET_MAX);
     }
     if (config->kv_bulk_pairs_max == 0 || config->kv_bulk_bytes_max == 0 ||
         config->kv_bulk_get_max == 0 || config->kv_ttl_min_s == 0) {

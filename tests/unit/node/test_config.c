@@ -71,6 +71,8 @@ static void errors_name_the_setting_and_the_nearest_one(void **state) {
     refused("insecure = true\nlisten = \"10.0.0.1\"\n", "insecure is refused on 10.0.0.1");
     refused("shards = 48\n", "shards must be a power of two");
     refused("replicas = 2\n", "replicas must be 1, 3 or 5");
+    refused("kv_bulk_get_max = 1001\n", "kv_bulk_bytes_max must be at most 1GiB");
+    refused("kv_bulk_bytes_max = \"2GiB\"\n", "kv_bulk_bytes_max must be at most 1GiB");
     refused("moves = 0\n", "moves must be 1 to 1024");
     refused("move_rate = \"1000\"\n", "move_rate must be 0 or at least 1MiB");
     refused("election_ms = 200\n", "election_ms must be 3 x heartbeat_ms");
