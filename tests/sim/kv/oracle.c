@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "placement/shard.h"
+#include "tests/sim/kv/tell.h"
 #include "tests/sim/memory.h"
 
 #include <inttypes.h>
@@ -117,44 +118,13 @@ struct sent {
     struct bnd_kv_tell tell;
 };
 
-static int make(struct simkv_cluster *cluster, const struct sent *sent) {
-    const struct bnd_kv_tell *tell = &sent->tell;
-    struct bnd_kv_shard *shard = &cluster->view.shards[tell->shard];
-    struct bnd_kv_confirmation confirmation = {.node = sent->from,
-                                               .horizon = tell->horizon,
-                                               .equal = tell->equal,
-                                               .equal_count = tell->equal_count};
-    switch (tell->kind) {
-    case BND_KV_TELL_FILLED:
-        return bnd_kv_shard_filled(shard, tell->epoch, sent->from, tell->horizon);
-    case BND_KV_TELL_LEFT:
-        return bnd_kv_shard_left(shard, tell->epoch, sent->from);
-    case BND_KV_TELL_CONFIRM:
-        return bnd_kv_shard_confirm(shard, tell->epoch, &confirmation);
-    case BND_KV_TELL_UNFILLED:
-        return bnd_kv_shard_unfilled(shard, tell->epoch, sent->from);
-    }
-    return BND_INVALID;
-}
-
-static bool same(const struct bnd_kv_shard *a, const struct bnd_kv_shard *b) {
-    struct bnd_buf x = {0};
-    struct bnd_buf y = {0};
-    bnd_kv_shard_encode(&x, a);
-    bnd_kv_shard_encode(&y, b);
-    bool equal = bnd_slice_eq(bnd_buf_slice(&x), bnd_buf_slice(&y));
-    bnd_buf_free(&x);
-    bnd_buf_free(&y);
-    return equal;
-}
-
 static void on_told(struct bnd_timer *timer) {
     struct sent *sent = timer->data;
     struct simkv_cluster *cluster = sent->cluster;
     struct bnd_kv_shard *shard = &cluster->view.shards[sent->tell.shard];
     struct bnd_kv_shard was = *shard;
-    int rv = make(cluster, sent);
-    if (rv == 0 && !same(&was, shard)) {
+    int rv = simkv_tell_make(shard, sent->from, &sent->tell);
+    if (rv == 0 && !simkv_map_same(&was, shard)) {
         cluster->counts.fills += sent->tell.kind == BND_KV_TELL_FILLED;
         cluster->counts.collected += shard->collected != was.collected;
         changed(cluster, sent->tell.shard);

@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "tests/sim/env.h"
 #include "tests/sim/mesh.h"
+#include "tests/sim/kv/tell.h"
 #include "tests/sim/state.h"
 
 #include <setjmp.h>
@@ -98,24 +99,7 @@ static inline void on_tell(void *owner, const struct bnd_kv_tell *tell) {
     if (node->blind || (cluster->deaf_tells >> tell->kind & 1) != 0) {
         return;
     }
-    const struct bnd_kv_confirmation confirmation = {.node = node->id,
-                                                     .horizon = tell->horizon,
-                                                     .equal = tell->equal,
-                                                     .equal_count = tell->equal_count};
-    switch (tell->kind) {
-    case BND_KV_TELL_FILLED:
-        (void)bnd_kv_shard_filled(shard, tell->epoch, node->id, tell->horizon);
-        break;
-    case BND_KV_TELL_LEFT:
-        (void)bnd_kv_shard_left(shard, tell->epoch, node->id);
-        break;
-    case BND_KV_TELL_CONFIRM:
-        (void)bnd_kv_shard_confirm(shard, tell->epoch, &confirmation);
-        break;
-    case BND_KV_TELL_UNFILLED:
-        (void)bnd_kv_shard_unfilled(shard, tell->epoch, node->id);
-        break;
-    }
+    (void)simkv_tell_make(shard, node->id, tell);
     if (memcmp(&before, shard, sizeof before) != 0) {
         cluster_changed(cluster);
     }

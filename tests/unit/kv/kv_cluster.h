@@ -17,6 +17,7 @@
 #include "kv/kv_private.h"
 #include "kv/wire.h"
 #include "tests/sim/mesh.h"
+#include "tests/sim/kv/tell.h"
 #include "tests/sim/state.h"
 
 #define NODES_MAX 5
@@ -71,25 +72,7 @@ static inline void kvc_tell(void *owner, const struct bnd_kv_tell *tell) {
     struct kv_node *node = owner;
     struct cluster *c = node->cluster;
     struct bnd_kv_shard *shard = &c->shards[tell->shard];
-    const struct bnd_kv_confirmation confirmation = {.node = node->id,
-                                                     .horizon = tell->horizon,
-                                                     .equal = tell->equal,
-                                                     .equal_count = tell->equal_count};
-    int rv = 0;
-    switch (tell->kind) {
-    case BND_KV_TELL_FILLED:
-        rv = bnd_kv_shard_filled(shard, tell->epoch, node->id, tell->horizon);
-        break;
-    case BND_KV_TELL_LEFT:
-        rv = bnd_kv_shard_left(shard, tell->epoch, node->id);
-        break;
-    case BND_KV_TELL_CONFIRM:
-        rv = bnd_kv_shard_confirm(shard, tell->epoch, &confirmation);
-        break;
-    case BND_KV_TELL_UNFILLED:
-        rv = bnd_kv_shard_unfilled(shard, tell->epoch, node->id);
-        break;
-    }
+    int rv = simkv_tell_make(shard, node->id, tell);
     c->revision += rv == 0;
     c->dirty = c->dirty || rv == 0;
 }

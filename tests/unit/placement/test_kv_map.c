@@ -2,6 +2,7 @@
  * what must be true of each and of each step between them; the planner's way from anywhere to what
  * is wanted; the codec. */
 #include "placement/kv_map.h"
+#include "tests/sim/kv/tell.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -33,17 +34,6 @@ static struct bnd_kv_shard canonical(const struct bnd_kv_shard *shard) {
     out.collected = COLLECTED;
     out.horizon = shard->horizon != shard->collected ? OPEN : COLLECTED;
     return out;
-}
-
-static bool same(const struct bnd_kv_shard *a, const struct bnd_kv_shard *b) {
-    struct bnd_buf x = {0};
-    struct bnd_buf y = {0};
-    bnd_kv_shard_encode(&x, a);
-    bnd_kv_shard_encode(&y, b);
-    bool equal = bnd_slice_eq(bnd_buf_slice(&x), bnd_buf_slice(&y));
-    bnd_buf_free(&x);
-    bnd_buf_free(&y);
-    return equal;
 }
 
 static struct bnd_kv_shard *states;
@@ -109,7 +99,7 @@ static void holds_in_every_step(const struct bnd_kv_shard *was, const struct bnd
     size_t emptied = 0;
     holds_in_every_state(is);
     if (rv != 0) {
-        assert_true(same(was, is));
+        assert_true(simkv_map_same(was, is));
         return;
     }
     for (uint64_t node = 1; node <= NODES; node++) {
@@ -165,7 +155,7 @@ static void confirm_all_ways(const struct bnd_kv_shard *was, uint64_t node, uint
         step_from(was, &is, rv);
         struct bnd_kv_shard stale = *was;
         assert_int_equal(bnd_kv_shard_confirm(&stale, was->epoch - 1, &confirmation), BND_EPOCH);
-        assert_true(same(was, &stale));
+        assert_true(simkv_map_same(was, &stale));
     }
 }
 
@@ -188,7 +178,7 @@ static void every_command_of(const struct bnd_kv_shard *was, uint64_t node) {
         step_from(was, &is, rv);
         is = *was;
         rv = bnd_kv_shard_propose(&is, epoch, horizons[i]);
-        assert_true(rv != 0 || was->horizon == was->collected || same(was, &is));
+        assert_true(rv != 0 || was->horizon == was->collected || simkv_map_same(was, &is));
         step_from(was, &is, rv);
     }
     is = *was;
@@ -202,7 +192,7 @@ static void every_command_of(const struct bnd_kv_shard *was, uint64_t node) {
     assert_int_equal(bnd_kv_shard_unfilled(&is, epoch + 1, node), BND_EPOCH);
     assert_int_equal(bnd_kv_shard_left(&is, epoch + 1, node), BND_EPOCH);
     assert_int_equal(bnd_kv_shard_propose(&is, epoch + 1, OPEN + 1), BND_EPOCH);
-    assert_true(same(was, &is));
+    assert_true(simkv_map_same(was, &is));
     bnd_kv_shard_recover(&is, node, 1000);
     holds_in_every_state(&is);
     assert_int_equal(is.epoch, epoch + 1000);
@@ -308,7 +298,7 @@ static bool replicas_act(struct bnd_kv_shard *shard, const struct world *world) 
     if (shard->leaving != 0 && world->nodes[shard->leaving] == BND_KV_NODE_UP) {
         (void)bnd_kv_shard_left(shard, shard->epoch, shard->leaving);
     }
-    return !same(&before, shard);
+    return !simkv_map_same(&before, shard);
 }
 
 static void settles(struct bnd_kv_shard shard, const struct bnd_kv_plan *plan,
@@ -320,7 +310,7 @@ static void settles(struct bnd_kv_shard shard, const struct bnd_kv_plan *plan,
             int rv = do_step(&shard, plan, &step);
             assert_int_equal(rv, 0); /* the planner plans nothing that is refused */
             holds_in_every_step(&was, &shard, rv);
-            assert_false(same(&was, &shard));
+            assert_false(simkv_map_same(&was, &shard));
         }
         if (!replicas_act(&shard, world) && step.kind == BND_KV_STEP_NONE) {
             break;
@@ -470,7 +460,7 @@ static void every_state_encodes_and_decodes(void **state) {
         struct bnd_kv_shard again;
         bnd_kv_shard_encode(&bytes, &states[i]);
         assert_int_equal(bnd_kv_shard_decode(bnd_buf_slice(&bytes), &again), 0);
-        assert_true(same(&states[i], &again));
+        assert_true(simkv_map_same(&states[i], &again));
         for (size_t len = 0; len < bytes.len; len++) {
             assert_int_equal(bnd_kv_shard_decode(bnd_slice(bytes.data, len), &again), BND_CORRUPT);
         }
