@@ -166,6 +166,16 @@ uint64_t bnd_catalog_age_ms(const struct bnd_catalog *catalog) {
     return (bnd_now_ns(catalog->config.env) - catalog->confirmed_ns) / BND_MS;
 }
 
+const struct bnd_node_record *bnd_catalog_find_node(const struct bnd_catalog_view *view,
+                                                    uint64_t id) {
+    for (size_t i = 0; view != NULL && i < view->nodes_count; i++) {
+        if (view->nodes[i].id == id) {
+            return &view->nodes[i];
+        }
+    }
+    return NULL;
+}
+
 const struct bnd_catalog_key *bnd_catalog_find_key(const struct bnd_catalog *catalog,
                                                    struct bnd_slice access_key) {
     const struct bnd_catalog_view *view = bnd_catalog_view(catalog);

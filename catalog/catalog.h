@@ -61,6 +61,10 @@ int bnd_catalog_create(const struct bnd_catalog_config *config, struct bnd_catal
 /* Calls under way are forgotten (their callbacks do not come). NULL allowed. */
 void bnd_catalog_destroy(struct bnd_catalog *catalog);
 
+/* The record of a node in a view, or NULL. view NULL: there is none. */
+const struct bnd_node_record *bnd_catalog_find_node(const struct bnd_catalog_view *view,
+                                                    uint64_t id);
+
 /* NULL until the first answer of group 0. */
 const struct bnd_catalog_view *bnd_catalog_view(const struct bnd_catalog *catalog);
 /* Gives it what was heard before this process began (bnd_catalog_view.answer), to be told to

@@ -148,16 +148,6 @@ static void renew_ports(struct node_certificates *c) {
 
 /* ---- a change of the CA ----------------------------------------------------------------------*/
 
-static const struct bnd_node_record *own_record(const struct node_certificates *c,
-                                                const struct bnd_catalog_view *view) {
-    for (size_t i = 0; i < view->nodes_count; i++) {
-        if (view->nodes[i].id == c->identity->node) {
-            return &view->nodes[i];
-        }
-    }
-    return NULL;
-}
-
 static void retry_later(struct node_certificates *c) {
     bnd_timer_start(c->env, &c->retry, RETRY_NS);
 }
@@ -172,7 +162,7 @@ static void on_confirmed(struct bnd_catalog_call *call, int status, struct bnd_s
 
 /* Tells group 0 that this node has a certificate of the newest CA, if that is news. */
 static void confirm(struct node_certificates *c, const struct bnd_catalog_view *view) {
-    const struct bnd_node_record *own = own_record(c, view);
+    const struct bnd_node_record *own = bnd_catalog_find_node(view, c->identity->node);
     if (view->settings.old_ca_cert.len == 0 || own == NULL || c->calling ||
         own->ca_generation == view->settings.ca_generation) {
         return;

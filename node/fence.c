@@ -1,21 +1,13 @@
 #include "node/fence.h"
 
-static const struct bnd_node_record *find(const struct bnd_catalog_view *view, uint64_t node) {
-    for (size_t i = 0; view != NULL && i < view->nodes_count; i++) {
-        if (view->nodes[i].id == node) {
-            return &view->nodes[i];
-        }
-    }
-    return NULL;
-}
-
 /* By a view that group 0 has confirmed lately: who is cut off from it tells nobody anything. */
 bool node_fence_is_gone(void *owner, uint64_t node) {
     const struct node_fence *fence = owner;
     if (fence->catalog == NULL || bnd_catalog_age_ms(fence->catalog) > BND_CATALOG_STALE_MS) {
         return false;
     }
-    const struct bnd_node_record *record = find(bnd_catalog_view(fence->catalog), node);
+    const struct bnd_node_record *record =
+        bnd_catalog_find_node(bnd_catalog_view(fence->catalog), node);
     return record != NULL && record->state == BND_NODE_GONE;
 }
 
@@ -26,7 +18,9 @@ void node_fence_told(void *owner, uint64_t by) {
     }
     fence->told = true;
     const struct bnd_node_record *self =
-        fence->catalog == NULL ? NULL : find(bnd_catalog_last_view(fence->catalog), fence->self);
+        fence->catalog == NULL
+            ? NULL
+            : bnd_catalog_find_node(bnd_catalog_last_view(fence->catalog), fence->self);
     if (self != NULL && (self->state == BND_NODE_LEAVING || self->state == BND_NODE_GONE)) {
         fence->departed(fence->owner);
         return;

@@ -37,19 +37,16 @@ static uint64_t leaver_patience_ms(const struct bnd_catalog_view *view,
 static enum bnd_kv_node node_of(void *data, uint64_t id) {
     const struct node_kv_planner *planner = data;
     const struct bnd_catalog_view *view = bnd_catalog_view(planner->catalog);
-    size_t at = 0;
-    while (at < view->nodes_count && view->nodes[at].id != id) {
-        at++;
-    }
-    if (at == view->nodes_count || view->nodes[at].state == BND_NODE_GONE) {
+    const struct bnd_node_record *node = bnd_catalog_find_node(view, id);
+    if (node == NULL || node->state == BND_NODE_GONE) {
         return BND_KV_NODE_GONE;
     }
     if (id == planner->self || planner->mesh->ops->up(planner->mesh, id)) {
         return BND_KV_NODE_UP;
     }
     uint64_t patience_ms = planner->absent_ms;
-    uint64_t leaver_ms = leaver_patience_ms(view, &view->nodes[at]);
-    if (view->nodes[at].state == BND_NODE_LEAVING && leaver_ms < patience_ms) {
+    uint64_t leaver_ms = leaver_patience_ms(view, node);
+    if (node->state == BND_NODE_LEAVING && leaver_ms < patience_ms) {
         patience_ms = leaver_ms;
     }
     return silence_ms(planner, id) >= patience_ms ? BND_KV_NODE_ABSENT : BND_KV_NODE_DOWN;

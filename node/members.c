@@ -54,16 +54,6 @@ int node_members_load(struct node_members *members, struct bnd_error *err) {
 /* ---- from view to view
  * ---------------------------------------------------------------------------------- */
 
-static const struct bnd_node_record *own_record(const struct node_members *members,
-                                                const struct bnd_catalog_view *view) {
-    for (size_t i = 0; i < view->nodes_count; i++) {
-        if (view->nodes[i].id == members->identity->node) {
-            return &view->nodes[i];
-        }
-    }
-    return NULL;
-}
-
 static void tell_place(struct node_members *members, const struct bnd_catalog_view *view);
 
 static void on_retry(struct bnd_timer *timer) {
@@ -89,7 +79,7 @@ static void on_told(struct bnd_catalog_call *call, int status, struct bnd_slice 
 }
 
 static void tell_place(struct node_members *members, const struct bnd_catalog_view *view) {
-    const struct bnd_node_record *own = own_record(members, view);
+    const struct bnd_node_record *own = bnd_catalog_find_node(view, members->identity->node);
     BND_AUTO_BUF struct bnd_buf bytes = {0};
     if (own == NULL || members->told ||
         (bnd_slice_eq(own->address, bnd_slice_str(members->advertise)) &&

@@ -10,16 +10,6 @@
 #define SEGMENT_NODE 3 /* of /bindery/v1/nodes/<id>/... */
 enum { TEXT_MAX = 320 };
 
-static const struct bnd_node_record *find_node(const struct rest_request *request, uint64_t id) {
-    const struct bnd_catalog_view *view = bnd_catalog_view(request->services->catalog);
-    for (size_t i = 0; i < view->nodes_count; i++) {
-        if (view->nodes[i].id == id) {
-            return &view->nodes[i];
-        }
-    }
-    return NULL;
-}
-
 /* The node that the path names, or NULL: the request has been ended. */
 static const struct bnd_node_record *named(struct rest_request *request) {
     struct bnd_slice text = rest_segment(request, SEGMENT_NODE);
@@ -29,7 +19,8 @@ static const struct bnd_node_record *named(struct rest_request *request) {
         number = text.data[i] >= '0' && text.data[i] <= '9';
         id = 10 * id + (uint64_t)(text.data[i] - '0');
     }
-    const struct bnd_node_record *node = number ? find_node(request, id) : NULL;
+    const struct bnd_catalog_view *view = bnd_catalog_view(request->services->catalog);
+    const struct bnd_node_record *node = number ? bnd_catalog_find_node(view, id) : NULL;
     if (node == NULL) {
         rest_fail(request, 404, REST_BAD_REQUEST, "there is no such node");
     }
