@@ -52,6 +52,7 @@ static int fsm_open(void *self, uint64_t gid, uint32_t slot, struct bnd_state *s
     /* Another state may be older than what was applied before: nothing is known of its stamp. */
     fsm->applied_stamp_ms = 0;
     fsm->written_stamp_ms = 0;
+    fsm->sweep_fan = 0;
     memset(fsm->seals, 0, sizeof fsm->seals);
     objects_plain_clear(&fsm->plain);
     return 0;

@@ -48,6 +48,7 @@ struct objects_fsm {
     struct objects_seal_known seals[OBJECTS_SEALS_KNOWN]; /* by bucket modulo; fsm_seal.c */
     struct objects_plain plain; /* as the newest batch leaves it */
     struct bnd_link link;       /* the owner's */
+    uint16_t sweep_fan; /* likewise: no body record lies below it (bodies/sweep.c, in a round) */
 };
 
 /* Returns owned by out: closed through its ops. BND_NOMEM. The hooks are copied. */

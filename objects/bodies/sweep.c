@@ -186,25 +186,38 @@ static void mark_missing(struct body_sweep *sweep, const struct objects_fsm *fsm
     body_repair_want(sweep->bodies->repair, &id, &record, BODY_WANT_SOON);
 }
 
-/* What the group's state holds and the directory does not. */
-static void find_missing(struct body_sweep *sweep, const struct objects_fsm *fsm) {
+/* What the group's state holds and the directory does not. A group with few bodies, or none, is not
+ * asked for every directory: it is read on to its next record, which says where to ask again. */
+static void find_missing(struct body_sweep *sweep, struct objects_fsm *fsm) {
     const struct bnd_state_ops *ops = fsm->state->ops;
     uint8_t fan = (uint8_t)sweep->fan;
     struct objects_key from;
     struct objects_key to;
+    if (sweep->fan == 0) {
+        fsm->sweep_fan = 0;
+    }
+    if (sweep->fan < fsm->sweep_fan) {
+        return;
+    }
     objects_key_version(&from, fsm->slot, OBJECTS_TAG_BODY, bnd_slice(&fan, 1));
-    to = from;
+    objects_key_version(&to, fsm->slot, OBJECTS_TAG_BODY, bnd_slice(NULL, 0));
     (void)objects_key_past(&to); /* cannot fail: a tag is in it */
     struct bnd_state_iter *iter =
         ops->iter(fsm->state, BND_CF_OBJECTS, objects_key_slice(&from), objects_key_slice(&to));
     if (iter == NULL) {
         return; /* next round */
     }
-    for (; ops->iter_valid(iter); ops->iter_next(iter)) {
+    unsigned next = FANS;
+    for (; next == FANS && ops->iter_valid(iter); ops->iter_next(iter)) {
         struct bnd_slice key = ops->iter_key(iter);
-        if (key.len == 5 + BND_OBJECT_ID_BYTES) {
+        if (key.len == 5 + BND_OBJECT_ID_BYTES && key.data[5] == fan) {
             mark_missing(sweep, fsm, key.data + 5, ops->iter_value(iter));
+        } else if (key.len > 5) {
+            next = key.data[5];
         }
+    }
+    if (ops->iter_status(iter) == 0) {
+        fsm->sweep_fan = (uint16_t)next;
     }
     ops->iter_destroy(iter);
 }
@@ -266,7 +279,7 @@ static void find_in_groups(struct body_sweep *sweep) {
         count++;
     }
     for (struct bnd_link *link = head->next; link != head; link = link->next, place++) {
-        const struct objects_fsm *fsm = BND_CONTAINER(link, struct objects_fsm, link);
+        struct objects_fsm *fsm = BND_CONTAINER(link, struct objects_fsm, link);
         if (fsm->state == NULL) {
             continue;
         }

@@ -86,6 +86,32 @@ static void test_a_node_that_was_down_gets_what_it_missed(void **state) {
     cluster_stop(&cluster);
 }
 
+/* Directories are taken in turn, and those in which a group has nothing are passed over. */
+static void test_one_round_finds_all_that_is_lost(void **state) {
+    enum { BODIES = 24 };
+    struct cluster cluster;
+    struct body_id ids[BODIES];
+    (void)state;
+    cluster_start(&cluster, 11);
+    for (unsigned i = 0; i < BODIES; i++) {
+        char name[16];
+        struct answer answer;
+        (void)snprintf(name, sizeof name, "of many %u", i);
+        struct put put = put_of(BUCKET, name);
+        assert_int_equal(node_put(&cluster.nodes[0], &put, i, BIG, &answer), 0);
+        ids[i] = id_of(&put, answer.version);
+    }
+    bnd_sim_run_for(cluster.world, 10000 * BND_MS); /* rounds with all there */
+    for (unsigned i = 0; i < BODIES; i++) {
+        file_lose(&cluster.nodes[1], &ids[i]);
+    }
+    bnd_sim_run_for(cluster.world, 20000 * BND_MS);
+    for (unsigned i = 0; i < BODIES; i++) {
+        assert_int_equal(file_of(&cluster.nodes[1], &ids[i]), 0);
+    }
+    cluster_stop(&cluster);
+}
+
 /* Fetched as fast as the bound allows, and no faster; a close in a pause ends it. */
 static void test_fetches_keep_the_pace(void **state) {
     struct cluster cluster;
@@ -399,6 +425,7 @@ int main(void) {
         cmocka_unit_test(test_large_body),
         cmocka_unit_test(test_damage_is_served_around_and_replaced),
         cmocka_unit_test(test_a_node_that_was_down_gets_what_it_missed),
+        cmocka_unit_test(test_one_round_finds_all_that_is_lost),
         cmocka_unit_test(test_fetches_keep_the_pace),
         cmocka_unit_test(test_no_majority_no_body),
         cmocka_unit_test(test_a_put_waits_for_a_majority),
