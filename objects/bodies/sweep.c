@@ -284,7 +284,7 @@ static void find_in_groups(struct body_sweep *sweep) {
             continue;
         }
         find_missing(sweep, fsm);
-        if (sweep->fan % count == place) {
+        if (sweep->fan == place * FANS / count) { /* each group once in a round */
             find_due(sweep, fsm);
         }
     }
