@@ -122,7 +122,10 @@ static int open_core(struct group *group, const struct bnd_journal_group *recove
         .gid = group->gid,
         .self = host->config.node_id,
         .election_ms = host->config.election_ms,
-        .heartbeat_ms = host->config.heartbeat_ms,
+        /* Due at the leader's next look at the time, however late that tick came. */
+        .heartbeat_ms = host->config.tick_ms < host->config.heartbeat_ms
+                            ? host->config.heartbeat_ms - host->config.tick_ms / 2
+                            : host->config.heartbeat_ms,
         .guards = host->config.guards,
         .log_bytes_max = host->config.log_bytes_group_max,
         .term = recovered->term,

@@ -183,14 +183,22 @@ static bool may_tick(struct group *group) {
     return group->status.role == BND_CORE_LEADER;
 }
 
+/* Leaders look at the time once per heartbeat and all at the same tick, so that their heartbeats
+ * leave together: a message, a wake-up and an answer per peer, whatever the number of groups. */
+static bool is_off_beat(const struct bnd_raft_host *host, const struct group *group) {
+    unsigned beat = host->config.heartbeat_ms / host->config.tick_ms;
+    return beat > 1 && group->status.role == BND_CORE_LEADER && host->ticks % beat != 0;
+}
+
 static void on_tick(struct bnd_timer *timer) {
     struct bnd_raft_host *host = timer->data;
     bnd_timer_start(host->config.env, timer, host->config.tick_ms * BND_MS);
     for (size_t i = 0; i < host->groups_count && !host->dead; i++) {
-        if (host->groups[i]->phase == GROUP_RUNNING && !host->groups[i]->destroying &&
-            may_tick(host->groups[i])) {
-            leader_lost_tick(host->groups[i]);
-            bnd_core_tick(host->groups[i]->core);
+        struct group *group = host->groups[i];
+        if (group->phase == GROUP_RUNNING && !group->destroying && may_tick(group) &&
+            !is_off_beat(host, group)) {
+            leader_lost_tick(group);
+            bnd_core_tick(group->core);
         }
     }
     host->tick_due = true;
