@@ -1,5 +1,8 @@
 #include "node/files.h"
 
+#include "base/alloc.h"
+#include "base/hash.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -45,6 +48,66 @@ int node_file_write(struct bnd_env *env, const char *dir, const char *name, stru
     rv = rv != 0 ? rv : write_synced(env, temporary, data, err);
     rv = rv != 0 ? rv : env->ops->rename(env, temporary, path, err);
     return rv != 0 ? rv : env->ops->dir_sync(env, dir, err);
+}
+
+struct later {
+    struct bnd_work work;
+    struct bnd_env *env;
+    char *dir;
+    char *name;
+    struct bnd_buf data;
+    struct bnd_error err;
+    int status;
+};
+
+static void later_free(struct later *later) {
+    bnd_free(later->dir);
+    bnd_free(later->name);
+    bnd_buf_free(&later->data);
+    bnd_free(later);
+}
+
+static void run_later(struct bnd_work *work) {
+    struct later *later = work->data;
+    later->status = node_file_write(later->env, later->dir, later->name,
+                                    bnd_buf_slice(&later->data), &later->err);
+}
+
+static void not_kept(struct bnd_env *env, const char *dir, const char *name, const char *why) {
+    bnd_log(env, BND_LOG_WARN, "node", "%s/%s is not kept: %s", dir, name, why);
+}
+
+static void later_done(struct bnd_work *work, int status) {
+    struct later *later = work->data;
+    if (status != 0 || later->status != 0) {
+        not_kept(later->env, later->dir, later->name,
+                 status != 0 ? bnd_code_text(status) : later->err.message);
+    }
+    later_free(later);
+}
+
+void node_file_write_later(struct bnd_env *env, const char *dir, const char *name,
+                           struct bnd_slice data) {
+    struct later *later = bnd_zalloc(sizeof *later);
+    if (later == NULL) {
+        not_kept(env, dir, name, bnd_code_text(BND_NOMEM));
+        return;
+    }
+    later->env = env;
+    later->dir = bnd_strdup(dir);
+    later->name = bnd_strdup(name);
+    bnd_buf_append_slice(&later->data, data);
+    later->work.run = run_later;
+    later->work.done = later_done;
+    later->work.data = later;
+    later->work.pin = bnd_hash64(bnd_slice_str(name), 0) | 1;
+    int rv = later->dir == NULL || later->name == NULL || later->data.failed
+                 ? BND_NOMEM
+                 : env->ops->work(env, &later->work);
+    if (rv != 0) {
+        not_kept(env, dir, name, bnd_code_text(rv));
+        later_free(later);
+    }
 }
 
 int node_file_read(struct bnd_env *env, const char *dir, const char *name, struct bnd_buf *out,

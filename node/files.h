@@ -15,6 +15,12 @@ int node_path(const char *dir, const char *name, char out[NODE_PATH_MAX], struct
 int node_file_write(struct bnd_env *env, const char *dir, const char *name, struct bnd_slice data,
                     struct bnd_error *err);
 
+/* The same on the pool, for the loop of a node that serves: a disk that hangs must not keep it from
+ * anything. Writes of one name are done in their order. dir and data are copied. What cannot be
+ * written, or not any more because the process ends, is logged with what is not kept. */
+void node_file_write_later(struct bnd_env *env, const char *dir, const char *name,
+                           struct bnd_slice data);
+
 /* Reads dir/name, at most 1 MiB, into *out (replaced). BND_NOTFOUND, BND_TOOBIG, BND_IO. Blocking.
  */
 int node_file_read(struct bnd_env *env, const char *dir, const char *name, struct bnd_buf *out,

@@ -49,18 +49,17 @@ void node_last_view_start(struct node_last_view *last) {
 
 static void write_view(struct node_last_view *last, const struct bnd_catalog_view *view) {
     BND_AUTO_BUF struct bnd_buf bytes = {0};
-    struct bnd_error err = {0};
     last->kept_ns = bnd_now_ns(last->env);
     last->behind = false;
     bnd_buf_append_str(&bytes, MAGIC);
     bnd_buf_u8(&bytes, VERSION);
     bnd_buf_u64(&bytes, bnd_hash64(view->answer, 0));
     bnd_buf_bytes(&bytes, view->answer);
-    if (bytes.failed ||
-        node_file_write(last->env, last->data, "view", bnd_buf_slice(&bytes), &err) != 0) {
-        bnd_log(last->env, BND_LOG_WARN, "node", "the view of group 0 is not kept: %s",
-                bytes.failed ? "no memory" : err.message);
+    if (bytes.failed) {
+        bnd_log(last->env, BND_LOG_WARN, "node", "the view of group 0 is not kept: no memory");
+        return;
     }
+    node_file_write_later(last->env, last->data, "view", bnd_buf_slice(&bytes));
 }
 
 static void on_keeping(struct bnd_timer *timer) {

@@ -26,10 +26,11 @@ struct node_last_view {
  */
 void node_last_view_start(struct node_last_view *last);
 /* There is a newer view: the newest one is written at once, or once NODE_KEEP_MS have gone since
- * the last (moves and horizons of KV change it many times in a row). Blocking but short; a failure
- * is logged, and the next view tries again. */
+ * the last (moves and horizons of KV change it many times in a row). On the pool; a failure is
+ * logged, and the next view tries again. */
 void node_last_view_keep(struct node_last_view *last);
-/* Before the catalog goes; writes what is not written yet. Also if never started. */
+/* Before the catalog goes; what is not written yet is written while the node ends. Also if never
+ * started. */
 void node_last_view_stop(struct node_last_view *last);
 
 #endif

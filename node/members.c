@@ -122,16 +122,12 @@ static void set_peer(struct node_members *members, const struct bnd_node_record 
 
 static void remember(struct node_members *members, const struct bnd_catalog_view *view) {
     BND_AUTO_BUF struct bnd_buf bytes = {0};
-    struct bnd_error err = {0};
     node_peers_encode(&bytes, view->nodes, view->nodes_count);
     uint64_t hash = bnd_hash64(bnd_buf_slice(&bytes), 0);
     if (bytes.failed || hash == members->remembered) {
         return; /* most views change something else */
     }
-    if (node_file_write(members->env, members->data, "peers", bnd_buf_slice(&bytes), &err) != 0) {
-        bnd_log(members->env, BND_LOG_WARN, "node", "peers are not remembered: %s", err.message);
-        return;
-    }
+    node_file_write_later(members->env, members->data, "peers", bnd_buf_slice(&bytes));
     members->remembered = hash;
 }
 

@@ -18,6 +18,9 @@ struct scrub_work {
     struct node_scrub *scrub; /* NULL: it has stopped */
     struct bnd_rocks_file file;
     uint64_t left_bytes; /* of this pass, the file included */
+    struct bnd_env *env;
+    char *data; /* owned: it may outlive the node */
+    uint64_t began_ms;
     int rv;
     struct bnd_error err;
 };
@@ -44,17 +47,6 @@ static void load(struct node_scrub *scrub) {
     }
 }
 
-static void save(const struct node_scrub *scrub) {
-    BND_AUTO_BUF struct bnd_buf bytes = {0};
-    bnd_buf_append_str(&bytes, MAGIC);
-    bnd_buf_u8(&bytes, VERSION);
-    bnd_buf_u64(&bytes, scrub->began_ms);
-    bnd_buf_u64(&bytes, scrub->last);
-    if (!bytes.failed) { /* lost, a pass begins anew at the next start */
-        (void)node_file_write(scrub->env, scrub->data, "scrub", bnd_buf_slice(&bytes), NULL);
-    }
-}
-
 /* ---- one file ---------------------------------------------------------------------------------*/
 
 static void wait_ms(struct node_scrub *scrub, uint64_t ms) {
@@ -76,9 +68,24 @@ static uint64_t pause_ms(const struct node_scrub *scrub, const struct scrub_work
     return spread > least ? spread : least;
 }
 
+/* Where the pass is once this file is done; on the pool, as the disk may hang. */
+static void save(const struct scrub_work *work) {
+    BND_AUTO_BUF struct bnd_buf bytes = {0};
+    bnd_buf_append_str(&bytes, MAGIC);
+    bnd_buf_u8(&bytes, VERSION);
+    bnd_buf_u64(&bytes, work->began_ms);
+    bnd_buf_u64(&bytes, work->file.number);
+    if (!bytes.failed) { /* lost, a pass goes on behind an earlier file */
+        (void)node_file_write(work->env, work->data, "scrub", bnd_buf_slice(&bytes), NULL);
+    }
+}
+
 static void run(struct bnd_work *bnd_work) {
     struct scrub_work *work = bnd_work->data;
     work->rv = bnd_rocks_verify_file(work->file.path, &work->err);
+    if (work->rv != BND_CORRUPT) {
+        save(work);
+    }
 }
 
 static void take(struct node_scrub *scrub, const struct scrub_work *work) {
@@ -91,8 +98,27 @@ static void take(struct node_scrub *scrub, const struct scrub_work *work) {
     }
     scrub->bytes += work->rv == 0 ? work->file.bytes : 0;
     scrub->last = work->file.number;
-    save(scrub);
     wait_ms(scrub, work->rv == BND_NOTFOUND ? 0 : pause_ms(scrub, work));
+}
+
+static struct scrub_work *work_new(struct node_scrub *scrub) {
+    struct scrub_work *work = bnd_zalloc(sizeof *work);
+    char *data = bnd_strdup(scrub->data);
+    if (work == NULL || data == NULL) {
+        bnd_free(work);
+        bnd_free(data);
+        return NULL;
+    }
+    work->scrub = scrub;
+    work->env = scrub->env;
+    work->data = data;
+    work->began_ms = scrub->began_ms;
+    return work;
+}
+
+static void work_free(struct scrub_work *work) {
+    bnd_free(work->data);
+    bnd_free(work);
 }
 
 static void done(struct bnd_work *bnd_work, int status) {
@@ -104,7 +130,7 @@ static void done(struct bnd_work *bnd_work, int status) {
             take(scrub, work);
         }
     }
-    bnd_free(work);
+    work_free(work);
 }
 
 /* ---- the pass ---------------------------------------------------------------------------------*/
@@ -126,22 +152,20 @@ static void end_pass(struct node_scrub *scrub) {
         bnd_log(scrub->env, BND_LOG_INFO, "scrub", "every table file was verified");
         scrub->began_ms = bnd_wall_ms(scrub->env);
         scrub->last = 0;
-        save(scrub);
     }
     wait_ms(scrub, left == 0 ? scrub->pass_s * 10 : left); /* a hundredth: there may be no file */
 }
 
 static void on_timer(struct bnd_timer *timer) {
     struct node_scrub *scrub = timer->data;
-    struct scrub_work *work = bnd_zalloc(sizeof *work);
+    struct scrub_work *work = work_new(scrub);
     if (work == NULL) {
         wait_ms(scrub, FIRST_MS);
         return;
     }
-    work->scrub = scrub;
     bnd_rocks_each_file(scrub->state, see_file, work);
     if (work->file.number == 0) {
-        bnd_free(work);
+        work_free(work);
         end_pass(scrub);
         return;
     }
@@ -149,7 +173,7 @@ static void on_timer(struct bnd_timer *timer) {
     scrub->work = work;
     if (scrub->env->ops->work(scrub->env, &work->work) != 0) {
         scrub->work = NULL;
-        bnd_free(work);
+        work_free(work);
         wait_ms(scrub, FIRST_MS); /* the pool is full: not now */
     }
 }
