@@ -1,0 +1,66 @@
+/* Reading a database at a version, from the state (ADR 0100; SPEC.md, "SQL"). Thread-safe: any
+ * thread, while the slot is the group's. What was collected or destroyed meanwhile is
+ * BND_NOTFOUND. Inside sql/ only. */
+#ifndef BND_SQL_HISTORY_H
+#define BND_SQL_HISTORY_H
+
+#include "engine/state.h"
+#include "sql/bookmark.h"
+
+#define SQL_PAGE_BYTES 4096u
+
+enum sql_database_state { SQL_DATABASE_LIVE = 1, SQL_DATABASE_DELETED = 2 };
+
+/* What the state says of a database. */
+struct sql_database_record {
+    enum sql_database_state state;
+    uint32_t number; /* what its keys begin with: unique in the group, never reused */
+    uint32_t epoch;
+    uint64_t version;     /* newest; 0: nothing was ever written */
+    uint32_t page_count;  /* at it */
+    uint64_t stamp_ms;    /* of it */
+    uint64_t created_ms;
+    uint8_t hash[BND_SQL_HASH_BYTES]; /* of it */
+};
+
+/* BND_NOTFOUND, BND_CORRUPT, BND_IO, BND_NOMEM. */
+int sql_history_database(struct bnd_state *state, uint32_t slot,
+                         const uint8_t uuid[BND_SQL_UUID_BYTES], struct sql_database_record *out);
+
+/* A version of a database that is read. */
+struct sql_at {
+    struct bnd_state *state;
+    uint32_t slot;
+    uint32_t number;
+    uint32_t epoch;
+    uint64_t version;
+};
+
+/* Where a page's bytes came from: what the next change of it needs to know. */
+struct sql_page_found {
+    uint64_t version;     /* that made them */
+    bool inherited;       /* from a parent epoch: its first version here must be an image */
+    uint16_t spans;       /* in a row on top of its image */
+    uint32_t spans_bytes; /* of them */
+};
+
+/* The page's bytes at a version; page 1 is the first. found may be NULL. BND_NOTFOUND: it has none
+ * (never written, or collected); BND_CORRUPT, BND_IO, BND_NOMEM. */
+int sql_history_page(const struct sql_at *at, uint32_t page, uint8_t out[SQL_PAGE_BYTES],
+                     struct sql_page_found *found);
+
+struct sql_commit_record {
+    uint32_t epoch;
+    uint64_t version;
+    uint64_t stamp_ms;
+    uint32_t page_count;
+    uint8_t hash[BND_SQL_HASH_BYTES];
+};
+
+/* BND_NOTFOUND: no such version of this database (its forks begin with their own first). */
+int sql_history_commit(const struct sql_at *at, uint64_t version, struct sql_commit_record *out);
+/* The newest version with a stamp at or before this, along the line of history that at's epoch
+ * comes from. BND_NOTFOUND: the database is younger. */
+int sql_history_at_time(const struct sql_at *at, uint64_t stamp_ms, struct sql_commit_record *out);
+
+#endif

@@ -1,0 +1,103 @@
+/* SQL databases: SQLite executed ahead on a group's leader, replicated as page histories (ADR 0100).
+ *
+ * Promises:
+ *  1. A transaction answered DONE is committed: durable on a majority, whole, in the order of the
+ *     answers (strict serializable per database).
+ *  2. A request id is executed at most once; a retry gets the first answer, or LOST.
+ *  3. A read on the primary sees everything acknowledged before it began.
+ *  4. FAILED means: nothing was changed.
+ *  5. Every version can be read until the retention collects it.
+ *
+ * One per process, on one loop; a gateway has one without a host. Callbacks come on the loop, later,
+ * once for every call that returned 0. */
+#ifndef BND_SQL_SQL_H
+#define BND_SQL_SQL_H
+
+#include "raft/client.h"
+#include "raft/host.h"
+#include "sql/bookmark.h"
+#include "sql/request.h"
+
+struct bnd_sql;
+
+struct bnd_sql_config {
+    struct bnd_env *env; /* all borrowed for its life */
+    struct bnd_shard_client *client;
+    struct bnd_raft_host *host; /* NULL in a gateway process */
+    struct bnd_state *state;    /* likewise */
+    uint64_t self;
+    const char *name;     /* of the node, in meta.served_by; copied */
+    size_t memory_bytes;  /* of page caches; 0: 64 MiB */
+    uint32_t rules_off;   /* bits of rules that the simulator switches off one by one */
+};
+
+int bnd_sql_create(const struct bnd_sql_config *config, struct bnd_sql **out);
+/* Answers everything under way; `closed` comes last. */
+void bnd_sql_close(struct bnd_sql *sql, void (*closed)(void *data), void *data);
+
+/* Shards per cluster, once known; calls before it are BND_UNAVAILABLE. */
+void bnd_sql_shards(struct bnd_sql *sql, uint32_t shards);
+
+/* For the host: the state machine of a group of kind SQL, what the leader does with EXECUTE, and
+ * that something changed in a group (bnd_raft_host_config). */
+int bnd_sql_fsm_make(struct bnd_sql *sql, uint64_t gid, struct bnd_fsm *out, struct bnd_error *err);
+void bnd_sql_execute(struct bnd_sql *sql, struct bnd_raft_execution *execution);
+void bnd_sql_group_changed(struct bnd_sql *sql, uint64_t gid);
+
+/* ---- calls ---- */
+
+struct bnd_sql_call {
+    /* status 0: answer (borrowed until cb returns). BND_NOTFOUND: no such database (or it was
+     * deleted); BND_UNAVAILABLE, BND_NOSPACE, BND_FULL: certainly not executed; BND_UNKNOWN; BND_TOOBIG: the request, or the answer. */
+    void (*cb)(struct bnd_sql_call *call, int status, const struct bnd_sql_answer *answer);
+    void *data;
+    struct bnd_shard_call shard; /* private */
+};
+/* request: encoded (sql/request.h), copied. */
+int bnd_sql_query(struct bnd_sql *sql, struct bnd_sql_call *call,
+                  const uint8_t uuid[BND_SQL_UUID_BYTES], struct bnd_slice request);
+/* Forgets it; it may still be executed. */
+void bnd_sql_cancel(struct bnd_sql_call *call);
+
+/* What the state knows of a database. */
+struct bnd_sql_info {
+    struct bnd_sql_bookmark bookmark; /* newest */
+    uint64_t stamp_ms, created_ms;
+    uint64_t size_bytes; /* pages of 4 KiB, free ones included */
+};
+struct bnd_sql_admin {
+    /* status 0; BND_NOTFOUND; BND_EXISTS; BND_CONFLICT (restore: it changes all the time); and those above. */
+    void (*cb)(struct bnd_sql_admin *admin, int status);
+    void *data;
+    struct bnd_sql_info info;         /* CREATE, INFO, FORK */
+    struct bnd_sql_bookmark bookmark; /* AT_TIME: the place; RESTORE: the new newest */
+    struct bnd_sql_bookmark previous; /* RESTORE: before it: restoring that undoes it */
+    struct bnd_shard_call shard;      /* private, and what follows */
+    void *priv[4];
+};
+int bnd_sql_create_database(struct bnd_sql *sql, struct bnd_sql_admin *admin,
+                            const uint8_t uuid[BND_SQL_UUID_BYTES]);
+int bnd_sql_delete_database(struct bnd_sql *sql, struct bnd_sql_admin *admin,
+                            const uint8_t uuid[BND_SQL_UUID_BYTES]);
+int bnd_sql_info(struct bnd_sql *sql, struct bnd_sql_admin *admin,
+                 const uint8_t uuid[BND_SQL_UUID_BYTES]);
+int bnd_sql_at_time(struct bnd_sql *sql, struct bnd_sql_admin *admin,
+                    const uint8_t uuid[BND_SQL_UUID_BYTES], uint64_t stamp_ms);
+/* In place: everything after target is no more the database's present; it stays in its history. */
+int bnd_sql_restore(struct bnd_sql *sql, struct bnd_sql_admin *admin,
+                    const uint8_t uuid[BND_SQL_UUID_BYTES], const struct bnd_sql_bookmark *target);
+/* uuid_new must lie in the shard of the source: bnd_sql_fork_uuid draws one. */
+int bnd_sql_fork(struct bnd_sql *sql, struct bnd_sql_admin *admin,
+                 const uint8_t uuid[BND_SQL_UUID_BYTES], const struct bnd_sql_bookmark *at,
+                 const uint8_t uuid_new[BND_SQL_UUID_BYTES]);
+void bnd_sql_fork_uuid(struct bnd_sql *sql, const uint8_t uuid[BND_SQL_UUID_BYTES],
+                       uint8_t out[BND_SQL_UUID_BYTES]);
+void bnd_sql_admin_cancel(struct bnd_sql_admin *admin);
+
+struct bnd_sql_stats {
+    uint64_t queries, transactions, failures, conflicts, reads, entries, change_set_bytes;
+    uint64_t databases_open, pages_bytes;
+};
+void bnd_sql_stats(const struct bnd_sql *sql, struct bnd_sql_stats *out);
+
+#endif
