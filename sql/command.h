@@ -8,7 +8,7 @@
 enum sql_op {
     SQL_CREATE = 1,  /* -> record; EXISTS: it is there (-> record), NOTFOUND: it was deleted */
     SQL_DELETE = 2,  /* leaves a tombstone; NOTFOUND: it never was */
-    SQL_COMMIT = 3,  /* -> bookmark (28 bytes), kept answer; CONFLICT: epoch or base; NOTFOUND */
+    SQL_COMMIT = 3,  /* -> bookmark (28 bytes), kept answer; CONFLICT: term, epoch or base; NOTFOUND */
     SQL_STAGE = 4,   /* a part of a change set that is too long for one command */
     SQL_RESTORE = 5, /* base; target epoch and version -> bookmark made, bookmark before; CONFLICT; NOTFOUND: no such version */
     SQL_FORK = 6,    /* new uuid; source uuid, epoch, version -> record; NOTFOUND, EXISTS */
@@ -17,6 +17,7 @@ enum sql_op {
 
 struct sql_commit {
     uint32_t number, epoch;
+    uint64_t term; /* of the leadership it was made in: in an entry of another it is CONFLICT (ADR 0100) */
     uint64_t base; /* version it was made on; it becomes base + 1 */
     uint32_t page_count;
     uint32_t pages_count;
