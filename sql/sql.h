@@ -21,19 +21,26 @@
 struct bnd_sql;
 
 struct bnd_sql_config {
-    struct bnd_env *env; /* all borrowed for its life */
-    struct bnd_shard_client *client;
-    struct bnd_raft_host *host; /* NULL in a gateway process */
-    struct bnd_state *state;    /* likewise */
+    struct bnd_env *env;     /* all borrowed for its life */
+    struct bnd_state *state; /* NULL in a gateway process */
     uint64_t self;
     const char *name;     /* of the node, in meta.served_by; copied */
     size_t memory_bytes;  /* of page caches; 0: 64 MiB */
     uint32_t rules_off;   /* bits of rules that the simulator switches off one by one */
 };
 
+/* Made before the host, which asks it for state machines from inside its creation; started with the
+ * host (NULL in a gateway process) and the client once they are there, before anything else is
+ * called. */
 int bnd_sql_create(const struct bnd_sql_config *config, struct bnd_sql **out);
-/* Answers everything under way; `closed` comes last. */
+void bnd_sql_start(struct bnd_sql *sql, struct bnd_shard_client *client,
+                   struct bnd_raft_host *host);
+/* Before the host is closed: answers everything under way, calls and executions; nothing runs on
+ * the pool any more when `closed` comes, last. The state machines go on, and every later execution
+ * is replied to with BND_NOTLEADER at once. */
 void bnd_sql_close(struct bnd_sql *sql, void (*closed)(void *data), void *data);
+/* After the host is closed, and with it the state machines. NULL allowed. */
+void bnd_sql_destroy(struct bnd_sql *sql);
 
 /* Shards per cluster, once known; calls before it are BND_UNAVAILABLE. */
 void bnd_sql_shards(struct bnd_sql *sql, uint32_t shards);
