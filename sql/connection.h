@@ -12,7 +12,8 @@ struct sql_connection_config {
     const char *vfs;  /* NULL: SQLite's own (tests) */
     const char *name; /* of the file for that VFS */
     bool read_only;
-    size_t cache_bytes; /* of SQLite's page cache; 0: 2 MiB */
+    size_t cache_bytes;      /* of SQLite's page cache; 0: 2 MiB */
+    size_t memory_bytes_max; /* of all that SQLite holds for it, the cache included; 0: 128 MiB */
 };
 
 /* BND_CORRUPT: it is no database; BND_NOMEM, BND_IO. */
@@ -23,28 +24,46 @@ void sql_connection_close(struct sql_connection *connection); /* NULL allowed */
 /* From any thread: what runs now ends with "interrupted" as soon as it can. */
 void sql_connection_interrupt(struct sql_connection *connection);
 
+/* What SQLite holds for it now, its page cache included. Not while it runs. */
+size_t sql_connection_bytes(const struct sql_connection *connection);
+
 /* What meta tells beside SQLite's own figures. */
 struct sql_served {
     const char *node; /* served_by */
     bool primary;
 };
 
+/* Monotonic nanoseconds, asked for on the thread that runs. NULL: no time passes. */
+struct sql_clock {
+    uint64_t (*now_ns)(void *data);
+    void *data;
+};
+
 struct sql_run {
     /* set by the caller */
-    const struct bnd_sql_request *request; /* decoded; its readers are consumed */
+    const struct bnd_sql_request *request; /* decoded; may be run again */
     struct sql_served served;
+    struct sql_clock clock;
     uint64_t timeout_ms; /* of running time; 0: 30,000. Then it is interrupted and fails */
-    bool read_only;      /* stop with wants_writer before anything that is not read-only is stepped */
-    /* filled */
+    bool read_only; /* stop with wants_writer before anything that is not read-only is stepped */
+    int64_t last_row_id; /* last_insert_rowid() before the first statement: connections come and go,
+                            the database's last one does not */
+    /* filled; last_row_id as it is then, if it is DONE */
     enum bnd_sql_outcome outcome;
     bool wants_writer;
     struct bnd_buf text; /* JSON array of elements, or the message; owned by the caller */
+    uint64_t rows_read, rows_written, duration_ns; /* sums of DONE */
 };
 
 /* Runs a request as one transaction: all of it or nothing. Afterwards the connection is in
- * autocommit again, whatever happened. Returns 0 also when SQL fails (outcome FAILED, the message
- * in text); BND_NOMEM, BND_TOOBIG (the answer has more than BND_SQL_ANSWER_MAX), BND_IO, BND_CORRUPT (the VFS said so): nothing is
- * changed. */
+ * autocommit again, and has the settings it was opened with, whatever happened. Returns 0 also when
+ * SQL fails (outcome FAILED, the message in text); BND_NOMEM, BND_TOOBIG (the answer has more than
+ * BND_SQL_ANSWER_MAX), BND_IO, BND_CORRUPT, BND_NOSPACE (the VFS said so): nothing is changed, and
+ * the connection is good for being closed only, but after BND_TOOBIG.
+ *
+ * A statement's text holds several statements if the request is a script: an element each.
+ * Otherwise they make one element, with the rows of the last, as D1 has it. Only the last may have
+ * parameters. A text without any statement makes no element; if all are so, it fails. */
 int sql_connection_run(struct sql_connection *connection, struct sql_run *run);
 
 #endif

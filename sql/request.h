@@ -39,8 +39,8 @@ struct bnd_sql_request {
     enum bnd_sql_results results;
     enum bnd_sql_session session;
     uint8_t bookmark[28]; /* BOOKMARK: epoch u32, version u64 (low 32 bits in text), hash; see bookmark.h */
-    bool script;          /* the text of a statement may hold several (REST); else what follows the first is
-                             refused as D1 does */
+    bool script; /* the text of a statement may hold several (REST): an element each; else one for all
+                    of them, with the rows of the last, as D1 does */
     bool read_only;       /* who asks may only read: what would write is refused, nothing of it runs */
     uint32_t statements_count;
     struct bnd_reader statements;
