@@ -5,25 +5,13 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/hash.h"
+#include "catalog/name_cache.h"
 #include "catalog/view.h"
 #include "placement/shard.h"
 
 #include <openssl/crypto.h>
 
-enum { BUCKETS_DEFAULT = 16384, BUCKET_WAYS = 4, REFRESH_TIMEOUT_MS = 2000 };
-
-struct cached_bucket {
-    uint8_t name_len; /* 0: free */
-    uint8_t name[BND_BUCKET_NAME_MAX];
-    struct bnd_catalog_bucket ref;
-};
-
-/* Set-associative: a name has BUCKET_WAYS places; the oldest of a full set is replaced. Bounded, no
- * lists. */
-struct bucket_set {
-    struct cached_bucket ways[BUCKET_WAYS];
-    uint8_t next;
-};
+enum { BUCKETS_DEFAULT = 16384, DATABASES_REMEMBERED = 16384, REFRESH_TIMEOUT_MS = 2000 };
 
 struct bnd_catalog {
     struct bnd_catalog_config config;
@@ -38,8 +26,8 @@ struct bnd_catalog {
     uint64_t answered;  /* the number of the last one answered */
     uint64_t asked_ns;
     uint64_t confirmed_ns;
-    struct bucket_set *sets;
-    size_t sets_count; /* a power of two */
+    struct catalog_name_cache buckets;   /* values: struct bnd_catalog_bucket */
+    struct catalog_name_cache databases; /* of D1; values: uuids */
 };
 
 /* ---- the view
@@ -277,53 +265,54 @@ void bnd_catalog_cancel(struct bnd_catalog_call *call) {
     bnd_shard_call_cancel(&call->shard);
 }
 
-/* ---- buckets
- * -------------------------------------------------------------------------------------------- */
+/* ---- buckets, databases
+ * ----------------------------------------------------------------------------------
+ */
 
-static struct bucket_set *set_of(const struct bnd_catalog *catalog, struct bnd_slice name) {
-    return &catalog->sets[bnd_hash64(name, 0) & (catalog->sets_count - 1)];
-}
-
-static struct cached_bucket *find_bucket(const struct bnd_catalog *catalog, struct bnd_slice name) {
-    struct bucket_set *set = set_of(catalog, name);
-    for (size_t i = 0; i < BUCKET_WAYS; i++) {
-        struct cached_bucket *way = &set->ways[i];
-        if (way->name_len > 0 && bnd_slice_eq(bnd_slice(way->name, way->name_len), name)) {
-            return way;
-        }
-    }
-    return NULL;
-}
+_Static_assert(sizeof(struct bnd_catalog_bucket) <= CATALOG_NAME_VALUE_BYTES, "a bucket fits");
+_Static_assert(BND_D1_UUID_BYTES <= CATALOG_NAME_VALUE_BYTES, "a uuid fits");
+_Static_assert(BND_BUCKET_NAME_MAX <= CATALOG_NAME_MAX && BND_D1_NAME_MAX <= CATALOG_NAME_MAX,
+               "names fit");
 
 bool bnd_catalog_bucket_known(const struct bnd_catalog *catalog, struct bnd_slice name,
                               struct bnd_catalog_bucket *out) {
-    const struct cached_bucket *found = find_bucket(catalog, name);
+    const struct catalog_name *found = catalog_name_find(&catalog->buckets, name);
     if (found == NULL) {
         return false;
     }
-    *out = found->ref;
+    memcpy(out, found->value, sizeof *out);
     return true;
 }
 
 void bnd_catalog_bucket_learn(struct bnd_catalog *catalog, const struct bnd_bucket_record *bucket) {
     BND_ASSERT(bnd_bucket_name_valid(bucket->name));
-    struct cached_bucket *way = find_bucket(catalog, bucket->name);
-    if (way == NULL) {
-        struct bucket_set *set = set_of(catalog, bucket->name);
-        way = &set->ways[set->next];
-        set->next = (uint8_t)((set->next + 1) % BUCKET_WAYS);
-    }
-    way->name_len = (uint8_t)bucket->name.len;
-    memcpy(way->name, bucket->name.data, bucket->name.len);
-    way->ref = (struct bnd_catalog_bucket){
+    const struct bnd_catalog_bucket ref = {
         .id = bucket->id, .segments = bucket->segments, .created_ms = bucket->created_ms};
+    memcpy(catalog_name_put(&catalog->buckets, bucket->name)->value, &ref, sizeof ref);
 }
 
 void bnd_catalog_bucket_forget(struct bnd_catalog *catalog, struct bnd_slice name) {
-    struct cached_bucket *found = find_bucket(catalog, name);
-    if (found != NULL) {
-        found->name_len = 0;
+    catalog_name_drop(&catalog->buckets, name);
+}
+
+bool bnd_catalog_d1_known(const struct bnd_catalog *catalog, struct bnd_slice name,
+                          uint8_t out[BND_D1_UUID_BYTES]) {
+    const struct catalog_name *found = catalog_name_find(&catalog->databases, name);
+    if (found == NULL) {
+        return false;
     }
+    memcpy(out, found->value, BND_D1_UUID_BYTES);
+    return true;
+}
+
+void bnd_catalog_d1_learn(struct bnd_catalog *catalog, const struct bnd_d1_database *database) {
+    BND_ASSERT(bnd_d1_name_valid(database->name));
+    memcpy(catalog_name_put(&catalog->databases, database->name)->value, database->uuid,
+           BND_D1_UUID_BYTES);
+}
+
+void bnd_catalog_d1_forget(struct bnd_catalog *catalog, struct bnd_slice name) {
+    catalog_name_drop(&catalog->databases, name);
 }
 
 /* ---- life
@@ -335,13 +324,10 @@ int bnd_catalog_create(const struct bnd_catalog_config *config, struct bnd_catal
     if (catalog == NULL) {
         return BND_NOMEM;
     }
-    size_t wanted = config->buckets_max == 0 ? BUCKETS_DEFAULT : config->buckets_max;
-    catalog->sets_count = 1;
-    while (catalog->sets_count * BUCKET_WAYS < wanted) {
-        catalog->sets_count *= 2;
-    }
-    catalog->sets = bnd_calloc(catalog->sets_count, sizeof *catalog->sets);
-    if (catalog->sets == NULL) {
+    size_t buckets = config->buckets_max == 0 ? BUCKETS_DEFAULT : config->buckets_max;
+    if (catalog_name_cache_init(&catalog->buckets, buckets) != 0 ||
+        catalog_name_cache_init(&catalog->databases, DATABASES_REMEMBERED) != 0) {
+        catalog_name_cache_free(&catalog->buckets);
         bnd_free(catalog);
         return BND_NOMEM;
     }
@@ -363,7 +349,8 @@ void bnd_catalog_destroy(struct bnd_catalog *catalog) {
     }
     catalog_view_free(catalog->remembered);
     catalog_view_free(catalog->view);
-    bnd_free(catalog->sets);
+    catalog_name_cache_free(&catalog->buckets);
+    catalog_name_cache_free(&catalog->databases);
     OPENSSL_cleanse(catalog->config.cluster_key, BND_CLUSTER_KEY_LEN);
     bnd_free(catalog);
 }

@@ -3,10 +3,10 @@
  * Nodes, settings, tokens and S3 keys are small and needed by every request: each process keeps a
  * whole copy, the view, and asks group 0 once a second whether its revision moved (so a revocation
  * is effective everywhere within 2 s while group 0 can be reached; a node that cannot reach it for
- * longer than BND_CATALOG_STALE_MS says so, and its client ports refuse). Buckets can be many: they
- * are looked up by name and remembered. "No such bucket" always comes from a linearizable read of
- * group 0; a remembered bucket that was deleted since is found out by its shards, which are sealed
- * for ever (objects/). */
+ * longer than BND_CATALOG_STALE_MS says so, and its client ports refuse). Buckets and D1 databases
+ * can be many: they are looked up by name and remembered. "No such bucket" always comes from a
+ * linearizable read of group 0; a remembered bucket that was deleted since is found out by its
+ * shards, which are sealed for ever (objects/). */
 #ifndef BND_CATALOG_CATALOG_H
 #define BND_CATALOG_CATALOG_H
 
@@ -124,5 +124,12 @@ bool bnd_catalog_bucket_known(const struct bnd_catalog *catalog, struct bnd_slic
 /* Remembers what a query or a creation answered; forgets what turned out to be gone. */
 void bnd_catalog_bucket_learn(struct bnd_catalog *catalog, const struct bnd_bucket_record *bucket);
 void bnd_catalog_bucket_forget(struct bnd_catalog *catalog, struct bnd_slice name);
+
+/* The same for D1 databases: a name's uuid. One that was deleted since is found out by its SQL
+ * group, which keeps a tombstone. */
+bool bnd_catalog_d1_known(const struct bnd_catalog *catalog, struct bnd_slice name,
+                          uint8_t out[BND_D1_UUID_BYTES]);
+void bnd_catalog_d1_learn(struct bnd_catalog *catalog, const struct bnd_d1_database *database);
+void bnd_catalog_d1_forget(struct bnd_catalog *catalog, struct bnd_slice name);
 
 #endif

@@ -55,9 +55,12 @@ enum bnd_catalog_op {
     BND_CATALOG_CA_CONFIRM = 31, /* id: a node; number: of this generation it has a certificate and
                                     trusts the CA; BND_EPOCH: another is the newest */
     BND_CATALOG_CA_FINISH =
-        32, /* number: the newest generation; a: not empty: also if nodes lack
-               certificates of it ->  the old CA is trusted no more; NOTFOUND:
-               none is being changed; BND_EPOCH;  BND_PRECONDITION: nodes lack */
+        32,                     /* number: the newest generation; a: not empty: also if nodes lack
+                                   certificates of it ->  the old CA is trusted no more; NOTFOUND:
+                                   none is being changed; BND_EPOCH;  BND_PRECONDITION: nodes lack */
+    BND_CATALOG_D1_CREATE = 41, /* a: name; b: uuid (16 bytes); number: the most databases there may
+                                   be -> record; EXISTS with the record that has the name; FULL */
+    BND_CATALOG_D1_DELETE = 42, /* b: uuid -> the record it was */
     BND_CATALOG_OPS,
 };
 
@@ -80,11 +83,15 @@ enum bnd_catalog_query_kind {
     BND_CATALOG_QUERY_BUCKET = 1, /* a: name -> bucket record; NOTFOUND */
     BND_CATALOG_QUERY_BUCKETS =
         2, /* a: prefix; b: names after this; number: limit -> more u8, count u32, records */
-    BND_CATALOG_QUERY_VIEW =
-        3, /* number: revision known -> revision u64 and, if another, the whole view; a: u8 version
-              of the view that the asker knows, empty: 1 */
+    BND_CATALOG_QUERY_VIEW = 3, /* number: revision known -> revision u64 and, if another, the whole
+                                   view; a: u8 version of the view that the asker knows, empty: 1 */
     BND_CATALOG_QUERY_KV_NAMESPACES =
         4, /* a: public id, empty: all -> next id u64, count u32, records; NOTFOUND */
+    BND_CATALOG_QUERY_D1_DATABASE =
+        5, /* a: uuid (16 bytes), or empty; b: then the name -> record; NOTFOUND */
+    BND_CATALOG_QUERY_D1_DATABASES =
+        6, /* in order of names; a: what names contain, empty: all; b: u64 how many to pass over;
+              number: limit -> total u32, count u32, records */
     BND_CATALOG_QUERIES,
 };
 

@@ -1,9 +1,9 @@
 /* The state machine of group 0: settings, nodes, join tokens, bearer tokens, S3 keys, buckets.
  *
  * Keys in BND_CF_CATALOG: slot (BE32), a tag byte, the record's name (SPEC.md, "Catalog").
- * Invariants: 1. every check comes before the first write of a command; 2. ids of nodes, buckets and
- * KV namespaces come from counters that only rise, so none is used twice; 3. the revision rises with every change
- * of what the view holds (all but buckets and join tokens). */
+ * Invariants: 1. every check comes before the first write of a command; 2. ids of nodes, buckets
+ * and KV namespaces come from counters that only rise, so none is used twice; 3. the revision rises
+ * with every change of what the view holds (all but buckets, D1 databases and join tokens). */
 #include "catalog/fsm.h"
 
 #include "base/assert.h"
@@ -526,6 +526,9 @@ static int catalog_apply(void *fsm, const struct bnd_fsm_apply *context, struct 
         return catalog_ca_confirm(&change, &command);
     case BND_CATALOG_CA_FINISH:
         return catalog_ca_finish(&change, &command);
+    case BND_CATALOG_D1_CREATE:
+    case BND_CATALOG_D1_DELETE:
+        return catalog_d1_apply(&change, &command);
     case BND_CATALOG_OPS:
         break;
     }
@@ -666,6 +669,9 @@ static int catalog_read(void *fsm, const struct bnd_fsm_read *context, struct bn
         return read_view(context, &query, reply);
     case BND_CATALOG_QUERY_KV_NAMESPACES:
         return catalog_kv_read(context, query.a, reply);
+    case BND_CATALOG_QUERY_D1_DATABASE:
+    case BND_CATALOG_QUERY_D1_DATABASES:
+        return catalog_d1_read(context, &query, reply);
     case BND_CATALOG_QUERIES:
         break;
     }

@@ -18,10 +18,13 @@ enum {
     TAG_KEY = CATALOG_TAG_KEY,
     TAG_KV_NAMESPACE = CATALOG_TAG_KV_NAMESPACE,
     TAG_KV_SHARD = CATALOG_TAG_KV_SHARD,
+    TAG_D1_DATABASE = CATALOG_TAG_D1_DATABASE,
+    TAG_D1_NAME = CATALOG_TAG_D1_NAME,
+    TAG_D1_COUNT = CATALOG_TAG_D1_COUNT,
     KEY_NAME_MAX = 128,
     COUNTERS_VERSION = 1,
     COUNTERS_VERSION_KV = 2, /* since the first KV namespace */
-    TOKENS_MAX = 4096, /* of each kind: the view of all of them is one message */
+    TOKENS_MAX = 4096,       /* of each kind: the view of all of them is one message */
     LIST_LIMIT_MAX = 1000,
 };
 
@@ -173,6 +176,11 @@ bool catalog_kv_map_needs(const struct change *change, uint64_t node);
 void catalog_kv_map_recover(const struct change *change, uint64_t survivor, uint32_t gap);
 /* Appends the view's section. */
 int catalog_kv_map_read(const struct bnd_fsm_read *context, struct bnd_buf *reply);
+
+/* fsm_d1.c: BND_CATALOG_D1_CREATE, BND_CATALOG_D1_DELETE; the two queries. */
+int catalog_d1_apply(const struct change *change, const struct bnd_catalog_command *command);
+int catalog_d1_read(const struct bnd_fsm_read *context, const struct bnd_catalog_query *query,
+                    struct bnd_buf *reply);
 
 /* fsm_ca.c: the change of the cluster's CA. */
 int catalog_ca_begin(const struct change *change, const struct bnd_catalog_command *command);

@@ -12,6 +12,9 @@ enum catalog_tag {
     CATALOG_TAG_KEY = 'k',
     CATALOG_TAG_KV_NAMESPACE = 'v',
     CATALOG_TAG_KV_SHARD = 'm',
+    CATALOG_TAG_D1_DATABASE = 'd', /* by uuid */
+    CATALOG_TAG_D1_NAME = 'e',
+    CATALOG_TAG_D1_COUNT = 'q',
 };
 
 #endif

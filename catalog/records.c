@@ -246,6 +246,81 @@ int bnd_kv_namespace_decode(struct bnd_slice bytes, struct bnd_kv_namespace_reco
     return 0;
 }
 
+void bnd_d1_database_encode(struct bnd_buf *out, const struct bnd_d1_database *record) {
+    bnd_buf_u8(out, RECORD_VERSION);
+    bnd_buf_append(out, record->uuid, sizeof record->uuid);
+    bnd_buf_u64(out, record->created_ms);
+    bnd_buf_bytes(out, record->name);
+}
+
+int bnd_d1_database_decode(struct bnd_slice bytes, struct bnd_d1_database *out) {
+    struct bnd_reader r = open_record(bytes);
+    struct bnd_d1_database record = {0};
+    struct bnd_slice uuid = bnd_read_raw(&r, sizeof record.uuid);
+    record.created_ms = bnd_read_u64(&r);
+    record.name = bnd_read_bytes(&r);
+    if (close_record(&r) != 0 || !bnd_d1_name_valid(record.name)) {
+        return BND_CORRUPT;
+    }
+    memcpy(record.uuid, uuid.data, sizeof record.uuid);
+    *out = record;
+    return 0;
+}
+
+static bool alphanumeric(uint8_t c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+bool bnd_d1_name_valid(struct bnd_slice name) {
+    uint8_t uuid[BND_D1_UUID_BYTES];
+    if (name.len == 0 || name.len > BND_D1_NAME_MAX || !alphanumeric(name.data[0])) {
+        return false;
+    }
+    for (size_t i = 1; i < name.len; i++) {
+        if (!alphanumeric(name.data[i]) && name.data[i] != '-' && name.data[i] != '_') {
+            return false;
+        }
+    }
+    return !bnd_d1_uuid_parse(name, uuid);
+}
+
+static bool is_dash(size_t at) {
+    return at == 8 || at == 13 || at == 18 || at == 23;
+}
+
+bool bnd_d1_uuid_parse(struct bnd_slice text, uint8_t out[BND_D1_UUID_BYTES]) {
+    char digits[2 * BND_D1_UUID_BYTES];
+    size_t count = 0;
+    if (text.len != BND_D1_UUID_TEXT) {
+        return false;
+    }
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t c = text.data[i];
+        if (is_dash(i) != (c == '-')) {
+            return false;
+        }
+        if (c != '-') {
+            digits[count++] = (char)(c >= 'A' && c <= 'F' ? c + ('a' - 'A') : c);
+        }
+    }
+    uint8_t uuid[BND_D1_UUID_BYTES];
+    if (bnd_hex_decode(bnd_slice(digits, sizeof digits), uuid, sizeof uuid) != 0) {
+        return false;
+    }
+    memcpy(out, uuid, sizeof uuid);
+    return true;
+}
+
+void bnd_d1_uuid_text(const uint8_t uuid[BND_D1_UUID_BYTES], char out[BND_D1_UUID_TEXT + 1]) {
+    char digits[2 * BND_D1_UUID_BYTES + 1];
+    size_t at = 0;
+    bnd_hex_encode(uuid, BND_D1_UUID_BYTES, digits);
+    for (size_t i = 0; i < BND_D1_UUID_TEXT; i++) {
+        out[i] = is_dash(i) ? '-' : digits[at++];
+    }
+    out[BND_D1_UUID_TEXT] = 0;
+}
+
 bool bnd_kv_title_valid(struct bnd_slice title) {
     for (size_t i = 0; i < title.len; i++) {
         if (title.data[i] < 0x20 || title.data[i] == 0x7f) {

@@ -15,6 +15,9 @@
 #define BND_SECRET_HASH_LEN 32 /* SHA-256 */
 #define BND_KV_TITLE_MAX 512
 #define BND_KV_PUBLIC_ID_LEN 32 /* lowercase hex */
+#define BND_D1_NAME_MAX 64      /* of a D1 database */
+#define BND_D1_UUID_BYTES 16    /* its uuid */
+#define BND_D1_UUID_TEXT 36     /* the same as text, lowercase, with its four dashes */
 
 /* What a token or key allows. */
 enum bnd_permission {
@@ -25,7 +28,10 @@ enum bnd_permission {
     BND_PERM_KV_READ = 16,
     BND_PERM_KV_WRITE = 32,
     BND_PERM_KV_ADMIN = 64, /* create, rename, delete namespaces */
-    BND_PERM_ALL = 127,
+    BND_PERM_D1_READ = 128,
+    BND_PERM_D1_WRITE = 256,
+    BND_PERM_D1_ADMIN = 512, /* create, delete databases */
+    BND_PERM_ALL = 1023,
 };
 
 struct bnd_settings {
@@ -109,6 +115,13 @@ struct bnd_kv_namespace_record {
     struct bnd_slice title;
 };
 
+/* A D1 database: what is in it has the SQL group of its uuid. */
+struct bnd_d1_database {
+    uint8_t uuid[BND_D1_UUID_BYTES];
+    uint64_t created_ms;
+    struct bnd_slice name;
+};
+
 struct bnd_join_record {
     struct bnd_slice secret_hash;
     uint64_t expires_ms;
@@ -131,6 +144,16 @@ int bnd_join_decode(struct bnd_slice bytes, struct bnd_join_record *out);
 
 void bnd_kv_namespace_encode(struct bnd_buf *out, const struct bnd_kv_namespace_record *record);
 int bnd_kv_namespace_decode(struct bnd_slice bytes, struct bnd_kv_namespace_record *out);
+
+void bnd_d1_database_encode(struct bnd_buf *out, const struct bnd_d1_database *record);
+int bnd_d1_database_decode(struct bnd_slice bytes, struct bnd_d1_database *out);
+
+/* 1 to BND_D1_NAME_MAX letters, digits, - and _, beginning with a letter or digit, and not of the
+ * form of a uuid: who names a database may use either. */
+bool bnd_d1_name_valid(struct bnd_slice name);
+/* Text of a uuid, in upper or lower case. False: it is none. */
+bool bnd_d1_uuid_parse(struct bnd_slice text, uint8_t out[BND_D1_UUID_BYTES]);
+void bnd_d1_uuid_text(const uint8_t uuid[BND_D1_UUID_BYTES], char out[BND_D1_UUID_TEXT + 1]);
 
 /* 1 to BND_KV_TITLE_MAX bytes of UTF-8 without control characters. */
 bool bnd_kv_title_valid(struct bnd_slice title);

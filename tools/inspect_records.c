@@ -107,6 +107,44 @@ static int kv_namespace_text(const struct tools_record *record, struct bnd_buf *
     return 0;
 }
 
+static int d1_database_text(const struct tools_record *record, struct bnd_buf *out) {
+    struct bnd_d1_database r;
+    char uuid[BND_D1_UUID_TEXT + 1];
+    int rv = bnd_d1_database_decode(record->value, &r);
+    if (rv != 0) {
+        return rv;
+    }
+    bnd_d1_uuid_text(r.uuid, uuid);
+    bnd_buf_append_str(out, "D1 database ");
+    tools_record_escape(out, r.name);
+    bnd_buf_printf(out, ": %s, made ", uuid);
+    tools_record_time(out, r.created_ms);
+    return 0;
+}
+
+static int d1_name_text(const struct tools_record *record, struct bnd_buf *out) {
+    char uuid[BND_D1_UUID_TEXT + 1];
+    if (record->key.len < 2 || record->value.len != BND_D1_UUID_BYTES) {
+        return BND_CORRUPT;
+    }
+    bnd_d1_uuid_text(record->value.data, uuid);
+    bnd_buf_append_str(out, "D1 name ");
+    tools_record_escape(out, bnd_slice(record->key.data + 1, record->key.len - 1));
+    bnd_buf_printf(out, ": %s", uuid);
+    return 0;
+}
+
+static int d1_count_text(const struct tools_record *record, struct bnd_buf *out) {
+    struct bnd_reader r = bnd_reader(record->value);
+    uint8_t version = bnd_read_u8(&r);
+    uint32_t count = bnd_read_u32(&r);
+    if (version != 1 || !bnd_reader_done(&r)) {
+        return BND_CORRUPT;
+    }
+    bnd_buf_printf(out, "%" PRIu32 " D1 databases", count);
+    return 0;
+}
+
 static int kv_shard_text(const struct tools_record *record, struct bnd_buf *out) {
     struct bnd_kv_shard r;
     if (record->key.len != 1 + 8) {
@@ -499,6 +537,9 @@ static const struct {
     {BND_CF_CATALOG, CATALOG_TAG_KEY, "S3 keys", s3_key_text},
     {BND_CF_CATALOG, CATALOG_TAG_KV_NAMESPACE, "KV namespaces", kv_namespace_text},
     {BND_CF_CATALOG, CATALOG_TAG_KV_SHARD, "KV shards", kv_shard_text},
+    {BND_CF_CATALOG, CATALOG_TAG_D1_DATABASE, "D1 databases", d1_database_text},
+    {BND_CF_CATALOG, CATALOG_TAG_D1_NAME, "D1 names", d1_name_text},
+    {BND_CF_CATALOG, CATALOG_TAG_D1_COUNT, "D1 count", d1_count_text},
     {BND_CF_OBJECTS, OBJECTS_TAG_OBJECT, "objects", object_text},
     {BND_CF_OBJECTS, OBJECTS_TAG_TABLE, "tables of parts", table_text},
     {BND_CF_OBJECTS, OBJECTS_TAG_UPLOAD, "uploads", upload_text},
