@@ -151,7 +151,9 @@ struct bnd_env_ops {
     /* Monotonic nanoseconds since an arbitrary point at least 10 s in the past; the same value
      * within one callback unless time is asked to move (blocking work is the pool's). */
     uint64_t (*now_ns)(struct bnd_env *env);
-    /* Wall clock, milliseconds since 1970 UTC. May jump. */
+    /* The same clock, but it moves all the time; from ANY thread: for work that bounds itself. */
+    uint64_t (*clock_ns)(struct bnd_env *env);
+    /* Wall clock, milliseconds since 1970 UTC. May jump. From ANY thread. */
     uint64_t (*wall_ms)(struct bnd_env *env);
     /* 64 bits from a generator seeded by the system (or the simulation's seed). */
     uint64_t (*random)(struct bnd_env *env);
@@ -245,6 +247,9 @@ struct bnd_env {
 
 static inline uint64_t bnd_now_ns(struct bnd_env *env) {
     return env->ops->now_ns(env);
+}
+static inline uint64_t bnd_clock_ns(struct bnd_env *env) {
+    return env->ops->clock_ns(env);
 }
 static inline uint64_t bnd_now_ms(struct bnd_env *env) {
     return env->ops->now_ns(env) / BND_MS;

@@ -44,6 +44,11 @@ static uint64_t env_now_ns(struct bnd_env *base) {
     return env->now_ns;
 }
 
+static uint64_t env_clock_ns(struct bnd_env *base) {
+    (void)base;
+    return clock_read_ns(CLOCK_MONOTONIC) + CLOCK_START_NS;
+}
+
 static uint64_t env_wall_ms(struct bnd_env *base) {
     return clock_read_ns(CLOCK_REALTIME) / BND_MS;
 }
@@ -262,6 +267,7 @@ static void on_signal(uv_signal_t *handle, int number) {
 
 static const struct bnd_env_ops ops = {
     .now_ns = env_now_ns,
+    .clock_ns = env_clock_ns,
     .wall_ms = env_wall_ms,
     .random = env_random,
     .random_secret = env_random_secret,

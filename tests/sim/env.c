@@ -272,6 +272,7 @@ static int op_connect(struct bnd_env *base, const char *address, struct bnd_conn
  * at once. */
 static void loop_ops(struct bnd_env_ops *ops) {
     ops->now_ns = op_now_ns;
+    ops->clock_ns = op_now_ns;
     ops->wall_ms = op_wall_ms;
     ops->random = op_random;
     ops->random_secret = op_random_secret;
