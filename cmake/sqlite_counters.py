@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""Writes SQLite's amalgamation with the row counters of ADR 0103: sqlite_counters.py IN OUT.
+
+Twelve lines in the executor count the rows that a statement reads and writes, where D1 counts them; a statement keeps both
+numbers beside SQLite's own counters, and sqlite3_stmt_status gives them as 1025 and 1026 (sql/sqlite.h). Beside them: the
+authorizer is told the new name of a table that is renamed, and a function tells how large the database is.
+
+Every edit names the place it is for, the line it goes to, and how often that line must be there: once. Where SQLite has
+changed so that this does not hold, nothing is written and the status is 1: read the new code, then the edit."""
+import re
+import sys
+
+FIELD = "aRowsBnd"
+READ, WRITTEN = f"p->{FIELD}[0]", f"p->{FIELD}[1]"
+STORED = "if( !pC->isEphemeral ) "  # temporary b-trees are not what is written
+
+# (opcode label that begins the place, line in it, where the new line goes, new line). A place ends at the next
+# "/* Opcode:".
+COUNTERS = [
+    ("case OP_Count: ", "rc = sqlite3BtreeCount(db, pCrsr, &nEntry);", "after", f"{READ} += (u32)nEntry;"),
+    ("case OP_SeekGT: ", "if( oc>=OP_SeekGE ){  assert( oc==OP_SeekGE || oc==OP_SeekGT );", "before", f"{READ}++;"),
+    ("case OP_SeekRowid: ", "pC->seekResult = res;", "after", f"{READ}++;"),
+    ("case OP_Last: ", "if( pOp->p2>0 ){", "before", f"{READ}++;"),
+    ("case OP_Rewind: ", "if( pOp->p2>0 ){", "before", f"{READ}++;"),
+    ("case OP_SorterNext: ", "p->aCounter[pOp->p5]++;", "after", f"{READ}++;"),  # and OP_Prev, OP_Next: their common end
+    ("case OP_VNext: ", "res = pModule->xEof(pCur->uc.pVCur);", "before", f"{READ}++;"),
+    ("case OP_Insert: ", "if( pOp->p5 & OPFLAG_NCHANGE ){", "before", f"{STORED}{WRITTEN}++;"),
+    ("case OP_IdxInsert: ", "if( pOp->p5 & OPFLAG_NCHANGE ) p->nChange++;", "before", f"{STORED}{WRITTEN}++;"),
+    ("case OP_Delete: ", "if( opflags & OPFLAG_NCHANGE ){", "after", f"{STORED}{WRITTEN}++;"),
+    ("case OP_Clear: ", "p->nChange += nChange;", "after", f"{WRITTEN} += (u32)nChange;"),
+    ("case OP_VUpdate: ", "p->nChange++;", "after", f"{WRITTEN}++;"),
+]
+
+# (text that begins the place, text that ends it, lines in it, lines in their stead)
+REPLACED = [
+    ("\nstruct Vdbe {", "\n};",
+     "  u32 aCounter[9];        /* Counters used by sqlite3_stmt_status() */\n",
+     "  u32 aCounter[9];        /* Counters used by sqlite3_stmt_status() */\n"
+     f"  u32 {FIELD}[2];         /* Rows read, rows written */\n"),
+    ("\nSQLITE_API int sqlite3_stmt_status(sqlite3_stmt *pStmt, int op, int resetFlag){", "\n}",
+     "  }else{\n    v = pVdbe->aCounter[op];\n",
+     "  }else if( op==1025 || op==1026 ){\n"
+     f"    v = pVdbe->{FIELD}[op-1025];\n"
+     f"    if( resetFlag ) pVdbe->{FIELD}[op-1025] = 0;\n"
+     "  }else{\n    v = pVdbe->aCounter[op];\n"),
+    ("\nSQLITE_PRIVATE void sqlite3AlterRenameTable(\n", "\n}",
+     "  if( sqlite3AuthCheck(pParse, SQLITE_ALTER_TABLE, zDb, pTab->zName, 0) ){\n",
+     "  if( sqlite3AuthCheck(pParse, SQLITE_ALTER_TABLE, zDb, pTab->zName, zName) ){\n"),
+]
+
+# sql/sqlite.h declares it.
+APPENDED = """
+int sqlite3_bnd_pages(sqlite3 *db, unsigned *pnPage, unsigned *pnFree){
+  Btree *p = db->aDb[0].pBt;
+  u32 nFree = 0;
+  if( p==0 || sqlite3BtreeTxnState(p)==SQLITE_TXN_NONE ) return 0;
+  sqlite3BtreeGetMeta(p, BTREE_FREE_PAGE_COUNT, &nFree);
+  *pnPage = sqlite3BtreeLastPage(p);
+  *pnFree = nFree;
+  return 1;
+}
+"""
+
+
+class Moved(Exception):
+    pass
+
+
+def between(text, start, end, begin=0, stop=None):
+    """(from, to) of the only place in text[begin:stop] that begins with start, up to the end that follows it."""
+    stop = len(text) if stop is None else stop
+    first = text.find(start, begin, stop)
+    if first < 0 or text.find(start, first + 1, stop) >= 0:
+        raise Moved(f"{start.strip()!r} is not there once")
+    last = text.find(end, first + len(start), stop)
+    if last < 0:
+        raise Moved(f"{start.strip()!r} has no end")
+    return first, last
+
+
+def replaced(text, place, old, new):
+    first, last = place
+    if text.count(old, first, last) != 1:
+        raise Moved(f"{old.strip()!r} is {text.count(old, first, last)} times in {text[first:first + 60].strip()!r}")
+    at = text.index(old, first, last)
+    return text[:at] + new + text[at + len(old):]
+
+
+def counted(text, label, line, where, new):
+    executor = between(text, "\nSQLITE_PRIVATE int sqlite3VdbeExec(\n", "\n/************** End of vdbe.c")
+    place = between(text, "\n" + label, "\n/* Opcode: ", *executor)
+    found = re.findall(rf"\n( *){re.escape(line)}[^\n]*", text[place[0]:place[1]])
+    if len(found) != 1:
+        raise Moved(f"{line!r} is {len(found)} times in {label!r}")
+    old = re.search(rf"\n {{{len(found[0])}}}{re.escape(line)}[^\n]*", text[place[0]:place[1]]).group()
+    added = f"\n{found[0]}{new}"
+    return replaced(text, place, old, old + added if where == "after" else added + old)
+
+
+def main():
+    with open(sys.argv[1], encoding="utf-8", newline="") as file:
+        text = file.read()
+    try:
+        for counter in COUNTERS:
+            text = counted(text, *counter)
+        for start, end, old, new in REPLACED:
+            text = replaced(text, between(text, start, end), old, new)
+    except Moved as moved:
+        print(f"sqlite_counters.py: {sys.argv[1]} is not the SQLite these edits were written for: {moved}", file=sys.stderr)
+        return 1
+    with open(sys.argv[2], "w", encoding="utf-8", newline="") as file:
+        file.write(text + APPENDED)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
