@@ -1,0 +1,178 @@
+#include "sql/request.h"
+
+#include "base/assert.h"
+
+#define VERSION 1
+
+enum request_flags { SCRIPT = 1, READ_ONLY = 2 };
+
+enum { BOOKMARK_BYTES = 28, HEAD_BYTES = 4, VALUE_BYTES_MIN = 1 };
+_Static_assert(sizeof((struct bnd_sql_request){0}.bookmark) == BOOKMARK_BYTES, "of bookmark.h");
+_Static_assert(sizeof((struct bnd_sql_answer){0}.bookmark) == BOOKMARK_BYTES, "of bookmark.h");
+
+/* ---- requests
+ * ------------------------------------------------------------------------------------ */
+
+void bnd_sql_request_begin(struct bnd_buf *out, const struct bnd_sql_request *header) {
+    BND_ASSERT(out->len == 0);
+    bnd_buf_u8(out, VERSION);
+    bnd_buf_u8(out, (uint8_t)header->results);
+    bnd_buf_u8(out, (uint8_t)header->session);
+    bnd_buf_u8(out, (uint8_t)((header->script ? SCRIPT : 0) | (header->read_only ? READ_ONLY : 0)));
+    if (header->session == BND_SQL_BOOKMARK) {
+        bnd_buf_append(out, header->bookmark, BOOKMARK_BYTES);
+    }
+    bnd_buf_u32(out, 0); /* bnd_sql_request_end knows */
+}
+
+void bnd_sql_request_statement(struct bnd_buf *out, struct bnd_slice text, uint32_t params_count) {
+    bnd_buf_bytes(out, text);
+    bnd_buf_u32(out, params_count);
+}
+
+void bnd_sql_request_param(struct bnd_buf *out, const struct bnd_sql_value *value) {
+    bnd_buf_u8(out, (uint8_t)value->type);
+    uint64_t bits = (uint64_t)value->integer;
+    switch (value->type) {
+    case BND_SQL_NULL:
+        break;
+    case BND_SQL_REAL:
+        memcpy(&bits, &value->real, sizeof bits);
+        bnd_buf_u64(out, bits);
+        break;
+    case BND_SQL_INTEGER:
+        bnd_buf_u64(out, bits);
+        break;
+    case BND_SQL_TEXT:
+    case BND_SQL_BLOB:
+        bnd_buf_bytes(out, value->bytes);
+        break;
+    default:
+        BND_UNREACHABLE("a type of SQL values");
+    }
+}
+
+void bnd_sql_request_end(struct bnd_buf *out, uint32_t statements_count) {
+    if (out->failed) {
+        return;
+    }
+    size_t at = HEAD_BYTES + (out->data[2] == BND_SQL_BOOKMARK ? BOOKMARK_BYTES : 0);
+    BND_ASSERT(out->len >= at + sizeof statements_count);
+    bnd_put_u32(out->data + at, statements_count);
+}
+
+static struct bnd_sql_value read_value(struct bnd_reader *r) {
+    struct bnd_sql_value value = {.type = (enum bnd_sql_type)bnd_read_u8(r)};
+    uint64_t bits;
+    switch (value.type) {
+    case BND_SQL_NULL:
+        break;
+    case BND_SQL_INTEGER:
+        value.integer = (int64_t)bnd_read_u64(r);
+        break;
+    case BND_SQL_REAL:
+        bits = bnd_read_u64(r);
+        memcpy(&value.real, &bits, sizeof bits);
+        break;
+    case BND_SQL_TEXT:
+    case BND_SQL_BLOB:
+        value.bytes = bnd_read_bytes(r);
+        break;
+    default:
+        r->failed = true;
+    }
+    return value;
+}
+
+/* A statement with its parameters; the reader is then behind them. */
+static struct bnd_sql_statement read_statement(struct bnd_reader *r) {
+    struct bnd_sql_statement statement = {.text = bnd_read_bytes(r)};
+    statement.params_count = bnd_read_u32(r);
+    statement.params = *r;
+    r->failed = r->failed || statement.params_count > r->rest.len / VALUE_BYTES_MIN;
+    for (uint32_t i = 0; i < statement.params_count && !r->failed; i++) {
+        (void)read_value(r); /* to find the end */
+    }
+    return statement;
+}
+
+int bnd_sql_request_decode(struct bnd_slice bytes, struct bnd_sql_request *out) {
+    struct bnd_reader r = bnd_reader(bytes);
+    struct bnd_sql_request request = {0};
+    uint8_t version = bnd_read_u8(&r);
+    if (!r.failed && version != VERSION) {
+        return BND_VERSION;
+    }
+    request.results = (enum bnd_sql_results)bnd_read_u8(&r);
+    request.session = (enum bnd_sql_session)bnd_read_u8(&r);
+    uint8_t flags = bnd_read_u8(&r);
+    if (r.failed || request.results < BND_SQL_OBJECTS || request.results > BND_SQL_ROWS ||
+        request.session < BND_SQL_PRIMARY || request.session > BND_SQL_BOOKMARK ||
+        (flags & ~(SCRIPT | READ_ONLY)) != 0 || bytes.len > BND_SQL_REQUEST_MAX) {
+        return BND_CORRUPT;
+    }
+    request.script = (flags & SCRIPT) != 0;
+    request.read_only = (flags & READ_ONLY) != 0;
+    if (request.session == BND_SQL_BOOKMARK) {
+        struct bnd_slice bookmark = bnd_read_raw(&r, BOOKMARK_BYTES);
+        if (r.failed) {
+            return BND_CORRUPT;
+        }
+        memcpy(request.bookmark, bookmark.data, BOOKMARK_BYTES);
+    }
+    request.statements_count = bnd_read_u32(&r);
+    request.statements = r;
+    if (request.statements_count > BND_SQL_STATEMENTS_MAX) {
+        return BND_CORRUPT;
+    }
+    for (uint32_t i = 0; i < request.statements_count && !r.failed; i++) {
+        (void)read_statement(&r); /* to know that it is sound */
+    }
+    if (!bnd_reader_done(&r)) {
+        return BND_CORRUPT;
+    }
+    *out = request;
+    return 0;
+}
+
+void bnd_sql_request_next(struct bnd_sql_request *request, struct bnd_sql_statement *out) {
+    *out = read_statement(&request->statements);
+    BND_ASSERT(!request->statements.failed);
+}
+
+void bnd_sql_statement_next(struct bnd_sql_statement *statement, struct bnd_sql_value *out) {
+    *out = read_value(&statement->params);
+    BND_ASSERT(!statement->params.failed);
+}
+
+/* ---- answers
+ * ------------------------------------------------------------------------------------- */
+
+void bnd_sql_answer_encode(struct bnd_buf *out, const struct bnd_sql_answer *answer) {
+    bnd_buf_u8(out, VERSION);
+    bnd_buf_u8(out, (uint8_t)answer->outcome);
+    bnd_buf_u8(out, answer->wrote ? 1 : 0);
+    bnd_buf_append(out, answer->bookmark, BOOKMARK_BYTES);
+    bnd_buf_append_slice(out, answer->text);
+}
+
+int bnd_sql_answer_decode(struct bnd_slice bytes, struct bnd_sql_answer *out) {
+    struct bnd_reader r = bnd_reader(bytes);
+    struct bnd_sql_answer answer = {0};
+    uint8_t version = bnd_read_u8(&r);
+    if (!r.failed && version != VERSION) {
+        return BND_VERSION;
+    }
+    answer.outcome = (enum bnd_sql_outcome)bnd_read_u8(&r);
+    uint8_t wrote = bnd_read_u8(&r);
+    struct bnd_slice bookmark = bnd_read_raw(&r, BOOKMARK_BYTES);
+    if (r.failed || answer.outcome < BND_SQL_DONE || answer.outcome > BND_SQL_LOST || wrote > 1 ||
+        r.rest.len > BND_SQL_ANSWER_MAX) {
+        return BND_CORRUPT;
+    }
+    answer.wrote = wrote == 1;
+    memcpy(answer.bookmark, bookmark.data, BOOKMARK_BYTES);
+    answer.text = r.rest;
+    *out = answer;
+    return 0;
+}
