@@ -46,7 +46,8 @@ enum bnd_class {
     X(NOTEMPTY, -23, "not empty", CALLER)                                                          \
     X(RANGE, -24, "range not satisfiable", CALLER)                                                 \
     X(TORN, -25, "incomplete data at the end", CORRUPT)                                            \
-    X(LOCKED, -26, "locked by another process", CALLER)
+    X(LOCKED, -26, "locked by another process", CALLER)                                            \
+    X(CONFLICT, -27, "made on an older state, run it again", RETRY)
 
 enum bnd_code {
 #define X(name, value, text, class) BND_##name = (value),

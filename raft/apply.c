@@ -106,6 +106,9 @@ static int apply_operation(struct group *group, struct dedupe *dedupe,
         return out
             ->status; /* this node's trouble: stored as an outcome it would tell replicas apart */
     }
+    if (out->status == BND_CONFLICT) {
+        return 0; /* no outcome: the id is still free */
+    }
     BND_ASSERT(reply->len <= BND_RAFT_REPLY_MAX);
     bnd_buf_append_slice(replies, bnd_buf_slice(reply));
     if (reply->failed || replies->failed) {

@@ -7,7 +7,8 @@
  *  3. An id past its deadline, in stamps, is not executed (BND_EXPIRED): its outcome may be swept.
  *     A deadline more than DEDUPE_DEADLINE_MS_MAX ahead is BND_INVALID: it would never be swept.
  *  4. A full table executes nothing new (BND_FULL).
- *  5. Everything else is executed and its outcome stored, in the same batch.
+ *  5. Everything else is executed and its outcome stored, in the same batch; but not BND_CONFLICT,
+ *     which is none: the id stays free.
  * A record lives until its deadline is past: rule 3 then stands in for it.
  *
  * The records are in the state; a copy of them all is in memory (dedupe_table.h), which is what the

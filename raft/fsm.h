@@ -45,7 +45,10 @@ struct bnd_fsm_ops {
      * to whoever asked, now or by a retry. After a non-zero return the batch must be as it was on
      * entry. A command that cannot be decoded is BND_INVALID, on every replica alike. BND_NOMEM,
      * BND_CORRUPT and BND_IO are no outcome but this node's trouble: the host stops through
-     * `fatal`. A reply has at most 4,096 bytes. */
+     * `fatal`. BND_CONFLICT is no outcome either: the command was made on a state that is not there
+     * any more. Whoever asked is told, without a reply; nothing is stored under the request id, so
+     * that a later operation with this id is decided anew. The machine must answer a late copy of
+     * the same command so for ever. A reply has at most 4,096 bytes. */
     int (*apply)(void *fsm, const struct bnd_fsm_apply *context, struct bnd_slice command,
                  struct bnd_buf *reply);
 

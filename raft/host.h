@@ -7,8 +7,9 @@
  *  2. A request id is executed at most once; a retry gets the first outcome (raft/dedupe).
  *  3. A read answered 0 sees everything acknowledged anywhere before it began (batched read index).
  *  4. An outcome is never guessed: BND_NOTLEADER, BND_BUSY, BND_FULL and BND_NOSPACE mean certainly
- * not executed (by this proposal: an earlier one under the same id may have been); BND_UNKNOWN and
- * BND_EXPIRED mean that only the request id can tell.
+ * not executed (by this proposal: an earlier one under the same id may have been), and so does a
+ * state machine's BND_CONFLICT (fsm.h); BND_UNKNOWN and BND_EXPIRED mean that only the request id
+ * can tell.
  *  5. Whatever cannot be handled safely stops the node through `fatal`, after the journal is in
  * order. */
 #ifndef BND_RAFT_HOST_H

@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 
-enum { KV_PUT = 1, KV_DELETE, KV_APPEND, KV_ADD, KV_CAS, KV_GET, KV_HASH };
+enum { KV_PUT = 1, KV_DELETE, KV_APPEND, KV_ADD, KV_CAS, KV_GET, KV_HASH, KV_ADD_ON };
 
 struct kv_fsm {
     const struct kv_observer *observer;
@@ -43,6 +43,14 @@ void kv_cas(struct bnd_buf *out, struct bnd_slice key, struct bnd_slice expected
             struct bnd_slice value) {
     op_fields(out, KV_CAS, key, value);
     bnd_buf_bytes(out, expected);
+}
+
+void kv_add_on(struct bnd_buf *out, struct bnd_slice key, uint64_t base, uint64_t delta) {
+    uint8_t bytes[16];
+    bnd_put_u64(bytes, delta);
+    bnd_put_u64(bytes + 8, base);
+    op_fields(out, KV_ADD_ON, key, bnd_slice(bytes, 8));
+    bnd_buf_bytes(out, bnd_slice(bytes + 8, 8));
 }
 
 void kv_get(struct bnd_buf *out, struct bnd_slice key) {
@@ -107,20 +115,32 @@ static int apply_add(struct kv_fsm *kv, const struct bnd_fsm_apply *context, str
     return 0;
 }
 
+static int apply_add_on(struct kv_fsm *kv, const struct bnd_fsm_apply *context,
+                        struct bnd_slice delta, struct bnd_slice base, struct bnd_buf *reply) {
+    uint64_t now = kv->value.len == 8 ? bnd_get_u64(kv->value.data) : 0;
+    if (base.len != 8) {
+        return BND_INVALID;
+    }
+    return bnd_get_u64(base.data) == now ? apply_add(kv, context, delta, reply) : BND_CONFLICT;
+}
+
 static int apply_op(struct kv_fsm *kv, const struct bnd_fsm_apply *context,
                     struct bnd_slice command, struct bnd_buf *reply) {
     struct bnd_reader r = bnd_reader(command);
     uint8_t op = bnd_read_u8(&r);
     struct bnd_slice key = bnd_read_bytes(&r);
     struct bnd_slice value = bnd_read_bytes(&r);
-    struct bnd_slice expected = op == KV_CAS ? bnd_read_bytes(&r) : bnd_slice(NULL, 0);
-    if (!bnd_reader_done(&r) || op < KV_PUT || op > KV_CAS) {
+    bool third = op == KV_CAS || op == KV_ADD_ON;
+    struct bnd_slice expected = third ? bnd_read_bytes(&r) : bnd_slice(NULL, 0);
+    if (!bnd_reader_done(&r) || op < KV_PUT || (op > KV_CAS && op != KV_ADD_ON)) {
         return BND_INVALID;
     }
     load(kv, context, key);
     switch (op) {
     case KV_ADD:
         return apply_add(kv, context, value, reply);
+    case KV_ADD_ON:
+        return apply_add_on(kv, context, value, expected, reply);
     case KV_APPEND:
         if (kv->value.len + value.len > KV_VALUE_MAX) {
             return BND_TOOBIG;

@@ -44,6 +44,9 @@ void kv_add(struct bnd_buf *out, struct bnd_slice key, uint64_t delta);         
  * BND_PRECONDITION with (the first KV_SHOWN_MAX bytes of) what the key holds as reply. */
 void kv_cas(struct bnd_buf *out, struct bnd_slice key, struct bnd_slice expected,
             struct bnd_slice value);
+/* ADD, but only to a counter that stands at `base`, which the command was made on: else
+ * BND_CONFLICT. */
+void kv_add_on(struct bnd_buf *out, struct bnd_slice key, uint64_t base, uint64_t delta);
 
 /* Queries. GET: the value, or BND_NOTFOUND. HASH: u64 running hash, u64 index of the last command
  * (zeros on an empty state). */

@@ -132,12 +132,78 @@ static void an_entry_that_the_journal_refuses_stops_the_node(void **state) {
     cluster_close(&cluster);
 }
 
+static int add_on(struct node *node, struct attempt *attempt, uint64_t base,
+                  const struct attempt *first) {
+    BND_AUTO_BUF struct bnd_buf command = {0};
+    kv_add_on(&command, bnd_slice_str("a"), base, 1);
+    *attempt = (struct attempt){0};
+    if (first != NULL) {
+        attempt->propose.id = first->propose.id;
+        attempt->propose.low_seq = first->propose.low_seq;
+        attempt->propose.deadline_ms = first->propose.deadline_ms;
+    }
+    return propose_wait(node, GID, attempt, bnd_buf_slice(&command));
+}
+
+/* The id of a command that was made on a state that is gone is free; once it has an outcome it has
+ * that one for ever, whoever leads. */
+static void a_conflict_is_no_outcome(void **state) {
+    (void)state;
+    static struct attempt first;
+    static struct attempt second;
+    struct cluster *c = begin(55, 3);
+    struct node *leader = cluster_leader(c, GID);
+    assert_int_equal(add_one(leader, GID, "a"), 1);
+    assert_int_equal(add_on(leader, &first, 0, NULL), BND_CONFLICT);
+    assert_int_equal(first.waiting.reply_len, 0);
+    assert_int_equal(read_counter(leader, GID, "a"), 1);
+    assert_int_equal(add_on(leader, &second, 0, &first), BND_CONFLICT);
+    await_equal(c);
+    node_crash(leader, BND_SIM_POWER);
+    struct node *next = cluster_leader(c, GID);
+    assert_int_equal(add_on(next, &second, 1, &first), 0);
+    assert_int_equal(bnd_get_u64(second.waiting.reply), 2);
+    assert_int_equal(add_on(next, &second, 2, &first), 0); /* a retry: not executed */
+    assert_int_equal(bnd_get_u64(second.waiting.reply), 2);
+    assert_int_equal(add_on(next, &second, 0, &first), 0);
+    assert_int_equal(read_counter(next, GID, "a"), 2);
+    node_start(leader);
+    await_equal(c);
+    cluster_close(c);
+}
+
+/* It goes no other way through the shard client: no retry of it can end better. */
+static void a_conflict_ends_a_call(void **state) {
+    (void)state;
+    static struct bnd_shard_call call;
+    static struct waiting called;
+    struct cluster *c = begin(56, 3);
+    for (size_t i = 0; i < NODES; i++) {
+        struct node *node = &c->nodes[i];
+        const uint64_t nodes[] = {1, 2, 3};
+        BND_AUTO_BUF struct bnd_buf command = {0};
+        kv_add_on(&command, bnd_slice_str("a"), 7, 1);
+        const struct bnd_slice body = bnd_buf_slice(&command);
+        call = (struct bnd_shard_call){.cb = on_called, .data = &called};
+        called.done = false;
+        bnd_sim_env_enter(node->env);
+        bnd_shard_client_members(node->client, GID, nodes, 3);
+        assert_int_equal(bnd_shard_call(node->client, &call, BND_SHARD_WRITE, GID, &body, 1, 0), 0);
+        bnd_sim_env_leave(node->env);
+        assert_true(bnd_sim_run_until_true(c->world, is_done, &called, 5 * SECOND));
+        assert_int_equal(called.status, BND_CONFLICT);
+    }
+    cluster_close(c);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_an_installed_state_covers_is_unknown),
         cmocka_unit_test(a_call_that_loses_its_replica_is_unknown),
         cmocka_unit_test(proposals_of_two_leaderships_each_get_their_outcome),
         cmocka_unit_test(an_entry_that_the_journal_refuses_stops_the_node),
+        cmocka_unit_test(a_conflict_is_no_outcome),
+        cmocka_unit_test(a_conflict_ends_a_call),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
