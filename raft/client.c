@@ -1,16 +1,17 @@
 /* The shard client (raft/client.h): one call, attempt after attempt, until it has an outcome.
  *
- *     start ──> aim ──> ask ──answer of the state machine──────────────> outcome
+ *     start ──> aim ──> ask ──answer of state machine or executor──────> outcome
  *                ^        │
  *                └─ wait ─┴─ not leader, busy, lost  (jittered, bounded)
  *
  * Invariants:
- *  1. A write keeps its id and deadline over all attempts. Only when it was certainly never
+ *  1. A write (or EXECUTE: all that is said of writes holds for it too) keeps its id and deadline over all attempts. Only when it was certainly never
  * executed (no attempt went without an answer) may it get a new deadline, after BND_EXPIRED or
  * BND_INVALID told that our idea of the cluster's time is wrong.
  *  2. `maybe` is set before an attempt leaves and cleared only by an answer that says "not
  *     executed" to the only attempt that ever left.
- *  3. low_seq is the lowest seq of a write whose caller has no answer yet.
+ *  3. low_seq is the lowest seq of a write whose caller has no answer yet; for EXECUTE, which may
+ *     run for long, the lowest in its group. The two have minters of their own.
  *  4. A caller is answered once, never from inside bnd_shard_call.
  *
  * A host cannot forget a proposal or read: a call given up meanwhile stays as an orphan without a
@@ -18,6 +19,7 @@
 #include "raft/client.h"
 
 #include "base/alloc.h"
+#include "raft/execute.h"
 #include "raft/host_private.h"
 #include "raft/shard_serve.h"
 #include "raft/shard_wire.h"
@@ -25,6 +27,9 @@
 #define CALL_NS_DEFAULT (UINT64_C(15000) * BND_MS)
 #define CALL_NS_MAX (UINT64_C(30000) * BND_MS)
 #define ATTEMPT_NS_MAX (UINT64_C(3000) * BND_MS)
+/* Of EXECUTE, for answers that are lost on the way: who executes joins the next attempt to the
+ * first. */
+#define EXECUTE_NS_MAX (UINT64_C(10000) * BND_MS)
 #define DEADLINE_MS UINT64_C(30000)
 #define WAIT_NS_MIN (UINT64_C(5) * BND_MS)
 #define WAIT_NS_MAX (UINT64_C(320) * BND_MS)
@@ -37,12 +42,12 @@ struct route {
     uint64_t leader; /* last known; 0: none */
 };
 
-enum asking { ASKING_NOBODY, ASKING_HOST, ASKING_PEER, ASKING_STAMP };
+enum asking { ASKING_NOBODY, ASKING_HOST, ASKING_EXECUTOR, ASKING_PEER, ASKING_STAMP };
 
 struct op {
     struct bnd_shard_client *client; /* NULL: an orphan */
     struct bnd_shard_call *call;
-    struct bnd_link link; /* in client.writes, in order of seq, or client.reads */
+    struct bnd_link link; /* in client.writes or .executes, in order of seq, or .reads */
     enum bnd_shard_call_kind kind;
     uint64_t gid;
     uint64_t seq;         /* of a write */
@@ -59,6 +64,7 @@ struct op {
         struct bnd_raft_propose propose;
         struct bnd_raft_read read;
         struct bnd_rpc_call rpc;
+        struct execution *execution;
     };
     size_t len;
     uint8_t bytes[];
@@ -68,9 +74,10 @@ struct bnd_shard_client {
     struct bnd_shard_client_config config;
     struct route *routes; /* sorted by gid */
     size_t routes_count, routes_cap;
-    struct bnd_link writes, reads;
+    struct bnd_link writes, executes, reads;
     size_t ops_count, ops_bytes;
     uint64_t minter, seq_last;
+    uint64_t executes_minter, executes_seq_last; /* 0: none yet */
     uint64_t stamp_ms; /* 0: the cluster's time is not known */
     uint64_t stamp_at_ns;
     struct bnd_buf head; /* of the request on its way out */
@@ -78,6 +85,11 @@ struct bnd_shard_client {
 
 static void aim(struct op *op);
 static void ask(struct op *op, uint64_t node);
+
+/* Has it an id, so that it must not be executed twice? */
+static bool is_write(const struct op *op) {
+    return op->kind != BND_SHARD_READ;
+}
 
 /* ---- the cluster's time -----------------------------------------------------------------------*/
 
@@ -177,6 +189,8 @@ static void retire(struct op *op) {
     bnd_timer_stop(client->config.env, &op->timer);
     if (op->asking == ASKING_PEER || op->asking == ASKING_STAMP) {
         bnd_rpc_cancel(&op->rpc);
+    } else if (op->asking == ASKING_EXECUTOR) {
+        execute_forget(op->execution);
     }
     if (op->call != NULL) {
         op->call->priv[0] = NULL;
@@ -195,8 +209,8 @@ static void finish(struct op *op, int status, struct bnd_slice reply) {
 }
 
 static int given_up(const struct op *op) {
-    bool unknown = op->kind == BND_SHARD_WRITE &&
-                   (op->maybe || op->asking == ASKING_HOST || op->asking == ASKING_PEER);
+    bool asking = op->asking != ASKING_NOBODY && op->asking != ASKING_STAMP;
+    bool unknown = is_write(op) && (op->maybe || asking);
     return unknown ? BND_UNKNOWN : BND_UNAVAILABLE;
 }
 
@@ -244,7 +258,7 @@ static void wrong_time(struct op *op) {
 /* An attempt ended without an outcome. certain: this attempt was not and will not be executed. */
 static void failed(struct op *op, int status, uint64_t hint, bool certain) {
     if (!certain) {
-        op->maybe = op->kind == BND_SHARD_WRITE;
+        op->maybe = is_write(op);
     }
     op->asking = ASKING_NOBODY;
     switch (status) {
@@ -292,6 +306,16 @@ static void on_proposed(struct bnd_raft_propose *propose, int status, struct bnd
     }
 }
 
+static void on_executed(void *data, bool executed, int status, struct bnd_slice bytes) {
+    struct op *op = data;
+    op->asking = ASKING_NOBODY;
+    if (executed) {
+        finish(op, status, bytes);
+    } else {
+        failed(op, status, 0, status != BND_UNKNOWN);
+    }
+}
+
 static void on_read(struct bnd_raft_read *read, int status, const struct bnd_fsm_read *context) {
     struct op *op = read->data;
     op->asking = ASKING_NOBODY;
@@ -331,18 +355,45 @@ static void on_rpc(struct bnd_rpc_call *rpc, int status, struct bnd_slice bytes)
     }
 }
 
-static uint64_t low_seq(const struct bnd_shard_client *client) {
-    return BND_CONTAINER(client->writes.next, struct op, link)->seq;
+static uint64_t low_seq(const struct op *op) {
+    if (op->kind == BND_SHARD_WRITE) {
+        return BND_CONTAINER(op->client->writes.next, struct op, link)->seq;
+    }
+    const struct bnd_link *link = op->client->executes.next; /* op itself ends the search */
+    while (BND_CONTAINER(link, const struct op, link)->gid != op->gid) {
+        link = link->next;
+    }
+    return BND_CONTAINER(link, const struct op, link)->seq;
+}
+
+static struct bnd_raft_request_id id_of(const struct op *op) {
+    uint64_t minter =
+        op->kind == BND_SHARD_EXECUTE ? op->client->executes_minter : op->client->minter;
+    return (struct bnd_raft_request_id){.minter = minter, .seq = op->seq};
+}
+
+static int ask_executor(struct op *op) {
+    const struct execute_request request = {
+        .gid = op->gid,
+        .id = id_of(op),
+        .low_seq = low_seq(op),
+        .deadline_ms = op->deadline_ms,
+        .body = bnd_slice(op->bytes, op->len),
+    };
+    op->asking = ASKING_EXECUTOR;
+    return execute_begin(op->client->config.host, &request, on_executed, op, &op->execution);
 }
 
 static void ask_host(struct op *op) {
     struct bnd_raft_host *host = op->client->config.host;
     int rv = 0;
     op->asking = ASKING_HOST;
-    if (op->kind == BND_SHARD_WRITE) {
+    if (op->kind == BND_SHARD_EXECUTE) {
+        rv = ask_executor(op);
+    } else if (op->kind == BND_SHARD_WRITE) {
         op->propose = (struct bnd_raft_propose){
-            .id = {.minter = op->client->minter, .seq = op->seq},
-            .low_seq = low_seq(op->client),
+            .id = id_of(op),
+            .low_seq = low_seq(op),
             .deadline_ms = op->deadline_ms,
             .command = bnd_slice(op->bytes, op->len),
             .cb = on_proposed,
@@ -360,11 +411,12 @@ static void ask_host(struct op *op) {
 
 static void ask_peer(struct op *op, enum shard_kind kind) {
     struct bnd_shard_client *client = op->client;
+    uint64_t attempt_ns = kind == SHARD_EXECUTE ? EXECUTE_NS_MAX : ATTEMPT_NS_MAX;
     const struct shard_request request = {
         .kind = kind,
         .gid = op->gid,
-        .id = {.minter = client->minter, .seq = op->seq},
-        .low_seq = kind == SHARD_WRITE ? low_seq(client) : 0,
+        .id = id_of(op),
+        .low_seq = shard_has_id(kind) ? low_seq(op) : 0,
         .deadline_ms = op->deadline_ms,
     };
     shard_request_head(&request, &client->head);
@@ -376,9 +428,12 @@ static void ask_peer(struct op *op, enum shard_kind kind) {
     uint64_t left = op->due_ns - bnd_now_ns(client->config.env);
     op->asking = kind == SHARD_STAMP ? ASKING_STAMP : ASKING_PEER;
     op->rpc = (struct bnd_rpc_call){.cb = on_rpc, .data = op};
-    int rv = bnd_rpc_call(client->config.rpc, &op->rpc, op->asked, BND_MESH_CONTROL, BND_RPC_SHARD,
-                          parts, kind == SHARD_STAMP ? 1 : 2,
-                          left < ATTEMPT_NS_MAX ? left : ATTEMPT_NS_MAX);
+    enum bnd_mesh_lane lane = kind == SHARD_EXECUTE && op->len > SHARD_BULK_BYTES
+                                  ? BND_MESH_BULK
+                                  : BND_MESH_CONTROL;
+    int rv =
+        bnd_rpc_call(client->config.rpc, &op->rpc, op->asked, lane, BND_RPC_SHARD, parts,
+                     kind == SHARD_STAMP ? 1 : 2, left < attempt_ns ? left : attempt_ns);
     if (rv != 0) {
         failed(op, rv, 0, true);
     }
@@ -397,7 +452,7 @@ static void ask(struct op *op, uint64_t node) {
         return;
     }
     bnd_timer_start(client->config.env, &op->timer, op->due_ns - now);
-    if (op->kind == BND_SHARD_WRITE && op->deadline_ms == 0) {
+    if (is_write(op) && op->deadline_ms == 0) {
         if (client->stamp_ms == 0 && here) {
             learn_stamp(client, shard_stamp_ms(host));
         }
@@ -410,7 +465,8 @@ static void ask(struct op *op, uint64_t node) {
     if (here) {
         ask_host(op);
     } else {
-        ask_peer(op, op->kind == BND_SHARD_WRITE ? SHARD_WRITE : SHARD_READ);
+        static const enum shard_kind kinds[] = {SHARD_READ, SHARD_WRITE, SHARD_EXECUTE};
+        ask_peer(op, kinds[op->kind]);
     }
 }
 
@@ -443,6 +499,29 @@ static struct op *op_new(struct bnd_shard_client *client, const struct bnd_slice
     return op;
 }
 
+/* Gives a new op its seq and its place among the calls. */
+static void enlist(struct op *op) {
+    struct bnd_shard_client *client = op->client;
+    switch (op->kind) {
+    case BND_SHARD_WRITE:
+        op->seq = ++client->seq_last;
+        bnd_list_push(&client->writes, &op->link);
+        break;
+    case BND_SHARD_EXECUTE:
+        while (client->executes_minter == 0) {
+            client->executes_minter = bnd_random(client->config.env);
+        }
+        op->seq = ++client->executes_seq_last;
+        bnd_list_push(&client->executes, &op->link);
+        break;
+    default:
+        bnd_list_push(&client->reads, &op->link);
+        break;
+    }
+    client->ops_count++;
+    client->ops_bytes += op->len;
+}
+
 int bnd_shard_call(struct bnd_shard_client *client, struct bnd_shard_call *call,
                    enum bnd_shard_call_kind kind, uint64_t gid, const struct bnd_slice *parts,
                    size_t count, uint64_t timeout_ns) {
@@ -463,12 +542,9 @@ int bnd_shard_call(struct bnd_shard_client *client, struct bnd_shard_call *call,
     op->call = call;
     op->kind = kind;
     op->gid = gid;
-    op->seq = kind == BND_SHARD_WRITE ? ++client->seq_last : 0;
-    bnd_list_push(kind == BND_SHARD_WRITE ? &client->writes : &client->reads, &op->link);
-    client->ops_count++;
-    client->ops_bytes += len;
+    enlist(op);
     call->priv[0] = op;
-    if (len > BND_RAFT_COMMAND_MAX) {
+    if (len > (kind == BND_SHARD_EXECUTE ? BND_RAFT_EXECUTE_BODY_MAX : BND_RAFT_COMMAND_MAX)) {
         finish_later(op, BND_TOOBIG);
     } else {
         aim(op);
@@ -495,6 +571,7 @@ int bnd_shard_client_create(const struct bnd_shard_client_config *config,
     client->config.calls_max = config->calls_max == 0 ? 65536 : config->calls_max;
     client->config.bytes_max = config->bytes_max == 0 ? 64u << 20 : config->bytes_max;
     bnd_list_init(&client->writes);
+    bnd_list_init(&client->executes);
     bnd_list_init(&client->reads);
     while (client->minter == 0) {
         client->minter = bnd_random(config->env);
@@ -514,9 +591,12 @@ void bnd_shard_client_destroy(struct bnd_shard_client *client) {
         finish(BND_CONTAINER(client->reads.next, struct op, link), BND_CANCELED,
                bnd_slice(NULL, 0));
     }
-    while (!bnd_list_empty(&client->writes)) {
-        finish(BND_CONTAINER(client->writes.next, struct op, link), BND_UNKNOWN,
-               bnd_slice(NULL, 0));
+    struct bnd_link *unknown[] = {&client->writes, &client->executes};
+    for (size_t i = 0; i < 2; i++) {
+        while (!bnd_list_empty(unknown[i])) {
+            finish(BND_CONTAINER(unknown[i]->next, struct op, link), BND_UNKNOWN,
+                   bnd_slice(NULL, 0));
+        }
     }
     bnd_free(client->routes);
     bnd_buf_free(&client->head);

@@ -4,7 +4,7 @@
  * deadline and is retried under them, with bounded, jittered waits, over leader changes, broken
  * connections and overload, until it has an outcome or its time is over; a read is asked again
  * freely. On a node without storage (gateway process) host is NULL and every call goes over the
- * mesh. The same file serves BND_RPC_SHARD: it proposes or reads on this node for callers
+ * mesh. The same file serves BND_RPC_SHARD: it proposes, reads or executes on this node for callers
  * elsewhere, and answers BND_NOTLEADER with a hint. */
 #ifndef BND_RAFT_CLIENT_H
 #define BND_RAFT_CLIENT_H
@@ -24,7 +24,7 @@ struct bnd_shard_client_config {
 
 int bnd_shard_client_create(const struct bnd_shard_client_config *config,
                             struct bnd_shard_client **out);
-/* Answers what is under way with BND_CANCELED (reads) or BND_UNKNOWN (writes), then frees. NULL
+/* Answers what is under way with BND_CANCELED (reads) or BND_UNKNOWN (all others), then frees. NULL
  * allowed. */
 void bnd_shard_client_destroy(struct bnd_shard_client *client);
 
@@ -32,13 +32,17 @@ void bnd_shard_client_destroy(struct bnd_shard_client *client);
 void bnd_shard_client_members(struct bnd_shard_client *client, uint64_t gid, const uint64_t *nodes,
                               size_t count);
 
-enum bnd_shard_call_kind { BND_SHARD_READ, BND_SHARD_WRITE };
+/* EXECUTE: the body is no command but a request, which the leader's node executes
+ * (bnd_raft_host_config.execute; ADR 0101). It has the id, the deadline and the retries of a write;
+ * an attempt ends when the executor has replied, the node's connection is lost or its silence is 3 s,
+ * or after 10 s. */
+enum bnd_shard_call_kind { BND_SHARD_READ, BND_SHARD_WRITE, BND_SHARD_EXECUTE };
 
 struct bnd_shard_call {
-    /* status 0 or the state machine's code, with its reply (borrowed until cb returns); or, with an
+    /* status 0 or the state machine's (the executor's) code, with its reply (borrowed until cb returns); or, with an
      * empty reply: BND_UNAVAILABLE (certainly not executed: no leader, overload), BND_NOSPACE
-     * (likewise: the disks of a majority are nearly full), BND_UNKNOWN (a write whose outcome could
-     * not be learnt in time), BND_TOOBIG, BND_CANCELED. */
+     * (likewise: the disks of a majority are nearly full), BND_UNKNOWN (a write or EXECUTE whose
+     * outcome could not be learnt in time), BND_TOOBIG, BND_CANCELED. */
     void (*cb)(struct bnd_shard_call *call, int status, struct bnd_slice reply);
     void *data;
     /* private */
@@ -46,7 +50,8 @@ struct bnd_shard_call {
     void *priv[4];
 };
 
-/* Sends `parts` (copied, joined) to the state machine of gid: apply for WRITE, read for READ.
+/* Sends `parts` (copied, joined; at most BND_RAFT_COMMAND_MAX, for EXECUTE
+ * BND_RAFT_EXECUTE_BODY_MAX) to the state machine of gid: apply for WRITE, read for READ.
  * timeout_ns: how long it may wait for a leader and an answer; at most 30 s, 0: 15 s. BND_FULL:
  * bound met, cb never called. */
 int bnd_shard_call(struct bnd_shard_client *client, struct bnd_shard_call *call,

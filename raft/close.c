@@ -66,13 +66,16 @@ static void begin(struct bnd_raft_host *host) {
         if (host->dead) {
             propose_drop(group);
             readindex_drop(group);
+            execute_drop(group);
         } else {
             propose_cancel(group, BND_CANCELED);
             readindex_cancel(group, BND_CANCELED);
+            execute_cancel(group, BND_CANCELED);
         }
         group_free(group);
     }
     host->groups_count = 0;
+    BND_ASSERT(host->dead || host->executions.count == 0); /* the executor has replied to all */
     drop_making(host, &host->making);
     drop_making(host, &host->made);
     apply_close(host);

@@ -41,6 +41,8 @@ static struct group *group_new(struct bnd_raft_host *host, uint64_t gid) {
     bnd_list_init(&group->held);
     bnd_list_init(&group->queue);
     bnd_list_init(&group->flying);
+    bnd_list_init(&group->executions.waiting);
+    bnd_list_init(&group->executions.running);
     bnd_list_init(&group->reads.waiting);
     bnd_list_init(&group->reads.asked);
     bnd_list_init(&group->reads.granted);
@@ -181,6 +183,8 @@ static void unlink_if(struct bnd_link *link) {
 void group_stop(struct group *group) {
     BND_ASSERT(bnd_list_empty(&group->queue) && bnd_list_empty(&group->flying));
     BND_ASSERT(!bnd_link_linked(&group->reads_link));
+    BND_ASSERT(bnd_list_empty(&group->executions.waiting));
+    BND_ASSERT(bnd_list_empty(&group->executions.running));
     export_forget(group);
     import_forget(group);
     leave_forget(group);

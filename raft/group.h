@@ -1,7 +1,8 @@
 /* One group of the host: its core, its state machine, and the queues between them (internal).
  *
  * Who fills which part: storage.c ops; transport.c held; propose.c queue and flying; apply.c
- * backlog, applying and written; readindex.c reads; persist.c persisted; member.c want; handover.c
+ * backlog, applying and written; readindex.c reads; execute.c
+ * executions; persist.c persisted; member.c want; handover.c
  * balance and yield. */
 #ifndef BND_RAFT_GROUP_H
 #define BND_RAFT_GROUP_H
@@ -61,6 +62,13 @@ struct group_reads {
     size_t count; /* in the three lists */
 };
 
+/* Requests for the executor (execute.c). */
+struct group_executions {
+    struct bnd_link waiting;   /* for this node to be ready */
+    struct bnd_link running;   /* the executor has them, and somebody waits for the outcome */
+    struct bnd_link host_link; /* in host.executions.groups while some wait */
+};
+
 struct import;
 
 /* Who should be in the group; kept while its struct lives, in whatever phase. */
@@ -100,6 +108,7 @@ struct group {
     uint64_t gid;
     enum group_phase phase;
     bool destroying;
+    bool known; /* it is here, or was */
     uint32_t slot;
     uint64_t gone_term, gone_vote;  /* of a destroyed group */
     struct bnd_journal_floor floor; /* of the last time it was destroyed (G9) */
@@ -144,6 +153,7 @@ struct group {
     struct import *import;  /* of another replica's state, under way (import.c); or NULL */
     uint64_t covered_index; /* installed, and proposals up to it not yet answered; 0: none */
 
+    struct group_executions executions;
     struct group_reads reads;
     struct bnd_link reads_link; /* in host.reading while a read waits */
 };

@@ -66,6 +66,7 @@ static void pass_changed(struct bnd_raft_host *host) {
         host->stats.elections += role != BND_CORE_LEADER && group->status.role == BND_CORE_LEADER;
         propose_changed(group);
         readindex_changed(group);
+        execute_changed(group);
         member_step(group);
         host->config.group_changed(host->config.owner, group->gid);
     }
@@ -122,6 +123,7 @@ static void pass_destroy(struct bnd_raft_host *host) {
         }
         propose_cancel(group, BND_NOTLEADER);
         readindex_cancel(group, BND_NOTLEADER);
+        execute_cancel(group, BND_NOTLEADER);
         uint32_t slot = group->slot;
         group_stop(group);
         slots_drop_later(host, slot); /* the journal's record of it may not be durable yet */
@@ -137,6 +139,7 @@ static void pass_tick(struct bnd_raft_host *host) {
     host->tick_due = false;
     propose_tick(host);
     readindex_tick(host);
+    execute_tick(host);
     persist_tick(host);
     member_tick(host);
     clock_tick(host);
@@ -168,6 +171,7 @@ static void pass(struct bnd_hook *hook) {
         slots_pass(host);
         export_pass(host);
         import_pass(host);
+        execute_pass(host);
         readindex_pass(host);
         persist_pass(host);
     }
@@ -220,6 +224,8 @@ static void fill_defaults(struct bnd_raft_host_config *config) {
     DEFAULT(unpersisted_bytes_max, 64u << 20);
     DEFAULT(moves_max, 4);
     DEFAULT(dedupe_entries_max, 65536);
+    DEFAULT(executions_max, 4096);
+    DEFAULT(executions_bytes_max, 64u << 20);
 #undef DEFAULT
 }
 
@@ -238,6 +244,7 @@ static struct bnd_raft_host *host_new(const struct bnd_raft_host_config *config)
     bnd_list_init(&host->proposing);
     bnd_list_init(&host->changed);
     bnd_list_init(&host->reading);
+    bnd_list_init(&host->executions.groups);
     bnd_list_init(&host->exports.list);
     import_open(host);
     host->hook = (struct bnd_hook){.cb = pass, .data = host};
@@ -371,6 +378,7 @@ int host_group_make(struct bnd_raft_host *host, uint64_t gid,
     making->done = done;
     making->data = data;
     group->phase = GROUP_MAKING;
+    group->known = true;
     bnd_list_push(&host->making, &making->link);
     host_wake(host);
     return 0;
@@ -462,6 +470,11 @@ int bnd_raft_group_status(const struct bnd_raft_host *host, uint64_t gid,
         out->match[i] = status.role == BND_CORE_LEADER ? status.peers[i].match : 0;
     }
     return 0;
+}
+
+bool bnd_raft_group_known(const struct bnd_raft_host *host, uint64_t gid) {
+    const struct group *group = group_find(host, gid);
+    return group != NULL && group->known;
 }
 
 void bnd_raft_each_group(const struct bnd_raft_host *host, void (*each)(void *data, uint64_t gid),

@@ -27,7 +27,12 @@
 #define BND_RAFT_COMMAND_MAX                                                                       \
     (1u << 20) /* one command; entries of several are cut near entry_bytes_max */
 
+/* Of a request that is executed on the leader, and of its outcome. */
+#define BND_RAFT_EXECUTE_BODY_MAX ((4u << 20) + 4096u)
+#define BND_RAFT_EXECUTE_REPLY_MAX ((6u << 20) + 4096u)
+
 struct bnd_raft_host;
+struct bnd_raft_execution;
 struct bnd_journal;
 struct bnd_journal_group;
 
@@ -63,6 +68,9 @@ struct bnd_raft_host_config {
     size_t dedupe_entries_max; /* 0: 65,536 request ids per group; the same on every node of a
                                   cluster */
 
+    size_t executions_max;       /* 0: 4,096 requests waiting for the executor or with it */
+    size_t executions_bytes_max; /* 0: 64 MiB of their bodies */
+
     void *owner;
     /* Makes the state machine of a group of this kind (host takes it; closed by its ops). */
     int (*fsm_make)(void *owner, uint64_t gid, struct bnd_fsm *out, struct bnd_error *err);
@@ -73,6 +81,10 @@ struct bnd_raft_host_config {
      * leader, on ticks, before it makes the node a voter, and of every other wanted voter before it
      * takes a voter away that is up: false only puts that off. NULL: always. */
     bool (*holds_all)(void *owner, uint64_t gid, uint64_t node);
+    /* Executes a request on the leader (ADR 0101): comes from the pass, and only while this node
+     * leads the group and is ready in it. Must lead to one bnd_raft_execution_reply, from inside or
+     * later. NULL: callers are told BND_UNAVAILABLE in the end. */
+    void (*execute)(void *owner, struct bnd_raft_execution *execution);
     /* Something changed in a group here: role, leader, term, members. For metrics and waiting
      * calls. */
     void (*group_changed)(void *owner, uint64_t gid);
@@ -159,6 +171,43 @@ struct bnd_raft_read {
  * as above. */
 int bnd_raft_read(struct bnd_raft_host *host, uint64_t gid, struct bnd_raft_read *read);
 
+/* A request that a group's leader executes before anything is proposed (BND_SHARD_EXECUTE of
+ * raft/client.h; ADR 0101): what is then proposed under its id, if anything, is decided there. The
+ * executor has it from bnd_raft_host_config.execute until it replies.
+ *
+ * - The same id may come again while the first is still being executed (its asker could not know),
+ *   also to another node that leads by then: to join the two is the executor's business. Whatever
+ *   it proposes goes under id, low_seq and deadline_ms as they are here, so that of all attempts
+ *   together one at most has an outcome.
+ * - When this node stops leading the group its askers are told BND_UNKNOWN at once, and ask the
+ *   next leader under the same id. The executor goes on and replies all the same; nobody hears it.
+ * - Everything must be replied to before bnd_raft_host_close. */
+struct bnd_raft_execution {
+    uint64_t gid;
+    struct bnd_raft_request_id id;
+    uint64_t low_seq;
+    uint64_t deadline_ms;  /* in the group's stamps: nothing proposed under the id is executed later */
+    struct bnd_slice body; /* borrowed until the reply */
+    void *data;            /* the executor's own */
+};
+
+/* Ends an execution; its memory goes. executed: status and bytes (at most
+ * BND_RAFT_EXECUTE_REPLY_MAX, copied or sent before it returns) are the final outcome. Else status
+ * is a code that says why not: BND_NOTLEADER, BND_BUSY, BND_FULL, BND_NOSPACE: certainly nothing
+ * was and will be executed; BND_UNKNOWN: perhaps, so that the asker retries under the same id.
+ * The asker's callback may be called from inside. */
+void bnd_raft_execution_reply(struct bnd_raft_execution *execution, bool executed, int status,
+                              struct bnd_slice bytes);
+
+/* What the state here, with everything applied to it, says of a request id: 0 with *out_status and
+ * *out_reply (borrowed until this call of the loop returns): it was executed, and had this outcome.
+ * BND_NOTFOUND: it has none, or the group is not here; of an id whose deadline is past by the newest
+ * stamp that says nothing, as outcomes are swept then. BND_EXPIRED: its minter has had its answer,
+ * and the outcome was forgotten. */
+int bnd_raft_outcome(const struct bnd_raft_host *host, uint64_t gid,
+                     const struct bnd_raft_request_id *id, int *out_status,
+                     struct bnd_slice *out_reply);
+
 /* The members the group should have, sorted by node id (roles: VOTER for all wanted replicas). The
  * leader moves the group there one change at a time: spare -> standby (caught up) -> voter,
  * additions before removals, and only in numbers of voters 1, 3, 5: at two wanted voters the second
@@ -222,6 +271,8 @@ struct bnd_raft_group_status {
 /* BND_NOTFOUND. */
 int bnd_raft_group_status(const struct bnd_raft_host *host, uint64_t gid,
                           struct bnd_raft_group_status *out);
+/* Is the group here, or was it once? Who had it and left makes it anew only for its leader. */
+bool bnd_raft_group_known(const struct bnd_raft_host *host, uint64_t gid);
 /* Calls each(gid) in rising order. */
 void bnd_raft_each_group(const struct bnd_raft_host *host, void (*each)(void *data, uint64_t gid),
                          void *data);
@@ -239,6 +290,7 @@ struct bnd_raft_host_stats {
     uint64_t handovers;           /* begun, to preferred leaders */
     uint64_t export_bytes;        /* of state, sent to other nodes since start */
     uint64_t moving;              /* groups led here that exchange members now */
+    uint64_t executions;          /* requests given to the executor */
 };
 void bnd_raft_host_stats(const struct bnd_raft_host *host, struct bnd_raft_host_stats *out);
 

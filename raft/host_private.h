@@ -62,6 +62,12 @@ struct apply {
     struct bnd_timer retry;
 };
 
+/* Requests for the executor, and what it has (execute.c). */
+struct executions {
+    struct bnd_link groups; /* with some that wait */
+    size_t count, bytes;
+};
+
 struct persist {
     struct bnd_state_persist request;
     bool running;
@@ -124,6 +130,7 @@ struct bnd_raft_host {
     struct bnd_link proposing; /* groups with queued batches */
     struct bnd_link changed;   /* groups */
     struct bnd_link reading;   /* groups with reads */
+    struct executions executions;
     struct apply apply;
     struct persist persist;
     struct readindex readindex;
@@ -221,6 +228,18 @@ struct outcome {
 void propose_outcome(struct bnd_raft_propose *propose, const struct outcome *outcome);
 /* True, inside cb, if status and reply are the state machine's and not the host's. */
 bool propose_executed(const struct bnd_raft_propose *propose);
+
+/* execute.c: requests executed on the leader. */
+/* Gives what waits to the executor, in groups that are led here and ready. */
+void execute_pass(struct bnd_raft_host *host);
+/* Leadership or term changed: what waits is answered BND_NOTLEADER, what runs BND_UNKNOWN. */
+void execute_changed(struct group *group);
+/* Answers what waits too long. */
+void execute_tick(struct bnd_raft_host *host);
+/* Answers everything of the group: what waits with `status`, what runs BND_UNKNOWN. */
+void execute_cancel(struct group *group, int status);
+/* Forgets what was not answered (after host_fatal nothing is). */
+void execute_drop(struct group *group);
 
 /* apply.c: committed entries into the state, one batch per pass. */
 int apply_open(struct bnd_raft_host *host);

@@ -1,8 +1,9 @@
-/* See shard_serve.h. A request lives until its proposal or read is answered; how many do is bounded
- * by the rpc's in-flight bound and by the host's own. */
+/* See shard_serve.h. A request lives until its proposal, read or execution is answered; how many do
+ * is bounded by the rpc's in-flight bound and by the host's own. */
 #include "raft/shard_serve.h"
 
 #include "base/alloc.h"
+#include "raft/execute.h"
 #include "raft/host_private.h"
 #include "raft/shard_wire.h"
 
@@ -13,6 +14,7 @@ struct serving {
     union {
         struct bnd_raft_propose propose;
         struct bnd_raft_read read;
+        struct execution *execution;
     };
     size_t query_len;
     uint8_t query[];
@@ -92,7 +94,31 @@ static void on_read(struct bnd_raft_read *read, int status, const struct bnd_fsm
     bnd_free(serving);
 }
 
+static void on_executed(void *data, bool executed, int status, struct bnd_slice body) {
+    struct serving *serving = data;
+    const struct shard_reply reply = {.executed = executed, .status = status, .body = body};
+    if (body.len > SHARD_BULK_BYTES) {
+        serving->request->lane = BND_MESH_BULK;
+    }
+    reply_to(serving->host, serving->request, serving->gid, &reply);
+    bnd_free(serving);
+}
+
+static int begin_execute(struct serving *serving, const struct shard_request *request) {
+    const struct execute_request execute = {
+        .gid = request->gid,
+        .id = request->id,
+        .low_seq = request->low_seq,
+        .deadline_ms = request->deadline_ms,
+        .body = request->body,
+    };
+    return execute_begin(serving->host, &execute, on_executed, serving, &serving->execution);
+}
+
 static int begin(struct serving *serving, const struct shard_request *request) {
+    if (request->kind == SHARD_EXECUTE) {
+        return begin_execute(serving, request);
+    }
     if (request->kind == SHARD_WRITE) {
         serving->propose = (struct bnd_raft_propose){
             .id = request->id,

@@ -7,6 +7,9 @@
 #include "raft/fsm.h"
 #include "raft/host.h"
 
+/* Requests and replies longer than this go on the bulk lane, not before heartbeats. */
+#define SHARD_BULK_BYTES (256u << 10)
+
 /* Registers the handler. The host must live until every request is replied to: its close does so,
  * and rpc outlives it. */
 void shard_serve(struct bnd_raft_host *host, struct bnd_rpc *rpc);

@@ -1,6 +1,6 @@
 /* See shard_wire.h. Little-endian:
  *   request: u8 version (1), u8 kind, u64 gid,
- *            [write: u64 minter, u64 seq, u64 low_seq, u64 deadline_ms,] body to the end
+ *            [write, execute: u64 minter, u64 seq, u64 low_seq, u64 deadline_ms,] body to the end
  *   reply:   u8 version (1), u8 executed, i32 status, u64 leader, u64 stamp_ms, body to the end */
 #include "raft/shard_wire.h"
 
@@ -13,7 +13,7 @@ void shard_request_head(const struct shard_request *request, struct bnd_buf *out
     bnd_buf_u8(out, SHARD_WIRE_VERSION);
     bnd_buf_u8(out, (uint8_t)request->kind);
     bnd_buf_u64(out, request->gid);
-    if (request->kind == SHARD_WRITE) {
+    if (shard_has_id(request->kind)) {
         bnd_buf_u64(out, request->id.minter);
         bnd_buf_u64(out, request->id.seq);
         bnd_buf_u64(out, request->low_seq);
@@ -35,19 +35,20 @@ int shard_request_decode(struct bnd_slice bytes, struct shard_request *out) {
     uint8_t version = bnd_read_u8(&r);
     uint8_t kind = bnd_read_u8(&r);
     struct shard_request request = {.gid = bnd_read_u64(&r)};
-    if (kind == SHARD_WRITE) {
+    bool has_id = shard_has_id((enum shard_kind)kind);
+    if (has_id) {
         request.id.minter = bnd_read_u64(&r);
         request.id.seq = bnd_read_u64(&r);
         request.low_seq = bnd_read_u64(&r);
         request.deadline_ms = bnd_read_u64(&r);
     }
-    if (r.failed || kind < SHARD_READ || kind > SHARD_STAMP) {
+    if (r.failed || kind < SHARD_READ || kind > SHARD_EXECUTE) {
         return BND_CORRUPT;
     }
     if (version != SHARD_WIRE_VERSION) {
         return BND_VERSION;
     }
-    if (kind == SHARD_WRITE &&
+    if (has_id &&
         (request.id.minter == 0 || request.id.seq == 0 || request.low_seq > request.id.seq)) {
         return BND_CORRUPT;
     }

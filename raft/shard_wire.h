@@ -9,19 +9,25 @@ enum shard_kind {
     SHARD_READ = 1,
     SHARD_WRITE = 2,
     SHARD_STAMP = 3, /* asks for the time in stamps, before a first deadline is minted */
+    SHARD_EXECUTE = 4,
 };
 
 struct shard_request {
     enum shard_kind kind;
     uint64_t gid;
-    struct bnd_raft_request_id id; /* WRITE only, and the next two */
+    struct bnd_raft_request_id id; /* WRITE and EXECUTE only, and the next two */
     uint64_t low_seq;
     uint64_t deadline_ms;
-    struct bnd_slice body; /* command or query; borrowed */
+    struct bnd_slice body; /* command, query or request; borrowed */
 };
 
+/* Does a call of the kind have an id? */
+static inline bool shard_has_id(enum shard_kind kind) {
+    return kind == SHARD_WRITE || kind == SHARD_EXECUTE;
+}
+
 struct shard_reply {
-    bool executed; /* status and body are the state machine's */
+    bool executed; /* status and body are the state machine's, or the executor's */
     int status;
     uint64_t leader; /* a hint; 0: not known */
     uint64_t stamp_ms;

@@ -222,6 +222,7 @@ static int open_group(void *data, const struct bnd_journal_group *recovered) {
     if (rv != 0) {
         return BND_FAIL(opening->err, NOMEM, "no memory for a group");
     }
+    group->known = true;
     group->floor = recovered->floor;
     group->destroying = is_unfinished(recovered); /* until end_unfinished */
     if (!recovered->exists || group->destroying) {

@@ -171,7 +171,9 @@ static void requests_and_replies_of_shards(void **state) {
     assert_int_equal(shard_request(SHARD_WRITE, 1, 0, 0, 1), BND_CORRUPT);
     assert_int_equal(shard_request(SHARD_WRITE, 1, 5, 6, 1), BND_CORRUPT);
     assert_int_equal(shard_request((enum shard_kind)0, 1, 5, 5, 1), BND_CORRUPT);
-    assert_int_equal(shard_request((enum shard_kind)4, 1, 5, 5, 1), BND_CORRUPT);
+    assert_int_equal(shard_request(SHARD_EXECUTE, 1, 5, 5, 1), 0);
+    assert_int_equal(shard_request(SHARD_EXECUTE, 0, 5, 5, 1), BND_CORRUPT);
+    assert_int_equal(shard_request((enum shard_kind)5, 1, 5, 5, 1), BND_CORRUPT);
     assert_int_equal(shard_request(SHARD_WRITE, 1, 5, 5, 2), BND_VERSION);
     assert_int_equal(shard_reply(1, 1, 0), 0);
     assert_int_equal(shard_reply(1, 0, BND_BUSY), 0);
