@@ -44,6 +44,8 @@ struct bnd_catalog_view {
     const struct bnd_kv_shard *kv_shards; /* of each; epoch 0: not made yet */
     uint32_t kv_shards_count;             /* settings.shards; 0: the answer knew nothing of KV */
     const uint32_t *kv_by_public_id; /* places in kv_namespaces, sorted by public id */
+    uint64_t sql_founders[BND_SQL_FOUNDERS_MAX]; /* who makes SQL's groups, rising */
+    size_t sql_founders_count;                   /* 0: it has no groups */
 };
 
 struct bnd_catalog_config {

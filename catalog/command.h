@@ -58,8 +58,10 @@ enum bnd_catalog_op {
         32,                     /* number: the newest generation; a: not empty: also if nodes lack
                                    certificates of it ->  the old CA is trusted no more; NOTFOUND:
                                    none is being changed; BND_EPOCH;  BND_PRECONDITION: nodes lack */
-    BND_CATALOG_D1_CREATE = 41, /* a: name; b: uuid (16 bytes); number: the most databases there may
-                                   be -> record; EXISTS with the record that has the name; FULL */
+    BND_CATALOG_D1_CREATE =
+        41, /* a: name; b: uuid (16 bytes); number: the most databases there may be -> record;
+               EXISTS with the record that has the name; FULL; PRECONDITION: no node can hold it.
+               The first one names the founders of SQL's groups (fsm_sql_found.c) */
     BND_CATALOG_D1_DELETE = 42, /* b: uuid -> the record it was */
     BND_CATALOG_OPS,
 };
@@ -77,6 +79,7 @@ struct bnd_catalog_command {
 enum bnd_catalog_section {
     BND_CATALOG_SECTION_KV_NAMESPACES = 1, /* as the query's answer */
     BND_CATALOG_SECTION_KV_MAP = 2, /* count u32, of each shard that was made: number u32, map */
+    BND_CATALOG_SECTION_SQL = 3,    /* who makes its groups; left out: it has none */
 };
 
 enum bnd_catalog_query_kind {

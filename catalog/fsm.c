@@ -579,6 +579,12 @@ static int append_sections(const struct bnd_fsm_read *context, struct bnd_buf *r
     rv = rv != 0 ? rv : catalog_kv_map_read(context, &body);
     bnd_buf_u8(reply, BND_CATALOG_SECTION_KV_MAP);
     bnd_buf_bytes(reply, bnd_buf_slice(&body));
+    bnd_buf_reset(&body);
+    rv = rv != 0 ? rv : catalog_sql_found_read(context, &body);
+    if (body.len > 0) {
+        bnd_buf_u8(reply, BND_CATALOG_SECTION_SQL);
+        bnd_buf_bytes(reply, bnd_buf_slice(&body));
+    }
     return rv != 0 ? rv : reply->failed ? BND_NOMEM : 0;
 }
 

@@ -64,6 +64,10 @@ static int create(const struct change *change, const struct bnd_catalog_command 
     if (count >= command->number || count == UINT32_MAX) {
         return BND_FULL;
     }
+    int rv = catalog_sql_found(change);
+    if (rv != 0) {
+        return rv;
+    }
     struct bnd_d1_database record = {.created_ms = change->context->stamp_ms, .name = command->a};
     BND_AUTO_BUF struct bnd_buf value = {0};
     memcpy(record.uuid, command->b.data, sizeof record.uuid);

@@ -21,6 +21,7 @@ enum {
     TAG_D1_DATABASE = CATALOG_TAG_D1_DATABASE,
     TAG_D1_NAME = CATALOG_TAG_D1_NAME,
     TAG_D1_COUNT = CATALOG_TAG_D1_COUNT,
+    TAG_SQL_FOUNDERS = CATALOG_TAG_SQL_FOUNDERS,
     KEY_NAME_MAX = 128,
     COUNTERS_VERSION = 1,
     COUNTERS_VERSION_KV = 2, /* since the first KV namespace */
@@ -181,6 +182,15 @@ int catalog_kv_map_read(const struct bnd_fsm_read *context, struct bnd_buf *repl
 int catalog_d1_apply(const struct change *change, const struct bnd_catalog_command *command);
 int catalog_d1_read(const struct bnd_fsm_read *context, const struct bnd_catalog_query *query,
                     struct bnd_buf *reply);
+
+/* fsm_sql_found.c: for every command that makes something in SQL's groups. The nodes that should hold
+ * group 0 now become SQL's founders, unless there are some: then they stay. BND_PRECONDITION: there
+ * is no such node, and nothing is changed. */
+int catalog_sql_found(const struct change *change);
+/* All other nodes that store are lost. */
+void catalog_sql_found_recover(const struct change *change, uint64_t survivor);
+/* Appends the view's section; nothing: SQL has no groups. */
+int catalog_sql_found_read(const struct bnd_fsm_read *context, struct bnd_buf *reply);
 
 /* fsm_ca.c: the change of the cluster's CA. */
 int catalog_ca_begin(const struct change *change, const struct bnd_catalog_command *command);

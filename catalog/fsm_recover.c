@@ -45,6 +45,7 @@ int catalog_recover(const struct change *change, const struct bnd_catalog_comman
         store_node(change, &node);
     }
     catalog_kv_map_recover(change, command->id, RECOVER_GAP);
+    catalog_sql_found_recover(change, command->id);
     struct counters counters = get_counters(change);
     counters.revision += RECOVER_GAP;
     counters.next_node += RECOVER_GAP;

@@ -15,6 +15,7 @@ enum catalog_tag {
     CATALOG_TAG_D1_DATABASE = 'd', /* by uuid */
     CATALOG_TAG_D1_NAME = 'e',
     CATALOG_TAG_D1_COUNT = 'q',
+    CATALOG_TAG_SQL_FOUNDERS = 'f',
 };
 
 #endif

@@ -321,6 +321,36 @@ void bnd_d1_uuid_text(const uint8_t uuid[BND_D1_UUID_BYTES], char out[BND_D1_UUI
     out[BND_D1_UUID_TEXT] = 0;
 }
 
+void bnd_sql_founders_encode(struct bnd_buf *out, const uint64_t *nodes, size_t count) {
+    bnd_buf_u8(out, RECORD_VERSION);
+    bnd_buf_u8(out, (uint8_t)count);
+    for (size_t i = 0; i < count; i++) {
+        bnd_buf_u64(out, nodes[i]);
+    }
+}
+
+int bnd_sql_founders_decode(struct bnd_slice bytes, uint64_t out[BND_SQL_FOUNDERS_MAX],
+                            size_t *out_count) {
+    struct bnd_reader r = open_record(bytes);
+    uint64_t nodes[BND_SQL_FOUNDERS_MAX] = {0};
+    uint8_t count = bnd_read_u8(&r);
+    if (r.failed || count == 0 || count > BND_SQL_FOUNDERS_MAX) {
+        return BND_CORRUPT;
+    }
+    for (uint8_t i = 0; i < count; i++) {
+        nodes[i] = bnd_read_u64(&r);
+        if (nodes[i] <= (i == 0 ? 0 : nodes[i - 1])) {
+            return BND_CORRUPT;
+        }
+    }
+    int rv = close_record(&r);
+    if (rv == 0) {
+        memcpy(out, nodes, sizeof nodes);
+        *out_count = count;
+    }
+    return rv;
+}
+
 bool bnd_kv_title_valid(struct bnd_slice title) {
     for (size_t i = 0; i < title.len; i++) {
         if (title.data[i] < 0x20 || title.data[i] == 0x7f) {

@@ -155,6 +155,12 @@ bool bnd_d1_name_valid(struct bnd_slice name);
 bool bnd_d1_uuid_parse(struct bnd_slice text, uint8_t out[BND_D1_UUID_BYTES]);
 void bnd_d1_uuid_text(const uint8_t uuid[BND_D1_UUID_BYTES], char out[BND_D1_UUID_TEXT + 1]);
 
+/* Who makes the groups of SQL: rising, at most BND_SQL_FOUNDERS_MAX. */
+#define BND_SQL_FOUNDERS_MAX 5
+void bnd_sql_founders_encode(struct bnd_buf *out, const uint64_t *nodes, size_t count);
+int bnd_sql_founders_decode(struct bnd_slice bytes, uint64_t out[BND_SQL_FOUNDERS_MAX],
+                            size_t *out_count);
+
 /* 1 to BND_KV_TITLE_MAX bytes of UTF-8 without control characters. */
 bool bnd_kv_title_valid(struct bnd_slice title);
 /* BND_KV_PUBLIC_ID_LEN lowercase hex digits. */

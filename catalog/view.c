@@ -154,6 +154,11 @@ static int read_sections(struct bnd_reader *r, struct bnd_catalog_view *view) {
                 return BND_CORRUPT;
             }
             rv = read_kv_map(&section, view);
+        } else if (tag == BND_CATALOG_SECTION_SQL) {
+            rv = view->sql_founders_count > 0
+                     ? BND_CORRUPT
+                     : bnd_sql_founders_decode(section.rest, view->sql_founders,
+                                               &view->sql_founders_count);
         }
     }
     return r->failed ? BND_CORRUPT : rv;

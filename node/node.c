@@ -261,6 +261,8 @@ static int make_fsm(void *owner, uint64_t gid, struct bnd_fsm *out, struct bnd_e
     case BND_GROUP_KV:
     case BND_GROUP_KV_LOG:
         break; /* no group of Raft's */
+    case BND_GROUP_SQL:
+        break; /* nobody founds any yet */
     }
     return BND_FAIL(err, VERSION, "group %llu is of a kind this version does not know",
                     (unsigned long long)gid);

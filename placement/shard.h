@@ -13,7 +13,8 @@ enum bnd_group_kind {
     BND_GROUP_SYSTEM = 0,
     BND_GROUP_OBJECTS = 1,
     BND_GROUP_KV = 2,
-    BND_GROUP_KV_LOG = 3
+    BND_GROUP_KV_LOG = 3,
+    BND_GROUP_SQL = 4
 };
 
 #define BND_GID_SYSTEM UINT64_C(0)

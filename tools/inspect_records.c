@@ -168,6 +168,17 @@ static int kv_shard_text(const struct tools_record *record, struct bnd_buf *out)
     return 0;
 }
 
+static int sql_founders_text(const struct tools_record *record, struct bnd_buf *out) {
+    uint64_t nodes[BND_SQL_FOUNDERS_MAX];
+    size_t count = 0;
+    int rv = bnd_sql_founders_decode(record->value, nodes, &count);
+    bnd_buf_append_str(out, "founders of SQL's groups:");
+    for (size_t i = 0; rv == 0 && i < count; i++) {
+        bnd_buf_printf(out, " %" PRIu64, nodes[i]);
+    }
+    return rv;
+}
+
 static int token_text(const struct tools_record *record, struct bnd_buf *out) {
     struct bnd_token_record r;
     int rv = bnd_token_decode(record->value, &r);
@@ -540,6 +551,7 @@ static const struct {
     {BND_CF_CATALOG, CATALOG_TAG_D1_DATABASE, "D1 databases", d1_database_text},
     {BND_CF_CATALOG, CATALOG_TAG_D1_NAME, "D1 names", d1_name_text},
     {BND_CF_CATALOG, CATALOG_TAG_D1_COUNT, "D1 count", d1_count_text},
+    {BND_CF_CATALOG, CATALOG_TAG_SQL_FOUNDERS, "founders of SQL", sql_founders_text},
     {BND_CF_OBJECTS, OBJECTS_TAG_OBJECT, "objects", object_text},
     {BND_CF_OBJECTS, OBJECTS_TAG_TABLE, "tables of parts", table_text},
     {BND_CF_OBJECTS, OBJECTS_TAG_UPLOAD, "uploads", upload_text},
