@@ -11,7 +11,14 @@
 
 /* Column families: one per service, so that each has its own options. RAFT holds what the host
  * itself keeps per group (applied tuple, request ids). */
-enum bnd_state_cf { BND_CF_RAFT, BND_CF_CATALOG, BND_CF_OBJECTS, BND_CF_KV, BND_CF_COUNT };
+enum bnd_state_cf {
+    BND_CF_RAFT,
+    BND_CF_CATALOG,
+    BND_CF_OBJECTS,
+    BND_CF_KV,
+    BND_CF_SQL,
+    BND_CF_COUNT
+};
 
 struct bnd_state;
 struct bnd_state_batch; /* indexed: its reads see its own writes over the state */

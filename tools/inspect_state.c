@@ -13,7 +13,8 @@
 #include <inttypes.h>
 
 static const char *const family_names[BND_CF_COUNT] = {
-    [BND_CF_RAFT] = "raft", [BND_CF_CATALOG] = "catalog", [BND_CF_OBJECTS] = "objects", [BND_CF_KV] = "kv"};
+    [BND_CF_RAFT] = "raft", [BND_CF_CATALOG] = "catalog", [BND_CF_OBJECTS] = "objects", [BND_CF_KV] = "kv",
+    [BND_CF_SQL] = "sql"};
 
 enum { SLOT_BYTES = 4 }; /* what every key begins with (engine/state.h) */
 

@@ -7,7 +7,7 @@
 
 struct bnd_state_iter {
     struct rocks *rocks;
-    rocksdb_iterator_t *it;
+    rocksdb_iterator_t *it; /* NULL: the store is older than the family, and opened to be read */
     rocksdb_readoptions_t *options; /* holds the bound: lives as long as `it` */
     struct bnd_slice from;
     struct bnd_slice to;
@@ -26,8 +26,10 @@ struct bnd_state_iter *rocks_iter_create(struct rocks *rocks, rocksdb_writebatch
     iter->to = to;
     iter->options = rocksdb_readoptions_create();
     rocksdb_readoptions_set_iterate_upper_bound(iter->options, (const char *)to.data, to.len);
-    iter->it = rocksdb_create_iterator_cf(rocks->db, iter->options, rocks->cfs[cf]);
-    if (batch != NULL) { /* takes the state's iterator */
+    if (rocks->cfs[cf] != NULL) {
+        iter->it = rocksdb_create_iterator_cf(rocks->db, iter->options, rocks->cfs[cf]);
+    }
+    if (batch != NULL && iter->it != NULL) { /* takes the state's iterator */
         iter->it =
             rocksdb_writebatch_wi_create_iterator_with_base_cf(batch, iter->it, rocks->cfs[cf]);
     }
@@ -37,7 +39,8 @@ struct bnd_state_iter *rocks_iter_create(struct rocks *rocks, rocksdb_writebatch
 }
 
 bool rocks_iter_valid(const struct bnd_state_iter *iter) {
-    return rocksdb_iter_valid(iter->it) != 0 && bnd_slice_cmp(rocks_iter_key(iter), iter->to) < 0;
+    return iter->it != NULL && rocksdb_iter_valid(iter->it) != 0 &&
+           bnd_slice_cmp(rocks_iter_key(iter), iter->to) < 0;
 }
 
 void rocks_iter_next(struct bnd_state_iter *iter) {
@@ -47,7 +50,9 @@ void rocks_iter_next(struct bnd_state_iter *iter) {
 
 void rocks_iter_seek(struct bnd_state_iter *iter, struct bnd_slice key) {
     struct bnd_slice at = bnd_slice_cmp(key, iter->from) < 0 ? iter->from : key;
-    rocksdb_iter_seek(iter->it, (const char *)at.data, at.len);
+    if (iter->it != NULL) {
+        rocksdb_iter_seek(iter->it, (const char *)at.data, at.len);
+    }
 }
 
 struct bnd_slice rocks_iter_key(const struct bnd_state_iter *iter) {
@@ -64,6 +69,9 @@ struct bnd_slice rocks_iter_value(const struct bnd_state_iter *iter) {
 
 int rocks_iter_status(const struct bnd_state_iter *iter) {
     char *text = NULL;
+    if (iter->it == NULL) {
+        return 0;
+    }
     rocksdb_iter_get_error(iter->it, &text);
     return rocks_error_take(iter->rocks, text, "iterate", NULL);
 }
@@ -73,7 +81,9 @@ void rocks_iter_destroy(struct bnd_state_iter *iter) {
         return;
     }
     atomic_fetch_sub(&iter->rocks->batches_and_iters_open, 1);
-    rocksdb_iter_destroy(iter->it);
+    if (iter->it != NULL) {
+        rocksdb_iter_destroy(iter->it);
+    }
     rocksdb_readoptions_destroy(iter->options);
     bnd_free(iter);
 }

@@ -31,12 +31,17 @@
 #define BLOB_FILE_BYTES (64U << 20)
 #define BLOB_GC_AGE 0.25        /* the oldest quarter of the blob files is collected first */
 #define BLOB_GC_FORCE_SHARE 0.5 /* and once half of it is garbage, whatever else compacts */
+/* A page of SQL is a seek, a walk of at most 4 KiB, and an image of 4 KiB; its neighbours are seldom
+ * wanted next. Index entries share most of their bytes (docs/design/0102-page-histories.md). */
+#define PAGES_BLOCK_BYTES (8U << 10)
+#define PAGES_INDEX_RESTART 16
 
 static const char *const cf_names[ROCKS_CFS] = {
     [BND_CF_RAFT] = "raft",
     [BND_CF_CATALOG] = "catalog",
     [BND_CF_OBJECTS] = "objects",
     [BND_CF_KV] = "kv",
+    [BND_CF_SQL] = "sql",
     [ROCKS_CF_MARK] = "default",
 };
 
@@ -93,6 +98,9 @@ int rocks_error_take(struct rocks *rocks, char *text, const char *what, struct b
 int rocks_get_with(struct rocks *rocks, const rocksdb_readoptions_t *options, enum bnd_state_cf cf,
                    struct bnd_slice key, struct bnd_buf *out) {
     BND_ASSERT(cf < BND_CF_COUNT);
+    if (rocks->cfs[cf] == NULL) { /* opened to be read, and older than the family */
+        return BND_NOTFOUND;
+    }
     char *text = NULL;
     rocksdb_pinnableslice_t *pinned = rocksdb_get_pinned_cf(rocks->db, options, rocks->cfs[cf],
                                                             (const char *)key.data, key.len, &text);
@@ -210,7 +218,9 @@ static int rocks_drop_range(struct bnd_state *state, struct bnd_slice from, stru
 static void rocks_free(struct rocks *rocks) {
     if (rocks->db != NULL) {
         for (int i = 0; i < ROCKS_CFS; i++) {
-            rocksdb_column_family_handle_destroy(rocks->cfs[i]);
+            if (rocks->cfs[i] != NULL) {
+                rocksdb_column_family_handle_destroy(rocks->cfs[i]);
+            }
         }
         rocksdb_close(rocks->db); /* flushes all families first */
     }
@@ -280,6 +290,21 @@ static const struct bnd_state_ops read_only_ops = {
     .drop_range = refuse_drop,
 };
 
+static void table_options_set(rocksdb_options_t *o, rocksdb_cache_t *cache, size_t block_bytes,
+                              int index_restart) {
+    rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
+    rocksdb_block_based_options_set_block_cache(table, cache);
+    rocksdb_block_based_options_set_block_size(table, block_bytes);
+    rocksdb_block_based_options_set_index_block_restart_interval(table, index_restart);
+    rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
+    rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
+    rocksdb_block_based_options_set_filter_policy(/* takes it */
+                                                  table, rocksdb_filterpolicy_create_bloom_full(
+                                                             BLOOM_BITS));
+    rocksdb_options_set_block_based_table_factory(o, table);
+    rocksdb_block_based_options_destroy(table);
+}
+
 /* reference/engine.md C. No prefix extractor: keys shorter than its prefix would abort Debian's
  * build. */
 static rocksdb_options_t *options_create(const struct bnd_rocks_config *config,
@@ -305,16 +330,7 @@ static rocksdb_options_t *options_create(const struct bnd_rocks_config *config,
     rocksdb_options_set_bytes_per_sync(o, BYTES_PER_SYNC);
     rocksdb_options_set_max_log_file_size(o, LOG_FILE_BYTES_MAX);
     rocksdb_options_set_keep_log_file_num(o, LOG_FILES_KEPT);
-    rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
-    rocksdb_block_based_options_set_block_cache(table, cache);
-    rocksdb_block_based_options_set_block_size(table, BLOCK_BYTES);
-    rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
-    rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
-    rocksdb_block_based_options_set_filter_policy(/* takes it */
-                                                  table, rocksdb_filterpolicy_create_bloom_full(
-                                                             BLOOM_BITS));
-    rocksdb_options_set_block_based_table_factory(o, table);
-    rocksdb_block_based_options_destroy(table);
+    table_options_set(o, cache, BLOCK_BYTES, 1);
     return o;
 }
 
@@ -330,6 +346,58 @@ static rocksdb_options_t *blob_options_create(const rocksdb_options_t *from) {
     return o;
 }
 
+static rocksdb_options_t *page_options_create(const rocksdb_options_t *from,
+                                              rocksdb_cache_t *cache) {
+    rocksdb_options_t *o = rocksdb_options_create_copy((rocksdb_options_t *)from);
+    table_options_set(o, cache, PAGES_BLOCK_BYTES, PAGES_INDEX_RESTART);
+    return o;
+}
+
+struct families {
+    rocksdb_options_t *plain, *blobs, *pages;
+};
+
+static const rocksdb_options_t *options_of(const struct families *families, int cf) {
+    return cf == BND_CF_KV    ? families->blobs
+           : cf == BND_CF_SQL ? families->pages
+                              : families->plain;
+}
+
+/* A store that an older program left lacks the families that came later: opened to be written it
+ * gets them (create_missing_column_families), opened to be read it is read without them. */
+static char *open_to_read(struct rocks *rocks, const struct families *families, const char *path) {
+    char *text = NULL;
+    size_t there = 0;
+    const char *names[ROCKS_CFS];
+    const rocksdb_options_t *options[ROCKS_CFS];
+    rocksdb_column_family_handle_t *handles[ROCKS_CFS];
+    int places[ROCKS_CFS];
+    int count = 0;
+    char **all = rocksdb_list_column_families(families->plain, path, &there, &text);
+    if (text != NULL) {
+        return text;
+    }
+    for (int i = 0; i < ROCKS_CFS; i++) {
+        bool known = false;
+        for (size_t k = 0; k < there; k++) {
+            known = known || strcmp(all[k], cf_names[i]) == 0;
+        }
+        if (known) {
+            names[count] = cf_names[i];
+            options[count] = options_of(families, i);
+            places[count++] = i;
+        }
+    }
+    rocksdb_list_column_families_destroy(all, there);
+    rocksdb_options_set_paranoid_checks(families->plain, 0);
+    rocks->db = rocksdb_open_for_read_only_column_families(families->plain, path, count, names,
+                                                           options, handles, 0, &text);
+    for (int i = 0; text == NULL && i < count; i++) {
+        rocks->cfs[places[i]] = handles[i];
+    }
+    return text;
+}
+
 static int open_db(struct rocks *rocks, const struct bnd_rocks_config *config, bool read_only,
                    struct bnd_error *err) {
     char path[PATH_MAX];
@@ -337,23 +405,23 @@ static int open_db(struct rocks *rocks, const struct bnd_rocks_config *config, b
     if (len < 0 || (size_t)len >= sizeof path) {
         return BND_FAIL(err, TOOBIG, "state directory: the path is too long");
     }
-    rocksdb_options_t *options = options_create(config, rocks->cache);
-    rocksdb_options_t *blobs = blob_options_create(options);
+    struct families families = {.plain = options_create(config, rocks->cache)};
+    families.blobs = blob_options_create(families.plain);
+    families.pages = page_options_create(families.plain, rocks->cache);
     const rocksdb_options_t *all[ROCKS_CFS];
     for (int i = 0; i < ROCKS_CFS; i++) {
-        all[i] = i == BND_CF_KV ? blobs : options;
+        all[i] = options_of(&families, i);
     }
     char *text = NULL;
     if (read_only) {
-        rocksdb_options_set_paranoid_checks(options, 0);
-        rocks->db = rocksdb_open_for_read_only_column_families(options, path, ROCKS_CFS, cf_names,
-                                                               all, rocks->cfs, 0, &text);
+        text = open_to_read(rocks, &families, path);
     } else {
-        rocks->db = rocksdb_open_column_families(options, path, ROCKS_CFS, cf_names, all,
+        rocks->db = rocksdb_open_column_families(families.plain, path, ROCKS_CFS, cf_names, all,
                                                  rocks->cfs, &text);
     }
-    rocksdb_options_destroy(blobs);
-    rocksdb_options_destroy(options);
+    rocksdb_options_destroy(families.pages);
+    rocksdb_options_destroy(families.blobs);
+    rocksdb_options_destroy(families.plain);
     struct bnd_error why = {0};
     int rv = rocks_error_take(rocks, text, "open", &why);
     return rv == 0 ? 0 : bnd_error_set(err, rv, "%s", why.message);
