@@ -7,24 +7,35 @@
 
 enum sql_op {
     SQL_CREATE = 1,  /* -> record; EXISTS: it is there (-> record), NOTFOUND: it was deleted */
-    SQL_DELETE = 2,  /* leaves a tombstone; NOTFOUND: it never was */
-    SQL_COMMIT = 3,  /* -> bookmark (28 bytes), kept answer; CONFLICT: term, epoch or base; NOTFOUND */
-    SQL_STAGE = 4,   /* a part of a change set that is too long for one command */
-    SQL_RESTORE = 5, /* base; target epoch and version -> bookmark made, bookmark before; CONFLICT; NOTFOUND: no such version */
-    SQL_FORK = 6,    /* new uuid; source uuid, epoch, version -> record; NOTFOUND, EXISTS */
+    SQL_DELETE = 2,  /* leaves a tombstone, again too; NOTFOUND: it never was */
+    SQL_COMMIT = 3,  /* -> bookmark (28 bytes), kept answer; CONFLICT: term, number, epoch, base or
+                        parts; NOTFOUND */
+    SQL_STAGE = 4,   /* a part of a change set that is too long for one command; the first one drops
+                        those of other attempts. CONFLICT: number, or not the next part; NOTFOUND */
+    SQL_RESTORE = 5, /* base; target epoch and version -> bookmark made, bookmark before; CONFLICT:
+                        base; NOTFOUND: no such database or version */
+    SQL_FORK = 6,    /* new uuid; source uuid, epoch, version -> record; NOTFOUND: no such source or
+                        version, or the new one was deleted; EXISTS: it is there (-> record) */
     SQL_TICK = 7,    /* deletes what is dead, so much at a time */
 };
 
+/* A change set that is too long for one command is cut into parts of so many bytes. */
+#define SQL_PART_BYTES (512u << 10)
+#define SQL_PARTS_MAX 64u
+#define SQL_COMMIT_HEAD_BYTES 77u /* what a COMMIT has before the packed bytes */
+
 struct sql_commit {
     uint32_t number, epoch;
-    uint64_t term; /* of the leadership it was made in: in an entry of another it is CONFLICT (ADR 0100) */
+    uint64_t term; /* it was made in; in an entry of another it is CONFLICT (ADR 0100) */
     uint64_t base; /* version it was made on; it becomes base + 1 */
-    uint32_t page_count;
-    uint32_t pages_count;
-    uint8_t attempt[16]; /* of its staged parts */
-    uint32_t staged;     /* how many there are; then pages and answer are in them */
-    struct bnd_slice pages;  /* packed */
-    struct bnd_slice answer; /* encoded bnd_sql_answer with an empty bookmark; empty: too long to keep */
+    uint32_t page_count;     /* of the database after it, not 0 */
+    uint32_t pages_count;    /* in the change set */
+    uint32_t pages_bytes;    /* of the change set, unpacked */
+    uint32_t answer_bytes;   /* unpacked; 0: none is kept, it was too long */
+    uint32_t staged;         /* parts; if there are any, they hold the packed bytes */
+    uint8_t attempt[16];     /* that the parts are of */
+    struct bnd_slice packed; /* the change set, then the answer: an encoded bnd_sql_answer with an
+                                empty bookmark (sql/pack.h) */
 };
 
 struct sql_command {
@@ -56,8 +67,8 @@ void sql_command_encode(struct bnd_buf *out, const struct sql_command *command);
 int sql_command_decode(struct bnd_slice bytes, struct sql_command *out);
 
 enum sql_query_kind {
-    SQL_QUERY_DATABASE = 1, /* uuid -> record, bookmark; NOTFOUND */
-    SQL_QUERY_AT_TIME = 2,  /* uuid, stamp_ms -> bookmark; NOTFOUND */
+    SQL_QUERY_DATABASE = 1, /* uuid -> record; NOTFOUND */
+    SQL_QUERY_AT_TIME = 2,  /* uuid, stamp_ms -> bookmark; NOTFOUND: it is younger */
 };
 struct sql_query {
     enum sql_query_kind kind;
@@ -65,6 +76,12 @@ struct sql_query {
     uint64_t stamp_ms;
 };
 void sql_query_encode(struct bnd_buf *out, const struct sql_query *query);
+/* BND_INVALID. */
 int sql_query_decode(struct bnd_slice bytes, struct sql_query *out);
+
+/* A record in replies: of a database that is live. */
+void sql_record_encode(struct bnd_buf *out, const struct sql_database_record *record);
+/* BND_CORRUPT. */
+int sql_record_decode(struct bnd_slice bytes, struct sql_database_record *out);
 
 #endif

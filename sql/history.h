@@ -6,8 +6,7 @@
 
 #include "engine/state.h"
 #include "sql/bookmark.h"
-
-#define SQL_PAGE_BYTES 4096u
+#include "sql/page.h"
 
 enum sql_database_state { SQL_DATABASE_LIVE = 1, SQL_DATABASE_DELETED = 2 };
 
@@ -16,9 +15,9 @@ struct sql_database_record {
     enum sql_database_state state;
     uint32_t number; /* what its keys begin with: unique in the group, never reused */
     uint32_t epoch;
-    uint64_t version;     /* newest; 0: nothing was ever written */
-    uint32_t page_count;  /* at it */
-    uint64_t stamp_ms;    /* of it */
+    uint64_t version;    /* newest; 0: nothing was ever written */
+    uint32_t page_count; /* at it */
+    uint64_t stamp_ms;   /* of it */
     uint64_t created_ms;
     uint8_t hash[BND_SQL_HASH_BYTES]; /* of it */
 };
@@ -45,7 +44,7 @@ struct sql_page_found {
 };
 
 /* The page's bytes at a version; page 1 is the first. found may be NULL. BND_NOTFOUND: it has none
- * (never written, or collected); BND_CORRUPT, BND_IO, BND_NOMEM. */
+ * (never written, or collected); BND_CORRUPT, BND_IO, BND_NOMEM: out is of no use then. */
 int sql_history_page(const struct sql_at *at, uint32_t page, uint8_t out[SQL_PAGE_BYTES],
                      struct sql_page_found *found);
 
@@ -57,10 +56,11 @@ struct sql_commit_record {
     uint8_t hash[BND_SQL_HASH_BYTES];
 };
 
-/* BND_NOTFOUND: no such version of this database (its forks begin with their own first). */
+/* BND_NOTFOUND: no such version of this database, or it is above at's (its forks begin with their
+ * own first). Of at only state, slot, number and version count here and below. */
 int sql_history_commit(const struct sql_at *at, uint64_t version, struct sql_commit_record *out);
-/* The newest version with a stamp at or before this, along the line of history that at's epoch
- * comes from. BND_NOTFOUND: the database is younger. */
+/* What the database was at a time: its newest version with a stamp at or before it, also one that a
+ * restore took back since. BND_NOTFOUND: the database is younger. */
 int sql_history_at_time(const struct sql_at *at, uint64_t stamp_ms, struct sql_commit_record *out);
 
 #endif

@@ -1,0 +1,199 @@
+/* See history.h.
+ *
+ * Invariants that reading relies on (ADR 0102): 1. the versions of a page in an epoch stand newest
+ * first and end with an image; 2. the parent of an epoch is an older one; 3. a dead
+ * number's epoch records go before its pages: while one is there after the look, what was seen of
+ * its pages was whole, and what was missing never was. */
+#include "sql/history.h"
+
+#include "base/assert.h"
+#include "base/error.h"
+#include "sql/records.h"
+
+static int get(struct bnd_state *state, const struct sql_key *key, struct bnd_buf *out) {
+    bnd_buf_reset(out);
+    return state->ops->get(state, BND_CF_SQL, sql_key_slice(key), out);
+}
+
+int sql_history_database(struct bnd_state *state, uint32_t slot,
+                         const uint8_t uuid[BND_SQL_UUID_BYTES], struct sql_database_record *out) {
+    BND_AUTO_BUF struct bnd_buf value = {0};
+    struct sql_database_row row;
+    struct sql_key key;
+    sql_key_database(&key, slot, uuid);
+    int rv = get(state, &key, &value);
+    rv = rv != 0 ? rv : sql_database_decode(sql_key_rest(&key), bnd_buf_slice(&value), &row);
+    if (rv == 0) {
+        *out = row.record;
+    }
+    return rv;
+}
+
+/* ---- pages ------------------------------------------------------------------------------------*/
+
+/* A row of spans as it is walked, newest first. */
+struct row {
+    uint8_t bytes[SQL_CHAIN_BYTES_MAX];
+    size_t ends[SQL_CHAIN_SPANS_MAX]; /* of the spans of one version in bytes */
+    size_t count;
+    uint8_t place; /* of the last one; what follows is one less, and an image follows 1 */
+    size_t left;   /* of the row's bytes, after it */
+};
+
+/* Keeps one version's spans. BND_CORRUPT: it does not go on the row. */
+static int row_add(struct row *row, const struct sql_page_value *value) {
+    if (row->count > 0 && (value->place + 1 != row->place || value->row_bytes != row->left)) {
+        return BND_CORRUPT;
+    }
+    size_t at = row->count == 0 ? 0 : row->ends[row->count - 1];
+    BND_ASSERT(row->count < SQL_CHAIN_SPANS_MAX && at + value->bytes.len <= sizeof row->bytes);
+    memcpy(row->bytes + at, value->bytes.data, value->bytes.len);
+    row->ends[row->count++] = at + value->bytes.len;
+    row->place = value->place;
+    row->left = value->row_bytes - value->bytes.len;
+    return 0;
+}
+
+static void row_apply(const struct row *row, uint8_t page[SQL_PAGE_BYTES]) {
+    for (size_t i = row->count; i > 0; i--) {
+        size_t at = i == 1 ? 0 : row->ends[i - 2];
+        sql_spans_apply(bnd_slice(row->bytes + at, row->ends[i - 1] - at), page);
+    }
+}
+
+/* The page out of one epoch. BND_NOTFOUND: it has nothing of it. */
+static int walk(struct bnd_state *state, struct bnd_state_iter *iter, uint8_t out[SQL_PAGE_BYTES],
+                struct sql_page_found *found) {
+    const struct bnd_state_ops *ops = state->ops;
+    struct row row;
+    row.count = 0;
+    for (; ops->iter_valid(iter); ops->iter_next(iter)) {
+        struct bnd_slice key = ops->iter_key(iter);
+        struct sql_page_value value;
+        if (key.len != SQL_KEY_MAX) {
+            return BND_CORRUPT;
+        }
+        int rv = sql_page_value_decode(
+            bnd_slice(key.data + SQL_KEY_SLOT_BYTES, key.len - SQL_KEY_SLOT_BYTES),
+            ops->iter_value(iter), &value);
+        if (rv != 0) {
+            return rv;
+        }
+        if (row.count == 0) {
+            found->version = ~bnd_get_be64(key.data + SQL_KEY_MAX - 8);
+            found->spans = value.place;
+            found->spans_bytes = value.row_bytes;
+        }
+        if (value.form == SQL_PAGE_IMAGE) {
+            if (row.count > 0 && (row.place != 1 || row.left != 0)) {
+                return BND_CORRUPT;
+            }
+            memcpy(out, value.bytes.data, SQL_PAGE_BYTES);
+            row_apply(&row, out);
+            return 0;
+        }
+        rv = row_add(&row, &value);
+        if (rv != 0) {
+            return rv;
+        }
+    }
+    int rv = ops->iter_status(iter);
+    return rv != 0 ? rv : row.count == 0 ? BND_NOTFOUND : BND_CORRUPT;
+}
+
+static int page_in_epoch(const struct sql_at *at, uint32_t page, uint8_t out[SQL_PAGE_BYTES],
+                         struct sql_page_found *found) {
+    struct sql_key from;
+    struct sql_key to;
+    sql_key_page(&from, at->slot, at->number, page, at->epoch, at->version);
+    sql_key_page(&to, at->slot, at->number, page, at->epoch, 0); /* no page has version 0 */
+    struct bnd_state_iter *iter =
+        at->state->ops->iter(at->state, BND_CF_SQL, sql_key_slice(&from), sql_key_slice(&to));
+    if (iter == NULL) {
+        return BND_NOMEM;
+    }
+    int rv = walk(at->state, iter, out, found);
+    at->state->ops->iter_destroy(iter);
+    return rv;
+}
+
+static int epoch_of(const struct sql_at *at, uint32_t epoch, struct sql_epoch_row *out) {
+    BND_AUTO_BUF struct bnd_buf value = {0};
+    struct sql_key key;
+    sql_key_pair(&key, at->slot, SQL_TAG_EPOCH, at->number, epoch);
+    int rv = get(at->state, &key, &value);
+    return rv != 0 ? rv : sql_epoch_decode(sql_key_rest(&key), bnd_buf_slice(&value), out);
+}
+
+int sql_history_page(const struct sql_at *at, uint32_t page, uint8_t out[SQL_PAGE_BYTES],
+                     struct sql_page_found *found) {
+    struct sql_page_found seen = {0};
+    struct sql_at place = *at;
+    for (;;) {
+        struct sql_epoch_row epoch;
+        int rv = page_in_epoch(&place, page, out, &seen);
+        if (rv != 0 && rv != BND_NOTFOUND) {
+            return rv;
+        }
+        int gone = epoch_of(&place, place.epoch, &epoch); /* after the page: invariant 3 */
+        if (gone != 0) {
+            return gone;
+        }
+        if (rv == 0) {
+            if (found != NULL) {
+                *found = seen;
+            }
+            return 0;
+        }
+        if (epoch.parent_number == 0 || place.version < epoch.first_version) {
+            return BND_NOTFOUND;
+        }
+        place.number = epoch.parent_number;
+        place.epoch = epoch.parent_epoch;
+        place.version = epoch.parent_version;
+        seen.inherited = true;
+    }
+}
+
+/* ---- commits ----------------------------------------------------------------------------------*/
+
+int sql_history_commit(const struct sql_at *at, uint64_t version, struct sql_commit_record *out) {
+    BND_AUTO_BUF struct bnd_buf value = {0};
+    struct sql_commit_row row;
+    struct sql_key key;
+    if (version > at->version) {
+        return BND_NOTFOUND;
+    }
+    sql_key_commit(&key, at->slot, at->number, version);
+    int rv = get(at->state, &key, &value);
+    rv = rv != 0 ? rv : sql_commit_decode(sql_key_rest(&key), bnd_buf_slice(&value), &row);
+    if (rv == 0) {
+        *out = row.record;
+    }
+    return rv;
+}
+
+int sql_history_at_time(const struct sql_at *at, uint64_t stamp_ms, struct sql_commit_record *out) {
+    struct sql_epoch_row epoch;
+    struct sql_commit_record best;
+    int rv = epoch_of(at, 0, &epoch);
+    rv = rv != 0 ? rv : sql_history_commit(at, epoch.first_version, &best);
+    if (rv != 0 || best.stamp_ms > stamp_ms) {
+        return rv != 0 ? rv : BND_NOTFOUND;
+    }
+    uint64_t above = at->version + 1; /* best is one, above is none */
+    while (best.version + 1 < above) {
+        struct sql_commit_record middle;
+        rv = sql_history_commit(at, best.version + (above - best.version) / 2, &middle);
+        if (rv != 0) {
+            return rv;
+        }
+        if (middle.stamp_ms <= stamp_ms) {
+            best = middle;
+        } else {
+            above = middle.version;
+        }
+    }
+    *out = best;
+    return 0;
+}

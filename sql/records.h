@@ -1,0 +1,69 @@
+/* Records of an SQL group beside its pages (SPEC.md, "SQL state"). Decoded forms borrow. Inside
+ * sql/ and for inspect. */
+#ifndef BND_SQL_RECORDS_H
+#define BND_SQL_RECORDS_H
+
+#include "sql/history.h"
+
+#define SQL_ATTEMPT_BYTES 16u
+
+struct sql_database_row {
+    struct sql_database_record record;
+    uint64_t cutoff;                    /* versions below it may have been collected; 0: none */
+    uint32_t staged;                    /* parts that are put down, 0 to staged - 1 */
+    uint8_t attempt[SQL_ATTEMPT_BYTES]; /* that they are of */
+};
+void sql_database_encode(struct bnd_buf *out, const struct sql_key *key,
+                         const struct sql_database_row *row);
+
+struct sql_epoch_row {
+    uint32_t parent_number; /* 0: there is none */
+    uint32_t parent_epoch;
+    uint64_t parent_version;
+    uint64_t first_version;
+    uint64_t stamp_ms;
+};
+void sql_epoch_encode(struct bnd_buf *out, const struct sql_key *key,
+                      const struct sql_epoch_row *row);
+
+struct sql_commit_row {
+    struct sql_commit_record record; /* its version is the key's */
+    uint32_t pages_count;
+    struct bnd_slice pages; /* varints, each the distance to the page before */
+};
+void sql_commit_encode(struct bnd_buf *out, const struct sql_key *key,
+                       const struct sql_commit_row *row);
+
+struct sql_fork_row {
+    uint32_t epoch; /* of the source */
+    uint64_t version;
+};
+void sql_fork_encode(struct bnd_buf *out, const struct sql_key *key,
+                     const struct sql_fork_row *row);
+
+/* Of PINNED, and of counters: one number. */
+void sql_number_encode(struct bnd_buf *out, const struct sql_key *key, uint32_t number);
+
+enum sql_section {
+    SQL_SECTION_EPOCHS,
+    SQL_SECTION_PAGES,
+    SQL_SECTION_COMMITS,
+    SQL_SECTION_END,
+};
+struct sql_dead_row {
+    uint32_t parent_number; /* of its first epoch; 0: none */
+    enum sql_section section;
+    struct bnd_slice last; /* key without slot that was deleted last in the section; empty: none */
+};
+void sql_dead_encode(struct bnd_buf *out, const struct sql_key *key,
+                     const struct sql_dead_row *row);
+
+/* key: without its slot, of the tag in question (checked). All: BND_CORRUPT. */
+int sql_database_decode(struct bnd_slice key, struct bnd_slice value, struct sql_database_row *out);
+int sql_epoch_decode(struct bnd_slice key, struct bnd_slice value, struct sql_epoch_row *out);
+int sql_commit_decode(struct bnd_slice key, struct bnd_slice value, struct sql_commit_row *out);
+int sql_fork_decode(struct bnd_slice key, struct bnd_slice value, struct sql_fork_row *out);
+int sql_number_decode(struct bnd_slice key, struct bnd_slice value, uint32_t *out);
+int sql_dead_decode(struct bnd_slice key, struct bnd_slice value, struct sql_dead_row *out);
+
+#endif
