@@ -1,0 +1,65 @@
+/* Between the files of the state machine. */
+#ifndef BND_SQL_FSM_PRIVATE_H
+#define BND_SQL_FSM_PRIVATE_H
+
+#include "sql/fsm.h"
+
+/* One command being applied. */
+struct sql_change {
+    struct sql_fsm *fsm;
+    const struct bnd_fsm_apply *context;
+    const struct sql_command *command;
+    struct bnd_buf *reply;
+};
+
+/* What is stored under a key of the batch, into *out (reset first). BND_NOTFOUND or a local error.
+ */
+int sql_change_get(const struct sql_change *change, const struct sql_key *key, struct bnd_buf *out);
+void sql_change_put(const struct sql_change *change, const struct sql_key *key,
+                    struct bnd_slice value);
+void sql_change_delete(const struct sql_change *change, const struct sql_key *key);
+
+/* The database of a uuid, deleted ones too. BND_NOTFOUND: it never was. */
+int sql_change_database(const struct sql_change *change, const uint8_t uuid[BND_SQL_UUID_BYTES],
+                        struct sql_database_row *out);
+/* The command's, that is live; else BND_NOTFOUND. */
+int sql_change_live(const struct sql_change *change, struct sql_database_row *out);
+/* As BND_NOTFOUND is nothing that is missing here: what the state must hold is damaged. */
+static inline int sql_must(int rv) {
+    return rv == BND_NOTFOUND ? BND_CORRUPT : rv;
+}
+
+/* Writers: BND_NOMEM, and then nothing was written. */
+int sql_change_put_database(const struct sql_change *change, const uint8_t uuid[BND_SQL_UUID_BYTES],
+                            const struct sql_database_row *row);
+int sql_change_put_commit(const struct sql_change *change, uint32_t number,
+                          const struct sql_commit_row *row);
+int sql_change_put_epoch(const struct sql_change *change, uint32_t number, uint32_t epoch,
+                         const struct sql_epoch_row *row);
+int sql_change_get_epoch(const struct sql_change *change, uint32_t number, uint32_t epoch,
+                         struct sql_epoch_row *out);
+
+/* Of a version without a change set: upon the hash before it. */
+void sql_hash_without_pages(uint8_t hash[BND_SQL_HASH_BYTES], uint64_t version, uint32_t page_count,
+                            const struct sql_fork_row *target);
+void sql_reply_bookmark(const struct sql_change *change, const struct sql_database_record *record);
+
+/* Commands. */
+int sql_apply_create(const struct sql_change *change);
+int sql_apply_delete(const struct sql_change *change);
+int sql_apply_restore(const struct sql_change *change);
+int sql_apply_fork(const struct sql_change *change);
+int sql_apply_commit(const struct sql_change *change);
+int sql_apply_stage(const struct sql_change *change);
+
+/* fsm_commit.c: the staged parts of a database, and what is known of pages. */
+void sql_staged_drop(const struct sql_change *change, struct sql_database_row *row);
+void sql_heads_clear(struct sql_fsm *fsm);
+
+/* fsm_sweep.c: a number whose database was deleted: it is swept when its time comes, and nothing
+ * descends from it any more. */
+int sql_dead_add(const struct sql_change *change, uint32_t number);
+/* Deletes at most `keys` keys of what is due. */
+int sql_dead_sweep(const struct sql_change *change, unsigned keys);
+
+#endif

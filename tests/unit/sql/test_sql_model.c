@@ -1,0 +1,437 @@
+/* Random databases against a model: pages written, cut off and written again, restores, forks of
+ * forks, deletions. Every version of every database that can be reached reads as the model has it;
+ * what nobody can reach is gone; two replicas are equal all along. */
+#include "tests/unit/sql/machine.h"
+
+#include <stdio.h>
+
+enum {
+    PAGES_MAX = 20,
+    DATABASES_MAX = 40,
+    LIVE_MAX = 6,
+    VERSIONS_MAX = 1200,
+    STEPS = 400,
+    AHEAD_MAX = 3,
+};
+
+typedef uint8_t page_bytes[SQL_PAGE_BYTES];
+
+struct model_version {
+    uint32_t epoch;
+    uint32_t page_count;
+    uint64_t stamp_ms;
+    uint8_t hash[BND_SQL_HASH_BYTES];
+    const page_bytes *pages[PAGES_MAX]; /* from 1 on: pages[page - 1] */
+};
+
+struct model_database {
+    uint8_t uuid;
+    bool live;
+    uint32_t number;
+    uint32_t parent; /* number it was forked from; 0: none */
+    uint64_t first;  /* version */
+    size_t count;    /* versions */
+    struct model_version *versions;
+};
+
+struct model {
+    struct machine *m;
+    uint64_t random;
+    struct model_database databases[DATABASES_MAX];
+    size_t count;
+    page_bytes **made; /* every page ever made: versions share them */
+    size_t made_count, made_cap;
+};
+
+static uint64_t draw(struct model *model, uint64_t below) {
+    model->random = model->random * 6364136223846793005u + 1442695040888963407u;
+    return (model->random >> 33) % below;
+}
+
+static page_bytes *make_page(struct model *model, const page_bytes *from) {
+    assert_true(BND_ROOM(model->made, model->made_count, model->made_cap, 64));
+    page_bytes *page = bnd_zalloc(sizeof *page);
+    if (from != NULL) {
+        memcpy(page, from, sizeof *page);
+    }
+    model->made[model->made_count++] = page;
+    return page;
+}
+
+/* A few bytes, a stretch, or all of it. */
+static const page_bytes *changed(struct model *model, const page_bytes *from) {
+    page_bytes *page = make_page(model, from);
+    uint64_t kind = draw(model, 10);
+    size_t runs = kind == 0 ? 1 : 1 + draw(model, 6);
+    for (size_t i = 0; i < runs; i++) {
+        size_t len = kind == 0 ? SQL_PAGE_BYTES : 1 + draw(model, kind < 3 ? 900 : 12);
+        size_t at = draw(model, SQL_PAGE_BYTES - len + 1);
+        for (size_t b = 0; b < len; b++) {
+            (*page)[at + b] = (uint8_t)draw(model, 256);
+        }
+    }
+    return (const page_bytes *)page;
+}
+
+static struct model_version *newest(struct model_database *database) {
+    return &database->versions[database->count - 1];
+}
+
+static uint64_t newest_number(const struct model_database *database) {
+    return database->first + database->count - 1;
+}
+
+static struct model_version *add_version(struct model *model, struct model_database *database) {
+    if (database->versions == NULL) {
+        database->versions = bnd_calloc(VERSIONS_MAX, sizeof *database->versions);
+    }
+    assert_true(database->count < VERSIONS_MAX);
+    struct model_version *version = &database->versions[database->count++];
+    version->stamp_ms = model->m->stamp_ms;
+    return version;
+}
+
+/* Takes hash and number out of the state, and compares the rest with the model's newest. */
+static void settle(struct model *model, struct model_database *database) {
+    struct sql_database_record record = machine_record(model->m, database->uuid);
+    struct model_version *version = newest(database);
+    database->number = record.number;
+    assert_int_equal(record.state, SQL_DATABASE_LIVE);
+    assert_int_equal(record.epoch, version->epoch);
+    assert_int_equal(record.version, newest_number(database));
+    assert_int_equal(record.page_count, version->page_count);
+    assert_int_equal(record.stamp_ms, version->stamp_ms);
+    memcpy(version->hash, record.hash, sizeof record.hash);
+}
+
+/* ---- reading ----------------------------------------------------------------------------------*/
+
+static void check_version(struct model *model, const struct model_database *database, size_t i) {
+    const struct model_version *version = &database->versions[i];
+    const struct sql_at at = {.state = model->m->state,
+                              .slot = SLOT,
+                              .number = database->number,
+                              .epoch = version->epoch,
+                              .version = database->first + i};
+    struct sql_commit_record commit;
+    assert_int_equal(sql_history_commit(&at, at.version, &commit), 0);
+    assert_int_equal(commit.epoch, version->epoch);
+    assert_int_equal(commit.page_count, version->page_count);
+    assert_memory_equal(commit.hash, version->hash, sizeof commit.hash);
+    for (uint32_t page = 1; page <= version->page_count; page++) {
+        uint8_t bytes[SQL_PAGE_BYTES];
+        int rv = sql_history_page(&at, page, bytes, NULL);
+        if (rv != 0 || memcmp(bytes, version->pages[page - 1], sizeof bytes) != 0) {
+            fail_msg("database %u, version %llu, page %u: %d", database->uuid,
+                     (unsigned long long)at.version, page, rv);
+        }
+    }
+}
+
+static void check_all(struct model *model, const struct model_database *database) {
+    for (size_t i = 0; i < database->count; i++) {
+        check_version(model, database, i);
+    }
+}
+
+static void check_time(struct model *model, struct model_database *database) {
+    struct sql_commit_record found;
+    struct sql_database_record record = machine_record(model->m, database->uuid);
+    const struct sql_at at = machine_at(model->m, &record);
+    uint64_t first_ms = database->versions[0].stamp_ms;
+    uint64_t stamp_ms = first_ms - 1 + draw(model, newest(database)->stamp_ms - first_ms + 3);
+    size_t want = database->count;
+    while (want > 0 && database->versions[want - 1].stamp_ms > stamp_ms) {
+        want--;
+    }
+    int rv = sql_history_at_time(&at, stamp_ms, &found);
+    assert_int_equal(rv, want == 0 ? BND_NOTFOUND : 0);
+    if (want > 0) {
+        assert_int_equal(found.version, database->first + want - 1);
+        assert_int_equal(found.epoch, database->versions[want - 1].epoch);
+    }
+}
+
+/* ---- changing ---------------------------------------------------------------------------------*/
+
+static struct model_database *draw_live(struct model *model) {
+    size_t live = 0;
+    for (size_t i = 0; i < model->count; i++) {
+        live += model->databases[i].live;
+    }
+    size_t which = live == 0 ? 0 : draw(model, live);
+    for (size_t i = 0; i < model->count && live > 0; i++) {
+        if (model->databases[i].live && which-- == 0) {
+            return &model->databases[i];
+        }
+    }
+    return NULL;
+}
+
+static struct model_database *add_database(struct model *model) {
+    struct model_database *database = &model->databases[model->count];
+    *database = (struct model_database){.uuid = (uint8_t)(model->count + 1), .live = true};
+    model->count++;
+    return database;
+}
+
+static void create(struct model *model) {
+    struct model_database *database = add_database(model);
+    assert_int_equal(machine_simple(model->m, SQL_CREATE, database->uuid), 0);
+    (void)add_version(model, database);
+    settle(model, database);
+    assert_int_equal(machine_simple(model->m, SQL_CREATE, database->uuid), BND_EXISTS);
+}
+
+/* Pages as a leader that runs ahead knows them: of the state, then of its own change sets. */
+struct ahead {
+    struct sql_page_found found[PAGES_MAX];
+    bool known[PAGES_MAX];
+};
+
+static void old_page(struct ahead *ahead, const struct sql_at *at, uint32_t page) {
+    uint8_t bytes[SQL_PAGE_BYTES];
+    if (!ahead->known[page - 1]) {
+        assert_int_equal(sql_history_page(at, page, bytes, &ahead->found[page - 1]), 0);
+        ahead->known[page - 1] = true;
+    }
+}
+
+static void fill_set(struct model *model, struct model_database *database, struct ahead *ahead,
+                     const struct sql_at *at, struct sql_change_set *set) {
+    struct model_version before = *newest(database);
+    struct model_version *after = add_version(model, database);
+    uint64_t number = newest_number(database);
+    after->epoch = before.epoch;
+    after->page_count = before.page_count;
+    if (before.page_count == 0 || draw(model, 4) == 0) {
+        after->page_count = (uint32_t)(1 + draw(model, PAGES_MAX));
+    }
+    for (uint32_t page = 1; page <= after->page_count; page++) {
+        bool has = page <= before.page_count;
+        const page_bytes *old = has ? before.pages[page - 1] : NULL;
+        after->pages[page - 1] = old;
+        if (has && draw(model, 4) != 0) {
+            continue;
+        }
+        const page_bytes *new = draw(model, 12) == 0 && has ? old : changed(model, old);
+        if (has) {
+            old_page(ahead, at, page);
+        }
+        sql_change_set_page(set, page, has ? *old : NULL, &ahead->found[page - 1], *new, number,
+                            &ahead->found[page - 1]);
+        ahead->known[page - 1] = true;
+        after->pages[page - 1] = new;
+    }
+    for (uint32_t page = after->page_count + 1; page <= PAGES_MAX; page++) {
+        ahead->known[page - 1] = false;
+    }
+}
+
+/* What a leader knows without reading is what the state then says. */
+static void check_found(struct model *model, const struct model_database *database,
+                        const struct ahead *ahead) {
+    struct sql_database_record record = machine_record(model->m, database->uuid);
+    const struct sql_at at = machine_at(model->m, &record);
+    for (uint32_t page = 1; page <= record.page_count; page++) {
+        uint8_t bytes[SQL_PAGE_BYTES];
+        struct sql_page_found found;
+        if (ahead->known[page - 1]) {
+            assert_int_equal(sql_history_page(&at, page, bytes, &found), 0);
+            assert_int_equal(found.version, ahead->found[page - 1].version);
+            assert_int_equal(found.inherited, ahead->found[page - 1].inherited);
+            assert_int_equal(found.spans, ahead->found[page - 1].spans);
+            assert_int_equal(found.spans_bytes, ahead->found[page - 1].spans_bytes);
+            assert_true(found.spans <= SQL_CHAIN_SPANS_MAX);
+            assert_true(found.spans_bytes <= SQL_CHAIN_BYTES_MAX);
+        }
+    }
+}
+
+static void commit(struct model *model, struct model_database *database) {
+    struct ahead ahead = {0};
+    struct sql_database_record record = machine_record(model->m, database->uuid);
+    const struct sql_at at = machine_at(model->m, &record);
+    size_t count = 1 + draw(model, AHEAD_MAX);
+    struct sql_change_set sets[AHEAD_MAX] = {0};
+    struct machine_commit commits[AHEAD_MAX];
+    size_t first = database->count;
+    for (size_t i = 0; i < count; i++) {
+        fill_set(model, database, &ahead, &at, &sets[i]);
+        commits[i] = (struct machine_commit){
+            .uuid = database->uuid,
+            .header = machine_header(model->m, &record, newest(database)->page_count),
+            .set = &sets[i],
+            .answer = i % 2 == 0 ? "answer" : NULL};
+        commits[i].header.base += i;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (draw(model, 8) == 0) { /* one that was made on another version changes nothing */
+            struct machine_commit wrong = commits[i];
+            wrong.header.base += draw(model, 2) == 0 ? 1 : UINT64_MAX;
+            assert_int_not_equal(machine_commit(model->m, &wrong), 0);
+        }
+        assert_int_equal(machine_commit(model->m, &commits[i]), 0);
+        size_t kept = database->count;
+        database->count = first + i + 1;
+        settle(model, database);
+        database->count = kept;
+        sql_change_set_free(&sets[i]);
+    }
+    check_found(model, database, &ahead);
+}
+
+static void restore(struct model *model, struct model_database *database) {
+    size_t target = draw(model, database->count);
+    struct model_version version = database->versions[target];
+    uint64_t base = newest_number(database);
+    uint32_t epoch = newest(database)->epoch;
+    assert_int_equal(machine_restore(model->m, database->uuid, base, version.epoch + 1 + epoch,
+                                     database->first + target),
+                     BND_NOTFOUND);
+    assert_int_equal(machine_restore(model->m, database->uuid, base + 1, version.epoch,
+                                     database->first + target),
+                     BND_CONFLICT);
+    assert_int_equal(
+        machine_restore(model->m, database->uuid, base, version.epoch, database->first + target),
+        0);
+    struct model_version *made = add_version(model, database);
+    uint64_t stamp_ms = made->stamp_ms;
+    *made = version;
+    made->stamp_ms = stamp_ms;
+    made->epoch = epoch + 1;
+    settle(model, database);
+}
+
+static void fork_one(struct model *model, struct model_database *source) {
+    size_t at = draw(model, source->count);
+    struct model_version version = source->versions[at];
+    struct model_database *database = add_database(model);
+    assert_int_equal(
+        machine_fork(model->m, database->uuid, source->uuid, version.epoch, source->first + at), 0);
+    database->first = source->first + at + 1;
+    database->parent = source->number;
+    struct model_version *made = add_version(model, database);
+    uint64_t stamp_ms = made->stamp_ms;
+    *made = version;
+    made->stamp_ms = stamp_ms;
+    made->epoch = 0;
+    settle(model, database);
+}
+
+static void delete_one(struct model *model, struct model_database *database) {
+    assert_int_equal(machine_simple(model->m, SQL_DELETE, database->uuid), 0);
+    assert_int_equal(machine_simple(model->m, SQL_DELETE, database->uuid), 0);
+    assert_int_equal(machine_simple(model->m, SQL_CREATE, database->uuid), BND_NOTFOUND);
+    database->live = false;
+}
+
+static void step(struct model *model) {
+    struct model_database *database = draw_live(model);
+    uint64_t what = draw(model, 100);
+    size_t live = 0;
+    for (size_t i = 0; i < model->count; i++) {
+        live += model->databases[i].live;
+    }
+    bool room = live < LIVE_MAX && model->count < DATABASES_MAX;
+    model->m->stamp_ms += draw(model, 50);
+    if (database == NULL || (what < 4 && room)) {
+        create(model);
+    } else if (what < 12 && room) {
+        fork_one(model, database);
+    } else if (what < 20) {
+        restore(model, database);
+    } else if (what < 24 && model->count < DATABASES_MAX) {
+        delete_one(model, database);
+    } else if (what < 28) {
+        model->m->stamp_ms += draw(model, SQL_DEAD_KEEP_MS);
+        machine_ticks(model->m, 1);
+    } else if (what < 34) {
+        check_version(model, database, draw(model, database->count));
+        check_time(model, database);
+    } else {
+        commit(model, database);
+    }
+}
+
+/* ---- the end ----------------------------------------------------------------------------------*/
+
+/* Does it live, or something that descends from it? */
+static bool is_reachable(const struct model *model, const struct model_database *database) {
+    bool reachable = database->live;
+    for (size_t i = 0; i < model->count && !reachable; i++) {
+        const struct model_database *other = &model->databases[i];
+        reachable = other->parent == database->number && is_reachable(model, other);
+    }
+    return reachable;
+}
+
+static void check_swept(struct model *model) {
+    model->m->stamp_ms += SQL_DEAD_KEEP_MS + 1;
+    machine_ticks(model->m, 60);
+    assert_int_equal(machine_count(model->m, SQL_TAG_DEAD, 0), 0);
+    assert_int_equal(machine_count(model->m, SQL_TAG_STAGED, 0), 0);
+    for (size_t i = 0; i < model->count; i++) {
+        const struct model_database *database = &model->databases[i];
+        bool reachable = is_reachable(model, database);
+        static const enum sql_tag tags[] = {SQL_TAG_EPOCH, SQL_TAG_COMMIT, SQL_TAG_PAGE,
+                                            SQL_TAG_FORK, SQL_TAG_PINNED};
+        for (size_t t = 0; t < sizeof tags / sizeof *tags && !reachable; t++) {
+            assert_int_equal(machine_count(model->m, tags[t], database->number), 0);
+        }
+        if (reachable) {
+            check_all(model, database);
+        }
+    }
+}
+
+static void run_seed(struct machine *m, uint64_t seed) {
+    struct model model = {.m = m, .random = seed};
+    for (int i = 0; i < STEPS; i++) {
+        step(&model);
+        if (i % 50 == 0) {
+            machine_equal(m);
+        }
+    }
+    for (size_t i = 0; i < model.count; i++) {
+        if (model.databases[i].live) {
+            check_all(&model, &model.databases[i]);
+        }
+    }
+    check_swept(&model);
+    for (size_t i = 0; i < model.count; i++) { /* in the end nothing is left of any of them */
+        if (model.databases[i].live) {
+            delete_one(&model, &model.databases[i]);
+        }
+    }
+    check_swept(&model);
+    assert_int_equal(machine_count(m, SQL_TAG_PAGE, 0), 0);
+    machine_equal(m);
+    for (size_t i = 0; i < model.count; i++) {
+        bnd_free(model.databases[i].versions);
+    }
+    for (size_t i = 0; i < model.made_count; i++) {
+        bnd_free(model.made[i]);
+    }
+    bnd_free(model.made);
+}
+
+static void test_model(void **state) {
+    (void)state;
+    const char *wanted = getenv("SQL_MODEL_SEED");
+    const char *count = getenv("SQL_MODEL_COUNT");
+    uint64_t first = wanted == NULL ? 1 : strtoull(wanted, NULL, 10);
+    uint64_t seeds = count == NULL ? 25 : strtoull(count, NULL, 10);
+    for (uint64_t seed = first; seed < first + seeds; seed++) {
+        void *machine = NULL;
+        (void)machine_setup(&machine);
+        (void)printf("seed %llu\n", (unsigned long long)seed);
+        run_seed(machine, seed);
+        (void)machine_teardown(&machine);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_model)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
