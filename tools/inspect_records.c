@@ -1,4 +1,5 @@
-/* See inspect_records.h. Keys and values: SPEC.md, "Catalog", "State: Raft", "Objects". */
+/* See inspect_records.h. Keys and values: SPEC.md, "Catalog", "State: Raft", "Objects",
+ * "KV", "SQL state". */
 #include "tools/inspect_records.h"
 
 #include "catalog/keys.h"
@@ -8,6 +9,8 @@
 #include "objects/manifest.h"
 #include "placement/kv_map.h"
 #include "raft/tuple.h"
+#include "sql/keys.h"
+#include "tools/inspect_sql.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -566,6 +569,15 @@ static const struct {
     {BND_CF_KV, KV_TAG_MARKS, "marks", kv_marks_text},
     {BND_CF_KV, KV_TAG_APPLIED, "applied index", kv_applied_text},
     {BND_CF_KV, KV_TAG_SHARD, "shards", kv_known_text},
+    {BND_CF_SQL, SQL_TAG_COUNTERS, "counters", tools_sql_text},
+    {BND_CF_SQL, SQL_TAG_DATABASE, "databases", tools_sql_text},
+    {BND_CF_SQL, SQL_TAG_EPOCH, "epochs", tools_sql_text},
+    {BND_CF_SQL, SQL_TAG_COMMIT, "commits", tools_sql_text},
+    {BND_CF_SQL, SQL_TAG_PAGE, "versions of pages", tools_sql_text},
+    {BND_CF_SQL, SQL_TAG_STAGED, "staged parts", tools_sql_text},
+    {BND_CF_SQL, SQL_TAG_FORK, "forks", tools_sql_text},
+    {BND_CF_SQL, SQL_TAG_PINNED, "deleted and kept", tools_sql_text},
+    {BND_CF_SQL, SQL_TAG_DEAD, "deleted and to be swept", tools_sql_text},
 };
 
 const char *tools_record_kind(enum bnd_state_cf cf, uint8_t tag) {

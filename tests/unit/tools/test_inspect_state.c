@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "engine/io/io.h"
 #include "engine/rocks/rocks.h"
+#include "sql/records.h"
 #include "tools/inspect_state.h"
 
 #include <setjmp.h>
@@ -20,7 +21,7 @@ struct world {
     struct bnd_env *env;
     struct bnd_state *state;
     char dir[64];
-    char text[4096]; /* what was printed, a line each */
+    char text[8192]; /* what was printed, a line each */
 };
 
 static int setup(void **state) {
@@ -90,9 +91,55 @@ static void test_keys_without_a_record(void **state) {
     assert_non_null(strstr(world->text, "slot 259\n"));
 }
 
+static void put_sql(struct world *world, const struct sql_key *key, struct bnd_buf *value) {
+    const struct bnd_state_ops *ops = world->state->ops;
+    struct bnd_state_batch *batch = ops->batch_create(world->state);
+    ops->batch_put(batch, BND_CF_SQL, sql_key_slice(key), bnd_buf_slice(value));
+    assert_int_equal(ops->write(world->state, batch), 0);
+    ops->batch_destroy(batch);
+    bnd_buf_reset(value);
+}
+
+static void test_records_of_sql(void **state) {
+    struct world *world = *state;
+    struct bnd_error err = {0};
+    struct bnd_buf value = {0};
+    struct sql_key key;
+    static const uint8_t uuid[BND_SQL_UUID_BYTES] = {1, 2, 3, 4, 5, 6, 7, 8};
+    static const uint8_t spans[] = {10, 0, 1};
+    const struct sql_database_row database = {
+        .record = {.state = SQL_DATABASE_LIVE, .number = 5, .version = 77, .page_count = 9}};
+    const struct sql_epoch_row epoch = {4, 0, 60, 61, 0};
+    const struct sql_page_value page = {
+        .form = SQL_PAGE_SPANS, .place = 2, .row_bytes = 90, .bytes = bnd_slice(spans, 3)};
+    sql_key_database(&key, 2, uuid);
+    sql_database_encode(&value, &key, &database);
+    put_sql(world, &key, &value);
+    sql_key_pair(&key, 2, SQL_TAG_EPOCH, 5, 0);
+    sql_epoch_encode(&value, &key, &epoch);
+    put_sql(world, &key, &value);
+    sql_key_page(&key, 2, 5, 6, 0, 70);
+    sql_page_value_encode(&value, &key, &page);
+    put_sql(world, &key, &value);
+    sql_page_value_encode(&value, &key, &page);
+    sql_key_page(&key, 2, 5, 7, 0, 70); /* another page's */
+    put_sql(world, &key, &value);
+    struct tools_state_look look = {
+        .state = world->state, .records = true, .print = take_line, .data = world};
+    assert_int_equal(tools_inspect_state(&look, &err), BND_CORRUPT);
+    assert_int_equal(count(world->text, "DAMAGED: sql: p%00%00%00%05%00%00%00%07"), 1);
+    assert_int_equal(count(world->text, "DAMAGED"), 1);
+    assert_non_null(strstr(world->text, "database 01020304-0506-0708-0000-000000000000: number 5"));
+    assert_non_null(strstr(world->text, "over number 4 epoch 0 version 60"));
+    assert_non_null(strstr(world->text, "number 5 page 6 epoch 0 version 70: spans of 3 bytes"));
+    assert_non_null(strstr(world->text, "sql: 1 databases, 1 epochs, 1 versions of pages"));
+    bnd_buf_free(&value);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_keys_without_a_record, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_records_of_sql, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
