@@ -37,8 +37,8 @@ struct connection {
 struct converge {
     struct options options;
     struct kv_wire wire;
-    struct pollfd fds[KV_ENDPOINTS_MAX];
-    struct connection connections[KV_ENDPOINTS_MAX];
+    struct pollfd fds[WIRE_ENDPOINTS_MAX];
+    struct connection connections[WIRE_ENDPOINTS_MAX];
     struct bnd_buf request;
     struct histogram from_ack, from_send;
     uint64_t polls;
@@ -46,10 +46,10 @@ struct converge {
 
 static void send_request(struct converge *converge, unsigned endpoint) {
     if (converge->request.failed) {
-        kv_die("memory");
+        wire_die("memory");
     }
     converge->connections[endpoint].got = 0;
-    kv_wire_send(converge->fds[endpoint].fd, bnd_buf_slice(&converge->request));
+    wire_send(converge->fds[endpoint].fd, bnd_buf_slice(&converge->request));
     bnd_buf_reset(&converge->request);
 }
 
@@ -66,11 +66,10 @@ static bool receive(struct converge *converge, unsigned endpoint, struct kv_answ
                      ANSWER_MAX - connection->got, 0);
     if (n <= 0) {
         errno = n == 0 ? ECONNRESET : errno;
-        kv_die("connection lost");
+        wire_die("connection lost");
     }
     connection->got += (size_t)n;
-    if (kv_wire_answer(&converge->wire, bnd_slice(connection->answer, connection->got), answer) ==
-        0) {
+    if (kv_wire_answer(&converge->wire, connection->answer, connection->got, answer) == 0) {
         return false;
     }
     if (!answer->ok) {
@@ -83,20 +82,20 @@ static bool receive(struct converge *converge, unsigned endpoint, struct kv_answ
 /* Until the writer is answered and every reader has brought the value. */
 static void await_all(struct converge *converge, unsigned writer, unsigned key,
                       struct bnd_slice value) {
-    unsigned left = converge->wire.endpoints_count;
+    unsigned left = converge->wire.endpoints.count;
     while (left > 0) {
         struct kv_answer answer;
-        if (poll(converge->fds, converge->wire.endpoints_count, SEEN_WITHIN_MS) <= 0) {
+        if (poll(converge->fds, converge->wire.endpoints.count, SEEN_WITHIN_MS) <= 0) {
             errno = ETIMEDOUT;
-            kv_die("no answer");
+            wire_die("no answer");
         }
-        for (unsigned i = 0; i < converge->wire.endpoints_count; i++) {
+        for (unsigned i = 0; i < converge->wire.endpoints.count; i++) {
             struct connection *connection = &converge->connections[i];
             if (converge->fds[i].revents == 0 || !receive(converge, i, &answer)) {
                 continue;
             }
             connection->done = i == writer || (answer.found && bnd_slice_eq(answer.body, value));
-            connection->done_ns = kv_now_ns();
+            connection->done_ns = wire_now_ns();
             left -= connection->done;
             if (!connection->done) {
                 ask(converge, i, key);
@@ -107,21 +106,21 @@ static void await_all(struct converge *converge, unsigned writer, unsigned key,
 
 static void sample(struct converge *converge, unsigned number) {
     const struct options *o = &converge->options;
-    unsigned writer = number % (o->writers > 0 ? o->writers : converge->wire.endpoints_count);
+    unsigned writer = number % (o->writers > 0 ? o->writers : converge->wire.endpoints.count);
     unsigned key = number % o->keys;
     char value[VALUE_BYTES + 1];
     snprintf(value, sizeof value, "%032u%032lu", number, (unsigned long)getpid());
-    uint64_t begun = kv_now_ns();
+    uint64_t begun = wire_now_ns();
     kv_wire_put(&converge->wire, &converge->request, key, bnd_slice(value, VALUE_BYTES));
     send_request(converge, writer);
-    for (unsigned i = 0; i < converge->wire.endpoints_count; i++) {
+    for (unsigned i = 0; i < converge->wire.endpoints.count; i++) {
         if (i != writer) {
             ask(converge, i, key);
         }
     }
     await_all(converge, writer, key, bnd_slice(value, VALUE_BYTES));
     uint64_t acked = converge->connections[writer].done_ns;
-    for (unsigned i = 0; i < converge->wire.endpoints_count; i++) {
+    for (unsigned i = 0; i < converge->wire.endpoints.count; i++) {
         uint64_t seen = converge->connections[i].done_ns;
         if (i != writer) {
             histogram_add(&converge->from_ack, seen > acked ? (seen - acked) / 1000 : 0);
@@ -152,18 +151,18 @@ int main(int argc, char **argv) {
     for (int i = 1; i + 1 < argc; i += 2) {
         set_option(&converge, argv[i], argv[i + 1]);
     }
-    if (argc % 2 == 0 || !kv_wire_prepare(&converge.wire) || converge.wire.endpoints_count < 2 ||
-        o->keys == 0 || o->writers > converge.wire.endpoints_count) {
+    if (argc % 2 == 0 || !kv_wire_prepare(&converge.wire) || converge.wire.endpoints.count < 2 ||
+        o->keys == 0 || o->writers > converge.wire.endpoints.count) {
         fprintf(stderr, "usage: bench_kv_converge --endpoint A:P --endpoint A:P ...\n"
                         "  (--binding kv:ID --token T | --redis 1) [--samples N] [--writers N]\n"
                         "  [--key-base N] [--keys N] [--pause-us N]\n");
         return 2;
     }
-    for (unsigned i = 0; i < converge.wire.endpoints_count; i++) {
+    for (unsigned i = 0; i < converge.wire.endpoints.count; i++) {
         converge.fds[i] =
-            (struct pollfd){.fd = kv_wire_connect(&converge.wire, i), .events = POLLIN};
+            (struct pollfd){.fd = wire_connect(&converge.wire.endpoints, i), .events = POLLIN};
     }
-    uint64_t begun = kv_now_ns();
+    uint64_t begun = wire_now_ns();
     for (unsigned number = 0; number < o->samples; number++) {
         sample(&converge, number);
         usleep(o->pause_us);
@@ -172,7 +171,7 @@ int main(int argc, char **argv) {
            (unsigned long long)converge.from_ack.total, (unsigned long long)converge.polls);
     histogram_print(&converge.from_ack, "ack_");
     histogram_print(&converge.from_send, "send_");
-    printf("\"cpu_s\": %.3f, \"wall_s\": %.3f}\n", kv_cpu_seconds(),
-           (double)(kv_now_ns() - begun) / 1e9);
+    printf("\"cpu_s\": %.3f, \"wall_s\": %.3f}\n", wire_cpu_seconds(),
+           (double)(wire_now_ns() - begun) / 1e9);
     return 0;
 }

@@ -79,7 +79,7 @@ static void draw_key(struct load *load, struct client *client) {
     } else if (o->zipf_theta > 0) {
         client->key = (unsigned)kv_zipf_draw(&load->zipf, &client->random);
     } else {
-        client->key = (unsigned)(kv_random(&client->random) % o->keys);
+        client->key = (unsigned)(wire_random(&client->random) % o->keys);
     }
 }
 
@@ -90,8 +90,8 @@ static enum call draw_call(const struct options *o, struct client *client) {
     case OP_LIST:
         return CALL_LIST;
     case OP_MIX:
-        return (double)(kv_random(&client->random) >> 11) < o->put_share * 0x1p53 ? CALL_PUT
-                                                                                  : CALL_GET;
+        return (double)(wire_random(&client->random) >> 11) < o->put_share * 0x1p53 ? CALL_PUT
+                                                                                    : CALL_GET;
     default:
         return CALL_PUT;
     }
@@ -119,14 +119,14 @@ static void send_request(struct load *load, struct client *client) {
         client->answers = 2;
     }
     if (load->request.failed) {
-        kv_die("memory");
+        wire_die("memory");
     }
-    kv_wire_send(client->fd, bnd_buf_slice(&load->request));
+    wire_send(client->fd, bnd_buf_slice(&load->request));
 }
 
 static void begin(struct load *load, struct client *client) {
     const struct options *o = &load->options;
-    uint64_t now = kv_now_ns();
+    uint64_t now = wire_now_ns();
     if (o->op == OP_FILL ? load->next_key == o->keys : now >= load->until_ns) {
         load->running--;
         return;
@@ -164,7 +164,7 @@ static void wrong(struct load *load, const struct client *client) {
 
 /* The whole answer of a request is there. */
 static void complete(struct load *load, struct client *client) {
-    uint64_t now = kv_now_ns();
+    uint64_t now = wire_now_ns();
     load->answered++;
     if (client->begun_ns >= load->from_ns && now <= load->until_ns) {
         histogram_add(&load->latencies[client->call], (now - client->begun_ns) / 1000);
@@ -177,12 +177,12 @@ static void receive(struct load *load, struct client *client) {
     ssize_t n = recv(client->fd, client->answer + client->got, ANSWER_MAX - client->got, 0);
     if (n <= 0) {
         errno = n == 0 ? ECONNRESET : errno;
-        kv_die("connection lost");
+        wire_die("connection lost");
     }
     client->got += (size_t)n;
     while (client->answers > 0) {
         struct kv_answer answer;
-        size_t len = kv_wire_answer(&load->wire, bnd_slice(client->answer, client->got), &answer);
+        size_t len = kv_wire_answer(&load->wire, client->answer, client->got, &answer);
         if (len == 0) {
             return;
         }
@@ -196,7 +196,7 @@ static void receive(struct load *load, struct client *client) {
     if (!client->wait_sent) {
         bnd_buf_reset(&load->request);
         kv_wire_wait(&load->request);
-        kv_wire_send(client->fd, bnd_buf_slice(&load->request));
+        wire_send(client->fd, bnd_buf_slice(&load->request));
         client->wait_sent = true;
         client->answers = 1;
         return;
@@ -211,10 +211,11 @@ static void open_client(struct load *load, unsigned number) {
     struct client *client = &load->clients[number];
     client->random = (number + 1) * UINT64_C(0x9E3779B97F4A7C15) + o->first;
     client->answer = bnd_alloc(ANSWER_MAX);
-    client->fd = kv_wire_connect(&load->wire, (o->first + number) % load->wire.endpoints_count);
+    client->fd =
+        wire_connect(&load->wire.endpoints, (o->first + number) % load->wire.endpoints.count);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
     if (client->answer == NULL || epoll_ctl(load->epoll, EPOLL_CTL_ADD, client->fd, &event) != 0) {
-        kv_die("set-up of a client");
+        wire_die("set-up of a client");
     }
 }
 
@@ -223,12 +224,12 @@ static void run(struct load *load) {
     load->clients = bnd_calloc(o->clients, sizeof *load->clients);
     load->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (load->clients == NULL || load->epoll < 0) {
-        kv_die("set-up");
+        wire_die("set-up");
     }
     for (unsigned i = 0; i < o->clients; i++) {
         open_client(load, i);
     }
-    load->from_ns = kv_now_ns() + (uint64_t)(o->warmup_s * 1e9);
+    load->from_ns = wire_now_ns() + (uint64_t)(o->warmup_s * 1e9);
     load->until_ns = o->op == OP_FILL ? UINT64_MAX : load->from_ns + (uint64_t)(o->seconds * 1e9);
     load->running = o->clients;
     for (unsigned i = 0; i < o->clients; i++) {
@@ -238,11 +239,11 @@ static void run(struct load *load) {
         struct epoll_event events[256];
         int count = epoll_wait(load->epoll, events, 256, 20000);
         if (count < 0 && errno != EINTR) {
-            kv_die("epoll_wait");
+            wire_die("epoll_wait");
         }
         if (count == 0) {
             errno = ETIMEDOUT;
-            kv_die("no answer within 20 s");
+            wire_die("no answer within 20 s");
         }
         for (int i = 0; i < count; i++) {
             receive(load, events[i].data.ptr);
@@ -343,9 +344,9 @@ int main(int argc, char **argv) {
     if (o->zipf_theta > 0) {
         kv_zipf_make(&load.zipf, o->keys, o->zipf_theta);
     }
-    double cpu = kv_cpu_seconds();
-    uint64_t begun = kv_now_ns();
+    double cpu = wire_cpu_seconds();
+    uint64_t begun = wire_now_ns();
     run(&load);
-    report(&load, (double)(kv_now_ns() - begun) / 1e9, kv_cpu_seconds() - cpu);
+    report(&load, (double)(wire_now_ns() - begun) / 1e9, wire_cpu_seconds() - cpu);
     return load.errors == 0 ? 0 : 1;
 }

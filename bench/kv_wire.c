@@ -2,63 +2,20 @@
 
 #include "base/alloc.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <math.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <time.h>
 
 #define TEXT_BYTES (4u << 20)        /* that values are pieces of */
 #define SCATTER UINT64_C(2654435761) /* a prime: prime to any number of keys below it */
 
-/* ---- the process -----------------------------------------------------------------------------*/
-
-uint64_t kv_now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-double kv_cpu_seconds(void) {
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
-
-_Noreturn void kv_die(const char *what) {
-    fprintf(stderr, "bench_kv: %s: %s\n", what, strerror(errno));
-    exit(2);
-}
-
-/* ---- options and connections -----------------------------------------------------------------*/
-
-static void add_endpoint(struct kv_wire *wire, const char *text) {
-    const char *colon = strrchr(text, ':');
-    char host[32] = {0};
-    errno = EINVAL;
-    if (colon == NULL || (size_t)(colon - text) >= sizeof host ||
-        wire->endpoints_count == KV_ENDPOINTS_MAX) {
-        kv_die("--endpoint");
-    }
-    memcpy(host, text, (size_t)(colon - text));
-    struct sockaddr_in *address = &wire->endpoints[wire->endpoints_count++];
-    address->sin_family = AF_INET;
-    address->sin_port = htons((uint16_t)atoi(colon + 1));
-    if (inet_pton(AF_INET, host, &address->sin_addr) != 1) {
-        kv_die("--endpoint is not IPv4:port");
-    }
-}
+/* ---- options ---------------------------------------------------------------------------------*/
 
 bool kv_wire_option(struct kv_wire *wire, const char *name, const char *value) {
     if (strcmp(name, "--endpoint") == 0) {
-        add_endpoint(wire, value);
+        wire_endpoint_add(&wire->endpoints, value);
     } else if (strcmp(name, "--redis") == 0) {
         wire->redis = atoi(value) != 0;
     } else if (strcmp(name, "--binding") == 0) {
@@ -74,7 +31,7 @@ bool kv_wire_option(struct kv_wire *wire, const char *name, const char *value) {
 }
 
 bool kv_wire_prepare(struct kv_wire *wire) {
-    if (wire->endpoints_count == 0 ||
+    if (wire->endpoints.count == 0 ||
         (!wire->redis && (wire->binding == NULL || wire->token == NULL))) {
         return false;
     }
@@ -84,27 +41,6 @@ bool kv_wire_prepare(struct kv_wire *wire) {
                        wire->binding, wire->token);
     }
     return !wire->fields.failed;
-}
-
-int kv_wire_connect(const struct kv_wire *wire, unsigned endpoint) {
-    const struct sockaddr_in *address = &wire->endpoints[endpoint];
-    int one = 1;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, (const struct sockaddr *)address, sizeof *address) != 0 ||
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) != 0) {
-        kv_die("connect");
-    }
-    return fd;
-}
-
-void kv_wire_send(int fd, struct bnd_slice bytes) {
-    while (bytes.len > 0) {
-        ssize_t n = send(fd, bytes.data, bytes.len, MSG_NOSIGNAL);
-        if (n < 0) {
-            kv_die("send"); /* blocking socket: a small request always fits */
-        }
-        bytes = bnd_slice(bytes.data + n, bytes.len - (size_t)n);
-    }
 }
 
 /* ---- requests --------------------------------------------------------------------------------*/
@@ -226,40 +162,21 @@ static size_t redis_answer(struct bnd_slice bytes, struct kv_answer *out) {
     return head;
 }
 
-static const uint8_t *next_line(const uint8_t *at, const uint8_t *end) {
-    const uint8_t *newline = memchr(at, '\n', (size_t)(end - at));
-    return newline == NULL ? end : newline + 1;
+static size_t http_answer(uint8_t *bytes, size_t len, struct kv_answer *out) {
+    struct wire_http http;
+    size_t end = wire_http_answer(bytes, len, &http);
+    if (end > 0) {
+        *out = (struct kv_answer){.ok = http.status == 200 || http.status == 404,
+                                  .found = http.status == 200,
+                                  .number = -1,
+                                  .body = http.body};
+    }
+    return end;
 }
 
-static size_t http_answer(struct bnd_slice bytes, struct kv_answer *out) {
-    static const char field[] = "content-length:";
-    const uint8_t *end = memmem(bytes.data, bytes.len, "\r\n\r\n", 4);
-    if (end == NULL) {
-        return 0;
-    }
-    int64_t length = -1;
-    for (const uint8_t *at = bytes.data; at < end; at = next_line(at, end)) {
-        if ((size_t)(end - at) > sizeof field &&
-            strncasecmp((const char *)at, field, sizeof field - 1) == 0) {
-            at += sizeof field - 1;
-            length = number_of(at + (*at == ' '), end);
-        }
-    }
-    size_t head = (size_t)(end - bytes.data) + 4;
-    bool missing = memcmp(bytes.data, "HTTP/1.1 404", 12) == 0;
-    *out = (struct kv_answer){.ok = missing || memcmp(bytes.data, "HTTP/1.1 200", 12) == 0,
-                              .found = !missing,
-                              .number = -1};
-    if (length < 0) {
-        out->ok = false; /* nothing here is sent without a length */
-        return bytes.len;
-    }
-    out->body = bnd_slice(bytes.data + head, (size_t)length);
-    return bytes.len >= head + (size_t)length ? head + (size_t)length : 0;
-}
-
-size_t kv_wire_answer(const struct kv_wire *wire, struct bnd_slice bytes, struct kv_answer *out) {
-    return wire->redis ? redis_answer(bytes, out) : http_answer(bytes, out);
+size_t kv_wire_answer(const struct kv_wire *wire, uint8_t *bytes, size_t len,
+                      struct kv_answer *out) {
+    return wire->redis ? redis_answer(bnd_slice(bytes, len), out) : http_answer(bytes, len, out);
 }
 
 bool kv_wire_list_right(const struct kv_wire *wire, struct bnd_slice body, unsigned thousand) {
@@ -284,15 +201,6 @@ bool kv_wire_list_right(const struct kv_wire *wire, struct bnd_slice body, unsig
 
 /* ---- keys and values -------------------------------------------------------------------------*/
 
-uint64_t kv_random(uint64_t *state) {
-    uint64_t x = *state;
-    x ^= x >> 12;
-    x ^= x << 25;
-    x ^= x >> 27;
-    *state = x;
-    return x * UINT64_C(2685821657736338717);
-}
-
 static uint64_t mix(uint64_t x) {
     x = (x ^ (x >> 33)) * UINT64_C(0xFF51AFD7ED558CCD);
     x = (x ^ (x >> 33)) * UINT64_C(0xC4CEB9FE1A85EC53);
@@ -311,10 +219,10 @@ void kv_values_make(struct kv_values *values, unsigned keys, size_t bytes_min, s
     values->sizes = bnd_calloc(keys, sizeof *values->sizes);
     errno = ENOMEM;
     if (values->text == NULL || values->sizes == NULL || bytes_max >= TEXT_BYTES) {
-        kv_die("values");
+        wire_die("values");
     }
     for (size_t at = 0; at < TEXT_BYTES; at++) {
-        values->text[at] = (uint8_t)letters[kv_random(&state) >> 58];
+        values->text[at] = (uint8_t)letters[wire_random(&state) >> 58];
     }
     double spread = log((double)bytes_max / (double)bytes_min);
     for (unsigned key = 0; key < keys; key++) {
@@ -343,7 +251,7 @@ void kv_zipf_make(struct kv_zipf *zipf, uint64_t count, double theta) {
 }
 
 uint64_t kv_zipf_draw(const struct kv_zipf *zipf, uint64_t *state) {
-    double u = unit(kv_random(state));
+    double u = unit(wire_random(state));
     double uz = u * zipf->zetan;
     uint64_t rank =
         uz < 1 ? 0

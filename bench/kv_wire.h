@@ -3,11 +3,8 @@
 #ifndef BND_BENCH_KV_WIRE_H
 #define BND_BENCH_KV_WIRE_H
 
-#include "base/bytes.h"
+#include "bench/wire.h"
 
-#include <netinet/in.h>
-
-#define KV_ENDPOINTS_MAX 16u
 #define KV_KEY_LEN 9u /* k and 8 digits */
 #define KV_LIST_KEYS 1000u
 
@@ -15,8 +12,7 @@ struct kv_wire {
     bool redis;
     const char *binding, *token; /* HTTP: X-Bindery-Binding, and the bearer token */
     unsigned key_base;           /* added to a key's number in its name */
-    struct sockaddr_in endpoints[KV_ENDPOINTS_MAX];
-    unsigned endpoints_count;
+    struct wire_endpoints endpoints;
     struct bnd_buf fields; /* HTTP: the header fields that every request has; kv_wire_prepare */
 };
 
@@ -25,11 +21,6 @@ struct kv_wire {
 bool kv_wire_option(struct kv_wire *wire, const char *name, const char *value);
 /* After the last option; false: some are missing. */
 bool kv_wire_prepare(struct kv_wire *wire);
-
-/* A blocking connection without Nagle's delay; ends the process if there is none. */
-int kv_wire_connect(const struct kv_wire *wire, unsigned endpoint);
-/* All of it, or the process ends. */
-void kv_wire_send(int fd, struct bnd_slice bytes);
 
 /* ---- requests: each is appended --------------------------------------------------------------*/
 
@@ -50,8 +41,10 @@ struct kv_answer {
     struct bnd_slice body; /* borrowed from the bytes */
 };
 
-/* Of the answer that the bytes begin with: its length, 0 while it is incomplete. */
-size_t kv_wire_answer(const struct kv_wire *wire, struct bnd_slice bytes, struct kv_answer *out);
+/* Of the answer that the bytes begin with: its length, 0 while it is incomplete (wire_http_answer).
+ */
+size_t kv_wire_answer(const struct kv_wire *wire, uint8_t *bytes, size_t len,
+                      struct kv_answer *out);
 /* True if a list has exactly the keys of the thousand, in order, and says that there are no more.
  */
 bool kv_wire_list_right(const struct kv_wire *wire, struct bnd_slice body, unsigned thousand);
@@ -69,9 +62,6 @@ struct kv_values {
 void kv_values_make(struct kv_values *values, unsigned keys, size_t bytes_min, size_t bytes_max);
 struct bnd_slice kv_values_of(const struct kv_values *values, unsigned key);
 
-/* xorshift64*; the state must not be 0. */
-uint64_t kv_random(uint64_t *state);
-
 /* Numbers below `count` with Zipf's distribution, as YCSB draws them (Gray et al., "Quickly
  * generating billion-record synthetic databases"), the popular ones scattered over the keys. */
 struct kv_zipf {
@@ -80,12 +70,5 @@ struct kv_zipf {
 };
 void kv_zipf_make(struct kv_zipf *zipf, uint64_t count, double theta);
 uint64_t kv_zipf_draw(const struct kv_zipf *zipf, uint64_t *state);
-
-/* ---- the process -----------------------------------------------------------------------------*/
-
-uint64_t kv_now_ns(void);
-double kv_cpu_seconds(void);
-/* With errno's text. */
-_Noreturn void kv_die(const char *what);
 
 #endif
