@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.request
 
-from harness import BUILD, ROOT, Bindery, Workspace, build, cpu_seconds, machine, machine_text, median, save, wait
+from harness import BUILD, ROOT, Bindery, Workspace, build, cpu_seconds, machine, machine_text, median, save, wait, with_children
 
 sys.path.insert(0, os.path.join(ROOT, "tests", "clients"))
 from workerds import CONFIG, HERE as CLIENTS, WORKERD, Workerds, install  # noqa: E402
@@ -59,7 +59,7 @@ class Pair:
         return [f"http://127.0.0.1:{self.port + number}" for number in (0, 1)]
 
     def pids(self):
-        return with_children(process.pid for process in self.processes)
+        return [pid for process in self.processes for pid in with_children(process.pid)]
 
     def stop(self):
         for process in [*self.processes, *self.beside]:
@@ -79,16 +79,7 @@ class OnBindery(Workerds):
         return [self.url(number) for number in (0, 1)]
 
     def pids(self):
-        return with_children(process.pid for process in self.processes)
-
-
-def with_children(pids):
-    """npm's workerd is a script that starts the program."""
-    found = []
-    for pid in pids:
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-            found += [pid, *map(int, file.read().split())]
-    return found
+        return [pid for process in self.processes for pid in with_children(process.pid)]
 
 
 def answers(url):

@@ -1,8 +1,10 @@
 """What the benchmarks share: clusters of the program and of its peers, the CPU their processes used, the machine."""
+import glob
 import json
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -83,6 +85,42 @@ def machine(directory):
         "commit": command_line(["git", "-C", ROOT, "describe", "--always", "--dirty"]),
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
     }
+
+
+def with_children(pid):
+    """A process with what it started, and so on: npm's workerd is a script that starts the program."""
+    found = [pid]
+    for path in glob.glob(f"/proc/{pid}/task/*/children"):
+        with open(path, encoding="ascii") as file:
+            for word in file.read().split():
+                found += with_children(int(word))
+    return found
+
+
+class Process:
+    """A peer: its processes with their children, stopped together."""
+
+    def __init__(self, directory, name):
+        self.dir, self.processes = os.path.join(directory, name), []
+
+    def run(self, *command):
+        os.makedirs(self.dir, exist_ok=True)
+        with open(os.path.join(self.dir, "log"), "ab") as log:
+            self.processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                                   start_new_session=True))
+
+    def pids(self):
+        return [pid for process in self.processes for pid in with_children(process.pid)]
+
+    def stop(self):
+        for process in self.processes:
+            os.killpg(process.pid, signal.SIGTERM)  # workerd's starter keeps signals from workerd
+        for process in self.processes:
+            process.wait(30)
+
+    def check_alive(self):
+        if any(process.poll() is not None for process in self.processes):
+            raise RuntimeError(f"a process has ended: see {self.dir}/log")
 
 
 class Bindery:
@@ -198,6 +236,11 @@ def measure(system, command):
 
 def median(rounds, field):
     return statistics.median(each[field] for each in rounds)
+
+
+def verdict(what, value, floor, at_least, unit=""):
+    met = value >= floor if at_least else value < floor
+    return f"- {what}: {value:.2f}{unit} (floor {'>=' if at_least else '<'} {floor:g}{unit}): {'met' if met else 'MISSED'}"
 
 
 class Workspace:

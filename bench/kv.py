@@ -3,17 +3,16 @@ without pipelining. Claims: GETs of 64 bytes per CPU-second of the servers at le
 no less than Redis'; PUTs at 64 clients no fewer than Redis' with one replica, both fsyncing always, and WAIT 1; a list of
 1,000 keys among 1,000,000 p50 < 10 ms; a write is seen at the other nodes p99 < 1 s. Memory is stated."""
 import argparse
-import glob
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 
 import harness
-from harness import BUILD, ROOT, Workspace, build, cpu_seconds, machine, machine_text, measure, median, resident_mib, save, wait
+from harness import (BUILD, ROOT, Process, Workspace, build, cpu_seconds, machine, machine_text, measure, median, resident_mib,
+                     save, verdict, wait)
 
 LOAD, CONVERGE = os.path.join(BUILD, "bench", "bench_kv_load"), os.path.join(BUILD, "bench", "bench_kv_converge")
 SMALL_BASE, CONVERGE_BASE = 50_000_000, 60_000_000  # keys of the 64-byte loads and of the convergence, apart from the many
@@ -67,41 +66,6 @@ class Bindery(harness.Bindery):
         for node in nodes:
             words += ["--endpoint", self.cluster.node(node)["bindings"].split("://")[1]]
         return words
-
-
-def with_children(pid):
-    found = [pid]
-    for path in glob.glob(f"/proc/{pid}/task/*/children"):
-        with open(path, encoding="ascii") as file:
-            for word in file.read().split():
-                found += with_children(int(word))
-    return found
-
-
-class Process:
-    """A peer: its processes with their children, stopped together."""
-
-    def __init__(self, directory, name):
-        self.dir, self.processes = os.path.join(directory, name), []
-
-    def run(self, *command):
-        os.makedirs(self.dir, exist_ok=True)
-        with open(os.path.join(self.dir, "log"), "ab") as log:
-            self.processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                                   start_new_session=True))
-
-    def pids(self):
-        return [pid for process in self.processes for pid in with_children(process.pid)]
-
-    def stop(self):
-        for process in self.processes:
-            os.killpg(process.pid, signal.SIGTERM)  # workerd's starter keeps signals from workerd
-        for process in self.processes:
-            process.wait(30)
-
-    def check_alive(self):
-        if any(process.poll() is not None for process in self.processes):
-            raise RuntimeError(f"a process has ended: see {self.dir}/log")
 
 
 class Redis(Process):
@@ -405,11 +369,6 @@ def rows(name, rounds):
                      f"| {median(reports, 'per_cpu_s'):,.0f} | {median(reports, 'server_cores'):.2f} "
                      f"| {median(reports, 'generator_cores'):.2f} |")
     return "\n".join(lines)
-
-
-def verdict(what, value, floor, at_least, unit=""):
-    met = value >= floor if at_least else value < floor
-    return f"- {what}: {value:.2f}{unit} (floor {'>=' if at_least else '<'} {floor:g}{unit}): {'met' if met else 'MISSED'}"
 
 
 def verdicts(results, convergence):
