@@ -25,6 +25,14 @@ void histogram_add(struct histogram *histogram, uint64_t us) {
     histogram->max = us > histogram->max ? us : histogram->max;
 }
 
+void histogram_merge(struct histogram *histogram, const struct histogram *other) {
+    for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
+        histogram->counts[i] += other->counts[i];
+    }
+    histogram->total += other->total;
+    histogram->max = other->max > histogram->max ? other->max : histogram->max;
+}
+
 uint64_t histogram_at(const struct histogram *histogram, double share) {
     uint64_t wanted = (uint64_t)((double)histogram->total * share);
     uint64_t seen = 0;

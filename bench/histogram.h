@@ -15,6 +15,9 @@ struct histogram {
 
 void histogram_add(struct histogram *histogram, uint64_t us);
 
+/* Adds what another one has. */
+void histogram_merge(struct histogram *histogram, const struct histogram *other);
+
 /* The upper end of the bucket that holds the value below which `share` (0 to 1) of all lie; 0 if
  * there is none. */
 uint64_t histogram_at(const struct histogram *histogram, double share);

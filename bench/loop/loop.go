@@ -23,6 +23,7 @@ type Timing struct {
 
 type result struct {
 	latencies []time.Duration
+	answered  int // also what is not measured
 	errors    int
 	last      error
 }
@@ -40,6 +41,7 @@ func (timing Timing) client(number int, begun time.Time, step Step) result {
 		if !more {
 			return out
 		}
+		out.answered++
 		if answered := time.Now(); err != nil {
 			out.errors++
 			out.last = err
@@ -79,10 +81,11 @@ func Run(clients int, timing Timing, said map[string]any, step Step) int {
 	all.Wait()
 	wall := time.Since(begun).Seconds()
 	var sorted []time.Duration
-	errors := 0
+	errors, answered := 0, 0
 	for _, r := range results {
 		sorted = append(sorted, r.latencies...)
 		errors += r.errors
+		answered += r.answered
 		if r.last != nil {
 			fmt.Fprintln(os.Stderr, r.last)
 		}
@@ -93,8 +96,9 @@ func Run(clients int, timing Timing, said map[string]any, step Step) int {
 		measured = wall
 	}
 	line := map[string]any{
-		"clients": clients, "ops": len(sorted), "per_s": float64(len(sorted)) / measured, "p50_us": at(sorted, 0.5),
-		"p99_us": at(sorted, 0.99), "max_us": at(sorted, 1), "errors": errors, "cpu_s": cpuSeconds() - cpu, "wall_s": wall,
+		"clients": clients, "ops": len(sorted), "answered": answered, "per_s": float64(len(sorted)) / measured,
+		"p50_us": at(sorted, 0.5), "p99_us": at(sorted, 0.99), "max_us": at(sorted, 1), "errors": errors,
+		"cpu_s": cpuSeconds() - cpu, "wall_s": wall,
 	}
 	for name, value := range said {
 		line[name] = value
