@@ -5,15 +5,16 @@
 
 enum sql_rule {
     SQL_RULE_RELEASE = 1u << 0, /* an answer waits for the commit that it depends on */
-    SQL_RULE_CLOSE = 1u << 1,   /* the writer's connection is closed when its versions are dropped */
-    SQL_RULE_SPOIL = 1u << 2,   /* a connection over a view that moved forgets its pages */
+    SQL_RULE_CLOSE = 1u << 1, /* the writer's connection is closed when its versions are dropped */
+    SQL_RULE_SPOIL = 1u << 2, /* a connection over a view that moved forgets its pages */
     SQL_RULE_BARRIER = 1u << 3, /* a read waits for a read barrier */
-    SQL_RULE_TERM = 1u << 4,    /* a writer belongs to one term of leadership, and so do its commits */
-    SQL_RULE_EPOCH = 1u << 5,   /* a reader's connection belongs to one restore epoch and slot */
-    SQL_RULE_OUTCOME = 1u << 6, /* what changed nothing asks the id table whether it was done before */
-    SQL_RULE_JOIN = 1u << 7,    /* an id that is under way is not run beside itself */
-    SQL_RULE_UNSURE = 1u << 8,  /* after an unknown outcome a writer is opened through the log */
-    SQL_RULE_BASE = 1u << 9,    /* what was run on a version that was not committed is run again */
+    SQL_RULE_TERM = 1u << 4, /* a writer belongs to one term of leadership, and so do its commits */
+    SQL_RULE_EPOCH = 1u << 5, /* a reader's connection belongs to one restore epoch and slot */
+    SQL_RULE_OUTCOME =
+        1u << 6,             /* what changed nothing asks the id table whether it was done before */
+    SQL_RULE_JOIN = 1u << 7, /* an id that is under way is not run beside itself */
+    SQL_RULE_UNSURE = 1u << 8, /* after an unknown outcome a writer is opened through the log */
+    SQL_RULE_BASE = 1u << 9,   /* what was run on a version that was not committed is run again */
 };
 
 #endif

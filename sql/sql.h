@@ -58,7 +58,9 @@ struct bnd_sql_call {
      * deleted); BND_UNAVAILABLE, BND_NOSPACE, BND_FULL: certainly not executed; BND_UNKNOWN; BND_TOOBIG: the request, or the answer. */
     void (*cb)(struct bnd_sql_call *call, int status, const struct bnd_sql_answer *answer);
     void *data;
-    struct bnd_shard_call shard; /* private */
+    struct bnd_shard_call shard; /* private, and what follows */
+    struct bnd_sql *sql;
+    struct bnd_link link;
 };
 /* request: encoded (sql/request.h), copied. */
 int bnd_sql_query(struct bnd_sql *sql, struct bnd_sql_call *call,
@@ -80,7 +82,12 @@ struct bnd_sql_admin {
     struct bnd_sql_bookmark bookmark; /* AT_TIME: the place; RESTORE: the new newest */
     struct bnd_sql_bookmark previous; /* RESTORE: before it: restoring that undoes it */
     struct bnd_shard_call shard;      /* private, and what follows */
-    void *priv[4];
+    struct bnd_sql *sql;
+    struct bnd_link link;
+    uint8_t kind;
+    uint8_t uuid[BND_SQL_UUID_BYTES];
+    struct bnd_sql_bookmark target;
+    unsigned attempts;
 };
 int bnd_sql_create_database(struct bnd_sql *sql, struct bnd_sql_admin *admin,
                             const uint8_t uuid[BND_SQL_UUID_BYTES]);

@@ -1,0 +1,39 @@
+/* The executor: requests for databases whose groups this node leads (ADR 0100, "Execution",
+ * "Outcome", "Reads"). What it promises is in sql.h. On the loop, but for what runs on the pool.
+ * Inside sql/ only. */
+#ifndef BND_SQL_LEADER_H
+#define BND_SQL_LEADER_H
+
+#include "raft/client.h"
+#include "sql/rules.h"
+#include "sql/sql.h"
+#include "sql/vfs.h"
+
+struct sql_leader;
+
+struct sql_leader_config {
+    struct bnd_env *env; /* all borrowed for its life */
+    struct bnd_state *state;
+    const char *name;    /* of the node */
+    size_t memory_bytes; /* of connections and their caches, before idle databases are closed */
+    uint32_t rules_off;
+    struct bnd_sql_stats *stats; /* counted up */
+};
+
+/* BND_NOMEM. */
+int sql_leader_create(const struct sql_leader_config *config, struct sql_leader **out);
+/* Before the first execution. */
+void sql_leader_start(struct sql_leader *leader, struct bnd_shard_client *client,
+                      struct bnd_raft_host *host);
+/* Everything is replied to: at once what waits or was proposed (BND_UNKNOWN), then what runs on the
+ * pool. `closed` comes last, later; afterwards only sql_leader_execute may be called. */
+void sql_leader_close(struct sql_leader *leader, void (*closed)(void *data), void *data);
+/* Closed, or never asked. NULL allowed. */
+void sql_leader_destroy(struct sql_leader *leader);
+
+/* bnd_raft_host_config.execute. The body: uuid, then an encoded request. */
+void sql_leader_execute(struct sql_leader *leader, struct bnd_raft_execution *execution);
+/* bnd_raft_host_config.group_changed, of an SQL group. */
+void sql_leader_group_changed(struct sql_leader *leader, uint64_t gid);
+
+#endif

@@ -1,0 +1,256 @@
+/* The service (sql.h): queries through the shard client to the group's leader, wherever that is;
+ * the executor and the state machines of a node; and their ends. */
+#include "base/alloc.h"
+#include "placement/shard.h"
+#include "sql/sql_private.h"
+
+#define QUERY_NS (UINT64_C(30000) * BND_MS)
+#define TICK_NS (UINT64_C(5000) * BND_MS)
+
+int sql_gid(const struct bnd_sql *sql, const uint8_t uuid[BND_SQL_UUID_BYTES], uint64_t *out) {
+    if (sql->shards == 0 || sql->closing) {
+        return BND_UNAVAILABLE;
+    }
+    uint32_t shard =
+        bnd_shard_of(BND_GROUP_SQL, 0, bnd_slice(uuid, BND_SQL_UUID_BYTES), sql->shards);
+    *out = bnd_gid(BND_GROUP_SQL, shard);
+    return 0;
+}
+
+/* ---- queries
+ * ---------------------------------------------------------------------------------------------- */
+
+static void call_end(struct bnd_sql_call *call, int status, const struct bnd_sql_answer *answer) {
+    bnd_link_remove(&call->link);
+    call->cb(call, status, answer);
+}
+
+static void on_answer(struct bnd_shard_call *shard, int status, struct bnd_slice reply) {
+    struct bnd_sql_call *call = shard->data;
+    struct bnd_sql_answer answer = {0};
+    if (status == 0) {
+        status = bnd_sql_answer_decode(reply, &answer);
+    }
+    call_end(call, status, status == 0 ? &answer : NULL);
+}
+
+int bnd_sql_query(struct bnd_sql *sql, struct bnd_sql_call *call,
+                  const uint8_t uuid[BND_SQL_UUID_BYTES], struct bnd_slice request) {
+    uint64_t gid = 0;
+    int rv = sql_gid(sql, uuid, &gid);
+    if (rv != 0) {
+        return rv;
+    }
+    if (request.len > BND_SQL_REQUEST_MAX) {
+        return BND_TOOBIG;
+    }
+    const struct bnd_slice parts[] = {bnd_slice(uuid, BND_SQL_UUID_BYTES), request};
+    call->sql = sql;
+    call->link = (struct bnd_link){0};
+    call->shard = (struct bnd_shard_call){.cb = on_answer, .data = call};
+    rv = bnd_shard_call(sql->client, &call->shard, BND_SHARD_EXECUTE, gid, parts, 2, QUERY_NS);
+    if (rv == 0) {
+        bnd_list_push(&sql->calls, &call->link);
+    }
+    return rv;
+}
+
+void bnd_sql_cancel(struct bnd_sql_call *call) {
+    if (bnd_link_linked(&call->link)) {
+        bnd_link_remove(&call->link);
+        bnd_shard_call_cancel(&call->shard);
+    }
+}
+
+/* ---- state machines
+ * --------------------------------------------------------------------------------------- */
+
+static void on_fsm_opened(void *owner, struct sql_fsm *fsm) {
+    struct bnd_sql *sql = owner;
+    if (!bnd_link_linked(&fsm->link)) {
+        bnd_list_push(&sql->machines, &fsm->link);
+    }
+}
+
+static void on_fsm_closed(void *owner, struct sql_fsm *fsm) {
+    (void)owner;
+    if (bnd_link_linked(&fsm->link)) {
+        bnd_link_remove(&fsm->link);
+    }
+}
+
+int bnd_sql_fsm_make(struct bnd_sql *sql, uint64_t gid, struct bnd_fsm *out,
+                     struct bnd_error *err) {
+    const struct sql_fsm_hooks hooks = {
+        .owner = sql, .opened = on_fsm_opened, .closed = on_fsm_closed};
+    int rv = sql_fsm_create(gid, &hooks, out);
+    return rv == 0
+               ? 0
+               : BND_FAIL(err, NOMEM, "the state machine of group %llx", (unsigned long long)gid);
+}
+
+/* ---- what is dead
+ * ----------------------------------------------------------------------------------------- */
+
+/* One TICK under way; nobody waits for its outcome. */
+struct sweep {
+    struct bnd_raft_propose propose;
+};
+
+static void on_swept(struct bnd_raft_propose *propose, int status, struct bnd_slice reply) {
+    (void)status;
+    (void)reply;
+    bnd_free(BND_CONTAINER(propose, struct sweep, propose));
+}
+
+static void sweep_group(struct bnd_sql *sql, uint64_t gid, uint64_t stamp_ms) {
+    const struct sql_command command = {.op = SQL_TICK};
+    BND_AUTO_BUF struct bnd_buf bytes = {0};
+    struct sweep *sweep = bnd_zalloc(sizeof *sweep);
+    sql_command_encode(&bytes, &command);
+    if (sweep == NULL || bytes.failed) {
+        bnd_free(sweep);
+        return; /* the next tick comes */
+    }
+    sweep->propose = (struct bnd_raft_propose){
+        .id = {.minter = bnd_random(sql->config.env) | 1, .seq = 1},
+        .low_seq = 1,
+        .deadline_ms = stamp_ms + 2 * TICK_NS / BND_MS,
+        .command = bnd_buf_slice(&bytes),
+        .cb = on_swept,
+    };
+    if (bnd_raft_propose(sql->host, gid, &sweep->propose) != 0) {
+        bnd_free(sweep);
+    }
+}
+
+static void on_tick(struct bnd_timer *timer) {
+    struct bnd_sql *sql = timer->data;
+    bnd_timer_start(sql->config.env, timer, TICK_NS);
+    uint64_t stamp_ms = bnd_raft_stamp_ms(sql->host);
+    for (struct bnd_link *link = sql->machines.next; link != &sql->machines; link = link->next) {
+        const struct sql_fsm *fsm = BND_CONTAINER(link, struct sql_fsm, link);
+        struct bnd_raft_group_status status;
+        bool due = !fsm->due_known || fsm->due_ms <= stamp_ms;
+        if (due && bnd_raft_group_status(sql->host, fsm->gid, &status) == 0 && status.ready) {
+            sweep_group(sql, fsm->gid, stamp_ms);
+        }
+    }
+}
+
+/* ---- for the host
+ * ----------------------------------------------------------------------------------------- */
+
+void bnd_sql_execute(struct bnd_sql *sql, struct bnd_raft_execution *execution) {
+    sql_leader_execute(sql->leader, execution);
+}
+
+void bnd_sql_group_changed(struct bnd_sql *sql, uint64_t gid) {
+    if (sql->leader != NULL && bnd_gid_kind(gid) == BND_GROUP_SQL) {
+        sql_leader_group_changed(sql->leader, gid);
+    }
+}
+
+/* ---- life
+ * -------------------------------------------------------------------------------------------------
+ */
+
+static void on_all_closed(struct bnd_task *task) {
+    struct bnd_sql *sql = task->data;
+    sql->closed(sql->closed_data);
+}
+
+static int make_executor(struct bnd_sql *sql) {
+    int rv = sql_vfs_register(sql->config.env);
+    if (rv != 0) {
+        return rv;
+    }
+    const struct sql_leader_config config = {
+        .env = sql->config.env,
+        .state = sql->config.state,
+        .name = sql->config.name,
+        .memory_bytes = sql->config.memory_bytes,
+        .rules_off = sql->config.rules_off,
+        .stats = &sql->stats,
+    };
+    return sql_leader_create(&config, &sql->leader);
+}
+
+int bnd_sql_create(const struct bnd_sql_config *config, struct bnd_sql **out) {
+    struct bnd_sql *sql = bnd_zalloc(sizeof *sql);
+    if (sql == NULL) {
+        return BND_NOMEM;
+    }
+    sql->config = *config;
+    bnd_list_init(&sql->calls);
+    bnd_list_init(&sql->admins);
+    bnd_list_init(&sql->machines);
+    sql->tick = (struct bnd_timer){.cb = on_tick, .data = sql};
+    sql->closed_task = (struct bnd_task){.cb = on_all_closed, .data = sql};
+    sql->config.name = bnd_strdup(config->name == NULL ? "" : config->name);
+    int rv = sql->config.name == NULL ? BND_NOMEM : 0;
+    if (rv == 0 && config->state != NULL) {
+        rv = make_executor(sql);
+    }
+    if (rv != 0) {
+        bnd_sql_destroy(sql);
+        return rv;
+    }
+    *out = sql;
+    return 0;
+}
+
+void bnd_sql_start(struct bnd_sql *sql, struct bnd_shard_client *client,
+                   struct bnd_raft_host *host) {
+    sql->client = client;
+    sql->host = host;
+    if (host != NULL) {
+        sql_leader_start(sql->leader, client, host);
+        bnd_timer_start(sql->config.env, &sql->tick, TICK_NS);
+    }
+}
+
+static void on_leader_closed(void *data) {
+    struct bnd_sql *sql = data;
+    sql->closed(sql->closed_data);
+}
+
+void bnd_sql_close(struct bnd_sql *sql, void (*closed)(void *data), void *data) {
+    BND_ASSERT(!sql->closing);
+    sql->closing = true;
+    sql->closed = closed;
+    sql->closed_data = data;
+    bnd_timer_stop(sql->config.env, &sql->tick);
+    while (!bnd_list_empty(&sql->calls)) {
+        struct bnd_sql_call *call = BND_CONTAINER(sql->calls.next, struct bnd_sql_call, link);
+        bnd_shard_call_cancel(&call->shard);
+        call_end(call, BND_UNKNOWN, NULL);
+    }
+    while (!bnd_list_empty(&sql->admins)) {
+        struct bnd_sql_admin *admin = BND_CONTAINER(sql->admins.next, struct bnd_sql_admin, link);
+        bnd_shard_call_cancel(&admin->shard);
+        sql_admin_end(admin, BND_UNKNOWN);
+    }
+    if (sql->leader != NULL) {
+        sql_leader_close(sql->leader, on_leader_closed, sql);
+    } else {
+        bnd_defer(sql->config.env, &sql->closed_task);
+    }
+}
+
+void bnd_sql_destroy(struct bnd_sql *sql) {
+    if (sql == NULL) {
+        return;
+    }
+    sql_leader_destroy(sql->leader);
+    bnd_free((char *)sql->config.name);
+    bnd_free(sql);
+}
+
+void bnd_sql_shards(struct bnd_sql *sql, uint32_t shards) {
+    sql->shards = shards;
+}
+
+void bnd_sql_stats(const struct bnd_sql *sql, struct bnd_sql_stats *out) {
+    *out = sql->stats;
+}

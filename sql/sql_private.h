@@ -1,0 +1,31 @@
+/* The service inside: what sql.c and admin.c share. */
+#ifndef BND_SQL_SQL_PRIVATE_H
+#define BND_SQL_SQL_PRIVATE_H
+
+#include "sql/fsm.h"
+#include "sql/leader.h"
+
+struct bnd_sql {
+    struct bnd_sql_config config; /* name: copied */
+    struct bnd_shard_client *client;
+    struct bnd_raft_host *host;
+    struct sql_leader *leader; /* NULL in a gateway process */
+    uint32_t shards;           /* 0: not known */
+    struct bnd_link calls;     /* bnd_sql_call, bnd_sql_admin: under way */
+    struct bnd_link admins;
+    struct bnd_link machines; /* sql_fsm */
+    struct bnd_timer tick;
+    struct bnd_sql_stats stats;
+    bool closing;
+    void (*closed)(void *data);
+    void *closed_data;
+    struct bnd_task closed_task;
+};
+
+/* The group of a database. BND_UNAVAILABLE: the number of shards is not known, or it is closing. */
+int sql_gid(const struct bnd_sql *sql, const uint8_t uuid[BND_SQL_UUID_BYTES], uint64_t *out);
+
+/* Answers an admin call with what is known of its outcome. */
+void sql_admin_end(struct bnd_sql_admin *admin, int status);
+
+#endif

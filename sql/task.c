@@ -1,0 +1,290 @@
+/* One request (leader_private.h): made of the first execution that asks for it, joined by the
+ * others with its id, and answered once, to all of them. */
+#include "base/alloc.h"
+#include "sql/leader_private.h"
+
+#define BOOKMARK_BYTES 28u
+
+/* ---- ids
+ * --------------------------------------------------------------------------------------------------
+ */
+
+static struct sql_task **id_slot(const struct sql_leader *leader,
+                                 const struct bnd_raft_request_id *id) {
+    uint64_t mixed =
+        (id->minter ^ (id->seq * UINT64_C(0x9e3779b97f4a7c15))) * UINT64_C(0xbf58476d1ce4e5b9);
+    return &leader->ids[(mixed >> 32) & (leader->ids_buckets - 1)];
+}
+
+struct sql_task *sql_task_find(struct sql_leader *leader, const struct bnd_raft_request_id *id) {
+    struct sql_task *task = *id_slot(leader, id);
+    while (task != NULL && (task->id.minter != id->minter || task->id.seq != id->seq)) {
+        task = task->id_next;
+    }
+    return task;
+}
+
+static void id_remove(struct sql_task *task) {
+    struct sql_task **at = id_slot(task->leader, &task->id);
+    while (*at != task) {
+        at = &(*at)->id_next;
+    }
+    *at = task->id_next;
+    task->leader->ids_count--;
+}
+
+/* ---- life
+ * -------------------------------------------------------------------------------------------------
+ */
+
+static int decode(struct sql_task *task, struct bnd_slice body) {
+    if (body.len < BND_SQL_UUID_BYTES) {
+        return BND_CORRUPT;
+    }
+    memcpy(task->uuid, body.data, BND_SQL_UUID_BYTES);
+    return bnd_sql_request_decode(
+        bnd_slice(body.data + BND_SQL_UUID_BYTES, body.len - BND_SQL_UUID_BYTES), &task->request);
+}
+
+struct sql_task *sql_task_create(struct sql_leader *leader, struct bnd_raft_execution *execution) {
+    struct sql_task *task = bnd_zalloc(sizeof *task);
+    if (task == NULL) {
+        bnd_raft_execution_reply(execution, false, BND_BUSY, bnd_slice(NULL, 0));
+        return NULL;
+    }
+    int rv = decode(task, execution->body);
+    if (rv != 0) {
+        bnd_free(task);
+        bnd_raft_execution_reply(execution, true, rv, bnd_slice(NULL, 0));
+        return NULL;
+    }
+    execution->data = NULL;
+    task->leader = leader;
+    task->asked = execution;
+    task->id = execution->id;
+    task->bytes = sizeof *task + execution->body.len;
+    struct sql_task **slot = id_slot(leader, &execution->id);
+    task->id_next = *slot;
+    *slot = task;
+    leader->ids_count++;
+    return task;
+}
+
+void sql_task_join(struct sql_task *task, struct bnd_raft_execution *execution) {
+    if (task->asked == NULL) { /* only where answers do not wait for their commits */
+        execution->data = NULL;
+        task->asked = execution;
+        return;
+    }
+    execution->data = task->asked->data; /* behind the first: the body borrowed is its */
+    task->asked->data = execution;
+}
+
+void sql_task_forget_run(struct sql_task *task) {
+    bnd_buf_free(&task->ran.text);
+    bnd_buf_free(&task->ran.commands);
+    bnd_buf_free(&task->ran.pages);
+    task->ran = (struct sql_ran){0};
+}
+
+static void tell(struct sql_task *task, bool executed, int status, struct bnd_slice bytes) {
+    struct bnd_raft_execution *asked = task->asked;
+    task->asked = NULL;
+    while (asked != NULL) {
+        struct bnd_raft_execution *next = asked->data;
+        bnd_raft_execution_reply(asked, executed, status, bytes);
+        asked = next;
+    }
+}
+
+static void reply(struct sql_task *task, bool executed, int status, struct bnd_slice bytes) {
+    BND_ASSERT(!bnd_link_linked(&task->link) && !task->counted);
+    id_remove(task);
+    tell(task, executed, status, bytes);
+    sql_task_forget_run(task);
+    bnd_free(task);
+}
+
+void sql_task_refuse(struct sql_task *task, int status) {
+    reply(task, false, status, bnd_slice(NULL, 0));
+}
+
+void sql_task_fail(struct sql_task *task, int status) {
+    reply(task, true, status, bnd_slice(NULL, 0));
+}
+
+/* ---- answers
+ * ---------------------------------------------------------------------------------------------- */
+
+static struct bnd_sql_answer as_ran(const struct sql_task *task, const uint8_t bookmark[28]) {
+    struct bnd_sql_answer what = {
+        .outcome = task->ran.outcome,
+        .wrote = task->ran.changed,
+        .text = bnd_buf_slice(&task->ran.text),
+    };
+    memcpy(what.bookmark, bookmark, BOOKMARK_BYTES);
+    return what;
+}
+
+void sql_task_answer_early(struct sql_task *task, const uint8_t bookmark[28]) {
+    const struct bnd_sql_answer what = as_ran(task, bookmark);
+    BND_AUTO_BUF struct bnd_buf bytes = {0};
+    bnd_sql_answer_encode(&bytes, &what);
+    tell(task, true, 0, bnd_buf_slice(&bytes));
+}
+
+static void answer(struct sql_task *task, const struct bnd_sql_answer *what) {
+    BND_AUTO_BUF struct bnd_buf bytes = {0};
+    bnd_sql_answer_encode(&bytes, what);
+    if (bytes.failed) {
+        sql_task_refuse(task, BND_UNKNOWN); /* a retry learns it */
+    } else if (bytes.len > BND_RAFT_EXECUTE_REPLY_MAX) {
+        sql_task_fail(task, BND_TOOBIG);
+    } else {
+        reply(task, true, 0, bnd_buf_slice(&bytes));
+    }
+}
+
+void sql_task_answer(struct sql_task *task, const uint8_t bookmark[28]) {
+    const struct bnd_sql_answer what = as_ran(task, bookmark);
+    struct bnd_sql_stats *stats = task->leader->config.stats;
+    stats->failures += what.outcome == BND_SQL_FAILED;
+    stats->transactions += what.wrote;
+    answer(task, &what);
+}
+
+void sql_task_answer_kept(struct sql_task *task, struct bnd_slice kept) {
+    struct bnd_sql_answer what = {0};
+    if (kept.len < BOOKMARK_BYTES) {
+        sql_task_fail(task, BND_CORRUPT); /* no reply of a commit */
+        return;
+    }
+    struct bnd_slice rest = bnd_slice(kept.data + BOOKMARK_BYTES, kept.len - BOOKMARK_BYTES);
+    if (rest.len == 0 || bnd_sql_answer_decode(rest, &what) != 0) {
+        what = (struct bnd_sql_answer){.outcome = BND_SQL_LOST, .wrote = true};
+    }
+    memcpy(what.bookmark, kept.data, BOOKMARK_BYTES);
+    answer(task, &what);
+}
+
+bool sql_task_answer_known(struct sql_task *task, uint64_t gid) {
+    int status = 0;
+    struct bnd_slice known = {0};
+    int rv = sql_rule(task->leader, SQL_RULE_OUTCOME)
+                 ? bnd_raft_outcome(task->leader->host, gid, &task->id, &status, &known)
+                 : BND_NOTFOUND;
+    bool swept =
+        task->asked != NULL && task->asked->deadline_ms < bnd_raft_stamp_ms(task->leader->host);
+    if (rv == BND_NOTFOUND && !swept) {
+        return false;
+    }
+    if (rv == BND_NOTFOUND) {
+        sql_task_refuse(task, BND_EXPIRED);
+    } else if (rv != 0) {
+        sql_task_refuse(task, rv);
+    } else if (status == 0) {
+        sql_task_answer_kept(task, known);
+    } else {
+        sql_task_fail(task, status);
+    }
+    return true;
+}
+
+/* ---- what it looks like
+ * ----------------------------------------------------------------------------------- */
+
+/* Past blanks and comments. */
+static struct bnd_slice skip_blank(struct bnd_slice text) {
+    size_t at = 0;
+    while (at < text.len) {
+        const char *p = (const char *)text.data + at;
+        size_t left = text.len - at;
+        if (memchr(" \t\r\n\f", *p, 5) != NULL) {
+            at++;
+        } else if (left >= 2 && p[0] == '-' && p[1] == '-') {
+            const char *end = memchr(p, '\n', left);
+            at += end == NULL ? left : (size_t)(end - p);
+        } else if (left >= 2 && p[0] == '/' && p[1] == '*') {
+            const char *end = memmem(p + 2, left - 2, "*/", 2);
+            at += end == NULL ? left : (size_t)(end + 2 - p);
+        } else {
+            break;
+        }
+    }
+    return bnd_slice(text.data + at, text.len - at);
+}
+
+static bool begins_with(struct bnd_slice text, const char *word) {
+    size_t len = strlen(word);
+    if (text.len < len) {
+        return false;
+    }
+    for (size_t i = 0; i < len; i++) {
+        if ((text.data[i] | 0x20) != word[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool sql_task_reads(const struct sql_task *task) {
+    static const char *const words[] = {"select", "with", "explain", "pragma", "values"};
+    if (task->request.read_only) {
+        return true;
+    }
+    struct bnd_sql_request request = task->request;
+    struct bnd_sql_statement statement;
+    if (request.statements_count == 0) {
+        return true;
+    }
+    bnd_sql_request_next(&request, &statement);
+    struct bnd_slice text = skip_blank(statement.text);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        if (begins_with(text, words[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- a run (on the pool)
+ * ---------------------------------------------------------------------------------- */
+
+static void say(struct bnd_buf *text, const char *message) {
+    bnd_buf_reset(text);
+    bnd_buf_append_str(text, message);
+}
+
+/* What SQLite calls a full disk or an input/output error has another name here. */
+static int explain(struct sql_ran *ran, int rv, int error) {
+    if (error == BND_TOOBIG) {
+        ran->outcome = BND_SQL_FAILED;
+        say(&ran->text, "transaction changes more pages than one may: SQLITE_TOOBIG");
+        return ran->text.failed ? BND_NOMEM : 0;
+    }
+    return error != 0 ? error : rv;
+}
+
+static uint64_t now_ns(void *data) {
+    return bnd_clock_ns(data);
+}
+
+bool sql_task_run(struct sql_task *task, struct sql_connected *on, bool read_only) {
+    struct sql_ran *ran = &task->ran;
+    struct sql_run run = {
+        .request = &task->request,
+        .served = {.node = task->leader->config.name, .primary = true},
+        .clock = {.now_ns = now_ns, .data = task->leader->config.env},
+        .read_only = read_only,
+        .last_row_id = ran->last_row_id,
+    };
+    sql_vfs_enter(task->leader->config.env, NULL);
+    int rv = sql_connection_run(on->connection, &run);
+    sql_vfs_leave();
+    ran->outcome = run.outcome;
+    ran->wants_writer = run.wants_writer;
+    ran->last_row_id = run.last_row_id;
+    ran->text = run.text;
+    ran->status = explain(ran, rv, sql_view_error(on->view));
+    return rv == 0 || rv == BND_TOOBIG;
+}

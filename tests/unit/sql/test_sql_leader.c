@@ -1,0 +1,304 @@
+/* The executor on one node, on real threads: what many clients did at once is counted exactly, and
+ * everything that was asked is answered once. */
+#include "tests/unit/sql/leader_rig.h"
+
+#define CLIENTS 32
+#define ROUNDS 40
+
+static const uint8_t uuid_a[16] = {1, 2, 3};
+static const uint8_t uuid_b[16] = {9, 9};
+
+/* The integer behind "name": in an answer. */
+static long number_of(const char *text, const char *name) {
+    char key[64];
+    (void)snprintf(key, sizeof key, "\"%s\":", name);
+    const char *at = strstr(text, key);
+    if (at == NULL) {
+        fail_msg("no %s in %s", name, text);
+        return -1;
+    }
+    return strtol(at + strlen(key), NULL, 10);
+}
+
+static void a_database_is_made_and_used(void **state) {
+    struct sql_rig *rig = *state;
+    (void)rig_expect(rig, uuid_a, "SELECT 1 AS one\0", BND_SQL_DONE); /* made by a read */
+    (void)rig_expect(rig, uuid_a, "CREATE TABLE t(id INTEGER PRIMARY KEY, v)\0", BND_SQL_DONE);
+    (void)rig_expect(rig, uuid_a, "INSERT INTO t VALUES(1, 10)\0INSERT INTO t VALUES(2, 20)\0",
+                     BND_SQL_DONE);
+    const char *text = rig_expect(rig, uuid_a, "SELECT sum(v) AS total FROM t\0", BND_SQL_DONE);
+    assert_int_equal(number_of(text, "total"), 30);
+    text = rig_expect(rig, uuid_a, "INSERT INTO t VALUES(3, 1)\0INSERT INTO t VALUES(1, 1)\0",
+                      BND_SQL_FAILED);
+    assert_non_null(strstr(text, "UNIQUE constraint failed: t.id"));
+    text = rig_expect(rig, uuid_a, "SELECT count(*) AS n FROM t\0", BND_SQL_DONE);
+    assert_int_equal(number_of(text, "n"), 2);
+    text = rig_expect(rig, uuid_b, "SELECT count(*) AS n FROM sqlite_schema\0", BND_SQL_DONE);
+    assert_int_equal(number_of(text, "n"), 0);
+}
+
+/* ---- many at once ---- */
+
+struct counting {
+    struct sql_rig *rig;
+    struct client *clients;
+    long acknowledged; /* increments */
+    unsigned running;
+};
+
+struct client {
+    struct rig_call call;
+    struct counting *all;
+    unsigned round, step;
+    long seen; /* acknowledged by anyone before the read was asked */
+};
+
+static void client_goes_on(struct rig_call *call);
+
+static void client_asks(struct client *client) {
+    static const char *const steps[] = {
+        "UPDATE c SET n = n + 1 WHERE id = 1\0",
+        "UPDATE c SET n = n + 1000 WHERE id = 1\0INSERT INTO c VALUES(1, 0)\0",
+        "SELECT n FROM c WHERE id = 1\0",
+        "DELETE FROM c WHERE id = 77\0SELECT n FROM c WHERE id = 1\0",
+    };
+    client->seen = client->all->acknowledged;
+    client->call.then = client_goes_on;
+    client->call.data = client;
+    assert_int_equal(rig_ask(client->all->rig, &client->call, uuid_a, steps[client->step]), 0);
+}
+
+static void client_goes_on(struct rig_call *call) {
+    struct client *client = call->data;
+    assert_int_equal(call->status, 0);
+    assert_int_equal(call->outcome, client->step == 1 ? BND_SQL_FAILED : BND_SQL_DONE);
+    if (client->step == 0) {
+        assert_true(call->wrote);
+        client->all->acknowledged++;
+    } else if (client->step > 1) {
+        assert_true(number_of(call->text, "n") >= client->seen);
+        assert_false(call->wrote);
+    }
+    client->step = (client->step + 1) % 4;
+    client->round += client->step == 0;
+    if (client->round < ROUNDS) {
+        client_asks(client);
+    } else {
+        client->all->running--;
+    }
+}
+
+static bool nobody_runs(void *data) {
+    return ((struct counting *)data)->running == 0;
+}
+
+static void increments_of_many_clients_are_counted_exactly(void **state) {
+    struct sql_rig *rig = *state;
+    struct client clients[CLIENTS] = {0};
+    struct counting all = {.rig = rig, .clients = clients, .running = CLIENTS};
+    (void)rig_expect(rig, uuid_a,
+                     "CREATE TABLE c(id INTEGER PRIMARY KEY, n)\0INSERT INTO c VALUES(1, 0)\0",
+                     BND_SQL_DONE);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        clients[i].all = &all;
+        clients[i].step = i % 4;
+        client_asks(&clients[i]);
+    }
+    rig_run(rig, nobody_runs, &all);
+    const char *text = rig_expect(rig, uuid_a, "SELECT n FROM c\0", BND_SQL_DONE);
+    assert_int_equal(number_of(text, "n"), all.acknowledged);
+    text = rig_expect(rig, uuid_a, "PRAGMA quick_check\0", BND_SQL_DONE);
+    assert_non_null(strstr(text, "\"ok\""));
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        free(clients[i].call.text);
+    }
+    struct bnd_sql_stats stats;
+    bnd_sql_stats(rig->sql, &stats);
+    assert_true(stats.entries < stats.transactions + stats.failures); /* they shared passes */
+    assert_true(stats.reads > 0);
+    assert_int_equal(stats.conflicts, 0);
+}
+
+/* ---- history ---- */
+
+struct admin {
+    struct bnd_sql_admin admin;
+    bool done;
+    int status;
+};
+
+static void on_admin(struct bnd_sql_admin *admin, int status) {
+    struct admin *of = admin->data;
+    of->done = true;
+    of->status = status;
+}
+
+static void admin_begin(struct admin *admin) {
+    *admin = (struct admin){.admin = {.cb = on_admin, .data = admin}};
+}
+
+static int admin_wait(struct sql_rig *rig, struct admin *admin, int rv) {
+    assert_int_equal(rv, 0);
+    rig_run(rig, rig_flag, &admin->done);
+    return admin->status;
+}
+
+static struct bnd_sql_bookmark bookmark_of(struct sql_rig *rig, const uint8_t uuid[16]) {
+    struct admin admin;
+    admin_begin(&admin);
+    assert_int_equal(admin_wait(rig, &admin, bnd_sql_info(rig->sql, &admin.admin, uuid)), 0);
+    return admin.admin.info.bookmark;
+}
+
+static void a_restore_goes_back_and_its_undo_forth(void **state) {
+    struct sql_rig *rig = *state;
+    struct admin admin;
+    (void)rig_expect(rig, uuid_a, "CREATE TABLE t(v)\0INSERT INTO t VALUES(1)\0", BND_SQL_DONE);
+    struct bnd_sql_bookmark before = bookmark_of(rig, uuid_a);
+    (void)rig_expect(rig, uuid_a, "INSERT INTO t VALUES(2)\0", BND_SQL_DONE);
+    (void)rig_expect(rig, uuid_a, "CREATE TABLE later(a)\0", BND_SQL_DONE);
+    admin_begin(&admin);
+    assert_int_equal(
+        admin_wait(rig, &admin, bnd_sql_restore(rig->sql, &admin.admin, uuid_a, &before)), 0);
+    struct bnd_sql_bookmark undo = admin.admin.previous;
+    const char *text = rig_expect(rig, uuid_a, "SELECT count(*) AS n FROM t\0", BND_SQL_DONE);
+    assert_int_equal(number_of(text, "n"), 1);
+    (void)rig_expect(rig, uuid_a, "INSERT INTO later VALUES(1)\0", BND_SQL_FAILED);
+    (void)rig_expect(rig, uuid_a, "INSERT INTO t VALUES(3)\0", BND_SQL_DONE);
+    uint8_t fork[16];
+    bnd_sql_fork_uuid(rig->sql, uuid_a, fork);
+    admin_begin(&admin);
+    assert_int_equal(
+        admin_wait(rig, &admin, bnd_sql_fork(rig->sql, &admin.admin, uuid_a, &undo, fork)), 0);
+    text = rig_expect(rig, fork, "SELECT group_concat(v) || count(*) AS n FROM t, later\0",
+                      BND_SQL_DONE);
+    text = rig_expect(rig, fork, "SELECT sum(v) AS n FROM t\0", BND_SQL_DONE);
+    assert_int_equal(number_of(text, "n"), 3);
+    (void)rig_expect(rig, fork, "INSERT INTO later VALUES(1)\0", BND_SQL_DONE);
+    admin_begin(&admin);
+    assert_int_equal(
+        admin_wait(rig, &admin, bnd_sql_restore(rig->sql, &admin.admin, uuid_a, &undo)), 0);
+    text = rig_expect(rig, uuid_a, "SELECT sum(v) AS n FROM t\0", BND_SQL_DONE);
+    assert_int_equal(number_of(text, "n"), 3);
+    text = rig_expect(rig, uuid_a, "PRAGMA quick_check\0", BND_SQL_DONE);
+    assert_non_null(strstr(text, "\"ok\""));
+}
+
+static void a_deleted_database_is_not_made_again(void **state) {
+    struct sql_rig *rig = *state;
+    struct admin admin;
+    struct rig_call call = {0};
+    (void)rig_expect(rig, uuid_a, "CREATE TABLE t(v)\0", BND_SQL_DONE);
+    admin_begin(&admin);
+    assert_int_equal(
+        admin_wait(rig, &admin, bnd_sql_delete_database(rig->sql, &admin.admin, uuid_a)), 0);
+    static const char *const asked[] = {"SELECT 1\0", "INSERT INTO t VALUES(1)\0"};
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(rig_ask(rig, &call, uuid_a, asked[i]), 0);
+        rig_run(rig, rig_flag, &call.done);
+        assert_int_equal(call.status, BND_NOTFOUND);
+    }
+}
+
+/* ---- bounds ---- */
+
+static void a_large_transaction_goes_in_parts_and_too_large_a_one_fails(void **state) {
+    struct sql_rig *rig = *state;
+    (void)rig_expect(rig, uuid_a, "CREATE TABLE t(v)\0", BND_SQL_DONE);
+    (void)rig_expect(rig, uuid_a,
+                     "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 8) "
+                     "INSERT INTO t SELECT randomblob(900000) FROM c\0",
+                     BND_SQL_DONE);
+    const char *text = rig_expect(rig, uuid_a, "SELECT sum(length(v)) AS n FROM t\0", BND_SQL_DONE);
+    assert_int_equal(number_of(text, "n"), 7200000);
+    text = rig_expect(rig, uuid_a,
+                      "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 20) "
+                      "INSERT INTO t SELECT randomblob(900000) FROM c\0",
+                      BND_SQL_FAILED);
+    assert_non_null(strstr(text, "SQLITE_TOOBIG"));
+    text = rig_expect(rig, uuid_a, "SELECT sum(length(v)) AS n FROM t\0", BND_SQL_DONE);
+    assert_int_equal(number_of(text, "n"), 7200000);
+}
+
+static void idle_databases_are_closed_for_others(void **state) {
+    struct sql_rig *rig = *state;
+    struct bnd_sql_stats stats;
+    for (int i = 0; i < 60; i++) {
+        uint8_t uuid[16] = {42, (uint8_t)i};
+        (void)rig_expect(rig, uuid, "CREATE TABLE t(v)\0INSERT INTO t VALUES(zeroblob(20000))\0",
+                         BND_SQL_DONE);
+        bnd_sql_stats(rig->sql, &stats);
+        assert_true(stats.pages_bytes <= (5u << 20));
+    }
+    assert_true(stats.databases_open < 60);
+    for (int i = 0; i < 60; i++) {
+        uint8_t uuid[16] = {42, (uint8_t)i};
+        const char *text =
+            rig_expect(rig, uuid, "SELECT sum(length(v)) AS n FROM t\0", BND_SQL_DONE);
+        assert_int_equal(number_of(text, "n"), 20000);
+    }
+}
+
+/* ---- ends ---- */
+
+static void everything_is_answered_when_the_service_closes(void **state) {
+    struct sql_rig rig = {0};
+    struct rig_call calls[CLIENTS] = {0};
+    (void)state;
+    rig_start(&rig, 0);
+    (void)rig_expect(&rig, uuid_a, "CREATE TABLE t(v)\0", BND_SQL_DONE);
+    for (int i = 0; i < CLIENTS; i++) {
+        assert_int_equal(rig_ask(&rig, &calls[i], uuid_a,
+                                 i % 2 == 0 ? "INSERT INTO t VALUES(1)\0" : "SELECT * FROM t\0"),
+                         0);
+    }
+    rig_run(&rig, rig_flag, &calls[0].done); /* some are done, some run */
+    rig_stop(&rig);
+    for (int i = 0; i < CLIENTS; i++) {
+        assert_true(calls[i].done);
+        assert_true(calls[i].status == 0 || calls[i].status == BND_UNKNOWN);
+        free(calls[i].text);
+    }
+}
+
+static int start(void **state) {
+    static struct sql_rig rig;
+    memset(&rig, 0, sizeof rig);
+    rig_start(&rig, 0);
+    *state = &rig;
+    return 0;
+}
+
+static int start_small(void **state) {
+    static struct sql_rig rig;
+    memset(&rig, 0, sizeof rig);
+    rig_start(&rig, 4u << 20);
+    *state = &rig;
+    return 0;
+}
+
+static int stop(void **state) {
+    rig_stop(*state);
+    return 0;
+}
+
+static int library(void **state) {
+    struct bnd_error err;
+    (void)state;
+    return bnd_core_library_init(&err);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(a_database_is_made_and_used),
+        TEST(increments_of_many_clients_are_counted_exactly),
+        TEST(a_restore_goes_back_and_its_undo_forth),
+        TEST(a_deleted_database_is_not_made_again),
+        TEST(a_large_transaction_goes_in_parts_and_too_large_a_one_fails),
+        cmocka_unit_test_setup_teardown(idle_databases_are_closed_for_others, start_small, stop),
+        cmocka_unit_test(everything_is_answered_when_the_service_closes),
+    };
+    return cmocka_run_group_tests(tests, library, NULL);
+}
