@@ -53,11 +53,19 @@ APPENDED = """
 int sqlite3_bnd_pages(sqlite3 *db, unsigned *pnPage, unsigned *pnFree){
   Btree *p = db->aDb[0].pBt;
   u32 nFree = 0;
-  if( p==0 || sqlite3BtreeTxnState(p)==SQLITE_TXN_NONE ) return 0;
+  int rc = SQLITE_OK;
+  assert( db->autoCommit==0 );
+  if( sqlite3BtreeTxnState(p)==SQLITE_TXN_NONE ){
+    rc = sqlite3BtreeBeginTrans(p, 0, 0);
+    if( rc!=SQLITE_OK ){
+      sqlite3Error(db, rc);
+      return rc & 0xff;
+    }
+  }
   sqlite3BtreeGetMeta(p, BTREE_FREE_PAGE_COUNT, &nFree);
   *pnPage = sqlite3BtreeLastPage(p);
   *pnFree = nFree;
-  return 1;
+  return SQLITE_OK;
 }
 """
 

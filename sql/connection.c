@@ -23,14 +23,11 @@ static void set_limits(sqlite3 *db) {
     }
 }
 
-bool sql_connection_is_over(struct sql_connection *self) {
-    return self->interrupted ||
-           (self->deadline_ns != UINT64_MAX && sql_clock_ns(&self->clock) >= self->deadline_ns);
-}
-
 /* SQLite asks every so many steps whether to go on. */
 static int progress(void *data) {
-    return sql_connection_is_over(data);
+    struct sql_connection *self = data;
+    return self->interrupted ||
+           (self->deadline_ns != UINT64_MAX && sql_clock_ns(&self->clock) >= self->deadline_ns);
 }
 
 static int own_text(struct sql_connection *self, const char *text) {
@@ -76,10 +73,7 @@ static int set_up(struct sql_connection *self, const struct sql_connection_confi
     const struct {
         const char *text;
         sqlite3_stmt **statement;
-    } own[] = {{"BEGIN", &self->begin},
-               {"COMMIT", &self->commit},
-               {"ROLLBACK", &self->rollback},
-               {"PRAGMA schema_version", &self->touch}};
+    } own[] = {{"BEGIN", &self->begin}, {"COMMIT", &self->commit}, {"ROLLBACK", &self->rollback}};
     for (size_t i = 0; i < sizeof own / sizeof *own && code == SQLITE_OK; i++) {
         code = own_prepare(self, own[i].text, own[i].statement);
     }
@@ -135,7 +129,7 @@ void sql_connection_close(struct sql_connection *self) {
     }
     sql_memory_enter(&self->memory);
     sql_cache_clear(&self->cache);
-    sqlite3_stmt *const own[] = {self->begin, self->commit, self->rollback, self->touch};
+    sqlite3_stmt *const own[] = {self->begin, self->commit, self->rollback};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
         (void)sqlite3_finalize(own[i]); /* tells how its last run ended */
     }

@@ -51,7 +51,7 @@ struct sql_connection {
     struct sql_memory memory;
     struct sql_authorizer authorizer;
     struct sql_cache cache;
-    sqlite3_stmt *begin, *commit, *rollback, *touch; /* its own */
+    sqlite3_stmt *begin, *commit, *rollback; /* its own */
     _Atomic bool interrupted;
     /* of the run */
     struct sql_clock clock;
@@ -63,8 +63,6 @@ int sql_connection_own(struct sql_connection *connection, sqlite3_stmt *statemen
 /* Ends the transaction, if one is open, and puts back settings that the run changed. False: not
  * even that could be done. */
 bool sql_connection_settle(struct sql_connection *connection);
-/* Whether its owner or its time has ended the run. */
-bool sql_connection_is_over(struct sql_connection *connection);
 static inline uint64_t sql_clock_ns(const struct sql_clock *clock) {
     return clock->now_ns == NULL ? 0 : clock->now_ns(clock->data);
 }

@@ -10,6 +10,8 @@
 enum { STOP = 1 };
 
 #define TIMEOUT_MS 30000u
+#define PAGE_BYTES 4096u
+#define COLUMNS_MAX 100 /* SQLITE_LIMIT_COLUMN of connection.c */
 
 /* What a statement's element is about: statements of a text count together unless it is a script.
  */
@@ -26,7 +28,9 @@ struct job {
     struct sql_run *run;
     struct bnd_sql_request request; /* readers of its own */
     struct bnd_buf sql;             /* the text in hand, with a 0 behind it */
+    struct bnd_buf names;           /* struct columns */
     uint32_t elements;
+    uint64_t now_ns; /* when the last thing ended */
 };
 
 /* ---- ends ---- */
@@ -163,17 +167,33 @@ static int value_of_name(struct job *job, sqlite3_stmt *statement, int column) {
 /* How the columns of a statement are written. */
 struct columns {
     int count;
-    int16_t value[128]; /* of OBJECTS: which column's value a name has; -1: the name was there */
+    /* of OBJECTS: */
+    int16_t value[COLUMNS_MAX];    /* which column's value a name has; -1: the name was there */
+    uint32_t end[COLUMNS_MAX + 1]; /* in job->names: what comes before the value i */
 };
+
+/* What comes before each value of an object is the same in each row. */
+static void name_keys(struct job *job, sqlite3_stmt *statement, struct columns *out) {
+    bnd_buf_reset(&job->names);
+    out->end[0] = 0;
+    for (int i = 0; i < out->count; i++) {
+        out->value[i] = (int16_t)value_of_name(job, statement, i);
+        if (out->value[i] >= 0) {
+            bnd_buf_u8(&job->names, job->names.len == 0 ? '{' : ',');
+            sql_json_string(&job->names, column_name(job, statement, i));
+            bnd_buf_u8(&job->names, ':');
+        }
+        out->end[i + 1] = (uint32_t)job->names.len;
+    }
+    job->run->text.failed = job->run->text.failed || job->names.failed;
+}
 
 static void name_columns(struct job *job, sqlite3_stmt *statement, struct columns *out) {
     struct bnd_buf *text = &job->run->text;
     out->count = sqlite3_column_count(statement);
-    BND_ASSERT(out->count <= (int)(sizeof out->value / sizeof *out->value));
+    BND_ASSERT(out->count <= COLUMNS_MAX);
     if (job->request.results == BND_SQL_OBJECTS) {
-        for (int i = 0; i < out->count; i++) {
-            out->value[i] = (int16_t)value_of_name(job, statement, i);
-        }
+        name_keys(job, statement, out);
         bnd_buf_u8(text, '[');
         return;
     }
@@ -185,26 +205,36 @@ static void name_columns(struct job *job, sqlite3_stmt *statement, struct column
     bnd_buf_append_str(text, "],\"rows\":[");
 }
 
-static int write_row(struct job *job, sqlite3_stmt *statement, const struct columns *columns) {
+static int write_object(struct job *job, sqlite3_stmt *statement, const struct columns *columns) {
     struct bnd_buf *text = &job->run->text;
-    bool objects = job->request.results == BND_SQL_OBJECTS;
-    char separator = objects ? '{' : '[';
+    int rv = answer_room(job);
+    for (int i = 0; i < columns->count && rv == 0; i++) {
+        if (columns->value[i] >= 0) {
+            bnd_buf_append(text, job->names.data + columns->end[i],
+                           columns->end[i + 1] - columns->end[i]);
+            sql_json_column(text, statement, columns->value[i]);
+            rv = answer_room(job);
+        }
+    }
+    bnd_buf_u8(text, '}');
+    return rv;
+}
+
+static int write_array(struct job *job, sqlite3_stmt *statement, const struct columns *columns) {
+    struct bnd_buf *text = &job->run->text;
     int rv = 0;
     for (int i = 0; i < columns->count && rv == 0; i++) {
-        if (objects && columns->value[i] < 0) {
-            continue;
-        }
-        bnd_buf_u8(text, (uint8_t)separator);
-        separator = ',';
-        if (objects) {
-            sql_json_string(text, column_name(job, statement, i));
-            bnd_buf_u8(text, ':');
-        }
-        sql_json_column(text, statement, objects ? columns->value[i] : i);
+        bnd_buf_u8(text, i == 0 ? '[' : ',');
+        sql_json_column(text, statement, i);
         rv = answer_room(job);
     }
-    bnd_buf_u8(text, objects ? '}' : ']');
+    bnd_buf_u8(text, ']');
     return rv;
+}
+
+static int write_row(struct job *job, sqlite3_stmt *statement, const struct columns *columns) {
+    return job->request.results == BND_SQL_OBJECTS ? write_object(job, statement, columns)
+                                                   : write_array(job, statement, columns);
 }
 
 /* Steps a statement to its end, or, if its rows are not written, as far as it changes something. */
@@ -219,7 +249,9 @@ static int step(struct job *job, sqlite3_stmt *statement, bool written) {
     }
     name_columns(job, statement, &columns); /* known now: it may have been prepared again */
     for (bool first = true; code == SQLITE_ROW; first = false) {
-        bnd_buf_append_str(&job->run->text, first ? "" : ",");
+        if (!first) {
+            bnd_buf_u8(&job->run->text, ',');
+        }
         int rv = write_row(job, statement, &columns);
         if (rv != 0) {
             return rv;
@@ -233,7 +265,7 @@ static int step(struct job *job, sqlite3_stmt *statement, bool written) {
 /* Runs a prepared statement. written: its rows make the element's results. */
 static int execute(struct job *job, sqlite3_stmt *statement, struct bnd_sql_statement *params,
                    bool written, struct element *element) {
-    if (sql_connection_is_over(job->self)) { /* nobody asks between statements */
+    if (job->self->interrupted || job->now_ns >= job->self->deadline_ns) { /* between statements */
         return fail(job, SQLITE_INTERRUPT);
     }
     (void)sqlite3_stmt_status(statement, SQL_STMTSTATUS_ROWS_READ, 1); /* counts anew */
@@ -255,24 +287,31 @@ static int execute(struct job *job, sqlite3_stmt *statement, struct bnd_sql_stat
 /* Bytes of the pages that hold something, as the transaction sees it. */
 static int size_now(struct job *job, uint64_t *out) {
     unsigned pages, unused;
-    if (!sqlite3_bnd_pages(job->self->db, &pages, &unused)) {
-        int code = sql_connection_own(job->self, job->self->touch);
-        if (code != SQLITE_OK) {
-            return fail(job, code);
-        }
-        BND_ASSERT(sqlite3_bnd_pages(job->self->db, &pages, &unused));
+    int code = sqlite3_bnd_pages(job->self->db, &pages, &unused);
+    if (code != SQLITE_OK) {
+        return fail(job, code);
     }
-    *out = (uint64_t)(pages > unused ? pages - unused : 0) * 4096;
+    *out = (uint64_t)(pages > unused ? pages - unused : 0) * PAGE_BYTES;
     return 0;
 }
 
 static int element_begin(struct job *job, struct element *out) {
-    *out = (struct element){.begin_ns = sql_clock_ns(&job->self->clock),
+    *out = (struct element){.begin_ns = job->now_ns,
                             .changes = sqlite3_total_changes64(job->self->db),
                             .last_row_id = sqlite3_last_insert_rowid(job->self->db)};
-    bnd_buf_append_str(&job->run->text, job->elements == 0 ? "" : ",");
-    bnd_buf_append_str(&job->run->text, "{\"success\":true,\"results\":");
+    bnd_buf_append_str(&job->run->text, job->elements == 0 ? "{\"success\":true,\"results\":"
+                                                           : ",{\"success\":true,\"results\":");
     return size_now(job, &out->size_bytes);
+}
+
+static void write_number(struct bnd_buf *text, const char *name, uint64_t value) {
+    bnd_buf_append_str(text, name);
+    sql_json_integer(text, (int64_t)value);
+}
+
+static void write_flag(struct bnd_buf *text, const char *name, bool value) {
+    bnd_buf_append_str(text, name);
+    bnd_buf_append_str(text, value ? "true" : "false");
 }
 
 static int element_end(struct job *job, const struct element *element) {
@@ -284,22 +323,24 @@ static int element_end(struct job *job, const struct element *element) {
     if (rv != 0) {
         return rv;
     }
-    uint64_t ns = sql_clock_ns(&job->self->clock) - element->begin_ns;
+    job->now_ns = sql_clock_ns(&job->self->clock);
+    uint64_t ns = job->now_ns - element->begin_ns;
     int64_t changes = sqlite3_total_changes64(db) - element->changes;
     int64_t last_row_id = sqlite3_last_insert_rowid(db);
-    bool changed = changes != 0 || last_row_id != element->last_row_id ||
-                   size_bytes != element->size_bytes || element->rows_written > 0;
     bnd_buf_append_str(text, ",\"meta\":{\"served_by\":");
     sql_json_string(text, bnd_slice_str(run->served.node == NULL ? "" : run->served.node));
-    bnd_buf_printf(
-        text, ",\"served_by_primary\":%s,\"duration\":", run->served.primary ? "true" : "false");
+    write_flag(text, ",\"served_by_primary\":", run->served.primary);
+    bnd_buf_append_str(text, ",\"duration\":");
     sql_json_ms(text, ns);
-    bnd_buf_printf(text,
-                   ",\"changes\":%lld,\"last_row_id\":%lld,\"changed_db\":%s,\"size_after\":%llu,"
-                   "\"rows_read\":%llu,\"rows_written\":%llu,\"timings\":{\"sql_duration_ms\":",
-                   (long long)changes, (long long)last_row_id, changed ? "true" : "false",
-                   (unsigned long long)size_bytes, (unsigned long long)element->rows_read,
-                   (unsigned long long)element->rows_written);
+    write_number(text, ",\"changes\":", (uint64_t)changes);
+    write_number(text, ",\"last_row_id\":", (uint64_t)last_row_id);
+    write_flag(text, ",\"changed_db\":",
+               changes != 0 || last_row_id != element->last_row_id ||
+                   size_bytes != element->size_bytes);
+    write_number(text, ",\"size_after\":", size_bytes);
+    write_number(text, ",\"rows_read\":", element->rows_read);
+    write_number(text, ",\"rows_written\":", element->rows_written);
+    bnd_buf_append_str(text, ",\"timings\":{\"sql_duration_ms\":");
     sql_json_ms(text, ns);
     bnd_buf_append_str(text, "}}}");
     run->rows_read += element->rows_read;
@@ -475,6 +516,7 @@ int sql_connection_run(struct sql_connection *self, struct sql_run *run) {
     self->interrupted = false;
     self->memory.failed = false;
     uint64_t begin_ns = sql_clock_ns(&self->clock);
+    job.now_ns = begin_ns;
     self->deadline_ns = begin_ns + timeout_ms * 1000000;
     sql_memory_enter(&self->memory);
     sqlite3_set_last_insert_rowid(self->db, run->last_row_id);
@@ -482,7 +524,7 @@ int sql_connection_run(struct sql_connection *self, struct sql_run *run) {
     if (rv == 0) {
         run->outcome = BND_SQL_DONE;
         run->last_row_id = sqlite3_last_insert_rowid(self->db);
-        run->duration_ns = sql_clock_ns(&self->clock) - begin_ns;
+        run->duration_ns = job.now_ns - begin_ns;
     }
     if (!sql_connection_settle(self) && rv >= 0) {
         rv = BND_NOMEM;
@@ -492,5 +534,6 @@ int sql_connection_run(struct sql_connection *self, struct sql_run *run) {
         bnd_buf_reset(&run->text);
     }
     bnd_buf_free(&job.sql);
+    bnd_buf_free(&job.names);
     return rv == STOP ? 0 : rv;
 }

@@ -1,34 +1,19 @@
 #include "sql/json.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/utf8.h"
 
-/* What stands for a byte inside a string: 0 itself, 'u' \u00xx, else the letter after a backslash;
- * 1: a byte of a longer sequence. */
-enum { PLAIN = 0, LONGER = 1 };
-
-static uint8_t escape_of(uint8_t c) {
-    switch (c) {
-    case '"':
-    case '\\':
-        return c;
-    case '\b':
-        return 'b';
-    case '\f':
-        return 'f';
-    case '\n':
-        return 'n';
-    case '\r':
-        return 'r';
-    case '\t':
-        return 't';
-    default:
-        return c >= 0x80 ? LONGER : c < 0x20 ? 'u' : PLAIN;
-    }
-}
+/* What stands for a byte inside a string: itself, a letter after a backslash, 'u' for \u00xx, or
+ * 'm' where it is one of more. */
+enum { PLAIN = 0 };
+static const uint8_t escapes[256] = {
+    [0x00 ... 0x07] = 'u', ['\b'] = 'b',  ['\t'] = 't',         ['\n'] = 'n',
+    [0x0b] = 'u',          ['\f'] = 'f',  ['\r'] = 'r',         [0x0e ... 0x1f] = 'u',
+    ['"'] = '"',           ['\\'] = '\\', [0x80 ... 0xff] = 'm'};
 
 /* How many bytes one U+FFFD stands for: the longest beginning of a character, at least one. */
 static size_t broken_length(struct bnd_slice text) {
@@ -52,8 +37,8 @@ static size_t broken_length(struct bnd_slice text) {
 
 /* Writes what begins the text and is not plain; its length. */
 static size_t put_special(struct bnd_buf *out, struct bnd_slice text) {
-    uint8_t c = text.data[0], escape = escape_of(c);
-    if (escape == LONGER) {
+    uint8_t c = text.data[0], escape = escapes[c];
+    if (escape == 'm') {
         size_t len = bnd_utf8_next(text);
         if (len > 0) {
             bnd_buf_append(out, text.data, len);
@@ -75,7 +60,7 @@ void sql_json_string(struct bnd_buf *out, struct bnd_slice text) {
     bnd_buf_u8(out, '"');
     size_t from = 0, at = 0;
     while (at < text.len) {
-        if (escape_of(text.data[at]) == PLAIN) {
+        if (escapes[text.data[at]] == PLAIN) {
             at++;
             continue;
         }
@@ -97,7 +82,8 @@ void sql_json_double(struct bnd_buf *out, double value) {
         bnd_buf_printf(out, "%lld", (long long)value);
         return;
     }
-    for (int digits = 15; digits <= 17; digits++) {
+    /* Up to 15 digits any double is told apart from its neighbours, unless it is subnormal. */
+    for (int digits = fabs(value) < DBL_MIN ? 1 : 15; digits <= 17; digits++) {
         (void)snprintf(text, sizeof text, "%.*g", digits, value);
         if (strtod(text, NULL) == value) {
             break;
@@ -127,7 +113,7 @@ void sql_json_bytes(struct bnd_buf *out, struct bnd_slice bytes) {
     bnd_buf_u8(out, ']');
 }
 
-static void put_integer(struct bnd_buf *out, int64_t value) {
+void sql_json_integer(struct bnd_buf *out, int64_t value) {
     char digits[24];
     size_t at = sizeof digits;
     uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
@@ -145,7 +131,7 @@ void sql_json_column(struct bnd_buf *out, sqlite3_stmt *statement, int column) {
     const void *data;
     switch (sqlite3_column_type(statement, column)) {
     case SQLITE_INTEGER:
-        put_integer(out, sqlite3_column_int64(statement, column));
+        sql_json_integer(out, sqlite3_column_int64(statement, column));
         break;
     case SQLITE_FLOAT:
         sql_json_double(out, sqlite3_column_double(statement, column));
@@ -169,6 +155,11 @@ void sql_json_column(struct bnd_buf *out, sqlite3_stmt *statement, int column) {
 }
 
 void sql_json_ms(struct bnd_buf *out, uint64_t ns) {
-    put_integer(out, (int64_t)(ns / 1000000));
-    bnd_buf_printf(out, ".%04u", (unsigned)(ns % 1000000 / 100));
+    uint32_t rest = (uint32_t)(ns % 1000000 / 100);
+    char fraction[5] = {'.'};
+    for (size_t i = sizeof fraction - 1; i > 0; i--, rest /= 10) {
+        fraction[i] = (char)('0' + rest % 10);
+    }
+    sql_json_integer(out, (int64_t)(ns / 1000000));
+    bnd_buf_append(out, fraction, sizeof fraction);
 }

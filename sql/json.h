@@ -10,6 +10,8 @@
  * could have begun a character (as JavaScript's TextDecoder does). */
 void sql_json_string(struct bnd_buf *out, struct bnd_slice text);
 
+void sql_json_integer(struct bnd_buf *out, int64_t value);
+
 /* The shortest number that reads back as this double; without a fraction where there is none.
  * Infinite and NaN: null. */
 void sql_json_double(struct bnd_buf *out, double value);

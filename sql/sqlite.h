@@ -12,8 +12,8 @@
 #define SQL_STMTSTATUS_ROWS_READ 1025
 #define SQL_STMTSTATUS_ROWS_WRITTEN 1026
 
-/* Pages of the main database as the open transaction has it, and how many of them are free. 0: no
- * transaction is open, nothing is told. */
+/* Pages of the main database, and how many of them are free, as the transaction that a BEGIN has
+ * begun sees it: from here on it reads, if it did not yet. SQLite's code. */
 int sqlite3_bnd_pages(sqlite3 *db, unsigned *out_pages, unsigned *out_free);
 
 /* Before anything else of SQLite is called, in every thread; later calls do nothing. SQLite then

@@ -61,7 +61,7 @@ static void test_doubles(void **state) {
     double_is(0.1 + 0.2, "0.30000000000000004");
     double_is(1e15, "1e+15");
     double_is(1e21, "1e+21");
-    double_is(5e-324, "4.94065645841247e-324");
+    double_is(5e-324, "5e-324");
     double_is(1.7976931348623157e308, "1.7976931348623157e+308");
     double_is(INFINITY, "null");
     double_is(-INFINITY, "null");
