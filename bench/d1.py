@@ -136,8 +136,6 @@ class Dqlite(Process):
     def ways(self, load, many):
         if load == "replica read":
             return []
-        if load == "batch":
-            return [("dqlite, rows in the text", []), ("dqlite, a transaction of inserts", ["--literals=false"])]
         if load == "insert" and not many:
             return [("dqlite, clients take turns", []), ("dqlite, who finds it busy asks again", ["--turns=false"])]
         return [("dqlite", [])]
@@ -188,7 +186,7 @@ class Rqlite(Process):
         found = [("rqlite, all nodes asked", everywhere), ("rqlite, its leader asked", leader)]
         if load in ("read", "scan", "sum"):
             found.append(("rqlite, its leader asked, level weak", [*leader, "--rqlite", "weak"]))
-        if load == "batch":
+        if load in ("batch", "fill"):
             found.append(("rqlite, its leader asked, one statement", [*leader, "--values", "1"]))
         return found
 

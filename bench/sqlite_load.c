@@ -1,7 +1,8 @@
 /* The loads of bench/d1 on SQLite itself: the ceiling of what it does in one process on a disk
  * without a network, in WAL mode. Each client is a thread that reads on connections of its own.
  * SQLite has one writer per database: clients that write take turns with one connection, which is
- * better than to find it busy, and keeps its cache.
+ * better than to find it busy, and keeps its cache. The lock is not fair: their rate is the
+ * ceiling, not their percentiles.
  *
  * Options and report are those of d1_load.c. */
 #include "bench/d1_table.h"

@@ -34,7 +34,6 @@ var (
 	seconds   = flag.Float64("seconds", 5, "measured")
 	warmup    = flag.Float64("warmup", 1, "before it")
 	turns     = flag.Bool("turns", true, "clients that write to one database take turns")
-	literals  = flag.Bool("literals", true, "a batch is one statement with its rows in the text; else a transaction of many")
 )
 
 type database struct {
