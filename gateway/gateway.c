@@ -6,7 +6,7 @@
 
 #include "base/alloc.h"
 #include "gateway/bucket_delete.h"
-#include "gateway/kv/front.h"
+#include "gateway/front.h"
 #include "gateway/rest.h"
 #include "gateway/s3/s3.h"
 #include "gateway/worker/worker.h"
@@ -22,7 +22,7 @@
 struct bnd_gateway {
     struct bnd_gateway_services services;
     struct bnd_audit audit;
-    struct kv_front kv_front;
+    struct gateway_front front;
     struct bnd_http_server *servers[PORTS];
     struct bnd_rest_port watched[PORTS];
     size_t open; /* servers that are not closed yet */
@@ -176,13 +176,13 @@ int bnd_gateway_create(const struct bnd_gateway_config *config, struct bnd_gatew
     gateway->services = config->services;
     gateway->audit.env = config->services.env;
     gateway->services.audit = &gateway->audit;
-    gateway->kv_front = (struct kv_front){
+    gateway->front = (struct gateway_front){
         .env = config->services.env,
         .catalog = config->services.catalog,
-        .limits = kv_limits_or_default(&config->kv_limits),
+        .kv_limits = kv_limits_or_default(&config->kv_limits),
         .bytes_max = kv_memory_of(config),
     };
-    gateway->services.kv_front = &gateway->kv_front;
+    gateway->services.front = &gateway->front;
     gateway->sweep_timer.cb = on_sweep_timer;
     gateway->sweep_timer.data = gateway;
     struct s3_options s3 = {.services = &gateway->services,

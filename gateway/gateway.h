@@ -23,7 +23,7 @@
 
 struct bnd_gateway;
 struct bnd_kv;
-struct kv_front;
+struct gateway_front;
 
 /* Everything that requests are served with. All borrowed until the gateway's on_closed. Handlers of
  * every port get this struct as their owner's services. */
@@ -45,8 +45,8 @@ struct bnd_gateway_services {
     uint64_t self;
     uint64_t started_ms; /* wall clock */
     uint8_t cluster_key[BND_CLUSTER_KEY_LEN];
-    struct bnd_audit *audit; /* the gateway's own, like kv_front: set by bnd_gateway_create */
-    struct kv_front *kv_front;
+    struct bnd_audit *audit; /* the gateway's own, like front: set by bnd_gateway_create */
+    struct gateway_front *front;
     void *owner;
     /* Appends one "name: ok" or "name: why not" line per check to *out (may be NULL); true if all
      * are ok. */

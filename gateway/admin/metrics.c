@@ -1,6 +1,6 @@
 /* /metrics: what this process counts, in Prometheus' text format (exposition format 0.0.4). */
 #include "gateway/admin/admin_private.h"
-#include "gateway/kv/front.h"
+#include "gateway/front.h"
 #include "kv/kv.h"
 
 #include <stddef.h>
@@ -93,8 +93,8 @@ static void kv_metrics(const struct bnd_gateway_services *services, struct bnd_b
     metric(out, "kv_shards_held", "gauge", s.shards_held);
     metric(out, "kv_shards_filled", "gauge", s.shards_filled);
     metric(out, "kv_shards_building", "gauge", s.shards_building);
-    if (services->kv_front != NULL) {
-        metric(out, "kv_request_bytes", "gauge", services->kv_front->bytes);
+    if (services->front != NULL) {
+        metric(out, "kv_request_bytes", "gauge", services->front->bytes);
     }
 }
 

@@ -83,7 +83,7 @@ static bool find(struct rest_request *request) {
     return true;
 }
 
-static void on_view(struct kv_view_wait *wait, int status) {
+static void on_view(struct gateway_view_wait *wait, int status) {
     struct rest_request *request = wait->data;
     struct cf_kv_op *op = request->data;
     if (!find(request)) {
@@ -110,8 +110,8 @@ void cf_kv_open(struct rest_request *request, const struct cf_kv_open *open) {
     } else if (open->key && !kv_key_check(op->key, &refusal)) {
         cf_kv_refuse(request, op->what, &refusal);
     } else if (!find(request)) { /* it may be new */
-        op->wait = (struct kv_view_wait){.cb = on_view, .data = request};
-        int rv = kv_view_wait(request->services->kv_front, &op->wait);
+        op->wait = (struct gateway_view_wait){.cb = on_view, .data = request};
+        int rv = gateway_view_wait(request->services->front, &op->wait);
         if (rv != 0) {
             cf_kv_fail_code(request, op->what, rv);
         }

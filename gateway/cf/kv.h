@@ -3,7 +3,7 @@
 #ifndef BND_GATEWAY_CF_KV_H
 #define BND_GATEWAY_CF_KV_H
 
-#include "gateway/kv/front.h"
+#include "gateway/front.h"
 #include "gateway/rest_request.h"
 #include "kv/kv.h"
 
@@ -15,7 +15,7 @@ struct cf_kv_op {
     const char *what; /* "get": goes before the text of an error, as Cloudflare has it */
     uint64_t namespace_id;
     struct bnd_slice key; /* of the path, checked; data NULL in what has none */
-    struct kv_view_wait wait;
+    struct gateway_view_wait wait;
     void (*found)(struct rest_request *request);
     void (*clean)(struct rest_request *request); /* of what the operation holds; may be NULL */
 };

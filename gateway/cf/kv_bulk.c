@@ -127,7 +127,7 @@ static void begin_pair(struct rest_request *request, struct slot *slot) {
         put_pair(slot);
         return;
     }
-    slot->value = (struct kv_value){.front = request->services->kv_front,
+    slot->value = (struct kv_value){.front = request->services->front,
                                     .kv = request->services->kv,
                                     .namespace_id = op->op.namespace_id,
                                     .key = pair->key,
@@ -193,7 +193,7 @@ static void on_piece(struct bnd_http_read *read, int status, struct bnd_http_chu
 
 static void begin_bulk(struct rest_request *request) {
     struct bulk_op *op = request->data;
-    op->body.front = request->services->kv_front;
+    op->body.front = request->services->front;
     op->body.now_ms = bnd_wall_ms(request->services->env);
     op->failed = json_array();
     kv_bulk_body_init(&op->body);
@@ -296,7 +296,7 @@ static void on_values(struct kv_bulk_get *get, int status) {
 
 static void begin_bulk_get(struct rest_request *request) {
     struct bulk_get_op *op = request->data;
-    op->get.front = request->services->kv_front;
+    op->get.front = request->services->front;
     op->get.kv = request->services->kv;
     op->get.namespace_id = op->op.namespace_id;
     op->get.with_expiration = true;

@@ -151,7 +151,7 @@ void cf_kv_run_namespace_list(struct rest_request *request) {
 struct change_op {
     json_t *result;
     uint64_t since_ns;
-    struct kv_view_wait wait;
+    struct gateway_view_wait wait;
 };
 
 static void clean_change(struct rest_request *request) {
@@ -172,7 +172,7 @@ static bool map_made(const struct bnd_catalog *catalog) {
 
 static void wait_for_map(struct rest_request *request);
 
-static void on_map(struct kv_view_wait *wait, int status) {
+static void on_map(struct gateway_view_wait *wait, int status) {
     wait_for_map(wait->data);
 }
 
@@ -180,9 +180,9 @@ static void on_map(struct kv_view_wait *wait, int status) {
 static void wait_for_map(struct rest_request *request) {
     struct change_op *op = request->data;
     bool waited = bnd_now_ns(request->services->env) - op->since_ns > MAP_WAIT_NS;
-    op->wait = (struct kv_view_wait){.cb = on_map, .data = request};
+    op->wait = (struct gateway_view_wait){.cb = on_map, .data = request};
     if (waited || map_made(request->services->catalog) ||
-        kv_view_wait(request->services->kv_front, &op->wait) != 0) {
+        gateway_view_wait(request->services->front, &op->wait) != 0) {
         rest_reply(request, json_incref(op->result));
     }
 }
@@ -269,7 +269,7 @@ void cf_kv_run_namespace_create(struct rest_request *request) {
             bnd_hex_encode(id, sizeof id, public_id);
             struct bnd_catalog_command command = {
                 .op = BND_CATALOG_KV_CREATE,
-                .id = request->services->kv_front->limits.namespaces_max,
+                .id = request->services->front->kv_limits.namespaces_max,
                 .number = wish.set == 0 ? BND_KV_EVENTUAL : wish.set,
                 .a = wish.title,
                 .b = bnd_slice_str(public_id)};
@@ -337,20 +337,20 @@ void cf_kv_run_namespace_get(struct rest_request *request) {
 }
 
 /* It is gone, whether this node could be told so or not. */
-static void on_view(struct kv_view_wait *wait, int status) {
+static void on_view(struct gateway_view_wait *wait, int status) {
     rest_reply(wait->data, json_object());
 }
 
 /* Answered once this node's own view has it no more: who goes on here does not find it. */
 static void on_deleted(struct bnd_catalog_call *call, int status, struct bnd_slice reply) {
     struct rest_request *request = call->data;
-    struct kv_view_wait *wait = request->data;
+    struct gateway_view_wait *wait = request->data;
     if (status != 0) {
         cf_kv_fail_code(request, "remove namespace", status);
         return;
     }
-    *wait = (struct kv_view_wait){.cb = on_view, .data = request};
-    if (kv_view_wait(request->services->kv_front, wait) != 0) {
+    *wait = (struct gateway_view_wait){.cb = on_view, .data = request};
+    if (gateway_view_wait(request->services->front, wait) != 0) {
         rest_reply(request, json_object());
     }
 }
@@ -362,7 +362,7 @@ void cf_kv_run_namespace_delete(struct rest_request *request) {
         cf_kv_fail(request, 400, KV_BAD_NAMESPACE_ID, "remove namespace", "malformed namespace ID");
         return;
     }
-    request->data = bnd_zalloc(sizeof(struct kv_view_wait));
+    request->data = bnd_zalloc(sizeof(struct gateway_view_wait));
     request->clean = clean_data;
     if (request->data == NULL) {
         rest_fail_code(request, BND_NOMEM);

@@ -5,7 +5,7 @@
 #include "base/alloc.h"
 #include "base/utf8.h"
 #include "gateway/cf/kv.h"
-#include "gateway/kv/json_scan.h"
+#include "gateway/json_scan.h"
 #include "gateway/kv/multipart.h"
 #include "gateway/kv/value.h"
 
@@ -70,7 +70,7 @@ static void commit(struct rest_request *request) {
 }
 
 static void fail_value(struct rest_request *request, int status) {
-    const struct kv_limits *limits = &request->services->kv_front->limits;
+    const struct kv_limits *limits = &request->services->front->kv_limits;
     struct kv_refusal refusal;
     if (status == BND_TOOBIG) {
         (void)kv_value_check(limits, limits->value_bytes_max + 1, &refusal); /* false */
@@ -94,11 +94,12 @@ static bool check_form(struct rest_request *request) {
         return false;
     }
     struct bnd_slice raw = bnd_buf_slice(&op->raw);
-    if (raw.len > 0 && bnd_utf8_valid(raw) && !kv_json_valid(raw)) { /* "1 2" is no number 12 */
+    if (raw.len > 0 && bnd_utf8_valid(raw) &&
+        !gateway_json_valid(raw)) { /* "1 2" is no number 12 */
         refuse(request, 400, KV_BAD_METADATA, "Metadata must be valid JSON");
         return false;
     }
-    kv_json_compact(&op->metadata, raw);
+    gateway_json_compact(&op->metadata, raw);
     if (op->metadata.failed) {
         cf_kv_fail_code(request, "put", BND_NOMEM);
         return false;
@@ -236,7 +237,7 @@ static bool check_length(const struct rest_request *request, const struct put_op
                          struct kv_refusal *refusal) {
     const struct bnd_http_head *head = request->http->head;
     return op->is_form || head->chunked ||
-           kv_value_check(&request->services->kv_front->limits, head->content_length, refusal);
+           kv_value_check(&request->services->front->kv_limits, head->content_length, refusal);
 }
 
 static struct bnd_slice parameter(const struct rest_request *request, const char *name) {
@@ -247,7 +248,7 @@ static struct bnd_slice parameter(const struct rest_request *request, const char
 
 static void begin_put(struct rest_request *request) {
     struct put_op *op = request->data;
-    struct kv_front *front = request->services->kv_front;
+    struct gateway_front *front = request->services->front;
     const struct bnd_slice *type = bnd_http_header(request->http, "content-type");
     struct kv_refusal refusal;
     op->is_form = type != NULL && kv_multipart_is(*type);
@@ -255,7 +256,7 @@ static void begin_put(struct rest_request *request) {
         refuse(request, 400, KV_BAD_REQUEST, "the form data has no valid boundary");
         return;
     }
-    if (!kv_expiry_check(&front->limits, parameter(request, "expiration"),
+    if (!kv_expiry_check(&front->kv_limits, parameter(request, "expiration"),
                          parameter(request, "expiration_ttl"), bnd_wall_ms(front->env),
                          &op->put.expires_ms, &refusal) ||
         !check_length(request, op, &refusal)) {

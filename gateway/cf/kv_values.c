@@ -73,7 +73,7 @@ static void on_streamed(struct kv_stream *stream, int status) {
 static void stream_value(struct rest_request *request, const struct bnd_kv_item *item) {
     struct get_op *op = request->data;
     op->streaming = true;
-    op->stream = (struct kv_stream){.front = request->services->kv_front,
+    op->stream = (struct kv_stream){.front = request->services->front,
                                     .kv = request->services->kv,
                                     .http = request->http,
                                     .namespace_id = op->op.namespace_id,

@@ -38,7 +38,7 @@ static int refuse_pair(struct kv_bulk_body *body) {
 }
 
 static int charge(struct kv_bulk_body *body, size_t bytes) {
-    int rv = kv_front_charge(body->front, bytes);
+    int rv = gateway_charge(body->front, bytes);
     body->charged += rv == 0 ? bytes : 0;
     return rv;
 }
@@ -105,7 +105,7 @@ static int keep(struct kv_bulk_body *body, struct bnd_slice value, struct bnd_sl
 }
 
 static int check_count(struct kv_bulk_body *body) {
-    uint64_t max = body->front->limits.bulk_pairs_max;
+    uint64_t max = body->front->kv_limits.bulk_pairs_max;
     return body->count < max
                ? 0
                : REFUSE(body, 400, KV_BAD_REQUEST, "You can send a maximum of %llu keys at a time",
@@ -136,7 +136,7 @@ static int decode_value(struct kv_bulk_body *body, struct bnd_buf *decoded,
 }
 
 static int end_pair(struct kv_bulk_body *body) {
-    const struct kv_limits *limits = &body->front->limits;
+    const struct kv_limits *limits = &body->front->kv_limits;
     BND_AUTO_BUF struct bnd_buf decoded = {0};
     BND_AUTO_BUF struct bnd_buf metadata = {0};
     struct bnd_slice value;
@@ -159,7 +159,7 @@ static int end_pair(struct kv_bulk_body *body) {
     const uint8_t *colon = raw.len == 0 ? NULL : memchr(raw.data, ':', raw.len);
     if (colon != NULL) { /* it was captured from behind the member's name on */
         size_t skip = (size_t)(colon - raw.data) + 1;
-        kv_json_compact(&metadata, bnd_slice(raw.data + skip, raw.len - skip));
+        gateway_json_compact(&metadata, bnd_slice(raw.data + skip, raw.len - skip));
     }
     if (bnd_slice_eq(bnd_buf_slice(&metadata), bnd_slice_str("null"))) {
         bnd_buf_reset(&metadata);
@@ -194,7 +194,7 @@ static int append(struct kv_bulk_body *body, struct bnd_buf *to, struct bnd_slic
 
 /* As text a value may be a third longer than what it stands for. */
 static uint64_t value_text_max(const struct kv_bulk_body *body) {
-    return (body->front->limits.value_bytes_max + 2) / 3 * 4 + 8;
+    return (body->front->kv_limits.value_bytes_max + 2) / 3 * 4 + 8;
 }
 
 /* A member that is there twice is what it was the second time, as in JavaScript. */
@@ -243,9 +243,9 @@ static int on_name(struct kv_bulk_body *body, struct bnd_slice bytes, bool last)
     return 0;
 }
 
-static int on_text(struct kv_bulk_body *body, struct bnd_buf *to, enum kv_json_event event,
+static int on_text(struct kv_bulk_body *body, struct bnd_buf *to, enum gateway_json_event event,
                    struct bnd_slice bytes, uint64_t max, bool *has) {
-    if (event != KV_JSON_STRING) {
+    if (event != GATEWAY_JSON_STRING) {
         return wrong_type(body);
     }
     if (!*has) {
@@ -255,16 +255,17 @@ static int on_text(struct kv_bulk_body *body, struct bnd_buf *to, enum kv_json_e
     return append(body, to, bytes, max);
 }
 
-static int on_number(struct kv_bulk_body *body, struct bnd_buf *to, enum kv_json_event event,
+static int on_number(struct kv_bulk_body *body, struct bnd_buf *to, enum gateway_json_event event,
                      struct bnd_slice bytes) {
-    if (event == KV_JSON_NULL) {
+    if (event == GATEWAY_JSON_NULL) {
         return 0;
     }
-    return event == KV_JSON_NUMBER ? append(body, to, bytes, NUMBER_MAX) : wrong_type(body);
+    return event == GATEWAY_JSON_NUMBER ? append(body, to, bytes, NUMBER_MAX) : wrong_type(body);
 }
 
 /* Of a member of a pair, outside of nested containers. */
-static int on_member(struct kv_bulk_body *body, enum kv_json_event event, struct bnd_slice bytes) {
+static int on_member(struct kv_bulk_body *body, enum gateway_json_event event,
+                     struct bnd_slice bytes) {
     switch ((enum field)body->field) {
     case FIELD_KEY:
         return on_text(body, &body->key, event, bytes, BND_KV_KEY_MAX + 1, &body->has_key);
@@ -275,8 +276,9 @@ static int on_member(struct kv_bulk_body *body, enum kv_json_event event, struct
     case FIELD_TTL:
         return on_number(body, &body->ttl, event, bytes);
     case FIELD_BASE64:
-        body->base64 = event == KV_JSON_TRUE;
-        return event == KV_JSON_TRUE || event == KV_JSON_FALSE || event == KV_JSON_NULL
+        body->base64 = event == GATEWAY_JSON_TRUE;
+        return event == GATEWAY_JSON_TRUE || event == GATEWAY_JSON_FALSE ||
+                       event == GATEWAY_JSON_NULL
                    ? 0
                    : wrong_type(body);
     default:
@@ -284,22 +286,22 @@ static int on_member(struct kv_bulk_body *body, enum kv_json_event event, struct
     }
 }
 
-static bool opens(enum kv_json_event event) {
-    return event == KV_JSON_OBJECT_BEGIN || event == KV_JSON_ARRAY_BEGIN;
+static bool opens(enum gateway_json_event event) {
+    return event == GATEWAY_JSON_OBJECT_BEGIN || event == GATEWAY_JSON_ARRAY_BEGIN;
 }
 
-static bool closes(enum kv_json_event event) {
-    return event == KV_JSON_OBJECT_END || event == KV_JSON_ARRAY_END;
+static bool closes(enum gateway_json_event event) {
+    return event == GATEWAY_JSON_OBJECT_END || event == GATEWAY_JSON_ARRAY_END;
 }
 
-static int on_pair_event(struct kv_bulk_body *body, enum kv_json_event event,
+static int on_pair_event(struct kv_bulk_body *body, enum gateway_json_event event,
                          struct bnd_slice bytes, bool last) {
     size_t depth = body->json.depth;
     bool nested = depth > 3 || (depth == 3 && !opens(event) && !closes(event));
-    if (depth == 2 && event == KV_JSON_OBJECT_END) {
+    if (depth == 2 && event == GATEWAY_JSON_OBJECT_END) {
         return end_pair(body);
     }
-    if (depth == 2 && event == KV_JSON_NAME) {
+    if (depth == 2 && event == GATEWAY_JSON_NAME) {
         return on_name(body, bytes, last);
     }
     if (body->field == FIELD_METADATA && !nested && last && !opens(event)) {
@@ -311,9 +313,9 @@ static int on_pair_event(struct kv_bulk_body *body, enum kv_json_event event,
     return on_member(body, event, bytes);
 }
 
-static int on_key_event(struct kv_bulk_body *body, enum kv_json_event event, struct bnd_slice bytes,
-                        bool last) {
-    if (event != KV_JSON_STRING) {
+static int on_key_event(struct kv_bulk_body *body, enum gateway_json_event event,
+                        struct bnd_slice bytes, bool last) {
+    if (event != GATEWAY_JSON_STRING) {
         return REFUSE(body, 400, KV_BAD_REQUEST, "The body must be a JSON array of keys");
     }
     int rv = append(body, &body->key, bytes, BND_KV_KEY_MAX + 1);
@@ -324,26 +326,26 @@ static int on_key_event(struct kv_bulk_body *body, enum kv_json_event event, str
     return rv;
 }
 
-static int on_event(void *data, enum kv_json_event event, struct bnd_slice bytes, bool last) {
+static int on_event(void *data, enum gateway_json_event event, struct bnd_slice bytes, bool last) {
     struct kv_bulk_body *body = data;
     size_t depth = body->json.depth;
     if (!body->begun) {
         body->begun = true;
-        return event == KV_JSON_ARRAY_BEGIN
+        return event == GATEWAY_JSON_ARRAY_BEGIN
                    ? 0
                    : REFUSE(body, 400, KV_BAD_REQUEST, "The body must be a JSON array");
     }
-    if (depth == 1 && event == KV_JSON_ARRAY_END) {
+    if (depth == 1 && event == GATEWAY_JSON_ARRAY_END) {
         return 0;
     }
     if (body->deleting) {
         return on_key_event(body, event, bytes, last);
     }
-    if (depth == 2 && event == KV_JSON_OBJECT_BEGIN) {
+    if (depth == 2 && event == GATEWAY_JSON_OBJECT_BEGIN) {
         begin_pair(body);
         return 0;
     }
-    if (depth == 1 || (depth == 2 && event == KV_JSON_ARRAY_BEGIN)) {
+    if (depth == 1 || (depth == 2 && event == GATEWAY_JSON_ARRAY_BEGIN)) {
         return REFUSE(body, 400, KV_BAD_REQUEST, "The body must be a JSON array of objects");
     }
     return on_pair_event(body, event, bytes, last);
@@ -354,7 +356,7 @@ static int on_event(void *data, enum kv_json_event event, struct bnd_slice bytes
  */
 
 void kv_bulk_body_init(struct kv_bulk_body *body) {
-    kv_json_init(&body->json, on_event, body);
+    gateway_json_init(&body->json, on_event, body);
 }
 
 static int explain(struct kv_bulk_body *body, int rv) {
@@ -364,7 +366,7 @@ static int explain(struct kv_bulk_body *body, int rv) {
 }
 
 int kv_bulk_body_feed(struct kv_bulk_body *body, struct bnd_slice bytes) {
-    uint64_t max = body->front->limits.bulk_bytes_max;
+    uint64_t max = body->front->kv_limits.bulk_bytes_max;
     if (bytes.len > max - body->bytes) {
         return REFUSE(body, 413, KV_TOO_LARGE, "The body is larger than %llu bytes",
                       (unsigned long long)max);
@@ -372,13 +374,13 @@ int kv_bulk_body_feed(struct kv_bulk_body *body, struct bnd_slice bytes) {
     body->bytes += bytes.len;
     /* What the pair that is being read may have grown to is counted with the pairs. */
     size_t held = body->value.cap + body->metadata.cap;
-    int rv = explain(body, kv_json_feed(&body->json, bytes));
+    int rv = explain(body, gateway_json_feed(&body->json, bytes));
     size_t now = body->value.cap + body->metadata.cap;
     return rv == 0 && now > held ? charge(body, now - held) : rv;
 }
 
 int kv_bulk_body_end(struct kv_bulk_body *body) {
-    return explain(body, kv_json_end(&body->json));
+    return explain(body, gateway_json_end(&body->json));
 }
 
 void kv_bulk_body_free(struct kv_bulk_body *body) {
@@ -391,5 +393,5 @@ void kv_bulk_body_free(struct kv_bulk_body *body) {
     bnd_buf_free(&body->metadata);
     bnd_buf_free(&body->expiration);
     bnd_buf_free(&body->ttl);
-    kv_front_discharge(body->front, body->charged);
+    gateway_discharge(body->front, body->charged);
 }

@@ -9,8 +9,8 @@
 #ifndef BND_GATEWAY_KV_BULK_BODY_H
 #define BND_GATEWAY_KV_BULK_BODY_H
 
-#include "gateway/kv/front.h"
-#include "gateway/kv/json_scan.h"
+#include "gateway/front.h"
+#include "gateway/json_scan.h"
 
 struct kv_pair {
     struct bnd_slice key, metadata, value; /* within space */
@@ -22,7 +22,7 @@ struct kv_pair {
 
 struct kv_bulk_body {
     /* Set by the owner. */
-    struct kv_front *front;
+    struct gateway_front *front;
     uint64_t now_ms; /* that expirations are seen from */
     bool deleting;   /* keys only */
     /* What came of it. */
@@ -30,7 +30,7 @@ struct kv_bulk_body {
     size_t count;
     struct kv_refusal refusal;
     /* private; zero at first */
-    struct kv_json json;
+    struct gateway_json json;
     uint64_t bytes; /* of text */
     size_t charged;
     size_t pairs_cap;

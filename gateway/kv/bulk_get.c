@@ -1,6 +1,6 @@
 #include "gateway/kv/bulk_get.h"
 
-#include "gateway/kv/json_scan.h"
+#include "gateway/json_scan.h"
 
 /* ---- what is asked for
  * ------------------------------------------------------------------------------------------------
@@ -24,7 +24,8 @@ static bool cache_ttl_check(struct kv_bulk_get *bulk, const json_t *ttl) {
     } else if (!json_is_string(ttl)) {
         return kv_refuse(&bulk->refusal, 400, KV_BAD_REQUEST, "cacheTtl must be a number");
     }
-    return kv_cache_ttl_check(&bulk->front->limits, given, &bulk->get.cache_ttl_s, &bulk->refusal);
+    return kv_cache_ttl_check(&bulk->front->kv_limits, given, &bulk->get.cache_ttl_s,
+                              &bulk->refusal);
 }
 
 static bool keys_check(struct kv_bulk_get *bulk, const json_t *keys) {
@@ -32,10 +33,10 @@ static bool keys_check(struct kv_bulk_get *bulk, const json_t *keys) {
     if (!json_is_array(keys)) {
         return kv_refuse(&bulk->refusal, 400, KV_BAD_REQUEST, "keys must be an array of strings");
     }
-    if (count > bulk->front->limits.bulk_get_max) {
+    if (count > bulk->front->kv_limits.bulk_get_max) {
         return kv_refuse(&bulk->refusal, 400, KV_BAD_REQUEST,
                          "You can request a maximum of %llu keys",
-                         (unsigned long long)bulk->front->limits.bulk_get_max);
+                         (unsigned long long)bulk->front->kv_limits.bulk_get_max);
     }
     if (count == 0) {
         return kv_refuse(&bulk->refusal, 400, KV_BAD_REQUEST,
@@ -87,14 +88,14 @@ static int charge(struct kv_bulk_get *bulk, size_t wanted) {
     if (wanted <= bulk->charged) {
         return 0;
     }
-    int rv = kv_front_charge(bulk->front, wanted - bulk->charged);
+    int rv = gateway_charge(bulk->front, wanted - bulk->charged);
     bulk->charged = rv == 0 ? wanted : bulk->charged;
     return rv;
 }
 
 static void put_key(struct kv_bulk_get *bulk) {
     bnd_buf_append_str(&bulk->out, bulk->out.len == 1 ? "" : ",");
-    kv_json_string(&bulk->out, key_at(bulk, bulk->at));
+    gateway_json_string(&bulk->out, key_at(bulk, bulk->at));
     bnd_buf_u8(&bulk->out, ':');
 }
 
@@ -115,7 +116,7 @@ static int put_found(struct kv_bulk_get *bulk, const struct found *found) {
         return refuse_size(bulk);
     }
     bulk->bytes += found->value.len;
-    if (bulk->as_json && !kv_json_valid(found->value)) {
+    if (bulk->as_json && !gateway_json_valid(found->value)) {
         (void)kv_refuse(&bulk->refusal, 400, KV_BAD_REQUEST,
                         "At least one of the requested keys corresponds to a non-json value");
         return KV_BULK_REFUSED;
@@ -125,7 +126,7 @@ static int put_found(struct kv_bulk_get *bulk, const struct found *found) {
     if (bulk->as_json) {
         bnd_buf_append_slice(&bulk->out, found->value);
     } else {
-        kv_json_string(&bulk->out, found->value);
+        gateway_json_string(&bulk->out, found->value);
     }
     if (bulk->with_metadata) {
         bnd_buf_append_str(&bulk->out, ",\"metadata\":");
@@ -272,7 +273,7 @@ void kv_bulk_get(struct kv_bulk_get *bulk, struct bnd_slice text) {
 }
 
 void kv_bulk_get_free(struct kv_bulk_get *bulk) {
-    kv_front_discharge(bulk->front, bulk->charged);
+    gateway_discharge(bulk->front, bulk->charged);
     bnd_buf_free(&bulk->out);
     bnd_buf_free(&bulk->large);
     bnd_buf_free(&bulk->metadata);

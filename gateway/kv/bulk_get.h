@@ -6,7 +6,7 @@
 #ifndef BND_GATEWAY_KV_BULK_GET_H
 #define BND_GATEWAY_KV_BULK_GET_H
 
-#include "gateway/kv/front.h"
+#include "gateway/front.h"
 #include "kv/kv.h"
 
 #include <jansson.h>
@@ -16,7 +16,7 @@
 
 struct kv_bulk_get {
     /* Set by the owner. */
-    struct kv_front *front;
+    struct gateway_front *front;
     struct bnd_kv *kv;
     uint64_t namespace_id;
     bool newest;

@@ -1,6 +1,6 @@
 #include "gateway/kv/listing.h"
 
-#include "gateway/kv/json_scan.h"
+#include "gateway/json_scan.h"
 
 bool kv_listing_read(struct kv_listing *page, uint64_t namespace_id, struct bnd_slice query,
                      uint8_t *space, const struct kv_listing_words *words,
@@ -40,14 +40,14 @@ int kv_listing_ask_on(struct kv_listing *page, struct bnd_kv *kv, struct bnd_sli
 static void put_entry(struct bnd_buf *out, const struct bnd_kv_list_entry *entry,
                       bool metadata_text) {
     bnd_buf_append_str(out, "{\"name\":");
-    kv_json_string(out, entry->key);
+    gateway_json_string(out, entry->key);
     if (entry->expires_ms > 0) {
         bnd_buf_printf(out, ",\"expiration\":%llu", (unsigned long long)(entry->expires_ms / 1000));
     }
     if (entry->metadata.len > 0) {
         bnd_buf_append_str(out, ",\"metadata\":");
         if (metadata_text) {
-            kv_json_string(out, entry->metadata);
+            gateway_json_string(out, entry->metadata);
         } else {
             bnd_buf_append_slice(out, entry->metadata);
         }

@@ -1,7 +1,7 @@
 #include "gateway/kv/rules.h"
 
 #include "base/utf8.h"
-#include "gateway/kv/json_scan.h"
+#include "gateway/json_scan.h"
 #include "kv/kv.h"
 
 #include <stdarg.h>
@@ -86,7 +86,7 @@ bool kv_metadata_check(struct bnd_slice metadata, struct kv_refusal *out) {
     if (!bnd_utf8_valid(metadata)) {
         return kv_refuse(out, 400, KV_BAD_METADATA, "Metadata must be valid UTF-8");
     }
-    return metadata.len == 0 || kv_json_valid(metadata) ||
+    return metadata.len == 0 || gateway_json_valid(metadata) ||
            kv_refuse(out, 400, KV_BAD_METADATA, "Metadata must be valid JSON");
 }
 

@@ -117,7 +117,7 @@ static void send_small(struct kv_stream *stream, const struct bnd_kv_item *item)
 }
 
 void kv_stream_start(struct kv_stream *stream, const struct bnd_kv_item *item) {
-    int rv = kv_front_charge(stream->front, BND_KV_INLINE_MAX);
+    int rv = gateway_charge(stream->front, BND_KV_INLINE_MAX);
     if (rv != 0) {
         stream->done(stream, rv);
         return;
@@ -132,7 +132,7 @@ void kv_stream_start(struct kv_stream *stream, const struct bnd_kv_item *item) {
 }
 
 void kv_stream_free(struct kv_stream *stream) {
-    kv_front_discharge(stream->front, stream->charged);
+    gateway_discharge(stream->front, stream->charged);
     bnd_buf_free(&stream->metadata);
     bnd_buf_free(&stream->piece);
 }

@@ -5,13 +5,13 @@
 #ifndef BND_GATEWAY_KV_STREAM_H
 #define BND_GATEWAY_KV_STREAM_H
 
+#include "gateway/front.h"
 #include "gateway/http/server.h"
-#include "gateway/kv/front.h"
 #include "kv/kv.h"
 
 struct kv_stream {
     /* Set by the owner. */
-    struct kv_front *front;
+    struct gateway_front *front;
     struct bnd_kv *kv;
     struct bnd_http_request *http;
     uint64_t namespace_id;

@@ -65,7 +65,7 @@ static int make_room(struct kv_value *value, size_t more) {
         return 0;
     }
     wanted = value->charged > 0 ? BND_KV_INLINE_MAX : wanted;
-    int rv = kv_front_charge(value->front, wanted - value->charged);
+    int rv = gateway_charge(value->front, wanted - value->charged);
     if (rv != 0) {
         return rv;
     }
@@ -96,7 +96,7 @@ static int go_on(struct kv_value *value) {
 }
 
 int kv_value_take(struct kv_value *value, struct bnd_slice bytes) {
-    if (bytes.len > value->front->limits.value_bytes_max - value->bytes) {
+    if (bytes.len > value->front->kv_limits.value_bytes_max - value->bytes) {
         return BND_TOOBIG;
     }
     value->bytes += bytes.len;
@@ -122,7 +122,7 @@ void kv_value_free(struct kv_value *value) {
     bnd_buf_free(&value->buffer);
     if (value->front != NULL) {
         bnd_timer_stop(value->front->env, &value->again);
-        kv_front_discharge(value->front, value->charged);
+        gateway_discharge(value->front, value->charged);
         value->charged = 0;
     }
 }

@@ -5,12 +5,12 @@
 #ifndef BND_GATEWAY_KV_VALUE_H
 #define BND_GATEWAY_KV_VALUE_H
 
-#include "gateway/kv/front.h"
+#include "gateway/front.h"
 #include "kv/kv.h"
 
 struct kv_value {
     /* Set by the owner. */
-    struct kv_front *front;
+    struct gateway_front *front;
     struct bnd_kv *kv;
     uint64_t namespace_id;
     struct bnd_slice key; /* borrowed for its life */

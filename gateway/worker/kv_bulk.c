@@ -91,7 +91,7 @@ void kv_run_bulk_get(struct kv_op *op) {
     }
     op->data = bulk;
     op->clean = clean_bulk;
-    bulk->get.front = op->services->kv_front;
+    bulk->get.front = op->services->front;
     bulk->get.kv = op->services->kv;
     bulk->get.namespace_id = op->namespace_id;
     bulk->get.newest = op->newest;

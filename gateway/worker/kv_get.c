@@ -100,7 +100,7 @@ static void ask(struct kv_op *op, uint32_t cache_ttl_s) {
 void kv_run_get(struct kv_op *op) {
     struct kv_refusal refusal;
     uint32_t cache_ttl_s = 0;
-    if (!kv_cache_ttl_check(&op->services->kv_front->limits, kv_parameter(op, "cache_ttl"),
+    if (!kv_cache_ttl_check(&op->services->front->kv_limits, kv_parameter(op, "cache_ttl"),
                             &cache_ttl_s, &refusal)) {
         kv_op_refuse(op, &refusal);
         return;
@@ -153,7 +153,7 @@ static void send_large(struct kv_op *op, const struct bnd_kv_item *item, bool he
     op->data = large;
     op->clean = clean_large;
     large->here = here;
-    large->stream = (struct kv_stream){.front = op->services->kv_front,
+    large->stream = (struct kv_stream){.front = op->services->front,
                                        .kv = op->services->kv,
                                        .http = op->http,
                                        .namespace_id = op->namespace_id,

@@ -57,14 +57,14 @@ static void put(struct kv_op *op) {
 
 static void too_large(struct kv_op *op, uint64_t bytes) {
     struct kv_refusal refusal;
-    (void)kv_value_check(&op->services->kv_front->limits, bytes, &refusal); /* false */
+    (void)kv_value_check(&op->services->front->kv_limits, bytes, &refusal); /* false */
     kv_op_refuse(op, &refusal);
 }
 
 /* BND_TOOBIG: of a body whose length was not known before. */
 static void fail_value(struct kv_op *op, int status) {
     if (status == BND_TOOBIG) {
-        too_large(op, op->services->kv_front->limits.value_bytes_max + 1);
+        too_large(op, op->services->front->kv_limits.value_bytes_max + 1);
     } else {
         kv_op_fail_code(op, status);
     }
@@ -127,7 +127,7 @@ static void read_body(struct kv_op *op) {
     bool whole = !head->chunked && head->content_length <= BND_HTTP_CHUNK_BYTES;
     op->data = writing;
     op->clean = clean_writing;
-    writing->value = (struct kv_value){.front = op->services->kv_front,
+    writing->value = (struct kv_value){.front = op->services->front,
                                        .kv = op->services->kv,
                                        .namespace_id = op->namespace_id,
                                        .key = kv_op_key(op),
@@ -143,7 +143,7 @@ static void read_body(struct kv_op *op) {
  */
 
 void kv_run_put(struct kv_op *op) {
-    const struct kv_limits *limits = &op->services->kv_front->limits;
+    const struct kv_limits *limits = &op->services->front->kv_limits;
     const struct bnd_http_head *head = op->http->head;
     const struct bnd_slice *metadata = bnd_http_header(op->http, "cf-kv-metadata");
     uint64_t expires_ms = 0;

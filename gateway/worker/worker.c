@@ -283,7 +283,7 @@ static void refuse(struct kv_op *op, const struct credentials *c) {
     kv_op_fail(op, 400, "The KV namespace does not exist");
 }
 
-static void on_view(struct kv_view_wait *wait, int status) {
+static void on_view(struct gateway_view_wait *wait, int status) {
     struct kv_op *op = wait->data;
     const struct bnd_catalog_view *view = bnd_catalog_view(op->services->catalog);
     struct credentials c = credentials_of(op->http);
@@ -308,8 +308,8 @@ static void begin(struct kv_op *op) {
     } else if (view != NULL && known(op, &c, view)) {
         run(op);
     } else {
-        op->wait = (struct kv_view_wait){.cb = on_view, .data = op};
-        if (kv_view_wait(op->services->kv_front, &op->wait) != 0) {
+        op->wait = (struct gateway_view_wait){.cb = on_view, .data = op};
+        if (gateway_view_wait(op->services->front, &op->wait) != 0) {
             kv_op_fail(op, 503, "Too many requests with unknown tokens");
         }
     }

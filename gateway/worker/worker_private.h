@@ -5,7 +5,7 @@
 #ifndef BND_GATEWAY_WORKER_WORKER_PRIVATE_H
 #define BND_GATEWAY_WORKER_WORKER_PRIVATE_H
 
-#include "gateway/kv/front.h"
+#include "gateway/front.h"
 #include "gateway/worker/worker.h"
 #include "kv/kv.h"
 
@@ -29,7 +29,7 @@ struct kv_op {
     uint32_t permissions;
     size_t key_len;
     bool newest;              /* X-Bindery-Consistency */
-    struct kv_view_wait wait; /* for a namespace or token that may be new */
+    struct gateway_view_wait wait; /* for a namespace or token that may be new */
     struct bnd_link spare;
     void *data; /* of what has more to keep; freed by clean */
     void (*clean)(struct kv_op *op);

@@ -1,13 +1,13 @@
 /* The JSON scanner against jansson, and against itself with the text cut otherwise. */
 #include "base/assert.h"
 #include "base/utf8.h"
-#include "gateway/kv/json_scan.h"
+#include "gateway/json_scan.h"
 
 #include <jansson.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static int tell(void *data, enum kv_json_event event, struct bnd_slice bytes, bool last) {
+static int tell(void *data, enum gateway_json_event event, struct bnd_slice bytes, bool last) {
     struct bnd_buf *out = data;
     bnd_buf_append_slice(out, bytes);
     if (last) {
@@ -17,15 +17,15 @@ static int tell(void *data, enum kv_json_event event, struct bnd_slice bytes, bo
 }
 
 static bool scan(struct bnd_slice text, size_t step, struct bnd_buf *out) {
-    struct kv_json json;
-    kv_json_init(&json, tell, out);
+    struct gateway_json json;
+    gateway_json_init(&json, tell, out);
     for (size_t at = 0; at < text.len; at += step) {
         size_t len = step < text.len - at ? step : text.len - at;
-        if (kv_json_feed(&json, bnd_slice(text.data + at, len)) != 0) {
+        if (gateway_json_feed(&json, bnd_slice(text.data + at, len)) != 0) {
             return false;
         }
     }
-    return kv_json_end(&json) == 0;
+    return gateway_json_end(&json) == 0;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -45,7 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     /* Any UTF-8 as a string is read back as it was. */
     if (bnd_utf8_valid(text)) {
         BND_AUTO_BUF struct bnd_buf back = {0};
-        kv_json_string(&quoted, text);
+        gateway_json_string(&quoted, text);
         valid = scan(bnd_buf_slice(&quoted), quoted.len, &back);
         BND_ASSERT(valid && back.len == size + 1 &&
                    memcmp(back.data, size > 0 ? data : back.data, size) == 0);

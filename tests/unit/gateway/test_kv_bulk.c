@@ -13,13 +13,13 @@
 #define NOW_MS UINT64_C(1700000000000)
 
 struct rig {
-    struct kv_front front;
+    struct gateway_front front;
     struct kv_bulk_body body;
 };
 
 static void rig_init(struct rig *rig, bool deleting) {
-    *rig = (struct rig){
-        .front = {.limits = kv_limits_or_default(&(struct kv_limits){0}), .bytes_max = 1u << 30}};
+    *rig = (struct rig){.front = {.kv_limits = kv_limits_or_default(&(struct kv_limits){0}),
+                                  .bytes_max = 1u << 30}};
     rig->body.front = &rig->front;
     rig->body.now_ms = NOW_MS;
     rig->body.deleting = deleting;
@@ -130,13 +130,13 @@ static void a_key_a_value_and_metadata_too_long(void **state) {
                    "12345678");
     refused(false, text, 413, "pair 0: Metadata length exceeds limit of 1024.");
     rig_init(&rig, false);
-    rig.front.limits.value_bytes_max = 9;
+    rig.front.kv_limits.value_bytes_max = 9;
     assert_int_equal(feed(&rig, "[{\"key\":\"a\",\"value\":\"0123456789\"}]", 5), BND_INVALID);
     assert_string_equal(rig.body.refusal.text, "pair 0: Value length of 10 exceeds limit of 9.");
     assert_int_equal(rig.body.refusal.status, 413);
     kv_bulk_body_free(&rig.body);
     rig_init(&rig, false); /* of the value that base64 stands for */
-    rig.front.limits.value_bytes_max = 9;
+    rig.front.kv_limits.value_bytes_max = 9;
     assert_int_equal(feed(&rig, "[{\"key\":\"a\",\"value\":\"MDEyMzQ1Njc4\",\"base64\":true}]", 5),
                      0);
     kv_bulk_body_free(&rig.body);
@@ -145,16 +145,16 @@ static void a_key_a_value_and_metadata_too_long(void **state) {
 static void counts_and_sizes_are_bounded(void **state) {
     struct rig rig;
     rig_init(&rig, true);
-    rig.front.limits.bulk_pairs_max = 2;
+    rig.front.kv_limits.bulk_pairs_max = 2;
     assert_int_equal(feed(&rig, "[\"a\",\"b\"]", 3), 0);
     kv_bulk_body_free(&rig.body);
     rig_init(&rig, true);
-    rig.front.limits.bulk_pairs_max = 2;
+    rig.front.kv_limits.bulk_pairs_max = 2;
     assert_int_equal(feed(&rig, "[\"a\",\"b\",\"c\"]", 3), BND_INVALID);
     assert_string_equal(rig.body.refusal.text, "You can send a maximum of 2 keys at a time");
     kv_bulk_body_free(&rig.body);
     rig_init(&rig, true);
-    rig.front.limits.bulk_bytes_max = 8;
+    rig.front.kv_limits.bulk_bytes_max = 8;
     assert_int_equal(feed(&rig, "[\"a\",\"b\"]", 3), BND_INVALID);
     assert_int_equal(rig.body.refusal.status, 413);
     kv_bulk_body_free(&rig.body);

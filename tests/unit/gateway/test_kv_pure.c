@@ -1,8 +1,8 @@
 /* KV's pure parts: what a request may say, cursors, form data, JSON in pieces. */
 #include "base/alloc.h"
 #include "base/error.h"
+#include "gateway/json_scan.h"
 #include "gateway/kv/cursor.h"
-#include "gateway/kv/json_scan.h"
 #include "gateway/kv/multipart.h"
 #include "gateway/kv/rules.h"
 
@@ -237,10 +237,11 @@ struct seen {
     bool in;
 };
 
-static int see(void *data, enum kv_json_event event, struct bnd_slice bytes, bool last) {
+static int see(void *data, enum gateway_json_event event, struct bnd_slice bytes, bool last) {
     static const char signs[] = "{}[]nsdTF0";
     struct seen *seen = data;
-    bool pieces = event == KV_JSON_NAME || event == KV_JSON_STRING || event == KV_JSON_NUMBER;
+    bool pieces =
+        event == GATEWAY_JSON_NAME || event == GATEWAY_JSON_STRING || event == GATEWAY_JSON_NUMBER;
     if (!seen->in) {
         bnd_buf_u8(&seen->text, (uint8_t)signs[event]);
     }
@@ -252,14 +253,14 @@ static int see(void *data, enum kv_json_event event, struct bnd_slice bytes, boo
 static const char *scan(const char *text, size_t step) {
     static char told[4096];
     struct seen seen = {0};
-    struct kv_json json;
+    struct gateway_json json;
     size_t len = strlen(text);
     int rv = 0;
-    kv_json_init(&json, see, &seen);
+    gateway_json_init(&json, see, &seen);
     for (size_t at = 0; at < len && rv == 0; at += step) {
-        rv = kv_json_feed(&json, bnd_slice(text + at, step < len - at ? step : len - at));
+        rv = gateway_json_feed(&json, bnd_slice(text + at, step < len - at ? step : len - at));
     }
-    rv = rv != 0 ? rv : kv_json_end(&json);
+    rv = rv != 0 ? rv : gateway_json_end(&json);
     bnd_buf_u8(&seen.text, 0);
     memcpy(told, rv == 0 ? (const char *)seen.text.data : "!", rv == 0 ? seen.text.len : 2);
     bnd_buf_free(&seen.text);
@@ -296,27 +297,27 @@ static void json_is_told_however_it_is_cut(void **state) {
 }
 
 static void nesting_is_bounded(void **state) {
-    char text[2 * KV_JSON_DEPTH_MAX + 3];
-    memset(text, '[', KV_JSON_DEPTH_MAX);
-    memset(text + KV_JSON_DEPTH_MAX, ']', KV_JSON_DEPTH_MAX);
-    assert_true(kv_json_valid(bnd_slice(text, 2 * KV_JSON_DEPTH_MAX)));
-    memset(text, '[', KV_JSON_DEPTH_MAX + 1);
-    memset(text + KV_JSON_DEPTH_MAX + 1, ']', KV_JSON_DEPTH_MAX + 1);
-    assert_false(kv_json_valid(bnd_slice(text, 2 * KV_JSON_DEPTH_MAX + 2)));
+    char text[2 * GATEWAY_JSON_DEPTH_MAX + 3];
+    memset(text, '[', GATEWAY_JSON_DEPTH_MAX);
+    memset(text + GATEWAY_JSON_DEPTH_MAX, ']', GATEWAY_JSON_DEPTH_MAX);
+    assert_true(gateway_json_valid(bnd_slice(text, 2 * GATEWAY_JSON_DEPTH_MAX)));
+    memset(text, '[', GATEWAY_JSON_DEPTH_MAX + 1);
+    memset(text + GATEWAY_JSON_DEPTH_MAX + 1, ']', GATEWAY_JSON_DEPTH_MAX + 1);
+    assert_false(gateway_json_valid(bnd_slice(text, 2 * GATEWAY_JSON_DEPTH_MAX + 2)));
 }
 
 static void strings_are_quoted(void **state) {
     struct bnd_buf out = {0};
-    kv_json_string(&out, bnd_slice("a\"\\\n\0\xc3\xbc", 7));
+    gateway_json_string(&out, bnd_slice("a\"\\\n\0\xc3\xbc", 7));
     assert_true(
         bnd_slice_eq(bnd_buf_slice(&out), bnd_slice_str("\"a\\\"\\\\\\u000a\\u0000\xc3\xbc\"")));
     bnd_buf_reset(&out);
-    kv_json_string(&out, bnd_slice_str("a\xff\xc3(\xe2\x82"));
+    gateway_json_string(&out, bnd_slice_str("a\xff\xc3(\xe2\x82"));
     assert_true(bnd_slice_eq(
         bnd_buf_slice(&out),
         bnd_slice_str("\"a\xef\xbf\xbd\xef\xbf\xbd(\xef\xbf\xbd\xef\xbf\xbd\"")));
     bnd_buf_reset(&out);
-    kv_json_compact(&out, bnd_slice_str(" {\n\"a b\\\" c\" :\t[1 , \"\x7f\"] }\r\n"));
+    gateway_json_compact(&out, bnd_slice_str(" {\n\"a b\\\" c\" :\t[1 , \"\x7f\"] }\r\n"));
     assert_true(bnd_slice_eq(bnd_buf_slice(&out), bnd_slice_str("{\"a b\\\" c\":[1,\"\\u007f\"]}")));
     bnd_buf_free(&out);
 }

@@ -1,10 +1,10 @@
-#include "gateway/kv/front.h"
+#include "gateway/front.h"
 
 #define WAIT_NS (2500 * BND_MS)
 #define WAIT_STEP_NS (20 * BND_MS)
 #define WAITS_MAX 256u
 
-int kv_front_charge(struct kv_front *front, size_t bytes) {
+int gateway_charge(struct gateway_front *front, size_t bytes) {
     if (bytes > front->bytes_max - front->bytes) {
         return BND_FULL;
     }
@@ -12,13 +12,13 @@ int kv_front_charge(struct kv_front *front, size_t bytes) {
     return 0;
 }
 
-void kv_front_discharge(struct kv_front *front, size_t bytes) {
+void gateway_discharge(struct gateway_front *front, size_t bytes) {
     front->bytes -= bytes;
 }
 
 static void on_wait(struct bnd_timer *timer) {
-    struct kv_view_wait *wait = timer->data;
-    struct kv_front *front = wait->front;
+    struct gateway_view_wait *wait = timer->data;
+    struct gateway_front *front = wait->front;
     bool answered = bnd_catalog_answered(front->catalog, wait->question);
     if (!answered && bnd_now_ns(front->env) - wait->since_ns < WAIT_NS) {
         bnd_timer_start(front->env, timer, WAIT_STEP_NS);
@@ -28,7 +28,7 @@ static void on_wait(struct bnd_timer *timer) {
     wait->cb(wait, answered ? 0 : BND_UNAVAILABLE);
 }
 
-int kv_view_wait(struct kv_front *front, struct kv_view_wait *wait) {
+int gateway_view_wait(struct gateway_front *front, struct gateway_view_wait *wait) {
     if (front->waits == WAITS_MAX) {
         return BND_FULL;
     }

@@ -1,4 +1,4 @@
-#include "gateway/kv/json_scan.h"
+#include "gateway/json_scan.h"
 
 #include "base/error.h"
 #include "base/utf8.h"
@@ -20,28 +20,29 @@ enum state {
 /* Where in a number: what may follow differs. */
 enum number { MINUS, ZERO, INTEGER, POINT, FRACTION, EXPONENT, SIGN, POWER };
 
-static int tell(struct kv_json *json, enum kv_json_event event, struct bnd_slice bytes, bool last) {
+static int tell(struct gateway_json *json, enum gateway_json_event event, struct bnd_slice bytes,
+                bool last) {
     return json->on == NULL ? 0 : json->on(json->data, event, bytes, last);
 }
 
-static int tell_text(struct kv_json *json, struct bnd_slice bytes, bool last) {
-    return tell(json, json->is_name ? KV_JSON_NAME : KV_JSON_STRING, bytes, last);
+static int tell_text(struct gateway_json *json, struct bnd_slice bytes, bool last) {
+    return tell(json, json->is_name ? GATEWAY_JSON_NAME : GATEWAY_JSON_STRING, bytes, last);
 }
 
-static bool in_object(const struct kv_json *json) {
+static bool in_object(const struct gateway_json *json) {
     size_t at = json->depth - 1;
     return (json->objects[at / 8] >> (at % 8) & 1) != 0;
 }
 
-static void value_ended(struct kv_json *json) {
+static void value_ended(struct gateway_json *json) {
     json->state = AFTER;
 }
 
 /* ---- containers
  * ------------------------------------------------------------------------------------------ */
 
-static int open_container(struct kv_json *json, bool object) {
-    if (json->depth == KV_JSON_DEPTH_MAX) {
+static int open_container(struct gateway_json *json, bool object) {
+    if (json->depth == GATEWAY_JSON_DEPTH_MAX) {
         return BND_INVALID;
     }
     uint8_t bit = (uint8_t)(1u << (json->depth % 8));
@@ -49,15 +50,16 @@ static int open_container(struct kv_json *json, bool object) {
     *byte = (uint8_t)(object ? *byte | bit : *byte & ~bit);
     json->depth++;
     json->state = object ? NAME_OR_END : VALUE_OR_END;
-    return tell(json, object ? KV_JSON_OBJECT_BEGIN : KV_JSON_ARRAY_BEGIN, bnd_slice(NULL, 0),
-                true);
+    return tell(json, object ? GATEWAY_JSON_OBJECT_BEGIN : GATEWAY_JSON_ARRAY_BEGIN,
+                bnd_slice(NULL, 0), true);
 }
 
-static int close_container(struct kv_json *json, bool object) {
+static int close_container(struct gateway_json *json, bool object) {
     if (json->depth == 0 || in_object(json) != object) {
         return BND_INVALID;
     }
-    int rv = tell(json, object ? KV_JSON_OBJECT_END : KV_JSON_ARRAY_END, bnd_slice(NULL, 0), true);
+    int rv = tell(json, object ? GATEWAY_JSON_OBJECT_END : GATEWAY_JSON_ARRAY_END,
+                  bnd_slice(NULL, 0), true);
     json->depth--;
     value_ended(json);
     return rv;
@@ -66,14 +68,14 @@ static int close_container(struct kv_json *json, bool object) {
 /* ---- strings
  * ---------------------------------------------------------------------------------------------- */
 
-static void begin_string(struct kv_json *json, bool is_name) {
+static void begin_string(struct gateway_json *json, bool is_name) {
     json->state = STRING;
     json->is_name = is_name;
     json->utf8_left = 0;
     json->surrogate = 0;
 }
 
-static int tell_code_point(struct kv_json *json, uint32_t c) {
+static int tell_code_point(struct gateway_json *json, uint32_t c) {
     uint8_t bytes[4];
     size_t len = 0;
     if (c < 0x80) {
@@ -95,13 +97,13 @@ static int tell_code_point(struct kv_json *json, uint32_t c) {
 }
 
 /* A high surrogate that no low one followed. */
-static int flush_surrogate(struct kv_json *json) {
+static int flush_surrogate(struct gateway_json *json) {
     int rv = json->surrogate == 0 ? 0 : tell_code_point(json, 0xfffd);
     json->surrogate = 0;
     return rv;
 }
 
-static int unit(struct kv_json *json, uint32_t c) {
+static int unit(struct gateway_json *json, uint32_t c) {
     bool low = c >= 0xdc00 && c <= 0xdfff;
     if (low && json->surrogate != 0) {
         c = 0x10000 + ((json->surrogate - 0xd800) << 10) + (c - 0xdc00);
@@ -116,7 +118,7 @@ static int unit(struct kv_json *json, uint32_t c) {
     return rv != 0 ? rv : tell_code_point(json, low ? 0xfffd : c);
 }
 
-static int escape(struct kv_json *json, uint8_t c) {
+static int escape(struct gateway_json *json, uint8_t c) {
     static const char from[] = "\"\\/bfnrt";
     static const char to[] = "\"\\/\b\f\n\r\t";
     json->state = STRING;
@@ -135,7 +137,7 @@ static int escape(struct kv_json *json, uint8_t c) {
     return BND_INVALID;
 }
 
-static int hex(struct kv_json *json, uint8_t c) {
+static int hex(struct gateway_json *json, uint8_t c) {
     uint8_t digit = 0;
     if (c >= '0' && c <= '9') {
         digit = (uint8_t)(c - '0');
@@ -154,7 +156,7 @@ static int hex(struct kv_json *json, uint8_t c) {
 
 /* The second byte's range is what excludes overlong forms, surrogates and what is too large (RFC
  * 3629 4). */
-static bool utf8_byte(struct kv_json *json, uint8_t c) {
+static bool utf8_byte(struct gateway_json *json, uint8_t c) {
     if (json->utf8_left > 0) {
         bool ok = c >= json->utf8_low && c <= json->utf8_high;
         json->utf8_low = 0x80;
@@ -169,7 +171,7 @@ static bool utf8_byte(struct kv_json *json, uint8_t c) {
 }
 
 /* As many bytes of the string as stand for themselves; *at moves behind them. */
-static int string_run(struct kv_json *json, struct bnd_slice bytes, size_t *at) {
+static int string_run(struct gateway_json *json, struct bnd_slice bytes, size_t *at) {
     size_t begin = *at;
     size_t i = begin;
     for (; i < bytes.len; i++) {
@@ -189,7 +191,7 @@ static int string_run(struct kv_json *json, struct bnd_slice bytes, size_t *at) 
     return rv != 0 ? rv : tell_text(json, bnd_slice(bytes.data + begin, i - begin), false);
 }
 
-static int string(struct kv_json *json, struct bnd_slice bytes, size_t *at) {
+static int string(struct gateway_json *json, struct bnd_slice bytes, size_t *at) {
     int rv = string_run(json, bytes, at);
     if (rv != 0 || *at == bytes.len) {
         return rv;
@@ -240,15 +242,15 @@ static bool number_whole(enum number at) {
     return at == ZERO || at == INTEGER || at == FRACTION || at == POWER;
 }
 
-static int end_number(struct kv_json *json) {
+static int end_number(struct gateway_json *json) {
     if (!number_whole((enum number)json->number)) {
         return BND_INVALID;
     }
     value_ended(json);
-    return tell(json, KV_JSON_NUMBER, bnd_slice(NULL, 0), true);
+    return tell(json, GATEWAY_JSON_NUMBER, bnd_slice(NULL, 0), true);
 }
 
-static int number(struct kv_json *json, struct bnd_slice bytes, size_t *at) {
+static int number(struct gateway_json *json, struct bnd_slice bytes, size_t *at) {
     size_t begin = *at;
     int next = 0;
     for (; *at < bytes.len; (*at)++) {
@@ -258,16 +260,16 @@ static int number(struct kv_json *json, struct bnd_slice bytes, size_t *at) {
         }
         json->number = (uint8_t)next;
     }
-    int rv = *at == begin
-                 ? 0
-                 : tell(json, KV_JSON_NUMBER, bnd_slice(bytes.data + begin, *at - begin), false);
+    int rv = *at == begin ? 0
+                          : tell(json, GATEWAY_JSON_NUMBER,
+                                 bnd_slice(bytes.data + begin, *at - begin), false);
     return rv == 0 && next < 0 ? end_number(json) : rv;
 }
 
 /* ---- all
  * ---------------------------------------------------------------------------------------------- */
 
-static int literal(struct kv_json *json, uint8_t c) {
+static int literal(struct gateway_json *json, uint8_t c) {
     if ((uint8_t)json->literal[json->literal_at] != c) {
         return BND_INVALID;
     }
@@ -276,13 +278,13 @@ static int literal(struct kv_json *json, uint8_t c) {
         return 0;
     }
     value_ended(json);
-    enum kv_json_event event = json->literal[0] == 't'   ? KV_JSON_TRUE
-                               : json->literal[0] == 'f' ? KV_JSON_FALSE
-                                                         : KV_JSON_NULL;
+    enum gateway_json_event event = json->literal[0] == 't'   ? GATEWAY_JSON_TRUE
+                                    : json->literal[0] == 'f' ? GATEWAY_JSON_FALSE
+                                                              : GATEWAY_JSON_NULL;
     return tell(json, event, bnd_slice(NULL, 0), true);
 }
 
-static int begin_value(struct kv_json *json, struct bnd_slice bytes, size_t *at) {
+static int begin_value(struct gateway_json *json, struct bnd_slice bytes, size_t *at) {
     uint8_t c = bytes.data[*at];
     (*at)++;
     switch (c) {
@@ -308,10 +310,10 @@ static int begin_value(struct kv_json *json, struct bnd_slice bytes, size_t *at)
     }
     json->state = NUMBER;
     json->number = (uint8_t)first;
-    return tell(json, KV_JSON_NUMBER, bnd_slice(&bytes.data[*at - 1], 1), false);
+    return tell(json, GATEWAY_JSON_NUMBER, bnd_slice(&bytes.data[*at - 1], 1), false);
 }
 
-static int after(struct kv_json *json, uint8_t c) {
+static int after(struct gateway_json *json, uint8_t c) {
     if (c == ',' && json->depth > 0) {
         json->state = in_object(json) ? NAME : VALUE;
         return 0;
@@ -320,7 +322,7 @@ static int after(struct kv_json *json, uint8_t c) {
 }
 
 /* Between tokens; white space is passed over. */
-static int between(struct kv_json *json, struct bnd_slice bytes, size_t *at) {
+static int between(struct gateway_json *json, struct bnd_slice bytes, size_t *at) {
     uint8_t c = bytes.data[*at];
     if (c == ' ' || c == '\t' || c == '\n' || c == '\r') {
         (*at)++;
@@ -344,7 +346,7 @@ static int between(struct kv_json *json, struct bnd_slice bytes, size_t *at) {
     return json->state == AFTER ? after(json, c) : BND_INVALID;
 }
 
-static int step(struct kv_json *json, struct bnd_slice bytes, size_t *at) {
+static int step(struct gateway_json *json, struct bnd_slice bytes, size_t *at) {
     switch ((enum state)json->state) {
     case STRING:
         return string(json, bytes, at);
@@ -366,14 +368,14 @@ static void capture(struct bnd_buf *out, size_t max, struct bnd_slice bytes) {
     bnd_buf_append(out, bytes.data, bytes.len < room ? bytes.len : room);
 }
 
-void kv_json_init(struct kv_json *json,
-                  int (*on)(void *data, enum kv_json_event event, struct bnd_slice bytes,
-                            bool last),
-                  void *data) {
-    *json = (struct kv_json){.on = on, .data = data, .state = VALUE};
+void gateway_json_init(struct gateway_json *json,
+                       int (*on)(void *data, enum gateway_json_event event, struct bnd_slice bytes,
+                                 bool last),
+                       void *data) {
+    *json = (struct gateway_json){.on = on, .data = data, .state = VALUE};
 }
 
-int kv_json_feed(struct kv_json *json, struct bnd_slice bytes) {
+int gateway_json_feed(struct gateway_json *json, struct bnd_slice bytes) {
     size_t at = 0;
     while (at < bytes.len) {
         struct bnd_buf *captured = json->capture;
@@ -389,7 +391,7 @@ int kv_json_feed(struct kv_json *json, struct bnd_slice bytes) {
     return 0;
 }
 
-int kv_json_end(struct kv_json *json) {
+int gateway_json_end(struct gateway_json *json) {
     if (json->state == NUMBER && json->depth == 0) {
         int rv = end_number(json);
         if (rv != 0) {
@@ -399,10 +401,10 @@ int kv_json_end(struct kv_json *json) {
     return json->depth == 0 && json->state == AFTER ? 0 : BND_INVALID;
 }
 
-bool kv_json_valid(struct bnd_slice text) {
-    struct kv_json json;
-    kv_json_init(&json, NULL, NULL);
-    return kv_json_feed(&json, text) == 0 && kv_json_end(&json) == 0;
+bool gateway_json_valid(struct bnd_slice text) {
+    struct gateway_json json;
+    gateway_json_init(&json, NULL, NULL);
+    return gateway_json_feed(&json, text) == 0 && gateway_json_end(&json) == 0;
 }
 
 /* The escape of a byte that may not stand for itself in a string. */
@@ -415,7 +417,7 @@ static void put_escaped(struct bnd_buf *out, uint8_t c) {
     }
 }
 
-void kv_json_string(struct bnd_buf *out, struct bnd_slice text) {
+void gateway_json_string(struct bnd_buf *out, struct bnd_slice text) {
     size_t begin = 0;
     bnd_buf_u8(out, '"');
     for (size_t i = 0; i < text.len;) {
@@ -438,7 +440,7 @@ void kv_json_string(struct bnd_buf *out, struct bnd_slice text) {
     bnd_buf_u8(out, '"');
 }
 
-void kv_json_compact(struct bnd_buf *out, struct bnd_slice text) {
+void gateway_json_compact(struct bnd_buf *out, struct bnd_slice text) {
     bool in_string = false;
     for (size_t i = 0; i < text.len; i++) {
         uint8_t c = text.data[i];

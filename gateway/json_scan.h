@@ -2,31 +2,31 @@
  *
  * Purpose: bulk bodies of 100 MB are never in memory as text, and metadata is checked without being
  * taken apart. Strict: no comments, no trailing commas, no NaN, UTF-8 checked; nesting to
- * KV_JSON_DEPTH_MAX. Strings are told decoded, an escaped lone surrogate as U+FFFD (as the
+ * GATEWAY_JSON_DEPTH_MAX. Strings are told decoded, an escaped lone surrogate as U+FFFD (as the
  * runtime's own encoder does). No allocation but of the capture. */
-#ifndef BND_GATEWAY_KV_JSON_SCAN_H
-#define BND_GATEWAY_KV_JSON_SCAN_H
+#ifndef BND_GATEWAY_JSON_SCAN_H
+#define BND_GATEWAY_JSON_SCAN_H
 
 #include "base/bytes.h"
 
-#define KV_JSON_DEPTH_MAX 1024u
+#define GATEWAY_JSON_DEPTH_MAX 1024u
 
-enum kv_json_event {
-    KV_JSON_OBJECT_BEGIN,
-    KV_JSON_OBJECT_END,
-    KV_JSON_ARRAY_BEGIN,
-    KV_JSON_ARRAY_END,
-    KV_JSON_NAME,   /* of a member; in pieces like STRING */
-    KV_JSON_STRING, /* pieces, the last one (maybe empty) with last set */
-    KV_JSON_NUMBER, /* its text, likewise */
-    KV_JSON_TRUE,
-    KV_JSON_FALSE,
-    KV_JSON_NULL,
+enum gateway_json_event {
+    GATEWAY_JSON_OBJECT_BEGIN,
+    GATEWAY_JSON_OBJECT_END,
+    GATEWAY_JSON_ARRAY_BEGIN,
+    GATEWAY_JSON_ARRAY_END,
+    GATEWAY_JSON_NAME,   /* of a member; in pieces like STRING */
+    GATEWAY_JSON_STRING, /* pieces, the last one (maybe empty) with last set */
+    GATEWAY_JSON_NUMBER, /* its text, likewise */
+    GATEWAY_JSON_TRUE,
+    GATEWAY_JSON_FALSE,
+    GATEWAY_JSON_NULL,
 };
 
-struct kv_json {
+struct gateway_json {
     /* bytes are borrowed for the call. Not 0: scanning stops with that code. NULL: nobody asks. */
-    int (*on)(void *data, enum kv_json_event event, struct bnd_slice bytes, bool last);
+    int (*on)(void *data, enum gateway_json_event event, struct bnd_slice bytes, bool last);
     void *data;
     /* While set, the raw text of what is scanned is appended to it, up to capture_max bytes and one
      * more, so that the owner sees that it was too much. */
@@ -39,25 +39,25 @@ struct kv_json {
     uint8_t hex_left;
     const char *literal;
     uint32_t hex, surrogate;
-    uint8_t objects[KV_JSON_DEPTH_MAX / 8]; /* a bit per container: it is an object */
+    uint8_t objects[GATEWAY_JSON_DEPTH_MAX / 8]; /* a bit per container: it is an object */
 };
 
-void kv_json_init(struct kv_json *json,
-                  int (*on)(void *data, enum kv_json_event event, struct bnd_slice bytes,
-                            bool last),
-                  void *data);
+void gateway_json_init(struct gateway_json *json,
+                       int (*on)(void *data, enum gateway_json_event event, struct bnd_slice bytes,
+                                 bool last),
+                       void *data);
 /* 0, BND_INVALID for what is no JSON, or what on() said. Not to be called again after an error. */
-int kv_json_feed(struct kv_json *json, struct bnd_slice bytes);
+int gateway_json_feed(struct gateway_json *json, struct bnd_slice bytes);
 /* 0: exactly one value has been there. */
-int kv_json_end(struct kv_json *json);
+int gateway_json_end(struct gateway_json *json);
 
 /* True for exactly one JSON value. */
-bool kv_json_valid(struct bnd_slice text);
+bool gateway_json_valid(struct bnd_slice text);
 
 /* Appends text as a JSON string with its quotes; what is not UTF-8 becomes U+FFFD. */
-void kv_json_string(struct bnd_buf *out, struct bnd_slice text);
+void gateway_json_string(struct bnd_buf *out, struct bnd_slice text);
 /* Appends valid JSON without white space between tokens and with DEL escaped: fit for a header's
  * value. */
-void kv_json_compact(struct bnd_buf *out, struct bnd_slice text);
+void gateway_json_compact(struct bnd_buf *out, struct bnd_slice text);
 
 #endif
