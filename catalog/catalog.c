@@ -11,7 +11,7 @@
 
 #include <openssl/crypto.h>
 
-enum { BUCKETS_DEFAULT = 16384, DATABASES_REMEMBERED = 16384, REFRESH_TIMEOUT_MS = 2000 };
+enum { BUCKETS_DEFAULT = 16384, DATABASES_REMEMBERED = 32768, REFRESH_TIMEOUT_MS = 2000 };
 
 struct bnd_catalog {
     struct bnd_catalog_config config;
@@ -27,7 +27,7 @@ struct bnd_catalog {
     uint64_t asked_ns;
     uint64_t confirmed_ns;
     struct catalog_name_cache buckets;   /* values: struct bnd_catalog_bucket */
-    struct catalog_name_cache databases; /* of D1; values: uuids */
+    struct catalog_name_cache databases; /* of D1, by name and by text of uuid; values: uuids */
 };
 
 /* ---- the view
@@ -307,8 +307,13 @@ bool bnd_catalog_d1_known(const struct bnd_catalog *catalog, struct bnd_slice na
 
 void bnd_catalog_d1_learn(struct bnd_catalog *catalog, const struct bnd_d1_database *database) {
     BND_ASSERT(bnd_d1_name_valid(database->name));
-    memcpy(catalog_name_put(&catalog->databases, database->name)->value, database->uuid,
-           BND_D1_UUID_BYTES);
+    char text[BND_D1_UUID_TEXT + 1];
+    const struct bnd_slice keys[] = {database->name, bnd_slice(text, BND_D1_UUID_TEXT)};
+    bnd_d1_uuid_text(database->uuid, text);
+    for (size_t i = 0; i < 2; i++) {
+        memcpy(catalog_name_put(&catalog->databases, keys[i])->value, database->uuid,
+               BND_D1_UUID_BYTES);
+    }
 }
 
 void bnd_catalog_d1_forget(struct bnd_catalog *catalog, struct bnd_slice name) {

@@ -127,8 +127,8 @@ bool bnd_catalog_bucket_known(const struct bnd_catalog *catalog, struct bnd_slic
 void bnd_catalog_bucket_learn(struct bnd_catalog *catalog, const struct bnd_bucket_record *bucket);
 void bnd_catalog_bucket_forget(struct bnd_catalog *catalog, struct bnd_slice name);
 
-/* The same for D1 databases: a name's uuid. One that was deleted since is found out by its SQL
- * group, which keeps a tombstone. */
+/* The same for D1 databases: the uuid of a name, or of the lowercase text of a uuid (it is there,
+ * or was). One that was deleted since is found out by its SQL group, which keeps a tombstone. */
 bool bnd_catalog_d1_known(const struct bnd_catalog *catalog, struct bnd_slice name,
                           uint8_t out[BND_D1_UUID_BYTES]);
 void bnd_catalog_d1_learn(struct bnd_catalog *catalog, const struct bnd_d1_database *database);

@@ -1,16 +1,18 @@
-/* What the surfaces of bindings share: limits, a bound on memory, and waiting for a view that may
- * know more. One per gateway. Internal to gateway/. */
+/* What the surfaces of KV and D1 share: their limits, a bound on memory, and waiting for a view
+ * that may know more. One per gateway. Internal to gateway/. */
 #ifndef BND_GATEWAY_FRONT_H
 #define BND_GATEWAY_FRONT_H
 
 #include "base/env.h"
 #include "catalog/catalog.h"
+#include "gateway/d1/rules.h"
 #include "gateway/kv/rules.h"
 
 struct gateway_front {
     struct bnd_env *env;         /* borrowed */
     struct bnd_catalog *catalog; /* borrowed */
     struct kv_limits kv_limits;
+    struct d1_limits d1_limits;
     size_t bytes_max; /* of values and answers that requests hold; above: 503 */
     size_t bytes;
     size_t waits; /* requests that wait for a newer view */

@@ -180,6 +180,7 @@ int bnd_gateway_create(const struct bnd_gateway_config *config, struct bnd_gatew
         .env = config->services.env,
         .catalog = config->services.catalog,
         .kv_limits = kv_limits_or_default(&config->kv_limits),
+        .d1_limits = d1_limits_or_default(&config->d1_limits),
         .bytes_max = kv_memory_of(config),
     };
     gateway->services.front = &gateway->front;

@@ -13,6 +13,7 @@
 #include "base/env.h"
 #include "catalog/catalog.h"
 #include "gateway/audit.h"
+#include "gateway/d1/rules.h"
 #include "gateway/http/server.h"
 #include "gateway/kv/rules.h"
 #include "net/mesh.h"
@@ -23,6 +24,7 @@
 
 struct bnd_gateway;
 struct bnd_kv;
+struct bnd_sql;
 struct gateway_front;
 
 /* Everything that requests are served with. All borrowed until the gateway's on_closed. Handlers of
@@ -38,7 +40,8 @@ struct bnd_gateway_services {
     struct bnd_catalog *catalog;
     struct bnd_objects *objects;
     struct bnd_shard_client *client;
-    struct bnd_kv *kv; /* NULL in tests of what has nothing to do with KV */
+    struct bnd_kv *kv;          /* NULL in tests of what has nothing to do with KV */
+    struct bnd_sql *sql;        /* NULL: D1 is refused */
     struct bnd_raft_host *host; /* NULL in a gateway process */
     struct bnd_mesh *mesh;
     struct bnd_rpc *rpc; /* NULL in tests of what asks no other node */
@@ -69,6 +72,7 @@ struct bnd_gateway_config {
     struct bnd_tls_context *tls; /* of all three; NULL: plain */
     size_t memory_bytes;         /* most bytes of request buffers; 0: 64 MiB */
     struct kv_limits kv_limits;  /* a field of 0: Cloudflare's */
+    struct d1_limits d1_limits;  /* a field of 0: its default */
     /* Of each port; buffer_bytes_max is a part of memory_bytes. connections_max 0: as many as
      * memory_bytes has room for, at most 16,384. */
     struct bnd_http_limits limits;

@@ -226,15 +226,15 @@ static void authorize(struct rest_request *request) {
  * -------------------------------------------------------------------------------------------- */
 
 /* What requests do, as /metrics counts them: by route table, health apart. */
-static const char *const operation_names[] = {"other", "cluster", "clock", "credentials", "r2", "kv",
-                                              "health"};
-#define OPERATION_HEALTH 6
+static const char *const operation_names[] = {"other", "cluster", "clock",     "credentials", "r2",
+                                              "kv",    "d1",      "d1_file", "health"};
+#define OPERATION_HEALTH 8
 
 /* False: the request has been ended, and is gone. */
 static bool find_route(struct rest_request *request) {
-    static const struct rest_route *const tables[] = {rest_admin_routes, rest_clock_routes,
-                                                      rest_credential_routes, rest_cf_routes,
-                                                      rest_kv_routes};
+    static const struct rest_route *const tables[] = {
+        rest_admin_routes, rest_clock_routes, rest_credential_routes, rest_cf_routes,
+        rest_kv_routes,    rest_d1_routes,    rest_d1_file_routes};
     bool known = false;
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
         const struct rest_route *route =
@@ -301,6 +301,7 @@ int bnd_rest_create(const struct bnd_gateway_services *services, struct bnd_rest
     }
     rest->services = services;
     bnd_list_init(&rest->waiting);
+    d1_files_init(&rest->files, services->env, services->front);
     rest->wait_timer = (struct bnd_timer){.cb = on_wait, .data = rest};
     *out = rest;
     return 0;
@@ -317,6 +318,7 @@ void bnd_rest_watch(struct bnd_rest *rest, const struct bnd_rest_port *ports, si
 void bnd_rest_destroy(struct bnd_rest *rest) {
     if (rest != NULL) {
         bnd_timer_stop(rest->services->env, &rest->wait_timer);
+        d1_files_free(&rest->files);
         bnd_free(rest);
     }
 }

@@ -45,7 +45,8 @@ void rest_release(struct rest_request *request) {
 static void audit(const struct rest_request *request, unsigned status) {
     const struct bnd_http_head *head = request->http->head;
     const struct rest_route *route = request->route;
-    uint32_t control = BND_PERM_BUCKET_ADMIN | BND_PERM_KV_ADMIN | BND_PERM_CLUSTER_ADMIN;
+    uint32_t control =
+        BND_PERM_BUCKET_ADMIN | BND_PERM_KV_ADMIN | BND_PERM_D1_ADMIN | BND_PERM_CLUSTER_ADMIN;
     bool changes = route != NULL && (route->permission & control) != 0 &&
                    head->method != BND_HTTP_GET && head->method != BND_HTTP_HEAD;
     bool asked = route != NULL && route->permission != 0;

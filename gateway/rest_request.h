@@ -5,6 +5,7 @@
 #ifndef BND_GATEWAY_REST_REQUEST_H
 #define BND_GATEWAY_REST_REQUEST_H
 
+#include "gateway/d1/files.h"
 #include "gateway/rest.h"
 #include "gateway/rest_path.h"
 
@@ -35,6 +36,7 @@ struct bnd_rest {
     struct bnd_timer wait_timer;
     struct bnd_rest_port ports[BND_REST_PORTS_MAX];
     size_t ports_count;
+    struct d1_files files;
 };
 
 struct rest_request {
@@ -62,6 +64,8 @@ extern const struct rest_route rest_clock_routes[];
 extern const struct rest_route rest_credential_routes[];
 extern const struct rest_route rest_cf_routes[];
 extern const struct rest_route rest_kv_routes[];
+extern const struct rest_route rest_d1_routes[];
+extern const struct rest_route rest_d1_file_routes[];
 
 struct bnd_slice rest_segment(const struct rest_request *request, size_t n);
 struct bnd_slice rest_segments_from(const struct rest_request *request, size_t n);

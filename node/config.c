@@ -26,6 +26,7 @@ enum {
 #define SCRUB_S_MAX UINT64_C(31536000) /* a year */
 #define MOVE_RATE_MIN (UINT64_C(1) << 20)
 #define KV_BULK_BYTES_MAX (UINT64_C(1) << 30)
+#define D1_DATABASES_MAX UINT64_C(1000000)
 #define KV_BULK_GET_MAX UINT64_C(1000) /* each key is compared with those before it */
 #define BYTES(field) BND_SETTING_BYTES, offsetof(struct bnd_config, field)
 #define BOOL(field) BND_SETTING_BOOL, offsetof(struct bnd_config, field)
@@ -85,6 +86,8 @@ static const struct bnd_setting settings[] = {
      "bytes of the body of one KV bulk put or delete"},
     {"kv_bulk_get_max", NUMBER(kv_bulk_get_max), "100", "N", "keys of one KV bulk get"},
     {"kv_ttl_min_s", NUMBER(kv_ttl_min_s), "60", "S", "shortest time to live of a KV key"},
+    {"d1_databases_max", NUMBER(d1_databases_max), "50000", "N",
+     "D1 databases there may be: up to 1000000"},
     {"secrets_file", TEXT(secrets_file), "", "FILE",
      "first start only: write the new cluster's tokens and keys here (mode 600), not to stdout"},
     {"log_level", TEXT(log_level), "info", "LEVEL", "debug, info, warn or error"},
@@ -413,6 +416,15 @@ static int check_kv(const struct bnd_config *config, struct bnd_error *err) {
     return 0;
 }
 
+static int check_d1(const struct bnd_config *config, struct bnd_error *err) {
+    if (config->d1_databases_max == 0 || config->d1_databases_max > D1_DATABASES_MAX) {
+        return BND_FAIL(err, INVALID, "d1_databases_max must be 1 to %llu, not %llu",
+                        (unsigned long long)D1_DATABASES_MAX,
+                        (unsigned long long)config->d1_databases_max);
+    }
+    return 0;
+}
+
 static int check(const struct bnd_config *config, struct bnd_error *err) {
     if (config->base_port == 0 || config->base_port > 65535 - 3) {
         return BND_FAIL(err, INVALID, "base_port must be 1 to 65532, not %llu",
@@ -463,6 +475,7 @@ static int check(const struct bnd_config *config, struct bnd_error *err) {
     }
     int rv = check_s3_domain(config->s3_domain, err);
     rv = rv != 0 ? rv : check_kv(config, err);
+    rv = rv != 0 ? rv : check_d1(config, err);
     if (rv != 0) {
         return rv;
     }

@@ -49,6 +49,7 @@ struct bnd_config {
     uint64_t kv_bulk_bytes_max; /* of one bulk body */
     uint64_t kv_bulk_get_max;   /* keys of one bulk get */
     uint64_t kv_ttl_min_s;
+    uint64_t d1_databases_max;
     bool insecure; /* client ports without TLS; loopback only */
 };
 

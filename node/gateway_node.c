@@ -123,6 +123,7 @@ static void open_ports(struct bnd_gateway_node *node, const struct bnd_catalog_v
         .memory_bytes = node->budget.ports,
         .limits = node_port_limits(&node->config),
         .kv_limits = node_kv_limits(&node->config),
+        .d1_limits = node_d1_limits(&node->config),
     };
     memcpy(config.services.cluster_key, node->identity.cluster_key, BND_CLUSTER_KEY_LEN);
     rv = rv != 0 ? rv : bnd_gateway_create(&config, &node->ports, &err);

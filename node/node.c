@@ -152,6 +152,7 @@ static void open_gateway(struct bnd_node *node) {
         .memory_bytes = node->budget.ports,
         .limits = node_port_limits(&node->config),
         .kv_limits = node_kv_limits(&node->config),
+        .d1_limits = node_d1_limits(&node->config),
     };
     memcpy(config.services.cluster_key, node->identity.cluster_key, BND_CLUSTER_KEY_LEN);
     rv = rv != 0 ? rv : bnd_gateway_create(&config, &node->gateway, &err);

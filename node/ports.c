@@ -20,3 +20,7 @@ struct kv_limits node_kv_limits(const struct bnd_config *config) {
         .ttl_min_s = config->kv_ttl_min_s,
     };
 }
+
+struct d1_limits node_d1_limits(const struct bnd_config *config) {
+    return (struct d1_limits){.databases_max = config->d1_databases_max};
+}

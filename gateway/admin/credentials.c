@@ -17,17 +17,15 @@ static const struct {
     const char *name;
     uint32_t bit;
 } permissions[] = {
-    {"object_read", BND_PERM_OBJECT_READ},
-    {"object_write", BND_PERM_OBJECT_WRITE},
-    {"bucket_admin", BND_PERM_BUCKET_ADMIN},
-    {"cluster_admin", BND_PERM_CLUSTER_ADMIN},
-    {"kv_read", BND_PERM_KV_READ},
-    {"kv_write", BND_PERM_KV_WRITE},
-    {"kv_admin", BND_PERM_KV_ADMIN},
+    {"object_read", BND_PERM_OBJECT_READ},   {"object_write", BND_PERM_OBJECT_WRITE},
+    {"bucket_admin", BND_PERM_BUCKET_ADMIN}, {"cluster_admin", BND_PERM_CLUSTER_ADMIN},
+    {"kv_read", BND_PERM_KV_READ},           {"kv_write", BND_PERM_KV_WRITE},
+    {"kv_admin", BND_PERM_KV_ADMIN},         {"d1_read", BND_PERM_D1_READ},
+    {"d1_write", BND_PERM_D1_WRITE},         {"d1_admin", BND_PERM_D1_ADMIN},
 };
 #define PERMISSIONS (sizeof permissions / sizeof permissions[0])
 
-/* Cloudflare's permission groups of R2 and KV
+/* Cloudflare's permission groups of R2, KV and D1
  * (https://developers.cloudflare.com/fundamentals/api/reference/permissions/), taken but not shown.
  */
 static const struct {
@@ -41,6 +39,8 @@ static const struct {
     {"Workers R2 Storage Bucket Item Write", BND_PERM_OBJECT_READ | BND_PERM_OBJECT_WRITE},
     {"Workers KV Storage Read", BND_PERM_KV_READ},
     {"Workers KV Storage Write", BND_PERM_KV_READ | BND_PERM_KV_WRITE | BND_PERM_KV_ADMIN},
+    {"D1 Read", BND_PERM_D1_READ},
+    {"D1 Write", BND_PERM_D1_READ | BND_PERM_D1_WRITE | BND_PERM_D1_ADMIN},
 };
 #define GROUPS (sizeof groups / sizeof groups[0])
 
@@ -117,7 +117,8 @@ static bool read_wish(struct rest_request *request, struct wish *out) {
     wish.bucket = text_in(wish.body, "bucket");
     if (wish.permissions == 0) {
         problem = "permissions must be a list of object_read, object_write, bucket_admin, "
-                  "cluster_admin, kv_read, kv_write, kv_admin, or Cloudflare's names: Workers R2 "
+                  "cluster_admin, kv_read, kv_write, kv_admin, d1_read, d1_write, d1_admin, or "
+                  "Cloudflare's names: Workers R2 "
                   "Storage Read, Workers KV Storage Write, ...";
     } else if (wish.label.len > BND_LABEL_MAX || !text_or_absent(wish.body, "label")) {
         problem = "label must be a text of at most 128 bytes";

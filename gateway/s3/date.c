@@ -49,6 +49,78 @@ static bool in_range(const struct tm *tm) {
            tm->tm_sec >= 0 && tm->tm_sec <= 60;
 }
 
+/* ".5", ".500000": *at moves behind it. */
+static unsigned read_fraction_ms(const char *line, int *at) {
+    unsigned ms = 0;
+    int digits = 0;
+    if (line[*at] != '.') {
+        return 0;
+    }
+    (*at)++;
+    for (; line[*at] >= '0' && line[*at] <= '9' && digits < 9; (*at)++, digits++) {
+        ms = digits < 3 ? ms * 10 + (unsigned)(line[*at] - '0') : ms;
+    }
+    for (; digits > 0 && digits < 3; digits++) {
+        ms *= 10;
+    }
+    return ms;
+}
+
+/* "Z" or "+02:00" to the end. False: neither. */
+static bool read_offset(const char *text, int *out_minutes) {
+    char sign = 0;
+    int hours = 0;
+    int minutes = 0;
+    int end = 0;
+    *out_minutes = 0;
+    if (strcmp(text, "Z") == 0) {
+        return true;
+    }
+    if (sscanf(text, "%1[+-]%2d:%2d%n", &sign, &hours, &minutes, &end) != 3 || end != 6 ||
+        strlen(text) != 6 || hours < 0 || hours > 23 || minutes < 0 || minutes > 59) {
+        return false;
+    }
+    *out_minutes = (sign == '-' ? -1 : 1) * (hours * 60 + minutes);
+    return true;
+}
+
+bool s3_date_iso_parse(struct bnd_slice text, uint64_t *out_ms) {
+    char line[48];
+    struct tm tm = {0};
+    int at = 0;
+    int year = 0;
+    int offset = 0;
+    if (text.len < 17 || text.len >= sizeof line) {
+        return false;
+    }
+    memcpy(line, text.data, text.len);
+    line[text.len] = 0;
+    if (sscanf(line, "%4d-%2d-%2dT%2d:%2d%n", &year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour,
+               &tm.tm_min, &at) != 5 ||
+        at != 16) {
+        return false;
+    }
+    if (line[at] == ':') {
+        int len = 0;
+        if (sscanf(line + at, ":%2d%n", &tm.tm_sec, &len) != 1 || len != 3) {
+            return false;
+        }
+        at += len;
+    }
+    tm.tm_year = year - 1900;
+    tm.tm_mon--;
+    unsigned ms = read_fraction_ms(line, &at);
+    if (!in_range(&tm) || tm.tm_mon > 11 || !read_offset(line + at, &offset)) {
+        return false;
+    }
+    int64_t seconds = (int64_t)timegm(&tm) - (int64_t)offset * 60;
+    if (seconds < 0) {
+        return false;
+    }
+    *out_ms = (uint64_t)seconds * 1000 + ms;
+    return true;
+}
+
 bool s3_date_parse(struct bnd_slice text, uint64_t *out_ms) {
     char line[48];
     char month[4] = "";

@@ -13,4 +13,8 @@ void s3_date_iso(uint64_t ms, char out[S3_DATE_TEXT]);
 /* Reads the three forms of an HTTP date. False for anything else, and for years before 1970. */
 bool s3_date_parse(struct bnd_slice text, uint64_t *out_ms);
 
+/* Reads "2009-10-12T17:50:30.000Z": the fraction of 1 to 9 digits, of which three count, or none;
+ * seconds or none; Z or an offset as +02:00. False for anything else, and for years before 1970. */
+bool s3_date_iso_parse(struct bnd_slice text, uint64_t *out_ms);
+
 #endif

@@ -13,7 +13,7 @@ struct bulk {
     struct bnd_buf body;
 };
 
-static void clean_bulk(struct kv_op *op) {
+static void clean_bulk(struct worker_op *op) {
     struct bulk *bulk = op->data;
     kv_bulk_get_free(&bulk->get);
     bnd_buf_free(&bulk->body);
@@ -21,16 +21,16 @@ static void clean_bulk(struct kv_op *op) {
 }
 
 static void on_sent(struct bnd_http_write *write, int status) {
-    struct kv_op *op = write->data;
+    struct worker_op *op = write->data;
     if (status != 0) {
-        kv_op_abort(op);
+        worker_abort(op);
         return;
     }
     bnd_http_end(op->http);
-    kv_op_release(op);
+    worker_release(op);
 }
 
-static void send(struct kv_op *op) {
+static void send(struct worker_op *op) {
     struct bulk *bulk = op->data;
     struct bnd_slice text = bnd_buf_slice(&bulk->get.out);
     const struct bnd_http_header headers[] = {
@@ -39,18 +39,18 @@ static void send(struct kv_op *op) {
     struct bnd_http_response response = {.status = 200, .headers = headers, .header_count = 1};
     if (text.len <= AT_ONCE_MAX) {
         response.body = text;
-        kv_op_respond(op, &response);
+        worker_respond(op, &response);
         return;
     }
     bulk->write = (struct bnd_http_write){.cb = on_sent, .data = op};
     if (bnd_http_begin(op->http, &response, text.len) != 0 ||
         bnd_http_write(op->http, &bulk->write, text) != 0) {
-        kv_op_abort(op);
+        worker_abort(op);
     }
 }
 
 static void on_values(struct kv_bulk_get *get, int status) {
-    struct kv_op *op = get->data;
+    struct worker_op *op = get->data;
     if (status == KV_BULK_REFUSED) {
         kv_op_refuse(op, &get->refusal);
     } else if (status != 0) {
@@ -61,10 +61,10 @@ static void on_values(struct kv_bulk_get *get, int status) {
 }
 
 static void on_piece(struct bnd_http_read *read, int status, struct bnd_http_chunk *chunk) {
-    struct kv_op *op = read->data;
+    struct worker_op *op = read->data;
     struct bulk *bulk = op->data;
     if (status != 0) {
-        kv_op_abort(op);
+        worker_abort(op);
         return;
     }
     if (chunk == NULL) {
@@ -77,13 +77,13 @@ static void on_piece(struct bnd_http_read *read, int status, struct bnd_http_chu
     }
     bnd_http_chunk_release(chunk);
     if (!fits || bulk->body.failed) {
-        kv_op_fail(op, fits ? 503 : 413, "The body is larger than 1 MiB");
+        worker_fail(op, fits ? 503 : 413, "The body is larger than 1 MiB");
         return;
     }
     bnd_http_body_read(op->http, read);
 }
 
-void kv_run_bulk_get(struct kv_op *op) {
+void kv_run_bulk_get(struct worker_op *op) {
     struct bulk *bulk = bnd_zalloc(sizeof *bulk);
     if (bulk == NULL) {
         kv_op_fail_code(op, BND_NOMEM);
@@ -93,8 +93,8 @@ void kv_run_bulk_get(struct kv_op *op) {
     op->clean = clean_bulk;
     bulk->get.front = op->services->front;
     bulk->get.kv = op->services->kv;
-    bulk->get.namespace_id = op->namespace_id;
-    bulk->get.newest = op->newest;
+    bulk->get.namespace_id = op->kv.namespace_id;
+    bulk->get.newest = op->kv.newest;
     bulk->get.cb = on_values;
     bulk->get.data = op;
     bulk->read =

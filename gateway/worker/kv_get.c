@@ -31,20 +31,20 @@ static void write_headers(struct headers *out, struct bnd_slice metadata, uint64
     }
 }
 
-static void not_found(struct kv_op *op, bool here) {
+static void not_found(struct worker_op *op, bool here) {
     struct headers headers;
     write_headers(&headers, bnd_slice(NULL, 0), 0, here);
     const struct bnd_http_response response = {.status = 404,
                                                .headers = headers.fields,
                                                .header_count = headers.count,
                                                .body = bnd_slice("Not Found", 9)};
-    kv_op_respond(op, &response);
+    worker_respond(op, &response);
 }
 
-static void send_large(struct kv_op *op, const struct bnd_kv_item *item, bool here);
+static void send_large(struct worker_op *op, const struct bnd_kv_item *item, bool here);
 
 /* Ends the op. */
-static void answer(struct kv_op *op, int status, const struct bnd_kv_item *item, bool here) {
+static void answer(struct worker_op *op, int status, const struct bnd_kv_item *item, bool here) {
     if (status == BND_NOTFOUND) {
         not_found(op, here);
     } else if (status != 0) {
@@ -58,7 +58,7 @@ static void answer(struct kv_op *op, int status, const struct bnd_kv_item *item,
                                                    .headers = headers.fields,
                                                    .header_count = headers.count,
                                                    .body = item->value};
-        kv_op_respond(op, &response);
+        worker_respond(op, &response);
     }
 }
 
@@ -68,7 +68,7 @@ static void on_got(struct bnd_kv_get *get, int status, const struct bnd_kv_item 
 
 /* The store answers within the call or later: which, its callback finds in get->data. */
 struct asking {
-    struct kv_op *op;
+    struct worker_op *op;
     bool answered;
 };
 
@@ -78,26 +78,26 @@ static void on_got_here(struct bnd_kv_get *get, int status, const struct bnd_kv_
     answer(asking->op, status, item, true);
 }
 
-static void ask(struct kv_op *op, uint32_t cache_ttl_s) {
+static void ask(struct worker_op *op, uint32_t cache_ttl_s) {
     struct asking asking = {.op = op};
-    op->u.get.namespace_id = op->namespace_id;
-    op->u.get.key = kv_op_key(op);
-    op->u.get.newest = op->newest;
-    op->u.get.cache_ttl_s = cache_ttl_s;
-    op->u.get.cb = on_got_here;
-    op->u.get.data = &asking;
-    int rv = bnd_kv_get(op->services->kv, &op->u.get);
+    op->kv.u.get.namespace_id = op->kv.namespace_id;
+    op->kv.u.get.key = kv_op_key(op);
+    op->kv.u.get.newest = op->kv.newest;
+    op->kv.u.get.cache_ttl_s = cache_ttl_s;
+    op->kv.u.get.cb = on_got_here;
+    op->kv.u.get.data = &asking;
+    int rv = bnd_kv_get(op->services->kv, &op->kv.u.get);
     if (asking.answered) {
         return; /* the op is gone */
     }
-    op->u.get.cb = on_got;
-    op->u.get.data = op;
+    op->kv.u.get.cb = on_got;
+    op->kv.u.get.data = op;
     if (rv < 0) {
         answer(op, rv, NULL, false);
     }
 }
 
-void kv_run_get(struct kv_op *op) {
+void kv_run_get(struct worker_op *op) {
     struct kv_refusal refusal;
     uint32_t cache_ttl_s = 0;
     if (!kv_cache_ttl_check(&op->services->front->kv_limits, kv_parameter(op, "cache_ttl"),
@@ -117,14 +117,14 @@ struct large {
     bool here;
 };
 
-static void clean_large(struct kv_op *op) {
+static void clean_large(struct worker_op *op) {
     struct large *large = op->data;
     kv_stream_free(&large->stream);
     bnd_free(large);
 }
 
 static int begin_large(struct kv_stream *stream) {
-    struct kv_op *op = stream->data;
+    struct worker_op *op = stream->data;
     struct headers headers;
     write_headers(&headers, bnd_buf_slice(&stream->metadata), stream->expires_ms,
                   ((struct large *)op->data)->here);
@@ -134,17 +134,17 @@ static int begin_large(struct kv_stream *stream) {
 }
 
 static void on_streamed(struct kv_stream *stream, int status) {
-    struct kv_op *op = stream->data;
+    struct worker_op *op = stream->data;
     if (status == 0) {
-        kv_op_release(op);
+        worker_release(op);
     } else if (stream->begun) {
-        kv_op_abort(op);
+        worker_abort(op);
     } else {
         answer(op, status, NULL, false);
     }
 }
 
-static void send_large(struct kv_op *op, const struct bnd_kv_item *item, bool here) {
+static void send_large(struct worker_op *op, const struct bnd_kv_item *item, bool here) {
     struct large *large = bnd_zalloc(sizeof *large);
     if (large == NULL) {
         kv_op_fail_code(op, BND_NOMEM);
@@ -156,9 +156,9 @@ static void send_large(struct kv_op *op, const struct bnd_kv_item *item, bool he
     large->stream = (struct kv_stream){.front = op->services->front,
                                        .kv = op->services->kv,
                                        .http = op->http,
-                                       .namespace_id = op->namespace_id,
+                                       .namespace_id = op->kv.namespace_id,
                                        .key = kv_op_key(op),
-                                       .newest = op->newest,
+                                       .newest = op->kv.newest,
                                        .begin = begin_large,
                                        .done = on_streamed,
                                        .data = op};

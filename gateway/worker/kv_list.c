@@ -13,13 +13,13 @@ struct listing {
     uint8_t space[];
 };
 
-static void clean_listing(struct kv_op *op) {
+static void clean_listing(struct worker_op *op) {
     struct listing *listing = op->data;
     kv_listing_free(&listing->page);
     bnd_free(listing);
 }
 
-static void asked(struct kv_op *op, int rv) {
+static void asked(struct worker_op *op, int rv) {
     if (rv != 0) {
         kv_op_fail_code(op, rv);
     }
@@ -27,7 +27,7 @@ static void asked(struct kv_op *op, int rv) {
 
 static void on_page(struct bnd_kv_list *list, int status, const struct bnd_kv_list_entry *entries,
                     size_t count, bool complete, struct bnd_slice last) {
-    struct kv_op *op = list->data;
+    struct worker_op *op = list->data;
     struct listing *listing = op->data;
     BND_AUTO_BUF struct bnd_buf out = {0};
     if (status != 0) {
@@ -55,10 +55,10 @@ static void on_page(struct bnd_kv_list *list, int status, const struct bnd_kv_li
     };
     const struct bnd_http_response response = {
         .status = 200, .headers = headers, .header_count = 1, .body = bnd_buf_slice(&out)};
-    kv_op_respond(op, &response);
+    worker_respond(op, &response);
 }
 
-void kv_run_list(struct kv_op *op) {
+void kv_run_list(struct worker_op *op) {
     struct kv_refusal refusal;
     struct bnd_slice query = op->http->head->query;
     struct listing *listing = bnd_zalloc(sizeof *listing + query.len + 1);
@@ -70,7 +70,7 @@ void kv_run_list(struct kv_op *op) {
     op->clean = clean_listing;
     listing->page.list.cb = on_page;
     listing->page.list.data = op;
-    if (!kv_listing_read(&listing->page, op->namespace_id, query, listing->space, &words,
+    if (!kv_listing_read(&listing->page, op->kv.namespace_id, query, listing->space, &words,
                          &refusal)) {
         kv_op_refuse(op, &refusal);
         return;

@@ -11,7 +11,7 @@ struct writing {
     struct kv_value value;
 };
 
-static void clean_writing(struct kv_op *op) {
+static void clean_writing(struct worker_op *op) {
     struct writing *writing = op->data;
     if (writing->chunk != NULL) {
         bnd_http_chunk_release(writing->chunk);
@@ -26,7 +26,7 @@ static void clean_writing(struct kv_op *op) {
 
 static void on_put(struct bnd_kv_put *put, int status, enum bnd_kv_durability durability,
                    struct bnd_kv_version version) {
-    struct kv_op *op = put->data;
+    struct worker_op *op = put->data;
     if (status != 0) {
         kv_op_fail_code(op, status);
         return;
@@ -36,16 +36,16 @@ static void on_put(struct bnd_kv_put *put, int status, enum bnd_kv_durability du
     };
     const struct bnd_http_response response = {
         .status = 200, .headers = headers, .header_count = durability == BND_KV_LOCAL ? 1 : 0};
-    kv_op_respond(op, &response);
+    worker_respond(op, &response);
 }
 
 /* The fields that are set stay; what is private to the store is cleared. */
-static void put(struct kv_op *op) {
-    op->u.put.namespace_id = op->namespace_id;
-    op->u.put.key = kv_op_key(op);
-    op->u.put.cb = on_put;
-    op->u.put.data = op;
-    int rv = bnd_kv_put(op->services->kv, &op->u.put);
+static void put(struct worker_op *op) {
+    op->kv.u.put.namespace_id = op->kv.namespace_id;
+    op->kv.u.put.key = kv_op_key(op);
+    op->kv.u.put.cb = on_put;
+    op->kv.u.put.data = op;
+    int rv = bnd_kv_put(op->services->kv, &op->kv.u.put);
     if (rv != 0) {
         kv_op_fail_code(op, rv);
     }
@@ -55,14 +55,14 @@ static void put(struct kv_op *op) {
  * ------------------------------------------------------------------------------------------------
  */
 
-static void too_large(struct kv_op *op, uint64_t bytes) {
+static void too_large(struct worker_op *op, uint64_t bytes) {
     struct kv_refusal refusal;
     (void)kv_value_check(&op->services->front->kv_limits, bytes, &refusal); /* false */
     kv_op_refuse(op, &refusal);
 }
 
 /* BND_TOOBIG: of a body whose length was not known before. */
-static void fail_value(struct kv_op *op, int status) {
+static void fail_value(struct worker_op *op, int status) {
     if (status == BND_TOOBIG) {
         too_large(op, op->services->front->kv_limits.value_bytes_max + 1);
     } else {
@@ -71,7 +71,7 @@ static void fail_value(struct kv_op *op, int status) {
 }
 
 static void on_value_taken(struct kv_value *value, int status) {
-    struct kv_op *op = value->data;
+    struct worker_op *op = value->data;
     struct writing *writing = op->data;
     if (status != 0) {
         fail_value(op, status);
@@ -83,15 +83,15 @@ static void on_value_taken(struct kv_value *value, int status) {
         bnd_http_body_read(op->http, &writing->read);
         return;
     }
-    kv_value_give(value, &op->u.put);
+    kv_value_give(value, &op->kv.u.put);
     put(op);
 }
 
 static void on_piece(struct bnd_http_read *read, int status, struct bnd_http_chunk *chunk) {
-    struct kv_op *op = read->data;
+    struct worker_op *op = read->data;
     struct writing *writing = op->data;
     if (status != 0) {
-        kv_op_abort(op); /* the client is gone, or its framing broken */
+        worker_abort(op); /* the client is gone, or its framing broken */
         return;
     }
     writing->chunk = chunk;
@@ -106,18 +106,18 @@ static void on_piece(struct bnd_http_read *read, int status, struct bnd_http_chu
 
 /* A body that comes as one chunk is put from where it lies. */
 static void on_whole(struct bnd_http_read *read, int status, struct bnd_http_chunk *chunk) {
-    struct kv_op *op = read->data;
+    struct worker_op *op = read->data;
     struct writing *writing = op->data;
     if (status != 0 || chunk == NULL) {
-        kv_op_abort(op);
+        worker_abort(op);
         return;
     }
     writing->chunk = chunk;
-    op->u.put.value = chunk->bytes;
+    op->kv.u.put.value = chunk->bytes;
     put(op);
 }
 
-static void read_body(struct kv_op *op) {
+static void read_body(struct worker_op *op) {
     const struct bnd_http_head *head = op->http->head;
     struct writing *writing = bnd_zalloc(sizeof *writing);
     if (writing == NULL) {
@@ -129,7 +129,7 @@ static void read_body(struct kv_op *op) {
     op->clean = clean_writing;
     writing->value = (struct kv_value){.front = op->services->front,
                                        .kv = op->services->kv,
-                                       .namespace_id = op->namespace_id,
+                                       .namespace_id = op->kv.namespace_id,
                                        .key = kv_op_key(op),
                                        .cb = on_value_taken,
                                        .data = op};
@@ -142,7 +142,7 @@ static void read_body(struct kv_op *op) {
  * ------------------------------------------------------------------------------------------------
  */
 
-void kv_run_put(struct kv_op *op) {
+void kv_run_put(struct worker_op *op) {
     const struct kv_limits *limits = &op->services->front->kv_limits;
     const struct bnd_http_head *head = op->http->head;
     const struct bnd_slice *metadata = bnd_http_header(op->http, "cf-kv-metadata");
@@ -155,8 +155,8 @@ void kv_run_put(struct kv_op *op) {
         kv_op_refuse(op, &refusal);
         return;
     }
-    op->u.put = (struct bnd_kv_put){.metadata = metadata != NULL ? *metadata : bnd_slice(NULL, 0),
-                                    .expires_ms = expires_ms};
+    op->kv.u.put = (struct bnd_kv_put){
+        .metadata = metadata != NULL ? *metadata : bnd_slice(NULL, 0), .expires_ms = expires_ms};
     if (op->http->has_body) {
         read_body(op);
     } else {
@@ -165,7 +165,7 @@ void kv_run_put(struct kv_op *op) {
 }
 
 /* Deleting what is not there is a success. */
-void kv_run_delete(struct kv_op *op) {
-    op->u.put = (struct bnd_kv_put){.tombstone = true};
+void kv_run_delete(struct worker_op *op) {
+    op->kv.u.put = (struct bnd_kv_put){.tombstone = true};
     put(op);
 }

@@ -1,8 +1,8 @@
 /* The bindings port: what bindings of a released workerd, configured as external HTTP services, are
- * answered with (docs/design/0094-kv-surfaces.md).
+ * answered with (docs/design/0094-kv-surfaces.md, docs/design/0104-d1-surfaces.md).
  *
- * A request names its binding in X-Bindery-Binding ("kv:<namespace id>") and carries a bearer
- * token; workerd injects both. Host and the authority of the path mean nothing. */
+ * A request names its binding in X-Bindery-Binding ("kv:<namespace id>", "d1:<uuid or name>") and
+ * carries a bearer token; workerd injects both. Host and the authority of the path mean nothing. */
 #ifndef BND_GATEWAY_WORKER_WORKER_H
 #define BND_GATEWAY_WORKER_WORKER_H
 

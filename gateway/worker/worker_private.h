@@ -1,7 +1,7 @@
-/* One request of a KV binding on its way: internal to gateway/worker.
+/* One request of a binding on its way: internal to gateway/worker.
  *
- * A request is one struct kv_op, taken from the worker's spare ones and given back by exactly one
- * of the ends below. What cannot be taken back is waited for, also when the client has gone. */
+ * A request is one struct worker_op, taken from the worker's spare ones and given back by exactly
+ * one of the ends below. What cannot be taken back is waited for, also when the client has gone. */
 #ifndef BND_GATEWAY_WORKER_WORKER_PRIVATE_H
 #define BND_GATEWAY_WORKER_WORKER_PRIVATE_H
 
@@ -17,22 +17,34 @@ enum worker_operation {
     WORKER_KV_PUT,
     WORKER_KV_DELETE,
     WORKER_KV_LIST,
+    WORKER_D1_QUERY,
+    WORKER_D1_EXECUTE,
 };
+
+struct worker_op;
+
+/* What differs between the kinds of bindings before their operations begin. */
+struct worker_kind {
+    const char *prefix; /* of X-Bindery-Binding: "kv:" */
+    /* Finds what is bound in the view. *id: the kind's own. False: it is not there. */
+    bool (*find)(const struct bnd_gateway_services *services, struct bnd_slice named,
+                 uint64_t *out_id);
+    const char *missing; /* is told then, with 400 */
+    /* The token is good and the binding there: goes on, and ends the op. */
+    void (*run)(struct worker_op *op);
+    /* Ends the op with an error, as this kind's client shows it. */
+    void (*fail)(struct worker_op *op, unsigned status, const char *text);
+};
+
+extern const struct worker_kind worker_kv_kind;
+extern const struct worker_kind worker_d1_kind;
 
 #define KV_KEY_RAW_MAX (3 * BND_KV_KEY_MAX) /* every byte escaped */
 
-struct kv_op {
-    struct worker *worker;
-    struct bnd_http_request *http;
-    const struct bnd_gateway_services *services;
+struct kv_request {
     uint64_t namespace_id;
-    uint32_t permissions;
     size_t key_len;
-    bool newest;              /* X-Bindery-Consistency */
-    struct gateway_view_wait wait; /* for a namespace or token that may be new */
-    struct bnd_link spare;
-    void *data; /* of what has more to keep; freed by clean */
-    void (*clean)(struct kv_op *op);
+    bool newest; /* X-Bindery-Consistency */
     union {
         struct bnd_kv_get get;
         struct bnd_kv_put put;
@@ -40,34 +52,53 @@ struct kv_op {
     uint8_t key[KV_KEY_RAW_MAX];
 };
 
-static inline struct bnd_slice kv_op_key(const struct kv_op *op) {
-    return bnd_slice(op->key, op->key_len);
-}
-
-/* ---- the operations: each ends the op
- * ---------------------------------------------------------------------------------------------- */
-
-void kv_run_get(struct kv_op *op);
-void kv_run_put(struct kv_op *op);
-void kv_run_delete(struct kv_op *op);
-void kv_run_list(struct kv_op *op);
-void kv_run_bulk_get(struct kv_op *op);
-
-/* Parameters of the query, raw; data NULL where absent. */
-struct bnd_slice kv_parameter(const struct kv_op *op, const char *name);
+struct worker_op {
+    struct worker *worker;
+    struct bnd_http_request *http;
+    const struct bnd_gateway_services *services;
+    const struct worker_kind *kind;
+    struct bnd_slice named; /* what follows the kind's prefix; of the request */
+    uint64_t id;            /* that find found */
+    uint32_t permissions;
+    struct gateway_view_wait wait; /* for a token, or something bound, that may be new */
+    struct bnd_link spare;
+    void *data; /* of what has more to keep; freed by clean */
+    void (*clean)(struct worker_op *op);
+    struct kv_request kv; /* of that kind */
+};
 
 /* ---- ends
  * ------------------------------------------------------------------------------------------------
  */
 
 /* Gives the op back; its HTTP request has been ended. */
-void kv_op_release(struct kv_op *op);
-void kv_op_abort(struct kv_op *op);
-void kv_op_respond(struct kv_op *op, const struct bnd_http_response *response);
+void worker_release(struct worker_op *op);
+void worker_abort(struct worker_op *op);
+void worker_respond(struct worker_op *op, const struct bnd_http_response *response);
 /* text becomes the reason phrase, too: workerd shows it to the Worker. */
-void kv_op_fail(struct kv_op *op, unsigned status, const char *text);
-void kv_op_refuse(struct kv_op *op, const struct kv_refusal *refusal);
+void worker_fail(struct worker_op *op, unsigned status, const char *text);
+/* Counts and writes down what was not allowed: 401 and 403. */
+void worker_audit(const struct worker_op *op, unsigned status);
+
+/* ---- KV: the operations end the op
+ * ------------------------------------------------------------------------------------------------
+ */
+
+void kv_run_get(struct worker_op *op);
+void kv_run_put(struct worker_op *op);
+void kv_run_delete(struct worker_op *op);
+void kv_run_list(struct worker_op *op);
+void kv_run_bulk_get(struct worker_op *op);
+
+static inline struct bnd_slice kv_op_key(const struct worker_op *op) {
+    return bnd_slice(op->kv.key, op->kv.key_len);
+}
+
+/* Parameters of the query, raw; data NULL where absent. */
+struct bnd_slice kv_parameter(const struct worker_op *op, const char *name);
+
+void kv_op_refuse(struct worker_op *op, const struct kv_refusal *refusal);
 /* A code of the store. */
-void kv_op_fail_code(struct kv_op *op, int status);
+void kv_op_fail_code(struct worker_op *op, int status);
 
 #endif

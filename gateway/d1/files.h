@@ -1,0 +1,57 @@
+/* SQL files of imports and exports on their way, at this process: internal to gateway/.
+ *
+ * An import is announced, its file is put under a URL that nobody can guess, and then it is
+ * ingested; an export is made, and got under such a URL. All at the same process. Bounded: so many
+ * files, each as large as a transaction or an answer may be, and dropped after a while. */
+#ifndef BND_GATEWAY_D1_FILES_H
+#define BND_GATEWAY_D1_FILES_H
+
+#include "base/env.h"
+#include "base/queue.h"
+#include "gateway/front.h"
+#include "sql/request.h"
+
+#define D1_FILES_MAX 16u
+/* A request is a little more than its text. */
+#define D1_IMPORT_BYTES_MAX (BND_SQL_REQUEST_MAX - 1024u)
+#define D1_EXPORT_BYTES_MAX (8u << 20)
+#define D1_FILE_KEPT_NS (UINT64_C(900) * 1000 * BND_MS)
+#define D1_FILE_ID_TEXT 33 /* 32 hex digits */
+#define D1_ETAG_TEXT 33
+
+struct d1_file {
+    char id[D1_FILE_ID_TEXT];
+    char etag[D1_ETAG_TEXT]; /* import: MD5 that the file must have, lowercase hex */
+    size_t bytes_max;
+    uint8_t uuid[BND_SQL_UUID_BYTES];
+    struct bnd_buf bytes;
+    bool whole;
+    bool busy; /* a request works with it: it is not dropped */
+    /* private */
+    uint64_t since_ns;
+    size_t charged;
+    struct bnd_link link;
+};
+
+struct d1_files {
+    struct bnd_env *env; /* borrowed, like front */
+    struct gateway_front *front;
+    struct bnd_link list; /* oldest last */
+    size_t count;
+};
+
+void d1_files_init(struct d1_files *files, struct bnd_env *env, struct gateway_front *front);
+void d1_files_free(struct d1_files *files);
+
+/* A new one for that database; etag "": an export. NULL: there are too many, or there is no
+ * memory. */
+struct d1_file *d1_file_open(struct d1_files *files, const uint8_t uuid[BND_SQL_UUID_BYTES],
+                             const char *etag);
+/* NULL: not known (any more). */
+struct d1_file *d1_file_find(struct d1_files *files, struct bnd_slice id);
+/* BND_TOOBIG, BND_FULL, BND_NOMEM. */
+int d1_file_take(struct d1_files *files, struct d1_file *file, struct bnd_slice bytes);
+void d1_file_clear(struct d1_files *files, struct d1_file *file);
+void d1_file_drop(struct d1_files *files, struct d1_file *file);
+
+#endif
