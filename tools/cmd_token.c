@@ -13,10 +13,11 @@ enum { TTL_DEFAULT_S = 86400, TTL_MAX_S = 2592000 };
 
 #define PERMISSIONS_DEFAULT "object_read,object_write"
 #define PERMISSIONS_ALL                                                                            \
-    "object_read,object_write,bucket_admin,cluster_admin,kv_read,kv_write,kv_admin"
+    "object_read,object_write,bucket_admin,cluster_admin,kv_read,kv_write,kv_admin,d1_read,"       \
+    "d1_write,d1_admin"
 #define PERMISSIONS_HELP                                                                           \
-    "object_read, object_write, bucket_admin, kv_read, kv_write, kv_admin, cluster_admin, all, or "  \
-    "Cloudflare's names "                                                                         \
+    "object_read, object_write, bucket_admin, kv_read, kv_write, kv_admin, d1_read, d1_write, "    \
+    "d1_admin, cluster_admin, all, or Cloudflare's names "                                         \
     "(\"Workers R2 Storage Read\"); default object_read,object_write"
 
 const struct tools_verb tools_token_verbs[] = {

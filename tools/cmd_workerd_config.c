@@ -34,7 +34,7 @@ const struct tools_flag tools_workerd_config_flags[] = {
      "made by `bindery r2 bucket create NAME --path-segments 5`; default " BUCKET_DEFAULT},
     {"s3", "URL", "S3 port of a node or gateway; default " S3_DEFAULT},
     {"bindings", "URL",
-     "bindings port of a node or gateway, for KV; default " BINDINGS_DEFAULT
+     "bindings port of a node or gateway, for KV and D1; default " BINDINGS_DEFAULT
      ". The token is taken from BINDERY_API_TOKEN"},
     {"ca", "FILE", "PEM: the cluster's CA, for an https --bindings (or BINDERY_CA)"},
     {"key-file", "FILE", "secret that all workerds of the project share; made if it is not there"},
@@ -227,9 +227,9 @@ static int read_file(const char *path, struct bnd_buf *out, struct bnd_error *er
     return rv;
 }
 
-/* What KV bindings need beyond the project; ca holds what options borrow. */
-static int find_kv(const struct tools_args *args, struct tools_workerd_options *options,
-                   struct bnd_buf *ca, struct bnd_error *err) {
+/* What bindings of KV and D1 need beyond the project; ca holds what options borrow. */
+static int find_port(const struct tools_args *args, struct tools_workerd_options *options,
+                     struct bnd_buf *ca, struct bnd_error *err) {
     const char *url = flag_or(args, "bindings", BINDINGS_DEFAULT);
     const char *ca_file = tools_args_flag(args, "ca");
     ca_file = ca_file != NULL ? ca_file : getenv("BINDERY_CA");
@@ -244,8 +244,8 @@ static int find_kv(const struct tools_args *args, struct tools_workerd_options *
     }
     if (options->token == NULL || options->token[0] == 0) {
         return BND_FAIL(err, INVALID,
-                        "KV needs a token in BINDERY_API_TOKEN (`bindery token create "
-                        "--permissions kv_read,kv_write`)");
+                        "KV and D1 need a token in BINDERY_API_TOKEN (`bindery token create "
+                        "--permissions kv_read,kv_write,d1_read,d1_write`)");
     }
     if (!options->bindings_tls || ca_file == NULL) {
         return 0;
@@ -292,8 +292,8 @@ static int make(const struct tools_args *args, struct bnd_error *err) {
     if (rv == 0 && has_objects(&project)) {
         rv = find_cluster(args, &options, key, err);
     }
-    if (rv == 0 && json_array_size(project.kv) > 0) {
-        rv = find_kv(args, &options, &ca, err);
+    if (rv == 0 && json_array_size(project.kv) + json_array_size(project.d1) > 0) {
+        rv = find_port(args, &options, &ca, err);
     }
     rv = rv != 0 ? rv : tools_workerd_config(&project, &options, &text, err);
     if (rv == 0 && out != NULL) {

@@ -89,12 +89,22 @@ static int put_var(const char *name, const json_t *value, struct bnd_buf *out) {
     return 0;
 }
 
-/* One service for each namespace, however many bindings it has: the header says which. */
-static bool kv_again(const struct tools_project *project, size_t at) {
-    const char *id = json_string_value(json_object_get(json_array_get(project->kv, at), "id"));
+/* One service for each namespace or database, however many bindings it has: the header says which.
+ */
+struct service {
+    const char *kind; /* "kv" */
+    const json_t *bindings;
+    const char *(*named)(const json_t *binding);
+};
+
+static const char *kv_named(const json_t *binding) {
+    return json_string_value(json_object_get(binding, "id"));
+}
+
+static bool again(const struct service *service, size_t at) {
+    const char *named = service->named(json_array_get(service->bindings, at));
     for (size_t i = 0; i < at; i++) {
-        const json_t *other = json_object_get(json_array_get(project->kv, i), "id");
-        if (strcmp(json_string_value(other), id) == 0) {
+        if (strcmp(service->named(json_array_get(service->bindings, i)), named) == 0) {
             return true;
         }
     }
@@ -112,19 +122,19 @@ static void put_host(struct bnd_buf *out, const char *address) {
     tools_capnp_text(out, address, len);
 }
 
-static void put_kv_service(const char *id, const struct tools_workerd_options *options,
-                           struct bnd_buf *out) {
+static void put_service(const char *kind, const char *named,
+                        const struct tools_workerd_options *options, struct bnd_buf *out) {
     BND_AUTO_BUF struct bnd_buf bearer = {0};
     bnd_buf_printf(&bearer, "Bearer %s", options->token);
     out->failed |= bearer.failed;
-    bnd_buf_printf(out, "    (name = \"bindery-kv-%s\", external = (address = ", id);
+    bnd_buf_printf(out, "    (name = \"bindery-%s-%s\", external = (address = ", kind, named);
     tools_capnp_text(out, options->bindings, strlen(options->bindings));
     bnd_buf_append_str(out, options->bindings_tls ? ", https = (options = (" : ", http = (");
     bnd_buf_printf(out,
                    "injectRequestHeaders = [\n"
-                   "      (name = \"X-Bindery-Binding\", value = \"kv:%s\"),\n"
+                   "      (name = \"X-Bindery-Binding\", value = \"%s:%s\"),\n"
                    "      (name = \"Authorization\", value = ",
-                   id);
+                   kind, named);
     tools_capnp_text(out, (const char *)bearer.data, bearer.len);
     bnd_buf_append_str(out, ")]");
     if (options->bindings_tls) {
@@ -139,12 +149,12 @@ static void put_kv_service(const char *id, const struct tools_workerd_options *o
     bnd_buf_append_str(out, "))),\n");
 }
 
-static void put_kv_services(const struct tools_project *project,
-                            const struct tools_workerd_options *options, struct bnd_buf *out) {
-    for (size_t i = 0; i < json_array_size(project->kv); i++) {
-        if (!kv_again(project, i)) {
-            put_kv_service(json_string_value(json_object_get(json_array_get(project->kv, i), "id")),
-                           options, out);
+static void put_services(const struct service *service, const struct tools_workerd_options *options,
+                         struct bnd_buf *out) {
+    for (size_t i = 0; i < json_array_size(service->bindings); i++) {
+        if (!again(service, i)) {
+            put_service(service->kind, service->named(json_array_get(service->bindings, i)),
+                        options, out);
         }
     }
 }
@@ -155,6 +165,19 @@ static void put_kv_bindings(const struct tools_project *project, struct bnd_buf 
         put_text(out, "        (name = ", json_string_value(json_object_get(binding, "binding")));
         bnd_buf_printf(out, ", kvNamespace = \"bindery-kv-%s\"),\n",
                        json_string_value(json_object_get(binding, "id")));
+    }
+}
+
+/* As wrangler writes it: the API is workerd's own, what it fetches from is ours. */
+static void put_d1_bindings(const struct tools_project *project, struct bnd_buf *out) {
+    for (size_t i = 0; i < json_array_size(project->d1); i++) {
+        const json_t *binding = json_array_get(project->d1, i);
+        put_text(out, "        (name = ", json_string_value(json_object_get(binding, "binding")));
+        bnd_buf_printf(out,
+                       ", wrapped = (moduleName = \"cloudflare-internal:d1-api\",\n"
+                       "          innerBindings = [(name = \"fetcher\", service = "
+                       "\"bindery-d1-%s\")])),\n",
+                       tools_project_database(binding));
     }
 }
 
@@ -174,6 +197,7 @@ static int put_bindings(const struct tools_project *project, struct bnd_buf *out
         bnd_buf_append_str(out, "),\n");
     }
     put_kv_bindings(project, out);
+    put_d1_bindings(project, out);
     bnd_buf_append_str(out, "      ])),\n");
     return rv;
 }
@@ -235,7 +259,9 @@ int tools_workerd_config(const struct tools_project *project,
                          struct bnd_error *err) {
     bool objects = live_classes(project) > 0;
     bnd_buf_append_str(out, "# Made by `bindery workerd-config`");
-    bool secrets = objects || json_array_size(project->kv) > 0;
+    const struct service kv = {"kv", project->kv, kv_named};
+    const struct service d1 = {"d1", project->d1, tools_project_database};
+    bool secrets = objects || json_array_size(kv.bindings) + json_array_size(d1.bindings) > 0;
     bnd_buf_append_str(out, secrets ? ": holds secrets." : ".");
     bnd_buf_append_str(out, objects ? " Serve it with --experimental.\n" : "\n");
     bnd_buf_append_str(out, "using Workerd = import \"/workerd/workerd.capnp\";\n"
@@ -249,7 +275,8 @@ int tools_workerd_config(const struct tools_project *project,
     put_compatibility(project, out);
     put_classes(project, out);
     rv = put_bindings(project, out);
-    put_kv_services(project, options, out);
+    put_services(&kv, options, out);
+    put_services(&d1, options, out);
     if (objects) {
         put_text(out, "    (name = \"bindery-do-cache\", disk = (path = ", options->disk);
         bnd_buf_append_str(out, ", writable = true)),\n");

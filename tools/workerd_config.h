@@ -1,6 +1,6 @@
 /* Writing the Cap'n Proto configuration of a workerd (workerd.capnp of npm workerd >= 1.20261117):
- * a worker, its KV namespaces on the bindings port of a node, and its Durable Objects in cluster
- * mode on a bucket. */
+ * a worker, its KV namespaces and D1 databases on the bindings port of a node, and its Durable
+ * Objects in cluster mode on a bucket. */
 #ifndef BND_TOOLS_WORKERD_CONFIG_H
 #define BND_TOOLS_WORKERD_CONFIG_H
 
@@ -17,7 +17,7 @@ struct tools_workerd_options {
     struct tools_module modules[TOOLS_MODULES_MAX]; /* the first is the main one */
     size_t modules_count;
     const char *listen; /* "host:port" of HTTP */
-    /* of KV; unused if the project has none */
+    /* of KV and D1; unused if the project has neither */
     const char *bindings; /* "host:port" of a node's or gateway's bindings port */
     bool bindings_tls;    /* it is reached by https */
     struct bnd_slice ca;  /* PEM: who has signed its certificate; empty: those that are known */

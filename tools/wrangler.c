@@ -16,6 +16,7 @@ static const char *const plain_keys[] = {"$schema",
                                          "build",
                                          "compatibility_date",
                                          "compatibility_flags",
+                                         "d1_databases",
                                          "define",
                                          "dev",
                                          "durable_objects",
@@ -52,7 +53,6 @@ static const char *const other_keys[] = {"ai",
                                          "browser",
                                          "cloudchamber",
                                          "containers",
-                                         "d1_databases",
                                          "data_blobs",
                                          "dispatch_namespaces",
                                          "hyperdrive",
@@ -272,6 +272,33 @@ static int check_kv(const struct tools_project *project, struct bnd_error *err) 
     return 0;
 }
 
+const char *tools_project_database(const json_t *binding) {
+    const char *id = json_string_value(json_object_get(binding, "database_id"));
+    return id != NULL ? id : json_string_value(json_object_get(binding, "database_name"));
+}
+
+static int check_d1(const struct tools_project *project, struct bnd_error *err) {
+    for (size_t i = 0; i < json_array_size(project->d1); i++) {
+        const json_t *binding = json_array_get(project->d1, i);
+        const char *name = json_string_value(json_object_get(binding, "binding"));
+        const json_t *id = json_object_get(binding, "database_id");
+        const char *named = tools_project_database(binding);
+        uint8_t uuid[BND_D1_UUID_BYTES];
+        if (name == NULL) {
+            return BND_FAIL(err, INVALID, "d1_databases: entry %zu has no binding", i);
+        }
+        bool valid = named != NULL && (id != NULL ? bnd_d1_uuid_parse(bnd_slice_str(named), uuid)
+                                                  : bnd_d1_name_valid(bnd_slice_str(named)));
+        if (!valid) {
+            return BND_FAIL(err, INVALID,
+                            "d1_databases: %s needs the database_id of a database (`bindery d1 "
+                            "list`), or its database_name",
+                            name);
+        }
+    }
+    return 0;
+}
+
 /* ---- the project
  * --------------------------------------------------------------------------------------------- */
 
@@ -349,7 +376,12 @@ int tools_project_parse(const json_t *document, const struct tools_project_optio
     if (out->kv != NULL && !json_is_array(out->kv)) {
         return BND_FAIL(err, INVALID, "kv_namespaces: no list");
     }
+    out->d1 = json_object_get(chosen, "d1_databases");
+    if (out->d1 != NULL && !json_is_array(out->d1)) {
+        return BND_FAIL(err, INVALID, "d1_databases: no list");
+    }
     rv = check_kv(out, err);
+    rv = rv != 0 ? rv : check_d1(out, err);
     if (rv != 0) {
         return rv;
     }

@@ -1,5 +1,6 @@
 /* What `bindery workerd-config` takes from a wrangler project: name, compatibility, variables, KV
- * namespaces and Durable Object classes (developers.cloudflare.com/workers/wrangler/configuration). */
+ * namespaces, D1 databases and Durable Object classes
+ * (developers.cloudflare.com/workers/wrangler/configuration). */
 #ifndef BND_TOOLS_WRANGLER_H
 #define BND_TOOLS_WRANGLER_H
 
@@ -26,6 +27,7 @@ struct tools_project {
     const json_t *vars;                /* object or NULL */
     const json_t *bindings;            /* of Durable Objects: array or NULL, checked */
     const json_t *kv;                  /* bindings of KV: array or NULL, checked */
+    const json_t *d1;                  /* bindings of D1: array or NULL, checked */
     struct tools_class classes[TOOLS_CLASSES_MAX];
     size_t classes_count; /* live or not */
 };
@@ -41,5 +43,8 @@ struct tools_project_options {
 };
 int tools_project_parse(const json_t *document, const struct tools_project_options *options,
                         struct tools_project *out, struct bnd_error *err);
+
+/* What a checked binding of D1 names its database by: its uuid, or without one its name. */
+const char *tools_project_database(const json_t *binding);
 
 #endif

@@ -87,6 +87,15 @@ static void test_bad_projects_are_refused(void **state) {
             "KV needs the id of a namespace");
     refused(HEAD ",\"kv_namespaces\":[{\"binding\":\"KV\",\"id\":\"x\"}]}", BND_INVALID,
             "KV needs the id of a namespace");
+    refused(HEAD ",\"d1_databases\":{}}", BND_INVALID, "d1_databases: no list");
+    refused(HEAD ",\"d1_databases\":[{\"database_name\":\"a\"}]}", BND_INVALID, "no binding");
+    refused(HEAD ",\"d1_databases\":[{\"binding\":\"DB\"}]}", BND_INVALID,
+            "DB needs the database_id of a database");
+    refused(HEAD ",\"d1_databases\":[{\"binding\":\"DB\",\"database_id\":\"x\","
+                 "\"database_name\":\"a\"}]}",
+            BND_INVALID, "DB needs the database_id of a database");
+    refused(HEAD ",\"d1_databases\":[{\"binding\":\"DB\",\"database_name\":\"a b\"}]}", BND_INVALID,
+            "DB needs the database_id of a database");
     refused(HEAD ",\"vars\":[]}", BND_INVALID, "vars");
     refused(HEAD ",\"durable_objects\":{}}", BND_INVALID, "bindings");
     refused(HEAD ",\"durable_objects\":{\"bindings\":[{\"name\":\"A\",\"class_name\":\"B\"}]}}",
@@ -241,6 +250,41 @@ static void test_kv_gets_a_service_per_namespace(void **state) {
     }
 }
 
+#define D1_ID "01234567-89ab-cdef-0123-456789abcdef"
+
+static void test_d1_is_wrapped_around_a_service(void **state) {
+    static const char project[] =
+        HEAD ",\"d1_databases\":[{\"binding\":\"DB\",\"database_id\":\"" D1_ID
+             "\",\"database_name\":\"one\",\"migrations_dir\":\"m\"},"
+             "{\"binding\":\"SAME\",\"database_id\":\"" D1_ID "\"},"
+             "{\"binding\":\"TWO\",\"database_name\":\"two\"}]}";
+    static const char *const lines[] = {
+        "(name = \"DB\", wrapped = (moduleName = \"cloudflare-internal:d1-api\",",
+        "innerBindings = [(name = \"fetcher\", service = \"bindery-d1-" D1_ID "\")]",
+        "innerBindings = [(name = \"fetcher\", service = \"bindery-d1-two\")]",
+        "(name = \"bindery-d1-" D1_ID "\", external = (address = \"10.0.0.1:7701\", ",
+        "(name = \"X-Bindery-Binding\", value = \"d1:" D1_ID "\")",
+        "(name = \"X-Bindery-Binding\", value = \"d1:two\")",
+    };
+    char file[] = "w.js";
+    BND_AUTO_BUF struct bnd_buf out = {0};
+    struct tools_workerd_options options = {.modules = {{"w.js", file}},
+                                            .modules_count = 1,
+                                            .listen = "127.0.0.1:1",
+                                            .bindings = "10.0.0.1:7701",
+                                            .token = "tk"};
+    configured(project, &options, &out);
+    const char *text = (const char *)out.data;
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        if (strstr(text, lines[i]) == NULL) {
+            fail_msg("%s is not in\n%s", lines[i], text);
+        }
+    }
+    const char *service = strstr(text, "(name = \"bindery-d1-" D1_ID);
+    assert_null(strstr(service + 1, "(name = \"bindery-d1-" D1_ID)); /* one for both */
+    assert_non_null(strstr(text, "holds secrets"));
+}
+
 static void test_no_objects_no_secrets(void **state) {
     BND_AUTO_BUF struct bnd_buf out = {0};
     char file[] = "w.js";
@@ -293,6 +337,7 @@ int main(void) {
         cmocka_unit_test(test_environments),
         cmocka_unit_test(test_objects_get_a_cluster),
         cmocka_unit_test(test_kv_gets_a_service_per_namespace),
+        cmocka_unit_test(test_d1_is_wrapped_around_a_service),
         cmocka_unit_test(test_no_objects_no_secrets),
         cmocka_unit_test(test_module_without_type),
         cmocka_unit_test(test_toml_is_the_same_project),

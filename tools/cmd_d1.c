@@ -1,0 +1,294 @@
+/* bindery d1: databases and what is in them, over the REST port of a node (Cloudflare's API v4, as
+ * wrangler uses it). A database is named by its uuid or its name. */
+#include "base/bytes.h"
+#include "tools/commands.h"
+#include "tools/remote.h"
+#include "tools/table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PER_PAGE = 1000, FILE_MAX = 4 << 20 };
+
+const struct tools_verb tools_d1_verbs[] = {
+    {"create", "NAME", "make a database; prints its uuid"},
+    {"list", "", "list the databases, in the order of their names"},
+    {"info", "DATABASE", "its size, tables and age"},
+    {"delete", "DATABASE", "delete it with everything in it"},
+    {"execute", "DATABASE", "run the statements of --command or --file as one transaction"},
+    {"time-travel info", "DATABASE", "the bookmark of now, or of --timestamp"},
+    {"time-travel restore", "DATABASE",
+     "make it as it was at --bookmark or --timestamp; prints the bookmark that undoes it"},
+    {0}};
+const struct tools_flag tools_d1_flags[] = {
+    {"command", "SQL", "execute: the statements"},
+    {"file", "FILE", "execute: a file of statements, at most 4 MiB; - for stdin"},
+    {"mode", "WORD", "execute: how rows are printed: box (default), line, csv, json"},
+    {"filter", "TEXT", "list: only names that contain it"},
+    {"timestamp", "TIME", "time-travel: seconds since 1970, or as 2026-11-30T12:00:00Z"},
+    {"bookmark", "BOOKMARK", "time-travel restore: to this one"},
+    {0}};
+
+struct d1 {
+    struct tools_remote remote;
+};
+
+static const char *word(const struct d1 *d1, size_t i) {
+    return d1->remote.api.args.words[i];
+}
+
+static const char *flag(const struct d1 *d1, const char *name) {
+    return tools_remote_flag(&d1->remote, name);
+}
+
+/* A call about the named database; more: what follows its name in the path. */
+static json_t *call(const struct d1 *d1, const char *method, const char *more, const json_t *body) {
+    BND_AUTO_BUF struct bnd_buf path = {0};
+    char *sent = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
+    bnd_buf_append(&path, d1->remote.base.data, d1->remote.base.len);
+    bnd_buf_append_str(&path, "/");
+    tools_remote_escape(&path, word(d1, 0), false);
+    bnd_buf_append_str(&path, more);
+    bnd_buf_u8(&path, 0);
+    if (path.failed || (body != NULL && sent == NULL)) {
+        free(sent);
+        (void)tools_out_of_memory();
+        return NULL;
+    }
+    json_t *result = tools_api_call(&d1->remote.api, method, (const char *)path.data, sent);
+    free(sent);
+    return result;
+}
+
+/* ---- databases
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void print_database(const json_t *item) {
+    (void)printf("%s  %s  %s\n", tools_json_text(item, "uuid"), tools_json_text(item, "created_at"),
+                 tools_json_text(item, "name"));
+}
+
+static int create(struct d1 *d1) {
+    BND_AUTO_BUF struct bnd_buf path = {0};
+    json_t *body = json_pack("{s:s}", "name", word(d1, 0));
+    char *sent = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
+    bnd_buf_append(&path, d1->remote.base.data, d1->remote.base.len);
+    bnd_buf_u8(&path, 0);
+    json_t *result = NULL;
+    if (sent == NULL) {
+        (void)fprintf(stderr, "bindery: the name is not UTF-8\n");
+    } else if (!path.failed) {
+        result = tools_api_call(&d1->remote.api, "POST", (const char *)path.data, sent);
+    }
+    free(sent);
+    json_decref(body);
+    return tools_remote_finish(&d1->remote, result, print_database);
+}
+
+/* A page, owned; NULL: it was told why not. */
+static json_t *read_page(struct d1 *d1, int page) {
+    BND_AUTO_BUF struct bnd_buf path = {0};
+    bnd_buf_append(&path, d1->remote.base.data, d1->remote.base.len);
+    bnd_buf_printf(&path, "?per_page=%d&page=%d", PER_PAGE, page);
+    if (flag(d1, "filter") != NULL) {
+        bnd_buf_append_str(&path, "&name=");
+        tools_remote_escape(&path, flag(d1, "filter"), false);
+    }
+    bnd_buf_u8(&path, 0);
+    return path.failed ? NULL
+                       : tools_api_call(&d1->remote.api, "GET", (const char *)path.data, NULL);
+}
+
+static int list(struct d1 *d1) {
+    json_t *all = json_array();
+    bool failed = all == NULL;
+    size_t count = PER_PAGE;
+    for (int page = 1; !failed && count == PER_PAGE; page++) {
+        json_t *items = read_page(d1, page);
+        count = json_array_size(items);
+        failed = items == NULL || json_array_extend(all, items) != 0;
+        json_decref(items);
+    }
+    for (size_t i = 0; !failed && !d1->remote.api.json && i < json_array_size(all); i++) {
+        print_database(json_array_get(all, i));
+    }
+    if (failed) {
+        json_decref(all);
+        all = NULL;
+    }
+    return tools_remote_finish(&d1->remote, all, NULL);
+}
+
+static void print_info(const json_t *item) {
+    (void)printf("uuid     %s\nname     %s\ncreated  %s\ntables   %lld\nsize     %lld\n",
+                 tools_json_text(item, "uuid"), tools_json_text(item, "name"),
+                 tools_json_text(item, "created_at"),
+                 (long long)json_integer_value(json_object_get(item, "num_tables")),
+                 (long long)json_integer_value(json_object_get(item, "file_size")));
+}
+
+static int info(struct d1 *d1) {
+    return tools_remote_finish(&d1->remote, call(d1, "GET", "", NULL), print_info);
+}
+
+static int delete (struct d1 *d1) {
+    return tools_remote_finish(&d1->remote, call(d1, "DELETE", "", NULL), NULL);
+}
+
+/* ---- statements
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static bool read_mode(const struct d1 *d1, enum tools_table_mode *out) {
+    static const char *const names[] = {"box", "line", "csv", "json", NULL};
+    const char *wanted = flag(d1, "mode") == NULL ? "box" : flag(d1, "mode");
+    for (int i = 0; names[i] != NULL; i++) {
+        if (strcmp(names[i], wanted) == 0) {
+            *out = (enum tools_table_mode)i;
+            return true;
+        }
+    }
+    (void)tools_unknown("d1", "mode", wanted, names);
+    return false;
+}
+
+static double number(const json_t *object, const char *key) {
+    return json_number_value(json_object_get(object, key));
+}
+
+static void print_result(const json_t *result, enum tools_table_mode mode) {
+    const json_t *columns = json_object_get(json_object_get(result, "results"), "columns");
+    const json_t *rows = json_object_get(json_object_get(result, "results"), "rows");
+    const json_t *meta = json_object_get(result, "meta");
+    if (json_array_size(columns) > 0) {
+        tools_table_print(stdout, mode, columns, rows);
+    }
+    (void)fprintf(stderr, "-- %zu rows, %.0f changed, %.2f ms, %.0f rows read, %.0f written\n",
+                  json_array_size(rows), number(meta, "changes"), number(meta, "duration"),
+                  number(meta, "rows_read"), number(meta, "rows_written"));
+}
+
+static int run_sql(struct d1 *d1, const char *sql, size_t len) {
+    enum tools_table_mode mode = TOOLS_TABLE_BOX;
+    if (!read_mode(d1, &mode)) {
+        return TOOLS_USAGE;
+    }
+    json_t *text = json_stringn(sql, len);
+    json_t *body = text == NULL ? NULL : json_pack("{s:o}", "sql", text);
+    if (body == NULL) {
+        (void)fprintf(stderr, "bindery: the statements are not UTF-8\n");
+        return TOOLS_FAILED;
+    }
+    json_t *results = call(d1, "POST", "/raw", body);
+    json_decref(body);
+    for (size_t i = 0; !d1->remote.api.json && i < json_array_size(results); i++) {
+        print_result(json_array_get(results, i), mode);
+    }
+    return tools_remote_finish(&d1->remote, results, NULL);
+}
+
+static int run_file(struct d1 *d1, const char *name) {
+    BND_AUTO_BUF struct bnd_buf text = {0};
+    char piece[4096];
+    size_t len = 0;
+    FILE *from = tools_is_stdio(name) ? stdin : fopen(name, "rb");
+    if (from == NULL) {
+        return tools_system_failed(name);
+    }
+    while (text.len <= FILE_MAX && (len = fread(piece, 1, sizeof piece, from)) > 0) {
+        bnd_buf_append(&text, piece, len);
+    }
+    bool failed = ferror(from) != 0;
+    if (from != stdin) {
+        (void)fclose(from); /* read only */
+    }
+    if (failed) {
+        return tools_system_failed(name);
+    }
+    if (text.failed) {
+        return tools_out_of_memory();
+    }
+    if (text.len > FILE_MAX) {
+        (void)fprintf(stderr,
+                      "bindery: %s: larger than 4 MiB, which is as much as one transaction "
+                      "may have\n",
+                      name);
+        return TOOLS_FAILED;
+    }
+    return run_sql(d1, (const char *)text.data, text.len);
+}
+
+static int execute(struct d1 *d1) {
+    const char *command = flag(d1, "command");
+    const char *file = flag(d1, "file");
+    if ((command == NULL) == (file == NULL)) {
+        return tools_usage("d1", "execute: --command or --file, one of them");
+    }
+    return command != NULL ? run_sql(d1, command, strlen(command)) : run_file(d1, file);
+}
+
+/* ---- Time Travel
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void print_bookmark(const json_t *result) {
+    (void)printf("%s\n", tools_json_text(result, "bookmark"));
+}
+
+static void print_restored(const json_t *result) {
+    (void)printf("restored to %s\nto undo it, restore %s\n", tools_json_text(result, "bookmark"),
+                 tools_json_text(result, "previous_bookmark"));
+}
+
+/* "<path>?<name>=<the flag's value>". */
+static json_t *call_at(struct d1 *d1, const char *method, const char *path, const char *name) {
+    BND_AUTO_BUF struct bnd_buf more = {0};
+    bnd_buf_append_str(&more, path);
+    if (name != NULL) {
+        bnd_buf_printf(&more, "?%s=", name);
+        tools_remote_escape(&more, flag(d1, name), false);
+    }
+    bnd_buf_u8(&more, 0);
+    return more.failed ? NULL : call(d1, method, (const char *)more.data, NULL);
+}
+
+static int travel_info(struct d1 *d1) {
+    const char *by = flag(d1, "timestamp") != NULL ? "timestamp" : NULL;
+    return tools_remote_finish(&d1->remote, call_at(d1, "GET", "/time_travel/bookmark", by),
+                               print_bookmark);
+}
+
+static int travel_restore(struct d1 *d1) {
+    bool by_time = flag(d1, "timestamp") != NULL;
+    if (by_time == (flag(d1, "bookmark") != NULL)) {
+        return tools_usage("d1", "time-travel restore: --bookmark or --timestamp, one of them");
+    }
+    json_t *result =
+        call_at(d1, "POST", "/time_travel/restore", by_time ? "timestamp" : "bookmark");
+    return tools_remote_finish(&d1->remote, result, print_restored);
+}
+
+int tools_cmd_d1(int argc, const char **argv) {
+    static const struct {
+        const char *verb;
+        int (*run)(struct d1 *d1);
+    } all[] = {{"create", create},
+               {"list", list},
+               {"info", info},
+               {"delete", delete},
+               {"execute", execute},
+               {"time-travel info", travel_info},
+               {"time-travel restore", travel_restore}};
+    struct d1 d1 = {0};
+    int status = tools_api_parse(argc, argv, &d1.remote.api);
+    status = status != -1 ? status : tools_remote_open(&d1.remote, "d1/database");
+    for (size_t i = 0; status == -1 && i < sizeof all / sizeof all[0]; i++) {
+        if (tools_args_is(&d1.remote.api.args, all[i].verb)) {
+            status = all[i].run(&d1);
+        }
+    }
+    bnd_buf_free(&d1.remote.base);
+    tools_api_free(&d1.remote.api);
+    return status;
+}
