@@ -9,7 +9,7 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
-#define LEVEL 1
+#define LEVEL (-1)
 #define STAGE_HEAD_MAX 64u /* what a part has before its bytes */
 #define KEPT_BYTES_MAX (1u << 20)
 
