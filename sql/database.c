@@ -105,11 +105,20 @@ void sql_database_close_writer(struct sql_database *database) {
  * ------------------------------------------------------------------------------------------------
  */
 
+static bool has_room(const struct sql_database *database, const struct sql_task *task) {
+    return database->tasks_count < SQL_QUEUE_TASKS_MAX &&
+           database->tasks_bytes + task->bytes <= SQL_QUEUE_BYTES_MAX;
+}
+
+static void count(struct sql_database *database, struct sql_task *task) {
+    task->counted = true;
+    database->tasks_count++;
+    database->tasks_bytes += task->bytes;
+}
+
 void sql_database_enqueue(struct sql_database *database, struct sql_task *task, bool first) {
     if (!task->counted) {
-        task->counted = true;
-        database->tasks_count++;
-        database->tasks_bytes += task->bytes;
+        count(database, task);
     }
     bnd_list_push(first ? database->queue.next : &database->queue, &task->link);
 }
@@ -122,17 +131,27 @@ void sql_database_release(struct sql_database *database, struct sql_task *task) 
     }
 }
 
+int sql_database_add_local(struct sql_database *database, struct sql_task *task,
+                           const struct sql_base *base) {
+    if (!has_room(database, task)) {
+        return BND_FULL;
+    }
+    database->used_ns = bnd_now_ns(database->leader->config.env);
+    database->read_base = *base; /* the state only moves on: it is nobody's past */
+    count(database, task);
+    bnd_list_push(&database->reads_ready, &task->link);
+    sql_leader_ready(database);
+    return 0;
+}
+
 void sql_database_add(struct sql_database *database, struct sql_task *task) {
-    if (database->tasks_count >= SQL_QUEUE_TASKS_MAX ||
-        database->tasks_bytes + task->bytes > SQL_QUEUE_BYTES_MAX) {
+    if (!has_room(database, task)) {
         sql_task_refuse(task, BND_FULL);
         return;
     }
     database->used_ns = bnd_now_ns(database->leader->config.env);
     if (sql_task_reads(task)) {
-        task->counted = true;
-        database->tasks_count++;
-        database->tasks_bytes += task->bytes;
+        count(database, task);
         bnd_list_push(&database->reads_new, &task->link);
     } else {
         sql_database_enqueue(database, task, false);
@@ -156,10 +175,11 @@ static void refuse_queue(struct sql_database *database, int status) {
 /* ---- what is committed
  * ------------------------------------------------------------------------------------ */
 
-int sql_database_look(struct sql_database *database, uint32_t slot, struct sql_base *out) {
-    struct bnd_state *state = database->leader->config.state;
+int sql_base_look(const struct sql_leader *leader, uint32_t slot,
+                  const uint8_t uuid[BND_SQL_UUID_BYTES], struct sql_base *out) {
+    struct bnd_state *state = leader->config.state;
     struct sql_database_record record;
-    int rv = sql_history_database(state, slot, database->uuid, &record);
+    int rv = sql_history_database(state, slot, uuid, &record);
     if (rv != 0) {
         return rv;
     }
@@ -258,7 +278,7 @@ static int open_writer(struct sql_database *database) {
         status.state != BND_RAFT_LEADER || !status.ready || status.term != term) {
         return BND_NOTLEADER;
     }
-    int rv = sql_database_look(database, status.slot, &database->base);
+    int rv = sql_base_look(database->leader, status.slot, database->uuid, &database->base);
     if (rv != 0) {
         return rv;
     }
@@ -316,6 +336,7 @@ void sql_database_lost(struct sql_database *database) {
         break;
     case SQL_WRITER_RUNNING:
         database->lost = true;
+        sql_pass_interrupt(database->pass);
         break;
     case SQL_WRITER_PROPOSED:
         sql_pass_detach(database->pass);
@@ -335,6 +356,10 @@ void sql_database_stop(struct sql_database *database) {
     if (database->state == SQL_WRITER_CREATING) {
         bnd_shard_call_cancel(&database->create);
         database->state = SQL_WRITER_CLOSED;
+    }
+    sql_reads_interrupt(database);
+    if (database->state == SQL_WRITER_RUNNING) {
+        sql_pass_interrupt(database->pass);
     }
     if (database->state == SQL_WRITER_PROPOSED) {
         sql_pass_abandon(database->pass);

@@ -233,6 +233,47 @@ void sql_leader_execute(struct sql_leader *leader, struct bnd_raft_execution *ex
     execute_task(leader, execution);
 }
 
+int sql_leader_read(struct sql_leader *leader, struct sql_local *local, uint64_t gid,
+                    const uint8_t uuid[BND_SQL_UUID_BYTES], uint64_t version,
+                    struct bnd_slice request) {
+    struct bnd_raft_group_status status;
+    struct sql_base base;
+    if (leader->closing) {
+        return BND_CANCELED;
+    }
+    if (bnd_raft_group_status(leader->host, gid, &status) != 0) {
+        return BND_NOTFOUND;
+    }
+    int rv = sql_base_look(leader, status.slot, uuid, &base);
+    if (rv != 0) {
+        return rv == BND_DENIED ? BND_NOTFOUND : rv;
+    }
+    if (base.at.version < version) {
+        return BND_BUSY;
+    }
+    struct sql_database *database = database_of(leader, gid, uuid);
+    struct sql_task *task = database == NULL ? NULL : sql_task_create_local(leader, local, request);
+    if (task == NULL) {
+        return BND_NOMEM;
+    }
+    task->primary = sql_leader_term(leader, gid) != 0;
+    rv = sql_task_reads(task) ? sql_database_add_local(database, task, &base) : BND_UNSUPPORTED;
+    if (rv != 0) {
+        sql_local_cancel(local);
+        sql_task_refuse(task, rv);
+        return rv;
+    }
+    leader->config.stats->queries++;
+    return 0;
+}
+
+void sql_local_cancel(struct sql_local *local) {
+    if (local->task != NULL) {
+        local->task->local = NULL;
+        local->task = NULL;
+    }
+}
+
 /* ---- the pool
  * --------------------------------------------------------------------------------------------- */
 

@@ -62,7 +62,11 @@ struct sql_task {
     struct sql_leader *leader;
     struct bnd_raft_request_id id;
     struct bnd_raft_execution *asked; /* chained through ->data */
-    struct bnd_sql_request request;   /* borrows the body of the first that asked */
+    struct sql_local
+        *local;     /* asked for here, of this replica: then it has no id, and it borrows */
+    uint8_t *owned; /* its request from here; else, */
+    struct bnd_sql_request request; /* the body of the first that asked */
+    bool primary;                   /* this node leads */
     uint8_t uuid[BND_SQL_UUID_BYTES];
     size_t bytes;
     unsigned runs;
@@ -72,6 +76,9 @@ struct sql_task {
 
 /* A task for an execution; answers it when it cannot be one (NULL is returned then). */
 struct sql_task *sql_task_create(struct sql_leader *leader, struct bnd_raft_execution *execution);
+/* A task for a read of this replica. NULL: no memory, or the request is none. */
+struct sql_task *sql_task_create_local(struct sql_leader *leader, struct sql_local *local,
+                                       struct bnd_slice request);
 /* The task under way with this id, or NULL. */
 struct sql_task *sql_task_find(struct sql_leader *leader, const struct bnd_raft_request_id *id);
 void sql_task_join(struct sql_task *task, struct bnd_raft_execution *execution);
@@ -127,7 +134,9 @@ struct sql_reader {
     size_t changed_count, changed_cap;
     bool changed_known;
     int64_t last_row_id;
-    int status; /* of the batch: it could not be opened */
+    struct sql_connection *running; /* what it began with; NULL: it opens one */
+    _Atomic bool stop;              /* run nothing more */
+    int status;                     /* of the batch: it could not be opened */
 };
 
 enum sql_writer_state {
@@ -184,6 +193,9 @@ void sql_database_free(struct sql_database *database);
 bool sql_database_idle(const struct sql_database *database);
 /* Takes a task. */
 void sql_database_add(struct sql_database *database, struct sql_task *task);
+/* Takes a task that may be run on base, which is in the state; or not: BND_FULL. */
+int sql_database_add_local(struct sql_database *database, struct sql_task *task,
+                           const struct sql_base *base);
 /* Goes on with whatever can go on. */
 void sql_database_kick(struct sql_database *database);
 /* This node does not lead its group any more, or in another term. */
@@ -193,9 +205,10 @@ void sql_database_stop(struct sql_database *database);
 void sql_database_enqueue(struct sql_database *database, struct sql_task *task, bool first);
 /* Takes it out of the database's counts. */
 void sql_database_release(struct sql_database *database, struct sql_task *task);
-/* The record and where it is read. BND_NOTLEADER: not here. BND_NOTFOUND: there is none;
- * BND_DENIED: it was deleted; else as sql_history_database. */
-int sql_database_look(struct sql_database *database, uint32_t slot, struct sql_base *out);
+/* What the state has of a database. BND_NOTFOUND: nothing; BND_DENIED: it was deleted; else as
+ * sql_history_database. */
+int sql_base_look(const struct sql_leader *leader, uint32_t slot,
+                  const uint8_t uuid[BND_SQL_UUID_BYTES], struct sql_base *out);
 void sql_database_changed(struct sql_database *database, uint64_t version, struct bnd_slice pages);
 void sql_database_close_writer(struct sql_database *database);
 
@@ -205,6 +218,8 @@ void sql_database_close_writer(struct sql_database *database);
 int sql_pass_start(struct sql_database *database);
 /* Its database has let go of it: it waits for outcomes and answers. */
 void sql_pass_detach(struct sql_pass *pass);
+/* What runs of it is of no use any more. */
+void sql_pass_interrupt(struct sql_pass *pass);
 /* As detach, and every task is refused with BND_UNKNOWN now. */
 void sql_pass_abandon(struct sql_pass *pass);
 
@@ -212,6 +227,7 @@ void sql_pass_abandon(struct sql_pass *pass);
 
 void sql_reads_kick(struct sql_database *database);
 void sql_reads_refuse(struct sql_database *database, int status);
+void sql_reads_interrupt(struct sql_database *database);
 
 /* ---- the leader ---- */
 

@@ -51,7 +51,9 @@ struct sql_pass {
     struct bnd_link tasks; /* before and while it runs */
     struct bnd_link left;  /* not run */
     struct sql_packer *packer;
-    struct sql_connected writer; /* the database's, while on the pool */
+    struct sql_connected writer;    /* the database's, while on the pool */
+    struct sql_connection *running; /* what it began with; NULL: it opens one */
+    _Atomic bool stop;              /* run nothing more */
     struct sql_base base;
     struct sql_view_config view;
     uint64_t gid, term;
@@ -141,7 +143,7 @@ static void on_run(struct bnd_work *work) {
         pass->open_status = sql_connected_open(&pass->writer, env, &pass->view);
         last = pass->open_status != 0;
     }
-    while (!last && (link = bnd_list_pop(&pass->tasks)) != NULL) {
+    while (!last && !pass->stop && (link = bnd_list_pop(&pass->tasks)) != NULL) {
         struct sql_task *task = BND_CONTAINER(link, struct sql_task, link);
         bnd_list_push(&ran, link);
         pass->broken = !run_task(pass, task);
@@ -177,6 +179,7 @@ static int pass_create(struct sql_database *database, struct sql_pass **out) {
     pass->last_row_id = database->last_row_id;
     pass->base = database->base;
     pass->writer = database->writer;
+    pass->running = database->writer.connection;
     pass->view = (struct sql_view_config){
         .at = database->base.at,
         .page_count = database->base.page_count,
@@ -412,7 +415,7 @@ static void on_barrier(struct bnd_raft_read *read, int status, const struct bnd_
     pass->waiting--;
     if (status == 0 && pass->database != NULL) {
         struct sql_base now;
-        pass->barrier_ok = sql_database_look(pass->database, context->slot, &now) == 0 &&
+        pass->barrier_ok = sql_base_look(pass->database->leader, context->slot, pass->database->uuid, &now) == 0 &&
                            now.at.number == pass->base.at.number &&
                            now.at.epoch == pass->base.at.epoch &&
                            now.at.version == pass->base.at.version;
@@ -567,7 +570,7 @@ static bool settle_items(struct sql_pass *pass, struct bnd_link *retries, bool *
 /* The rule that the connection goes with its versions, switched off. */
 static void keep_writer(struct sql_pass *pass) {
     struct sql_database *database = pass->database;
-    if (sql_database_look(database, database->base.at.slot, &database->base) != 0) {
+    if (sql_base_look(database->leader, database->base.at.slot, database->uuid, &database->base) != 0) {
         sql_database_close_writer(database);
         return;
     }
@@ -699,6 +702,13 @@ static void on_ran(struct bnd_work *work, int status) {
     }
     pass->settling = false;
     settle_if_all(pass);
+}
+
+void sql_pass_interrupt(struct sql_pass *pass) {
+    pass->stop = true;
+    if (pass->running != NULL) {
+        sql_connection_interrupt(pass->running);
+    }
 }
 
 void sql_pass_detach(struct sql_pass *pass) {

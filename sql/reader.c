@@ -91,6 +91,18 @@ static void to_writer(struct sql_database *database, struct bnd_link *tasks) {
     }
 }
 
+void sql_reads_interrupt(struct sql_database *database) {
+    for (size_t i = 0; i < SQL_READERS_MAX; i++) {
+        struct sql_reader *reader = &database->readers[i];
+        if (reader->busy) {
+            reader->stop = true;
+            if (reader->running != NULL) {
+                sql_connection_interrupt(reader->running);
+            }
+        }
+    }
+}
+
 /* ---- a batch on the pool
  * ---------------------------------------------------------------------------------- */
 
@@ -122,7 +134,7 @@ static void on_run(struct bnd_work *work) {
     bnd_list_init(&ran);
     reader->status = reader_open(reader);
     bool last = reader->status != 0;
-    while (!last && !bnd_list_empty(&reader->tasks)) {
+    while (!last && !reader->stop && !bnd_list_empty(&reader->tasks)) {
         struct bnd_link *link = bnd_list_pop(&reader->tasks);
         struct sql_task *task = BND_CONTAINER(link, struct sql_task, link);
         task->ran.last_row_id = reader->last_row_id;
@@ -145,7 +157,7 @@ static bool still_there(struct sql_reader *reader) {
     struct sql_base now;
     return bnd_raft_group_status(database->leader->host, database->gid, &status) == 0 &&
            status.slot == reader->target.at.slot &&
-           sql_database_look(database, status.slot, &now) == 0 &&
+           sql_base_look(database->leader, status.slot, database->uuid, &now) == 0 &&
            now.at.number == reader->target.at.number;
 }
 
@@ -153,7 +165,8 @@ static bool still_there(struct sql_reader *reader) {
 static void retry(struct sql_database *database, struct sql_task *task, int status) {
     sql_task_forget_run(task);
     bool may_help = status == BND_NOTFOUND || status == BND_NOMEM || status == BND_BUSY;
-    if (may_help && !database->leader->closing && ++task->runs < SQL_RUNS_MAX) {
+    if (may_help && task->local == NULL && !database->leader->closing &&
+        ++task->runs < SQL_RUNS_MAX) {
         bnd_list_push(&database->reads_new, &task->link);
         return;
     }
@@ -171,7 +184,11 @@ static void settle_task(struct sql_reader *reader, struct sql_task *task, bool t
         retry(database, task, BND_BUSY);
     } else if (task->ran.wants_writer && task->ran.status == 0) {
         sql_task_forget_run(task);
-        sql_database_enqueue(database, task, false);
+        if (task->local != NULL) {
+            retry(database, task, BND_BUSY); /* the leader's business */
+        } else {
+            sql_database_enqueue(database, task, false);
+        }
     } else if (task->ran.status != 0) {
         retry(database, task, task->ran.status);
     } else {
@@ -263,6 +280,7 @@ static bool reader_start(struct sql_reader *reader, size_t tasks_max) {
     for (size_t i = 0; i < tasks_max && !bnd_list_empty(&database->reads_ready); i++) {
         bnd_list_push(&reader->tasks, bnd_list_pop(&database->reads_ready));
     }
+    reader->running = reader->stale ? NULL : reader->connected.connection;
     reader->work = (struct bnd_work){.run = on_run, .done = on_done, .data = reader};
     if (sql_leader_work(database->leader, &reader->work) != 0) {
         move_all(&reader->tasks, &database->reads_ready);
@@ -297,7 +315,7 @@ static void start_ready(struct sql_database *database) {
 
 static void granted(struct sql_database *database, uint32_t slot) {
     struct sql_base base;
-    int rv = sql_database_look(database, slot, &base);
+    int rv = sql_base_look(database->leader, slot, database->uuid, &base);
     switch (rv) {
     case 0:
         database->read_base = base;

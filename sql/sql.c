@@ -20,45 +20,60 @@ int sql_gid(const struct bnd_sql *sql, const uint8_t uuid[BND_SQL_UUID_BYTES], u
 /* ---- queries
  * ---------------------------------------------------------------------------------------------- */
 
-static void call_end(struct bnd_sql_call *call, int status, const struct bnd_sql_answer *answer) {
-    bnd_link_remove(&call->link);
-    call->cb(call, status, answer);
-}
-
-static void on_answer(struct bnd_shard_call *shard, int status, struct bnd_slice reply) {
-    struct bnd_sql_call *call = shard->data;
+void sql_call_end(struct bnd_sql_call *call, int status, struct bnd_slice reply) {
     struct bnd_sql_answer answer = {0};
     if (status == 0) {
         status = bnd_sql_answer_decode(reply, &answer);
     }
-    call_end(call, status, status == 0 ? &answer : NULL);
+    bnd_link_remove(&call->link);
+    call->cb(call, status, status == 0 ? &answer : NULL);
+}
+
+static void on_answer(struct bnd_shard_call *shard, int status, struct bnd_slice reply) {
+    sql_call_end(shard->data, status, reply);
+}
+
+int sql_call_leader(struct bnd_sql_call *call, const uint8_t uuid[BND_SQL_UUID_BYTES],
+                    struct bnd_slice request) {
+    uint64_t gid = 0;
+    int rv = sql_gid(call->sql, uuid, &gid);
+    if (rv != 0) {
+        return rv;
+    }
+    const struct bnd_slice parts[] = {bnd_slice(uuid, BND_SQL_UUID_BYTES), request};
+    call->shard = (struct bnd_shard_call){.cb = on_answer, .data = call};
+    return bnd_shard_call(call->sql->client, &call->shard, BND_SHARD_EXECUTE, gid, parts, 2,
+                          QUERY_NS);
 }
 
 int bnd_sql_query(struct bnd_sql *sql, struct bnd_sql_call *call,
                   const uint8_t uuid[BND_SQL_UUID_BYTES], struct bnd_slice request) {
-    uint64_t gid = 0;
-    int rv = sql_gid(sql, uuid, &gid);
-    if (rv != 0) {
-        return rv;
-    }
     if (request.len > BND_SQL_REQUEST_MAX) {
         return BND_TOOBIG;
     }
-    const struct bnd_slice parts[] = {bnd_slice(uuid, BND_SQL_UUID_BYTES), request};
     call->sql = sql;
     call->link = (struct bnd_link){0};
-    call->shard = (struct bnd_shard_call){.cb = on_answer, .data = call};
-    rv = bnd_shard_call(sql->client, &call->shard, BND_SHARD_EXECUTE, gid, parts, 2, QUERY_NS);
+    call->replica = NULL;
+    int rv = sql_replica_ask(call, uuid, request);
+    rv = rv == 0 ? 0 : sql_call_leader(call, uuid, request);
     if (rv == 0) {
         bnd_list_push(&sql->calls, &call->link);
     }
     return rv;
 }
 
+static void call_forget(struct bnd_sql_call *call) {
+    if (call->replica != NULL) {
+        sql_replica_forget(call);
+    } else {
+        bnd_shard_call_cancel(&call->shard);
+    }
+}
+
 void bnd_sql_cancel(struct bnd_sql_call *call) {
     if (bnd_link_linked(&call->link)) {
         bnd_link_remove(&call->link);
-        bnd_shard_call_cancel(&call->shard);
+        call_forget(call);
     }
 }
 
@@ -223,8 +238,8 @@ void bnd_sql_close(struct bnd_sql *sql, void (*closed)(void *data), void *data) 
     bnd_timer_stop(sql->config.env, &sql->tick);
     while (!bnd_list_empty(&sql->calls)) {
         struct bnd_sql_call *call = BND_CONTAINER(sql->calls.next, struct bnd_sql_call, link);
-        bnd_shard_call_cancel(&call->shard);
-        call_end(call, BND_UNKNOWN, NULL);
+        call_forget(call);
+        sql_call_end(call, BND_UNKNOWN, bnd_slice(NULL, 0));
     }
     while (!bnd_list_empty(&sql->admins)) {
         struct bnd_sql_admin *admin = BND_CONTAINER(sql->admins.next, struct bnd_sql_admin, link);

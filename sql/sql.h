@@ -61,6 +61,7 @@ struct bnd_sql_call {
     struct bnd_shard_call shard; /* private, and what follows */
     struct bnd_sql *sql;
     struct bnd_link link;
+    struct sql_replica_read *replica; /* while this node's replica is asked */
 };
 /* request: encoded (sql/request.h), copied. */
 int bnd_sql_query(struct bnd_sql *sql, struct bnd_sql_call *call,

@@ -25,6 +25,17 @@ struct bnd_sql {
 /* The group of a database. BND_UNAVAILABLE: the number of shards is not known, or it is closing. */
 int sql_gid(const struct bnd_sql *sql, const uint8_t uuid[BND_SQL_UUID_BYTES], uint64_t *out);
 
+/* sql.c: sends a call to the group's leader; ends one. */
+int sql_call_leader(struct bnd_sql_call *call, const uint8_t uuid[BND_SQL_UUID_BYTES],
+                    struct bnd_slice request);
+void sql_call_end(struct bnd_sql_call *call, int status, struct bnd_slice reply);
+
+/* replica.c: asks this node's replica, if the request's session allows that and there is one;
+ * goes to the leader by itself when that does not help. Not 0: ask the leader. */
+int sql_replica_ask(struct bnd_sql_call *call, const uint8_t uuid[BND_SQL_UUID_BYTES],
+                    struct bnd_slice request);
+void sql_replica_forget(struct bnd_sql_call *call);
+
 /* Answers an admin call with what is known of its outcome. */
 void sql_admin_end(struct bnd_sql_admin *admin, int status);
 

@@ -60,6 +60,7 @@ struct sql_task *sql_task_create(struct sql_leader *leader, struct bnd_raft_exec
     }
     execution->data = NULL;
     task->leader = leader;
+    task->primary = true;
     task->asked = execution;
     task->id = execution->id;
     task->bytes = sizeof *task + execution->body.len;
@@ -67,6 +68,24 @@ struct sql_task *sql_task_create(struct sql_leader *leader, struct bnd_raft_exec
     task->id_next = *slot;
     *slot = task;
     leader->ids_count++;
+    return task;
+}
+
+struct sql_task *sql_task_create_local(struct sql_leader *leader, struct sql_local *local,
+                                       struct bnd_slice request) {
+    struct sql_task *task = bnd_zalloc(sizeof *task);
+    uint8_t *owned = bnd_memdup(request.data, request.len);
+    if (task == NULL || owned == NULL ||
+        bnd_sql_request_decode(bnd_slice(owned, request.len), &task->request) != 0) {
+        bnd_free(owned);
+        bnd_free(task);
+        return NULL;
+    }
+    task->leader = leader;
+    task->local = local;
+    task->owned = owned;
+    task->bytes = sizeof *task + request.len;
+    local->task = task;
     return task;
 }
 
@@ -95,13 +114,22 @@ static void tell(struct sql_task *task, bool executed, int status, struct bnd_sl
         bnd_raft_execution_reply(asked, executed, status, bytes);
         asked = next;
     }
+    struct sql_local *local = task->local;
+    if (local != NULL) {
+        task->local = NULL;
+        local->task = NULL;
+        local->cb(local, status, bytes);
+    }
 }
 
 static void reply(struct sql_task *task, bool executed, int status, struct bnd_slice bytes) {
     BND_ASSERT(!bnd_link_linked(&task->link) && !task->counted);
-    id_remove(task);
+    if (task->owned == NULL) {
+        id_remove(task);
+    }
     tell(task, executed, status, bytes);
     sql_task_forget_run(task);
+    bnd_free(task->owned);
     bnd_free(task);
 }
 
@@ -273,7 +301,7 @@ bool sql_task_run(struct sql_task *task, struct sql_connected *on, bool read_onl
     struct sql_ran *ran = &task->ran;
     struct sql_run run = {
         .request = &task->request,
-        .served = {.node = task->leader->config.name, .primary = true},
+        .served = {.node = task->leader->config.name, .primary = task->primary},
         .clock = {.now_ns = now_ns, .data = task->leader->config.env},
         .read_only = read_only,
         .last_row_id = ran->last_row_id,

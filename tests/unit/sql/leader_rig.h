@@ -239,10 +239,14 @@ static void rig_answered(struct bnd_sql_call *call, int status,
 }
 
 /* Statements separated by NUL, the last ended by two. */
-static int rig_ask(struct sql_rig *rig, struct rig_call *call, const uint8_t uuid[16],
-                   const char *statements) {
+static int rig_ask_in(struct sql_rig *rig, struct rig_call *call, const uint8_t uuid[16],
+                      const char *statements, const struct bnd_sql_bookmark *after) {
     struct bnd_buf request = {0};
-    const struct bnd_sql_request header = {.results = BND_SQL_OBJECTS, .session = BND_SQL_PRIMARY};
+    struct bnd_sql_request header = {.results = BND_SQL_OBJECTS, .session = BND_SQL_PRIMARY};
+    if (after != NULL) {
+        header.session = BND_SQL_BOOKMARK;
+        bnd_sql_bookmark_put(header.bookmark, after);
+    }
     uint32_t count = 0;
     bnd_sql_request_begin(&request, &header);
     for (const char *text = statements; *text != 0; text += strlen(text) + 1) {
@@ -255,6 +259,11 @@ static int rig_ask(struct sql_rig *rig, struct rig_call *call, const uint8_t uui
     int rv = bnd_sql_query(rig->sql, &call->call, uuid, bnd_buf_slice(&request));
     bnd_buf_free(&request);
     return rv;
+}
+
+static int rig_ask(struct sql_rig *rig, struct rig_call *call, const uint8_t uuid[16],
+                   const char *statements) {
+    return rig_ask_in(rig, call, uuid, statements, NULL);
 }
 
 /* Waits; the answer must be of this outcome. The text lives until the next. */

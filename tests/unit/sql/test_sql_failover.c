@@ -305,6 +305,7 @@ struct once {
     struct bnd_sql_call call;
     bool done;
     int status;
+    struct bnd_sql_bookmark bookmark;
     char text[65536];
 };
 
@@ -314,30 +315,42 @@ static void on_once(struct bnd_sql_call *call, int status, const struct bnd_sql_
     once->status = status;
     once->text[0] = 0;
     if (answer != NULL) {
+        bnd_sql_bookmark_get(answer->bookmark, &once->bookmark);
         (void)snprintf(once->text, sizeof once->text, "%.*s", (int)answer->text.len,
                        (const char *)answer->text.data);
     }
 }
+
 static bool is_once(void *data) {
     return ((struct once *)data)->done;
 }
 
-static const char *ask(struct cluster *c, const char *text) {
+/* Asks through a node and waits. after: of a session, or NULL. */
+static struct once *ask_node(struct node *node, const char *text,
+                             const struct bnd_sql_bookmark *after) {
     static struct once once;
     struct bnd_buf request = {0};
-    const struct bnd_sql_request header = {.results = BND_SQL_OBJECTS, .session = BND_SQL_PRIMARY};
-    bnd_sim_env_enter(c->asker.env);
+    struct bnd_sql_request header = {.results = BND_SQL_OBJECTS, .session = BND_SQL_PRIMARY};
+    if (after != NULL) {
+        header.session = BND_SQL_BOOKMARK;
+        bnd_sql_bookmark_put(header.bookmark, after);
+    }
+    bnd_sim_env_enter(node->env);
     bnd_sql_request_begin(&request, &header);
     bnd_sql_request_statement(&request, bnd_slice_str(text), 0);
     bnd_sql_request_end(&request, 1);
     once.done = false;
     once.call = (struct bnd_sql_call){.cb = on_once, .data = &once};
-    assert_int_equal(bnd_sql_query(c->asker.sql, &once.call, uuid, bnd_buf_slice(&request)), 0);
+    assert_int_equal(bnd_sql_query(node->sql, &once.call, uuid, bnd_buf_slice(&request)), 0);
     bnd_buf_free(&request);
-    bnd_sim_env_leave(c->asker.env);
-    assert_true(bnd_sim_run_until_true(c->world, is_once, &once, 60 * SECOND));
+    bnd_sim_env_leave(node->env);
+    assert_true(bnd_sim_run_until_true(node->cluster->world, is_once, &once, 60 * SECOND));
     assert_int_equal(once.status, 0);
-    return once.text;
+    return &once;
+}
+
+static const char *ask(struct cluster *c, const char *text) {
+    return ask_node(&c->asker, text, NULL)->text;
 }
 
 static bool all_rest(void *data) {
@@ -429,6 +442,54 @@ static void nothing_acknowledged_is_lost_over_changes_of_leaders(void **state) {
     }
 }
 
+/* ---- sessions -------------------------------------------------------------------------------- */
+
+static uint64_t deaf; /* to raft */
+
+static bool hears(void *data, uint64_t from, uint64_t to, enum bnd_mesh_kind kind,
+                  struct bnd_slice message) {
+    (void)data, (void)from, (void)message;
+    return to != deaf || kind != BND_MESH_RAFT;
+}
+
+static void a_session_reads_on_any_replica_what_it_wrote(void **state) {
+    (void)state;
+    struct cluster *c = cluster_open(3);
+    (void)ask(c, "CREATE TABLE t(id INTEGER PRIMARY KEY)");
+    struct node *leader = leader_of(c);
+    unsigned elsewhere = 0;
+    for (int i = 1; i <= 30; i++) {
+        char text[64];
+        char wanted[16];
+        (void)snprintf(text, sizeof text, "INSERT INTO t VALUES(%d)", i);
+        (void)snprintf(wanted, sizeof wanted, "\"n\":%d", i);
+        struct node *node = &c->nodes[i % NODES];
+        struct bnd_sql_bookmark wrote = ask_node(node, text, NULL)->bookmark;
+        node = &c->nodes[(i + 1) % NODES];
+        if (i % 2 == 0) { /* a follower hears of a commit with the next heartbeat */
+            bnd_sim_run_for(c->world, 300 * BND_MS);
+        }
+        const struct once *read = ask_node(node, "SELECT count(*) AS n FROM t", &wrote);
+        assert_non_null(strstr(read->text, wanted));
+        assert_true(read->bookmark.version >= wrote.version);
+        bool primary = strstr(read->text, "\"served_by_primary\":true") != NULL;
+        assert_true(primary || node != leader);
+        elsewhere += !primary;
+        (void)ask_node(node, i % 2 == 0 ? "DELETE FROM t WHERE id = 0" : "SELECT 1", &wrote);
+    }
+    assert_true(elsewhere > 5);
+    /* a replica that is behind asks the leader */
+    struct node *behind = leader == &c->nodes[0] ? &c->nodes[1] : &c->nodes[0];
+    deaf = behind->id;
+    bnd_sim_net_filter(c->net, hears, NULL);
+    struct bnd_sql_bookmark wrote = ask_node(leader, "INSERT INTO t VALUES(31)", NULL)->bookmark;
+    const struct once *read = ask_node(behind, "SELECT count(*) AS n FROM t", &wrote);
+    assert_non_null(strstr(read->text, "\"n\":31"));
+    assert_non_null(strstr(read->text, "\"served_by_primary\":true"));
+    bnd_sim_net_filter(c->net, NULL, NULL);
+    cluster_close(c);
+}
+
 static int library(void **state) {
     struct bnd_error err;
     (void)state;
@@ -439,6 +500,7 @@ static int library(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_acknowledged_is_lost_over_changes_of_leaders),
+        cmocka_unit_test(a_session_reads_on_any_replica_what_it_wrote),
     };
     return cmocka_run_group_tests(tests, library, NULL);
 }
