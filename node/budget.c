@@ -16,8 +16,9 @@ static size_t share(uint64_t memory, uint64_t parts, uint64_t least, uint64_t mo
 struct node_budget node_budget(uint64_t memory) {
     return (struct node_budget){
         .state = share(memory, 8, BND_ROCKS_MEMORY_BYTES_MIN, UINT64_MAX),
-        .kv_cache = share(memory, 4, 4 * MIB, UINT64_MAX),
-        .ports = share(memory, 6, 16 * MIB, UINT64_MAX),
+        .kv_cache = share(memory, 3, 4 * MIB, UINT64_MAX),
+        .sql_pages = share(memory, 2, 8 * MIB, UINT64_MAX),
+        .ports = share(memory, 5, 16 * MIB, UINT64_MAX),
         .uploads = share(memory, 2, 8 * MIB, 256 * MIB),
         .readers = share(memory, 2, 8 * MIB, 1024 * MIB),
         .store = share(memory, 2, 4 * MIB, 256 * MIB),
@@ -25,6 +26,7 @@ struct node_budget node_budget(uint64_t memory) {
         .proposals = share(memory, 2, 4 * MIB, 32 * MIB),
         .proposals_group = share(memory, 1, 4 * MIB, 8 * MIB),
         .logs = share(memory, 2, 4 * MIB, 64 * MIB),
-        .calls = share(memory, 2, 8 * MIB, 64 * MIB),
+        .calls = share(memory, 1, 8 * MIB, 64 * MIB),
+        .executions = share(memory, 1, 8 * MIB, 64 * MIB),
     };
 }

@@ -9,6 +9,7 @@
 struct node_budget {
     size_t state;           /* RocksDB: block cache and memtables */
     size_t kv_cache;        /* records of KV in memory */
+    size_t sql_pages;       /* of SQL databases that are open */
     size_t ports;           /* request buffers of all client ports */
     size_t uploads;         /* bodies on their way to their replicas */
     size_t readers;         /* of bodies on their way to clients */
@@ -18,6 +19,7 @@ struct node_budget {
     size_t proposals_group; /* of them in one group */
     size_t logs;            /* Raft: retained logs in RAM */
     size_t calls;           /* requests to groups under way */
+    size_t executions;      /* of them, those that are executed here */
 };
 
 struct node_budget node_budget(uint64_t memory);

@@ -62,7 +62,8 @@ static bool is_complete(const struct bnd_catalog_view *view,
     for (size_t i = 0; i < result->groups_count; i++) {
         committed += result->groups[i].committed;
     }
-    return committed == (size_t)view->settings.shards + 1 && committed == result->groups_count;
+    size_t kinds = view->sql_founders_count > 0 ? 2 : 1; /* with as many shards each */
+    return committed == kinds * view->settings.shards + 1 && committed == result->groups_count;
 }
 
 static bool is_member(const struct bnd_survey_result *result, uint64_t node) {

@@ -1,6 +1,6 @@
 /* A gateway's life. Order of making, and in reverse of unmaking:
  *
- *   lock, identity, mesh, rpc, objects, shard client, catalog, KV, client ports
+ *   lock, identity, mesh, rpc, objects, shard client, SQL, catalog, KV, client ports
  *
  * Invariants: 1. the client ports open only with the first view, so that every request can be
  * judged and sent on; 2. nothing of a request is kept on disk here: what a gateway's death
@@ -18,6 +18,7 @@
 #include "node/metrics.h"
 #include "node/ports.h"
 #include "node/shard_map.h"
+#include "node/sql_node.h"
 
 #include <string.h>
 
@@ -42,6 +43,7 @@ struct bnd_gateway_node {
     struct node_members members;
     struct node_shard_map map;
     struct node_kv kv;
+    struct node_sql sql;
     bool stopping;
     uint64_t started_ms;
 };
@@ -148,6 +150,7 @@ static void on_view(void *owner, const struct bnd_catalog_view *view) {
     node_certificates_update(&node->certificates, view);
     node_shard_map_publish(&node->map, node->client, NULL);
     node_kv_view(&node->kv, view);
+    node_sql_view(&node->sql, view);
     if (node->ports == NULL && !node->stopping) {
         open_ports(node, view);
     }
@@ -202,7 +205,14 @@ static int open_clients(struct bnd_gateway_node *node, struct bnd_error *err) {
         return bnd_error_set(err, rv, "shard client: %s", bnd_code_text(rv));
     }
     bnd_objects_start(node->objects, node->client);
-    return 0;
+    node->sql = (struct node_sql){.env = node->env,
+                                  .self = node->identity.node,
+                                  .memory_bytes = node->budget.sql_pages};
+    rv = node_sql_create(&node->sql, err);
+    if (rv == 0) {
+        node_sql_start(&node->sql, node->client, NULL);
+    }
+    return rv;
 }
 
 static int open_catalog(struct bnd_gateway_node *node, struct bnd_error *err) {
@@ -304,9 +314,15 @@ static void on_objects_closed(void *data) {
     bnd_rpc_destroy(node->rpc);
 }
 
+static void on_sql_closed(void *data) {
+    struct bnd_gateway_node *node = data;
+    node_sql_destroy(&node->sql);
+    bnd_objects_close(node->objects, on_objects_closed, node);
+}
+
 static void on_kv_closed(void *data) {
     struct bnd_gateway_node *node = data;
-    bnd_objects_close(node->objects, on_objects_closed, node);
+    node_sql_close(&node->sql, on_sql_closed, node);
 }
 
 static void on_ports_closed(void *data) {

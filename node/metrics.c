@@ -172,6 +172,22 @@ static void group_metrics(const struct node_metrics_sources *from, struct bnd_bu
     bnd_histogram_print(&stats.commits, "bindery_raft_commit_seconds", "", out);
 }
 
+/* ---- SQL --------------------------------------------------------------------------------------*/
+
+static void sql_metrics(const struct node_metrics_sources *from, struct bnd_buf *out) {
+    struct bnd_sql_stats stats;
+    bnd_sql_stats(from->sql, &stats);
+    metric(out, "bindery_sql_queries_total", "counter", stats.queries);
+    metric(out, "bindery_sql_transactions_total", "counter", stats.transactions);
+    metric(out, "bindery_sql_reads_total", "counter", stats.reads);
+    metric(out, "bindery_sql_failures_total", "counter", stats.failures);
+    metric(out, "bindery_sql_conflicts_total", "counter", stats.conflicts);
+    metric(out, "bindery_sql_entries_total", "counter", stats.entries);
+    metric(out, "bindery_sql_change_set_bytes_total", "counter", stats.change_set_bytes);
+    metric(out, "bindery_sql_databases_open", "gauge", stats.databases_open);
+    metric(out, "bindery_sql_pages_bytes", "gauge", stats.pages_bytes);
+}
+
 /* ---- the others
  * --------------------------------------------------------------------------------------------- */
 
@@ -231,6 +247,9 @@ void node_metrics_print(const struct node_metrics_sources *from, struct bnd_buf 
     if (from->host != NULL) {
         storage_metrics(from, out);
         group_metrics(from, out);
+    }
+    if (from->sql != NULL) {
+        sql_metrics(from, out);
     }
 }
 

@@ -10,6 +10,7 @@
 #include "node/identity.h"
 #include "objects/objects.h"
 #include "raft/host.h"
+#include "sql/sql.h"
 
 struct node_metrics_sources {
     struct bnd_env *env; /* of engine/io; all borrowed */
@@ -20,6 +21,7 @@ struct node_metrics_sources {
     uint64_t started_ms;
     struct bnd_raft_host *host; /* NULL, as state: a gateway has none */
     struct bnd_state *state;
+    const struct bnd_sql *sql; /* may be NULL */
     uint64_t scrubbed_bytes;      /* of the state's files, since start */
     const struct node_disk *disk; /* likewise */
 };

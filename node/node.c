@@ -1,6 +1,6 @@
 /* A node's life. Order of making, and in reverse of unmaking:
  *
- *   lock, identity, state, mesh, rpc, objects, KV, Raft host, shard client, catalog, gateway
+ *   lock, identity, state, mesh, rpc, objects, KV, SQL, Raft host, shard client, catalog, gateway
  *
  * 1. The client ports open only when the node knows its cluster and has a certificate to show.
  * 2. After a fatal stop nothing is taken down: recovery starts from what is durable. */
@@ -30,6 +30,7 @@
 #include "node/repair.h"
 #include "node/scrub.h"
 #include "node/shard_map.h"
+#include "node/sql_node.h"
 #include "raft/client.h"
 
 #include <string.h>
@@ -60,6 +61,7 @@ struct bnd_node {
     struct node_members members;
     struct node_departure departure;
     struct node_kv kv;
+    struct node_sql sql;
     struct node_fence fence;
     struct node_scrub scrub;
     struct node_shard_map map;
@@ -108,6 +110,7 @@ static void node_metrics(void *owner, struct bnd_buf *out) {
                                         .started_ms = node->started_ms,
                                         .host = node->host,
                                         .state = node->state,
+                                        .sql = node->sql.sql,
                                         .scrubbed_bytes = node->scrub.bytes,
                                         .disk = &node->disk};
     node_metrics_print(&from, out);
@@ -205,6 +208,7 @@ static void on_view(void *owner, const struct bnd_catalog_view *view) {
     node_certificates_update(&node->certificates, view);
     node_shard_map_publish(&node->map, node->client, node->host);
     node_kv_view(&node->kv, view);
+    node_sql_view(&node->sql, view);
     open_gateway(node);
     tell_ready(node);
 }
@@ -259,11 +263,11 @@ static int make_fsm(void *owner, uint64_t gid, struct bnd_fsm *out, struct bnd_e
         return 0;
     case BND_GROUP_OBJECTS:
         return bnd_objects_fsm_make(node->objects, gid, out, err);
+    case BND_GROUP_SQL:
+        return bnd_sql_fsm_make(node->sql.sql, gid, out, err);
     case BND_GROUP_KV:
     case BND_GROUP_KV_LOG:
         break; /* no group of Raft's */
-    case BND_GROUP_SQL:
-        break; /* nobody founds any yet */
     }
     return BND_FAIL(err, VERSION, "group %llu is of a kind this version does not know",
                     (unsigned long long)gid);
@@ -287,9 +291,16 @@ static bool holds_all(void *owner, uint64_t gid, uint64_t id) {
     return bnd_gid_kind(gid) != BND_GROUP_OBJECTS || bnd_objects_hold_all(node->objects, gid, id);
 }
 
+static void on_execute(void *owner, struct bnd_raft_execution *execution) {
+    node_sql_execute(&((struct bnd_node *)owner)->sql, execution);
+}
+
 static void on_group_changed(void *owner, uint64_t gid) {
     struct bnd_node *node = owner;
     struct bnd_raft_group_status status;
+    if (bnd_gid_kind(gid) == BND_GROUP_SQL) {
+        bnd_sql_group_changed(node->sql.sql, gid);
+    }
     if (bnd_raft_group_status(node->host, gid, &status) == 0) {
         bnd_log(node->env, BND_LOG_DEBUG, "raft", "group %llx: term %llu, leader %llu, %zu members",
                 (unsigned long long)gid, (unsigned long long)status.term,
@@ -513,6 +524,16 @@ static int open_kv(struct bnd_node *node, struct bnd_error *err) {
     return node_kv_create(&node->kv, err);
 }
 
+static int open_sql(struct bnd_node *node, struct bnd_error *err) {
+    node->sql = (struct node_sql){
+        .env = node->env,
+        .state = node->state,
+        .self = node->identity.node,
+        .memory_bytes = node->budget.sql_pages,
+    };
+    return node_sql_create(&node->sql, err);
+}
+
 static int open_host(struct bnd_node *node, struct bnd_error *err) {
     char dir[NODE_PATH_MAX];
     int rv = node_path(node->config.data, "journal", dir, err);
@@ -533,10 +554,12 @@ static int open_host(struct bnd_node *node, struct bnd_error *err) {
         .proposals_bytes_max = node->budget.proposals,
         .proposals_group_bytes_max = node->budget.proposals_group,
         .log_bytes_node_max = node->budget.logs,
+        .executions_bytes_max = node->budget.executions,
         .owner = node,
         .fsm_make = make_fsm,
         .group_wanted = group_wanted,
         .holds_all = holds_all,
+        .execute = on_execute,
         .group_changed = on_group_changed,
         .group_removed = on_group_removed,
         .clock_changed = on_clock_changed,
@@ -567,6 +590,7 @@ static int open_clients(struct bnd_node *node, struct bnd_error *err) {
         return bnd_error_set(err, rv, "shard client: %s", bnd_code_text(rv));
     }
     bnd_objects_start(node->objects, node->client);
+    node_sql_start(&node->sql, node->client, node->host);
     node->members = (struct node_members){
         .env = node->env,
         .data = node->config.data,
@@ -647,6 +671,7 @@ int bnd_node_start(struct bnd_env *env, const struct bnd_config *config,
     rv = rv != 0 ? rv : open_mesh(node, err);
     rv = rv != 0 ? rv : open_objects(node, err);
     rv = rv != 0 ? rv : open_kv(node, err);
+    rv = rv != 0 ? rv : open_sql(node, err);
     rv = rv != 0 ? rv : open_host(node, err);
     rv = rv != 0 ? rv : open_clients(node, err);
     if (rv == 0 && node->ca_key.len > 0) {
@@ -702,12 +727,18 @@ static void on_objects_closed(void *data) {
 
 static void on_host_closed(void *data) {
     struct bnd_node *node = data;
+    node_sql_destroy(&node->sql);
     bnd_objects_close(node->objects, on_objects_closed, node);
+}
+
+static void on_sql_closed(void *data) {
+    struct bnd_node *node = data;
+    bnd_raft_host_close(node->host, on_host_closed, node);
 }
 
 static void on_kv_closed(void *data) {
     struct bnd_node *node = data;
-    bnd_raft_host_close(node->host, on_host_closed, node);
+    node_sql_close(&node->sql, on_sql_closed, node);
 }
 
 static void on_disk_stopped(void *data) {

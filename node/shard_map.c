@@ -36,6 +36,7 @@ int node_shard_map_update(struct node_shard_map *map, const struct bnd_catalog_v
     map->nodes_count = count;
     map->revision = view->revision;
     map->shards = view->settings.shards;
+    map->sql = view->sql_founders_count > 0;
     map->replicas =
         view->settings.replicas < BND_REPLICAS_MAX ? view->settings.replicas : BND_REPLICAS_MAX;
     return 0;
@@ -50,6 +51,10 @@ void node_shard_map_free(struct node_shard_map *map) {
 size_t node_shard_map_group(const struct node_shard_map *map, uint64_t gid,
                             uint64_t out[BND_REPLICAS_MAX]) {
     return bnd_place_group(map->nodes, map->nodes_count, gid, map->replicas, out);
+}
+
+size_t node_shard_map_groups(const struct node_shard_map *map) {
+    return (size_t)map->shards * (map->sql ? 2 : 1) + 1;
 }
 
 struct publish {
@@ -89,11 +94,14 @@ void node_shard_map_publish(const struct node_shard_map *map, struct bnd_shard_c
         .leaders = {.nodes = map->leaders,
                     .loads = loads,
                     .count = loads == NULL ? 0 : map->leaders_count, /* then nobody is preferred */
-                    .groups = map->shards + (size_t)1},
+                    .groups = node_shard_map_groups(map)},
     };
     publish_group(&publish, BND_GID_SYSTEM);
     for (uint32_t shard = 0; shard < map->shards; shard++) {
         publish_group(&publish, bnd_gid(BND_GROUP_OBJECTS, shard));
+    }
+    for (uint32_t shard = 0; map->sql && shard < map->shards; shard++) {
+        publish_group(&publish, bnd_gid(BND_GROUP_SQL, shard));
     }
     bnd_free(loads);
 }

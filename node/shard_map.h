@@ -22,6 +22,7 @@ struct node_shard_map {
     uint64_t *leaders; /* nodes that may lead */
     size_t leaders_count;
     size_t replicas; /* wanted per group */
+    bool sql;        /* its groups are founded, or being founded */
 };
 
 /* Makes *map anew from the view. BND_NOMEM: the old map stays. */
@@ -31,6 +32,9 @@ void node_shard_map_free(struct node_shard_map *map);
 /* The nodes that should hold gid, best first; returns how many. */
 size_t node_shard_map_group(const struct node_shard_map *map, uint64_t gid,
                             uint64_t out[BND_REPLICAS_MAX]);
+
+/* How many groups of Raft the cluster has. */
+size_t node_shard_map_groups(const struct node_shard_map *map);
 
 /* Tells the shard client, and the host (NULL in a gateway), where every group belongs. */
 void node_shard_map_publish(const struct node_shard_map *map, struct bnd_shard_client *client,

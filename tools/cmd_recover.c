@@ -2,6 +2,7 @@
  * (ADR 0085). */
 #include "base/alloc.h"
 #include "catalog/command.h"
+#include "catalog/keys.h"
 #include "engine/io/io.h"
 #include "engine/rocks/verify.h"
 #include "objects/bodies/offline.h"
@@ -91,18 +92,41 @@ static bool is_here(const struct recover *recover, uint64_t gid) {
     return false;
 }
 
-static int find_lost(struct recover *recover, struct bnd_error *err) {
-    uint32_t shards = recover->stopped.identity.shards;
-    recover->lost = calloc((size_t)shards + 1, sizeof *recover->lost);
-    if (recover->lost == NULL) {
-        return BND_FAIL(err, NOMEM, "no memory");
+/* Has the cluster groups of SQL, as far as this node knows? Where group 0 says so only in its log,
+ * the founders that RECOVER leaves, this node alone, make them at the next start. */
+static bool has_sql(const struct recover *recover) {
+    const struct tools_stopped *stopped = &recover->stopped;
+    bool founded = false;
+    for (size_t i = 0; i < stopped->groups_count && !founded; i++) {
+        BND_AUTO_BUF struct bnd_buf value = {0};
+        uint8_t key[5];
+        bnd_put_be32(key, stopped->groups[i].slot);
+        key[4] = CATALOG_TAG_SQL_FOUNDERS;
+        founded = bnd_gid_kind(stopped->groups[i].gid) == BND_GROUP_SQL ||
+                  (stopped->groups[i].gid == BND_GID_SYSTEM &&
+                   stopped->state->ops->get(stopped->state, BND_CF_CATALOG,
+                                            bnd_slice(key, sizeof key), &value) == 0);
     }
+    return founded;
+}
+
+static void add_lost(struct recover *recover, enum bnd_group_kind kind, uint32_t shards) {
     for (uint32_t shard = 0; shard < shards; shard++) {
-        uint64_t gid = bnd_gid(BND_GROUP_OBJECTS, shard);
+        uint64_t gid = bnd_gid(kind, shard);
         if (!is_here(recover, gid)) {
             recover->lost[recover->lost_count++] = gid;
         }
     }
+}
+
+static int find_lost(struct recover *recover, struct bnd_error *err) {
+    uint32_t shards = recover->stopped.identity.shards;
+    recover->lost = calloc(2 * (size_t)shards + 1, sizeof *recover->lost);
+    if (recover->lost == NULL) {
+        return BND_FAIL(err, NOMEM, "no memory");
+    }
+    add_lost(recover, BND_GROUP_OBJECTS, shards);
+    add_lost(recover, BND_GROUP_SQL, has_sql(recover) ? shards : 0);
     return is_here(recover, BND_GID_SYSTEM)
                ? 0
                : BND_FAIL(err, NOTFOUND, "group 0 is not on this node: recover on one that has it");

@@ -71,7 +71,8 @@ const char *tools_group_text(uint64_t gid, char out[32]) {
     if (bnd_gid_kind(gid) == BND_GROUP_SYSTEM) {
         (void)snprintf(out, 32, "group 0");
     } else {
-        (void)snprintf(out, 32, "shard %u", bnd_gid_shard(gid));
+        const char *kind = bnd_gid_kind(gid) == BND_GROUP_SQL ? "sql " : "";
+        (void)snprintf(out, 32, "%sshard %u", kind, bnd_gid_shard(gid));
     }
     return out;
 }

@@ -32,7 +32,7 @@ void tools_stopped_close(struct tools_stopped *stopped);
 
 /* What raft/offline.h reads from. */
 struct bnd_raft_offline tools_stopped_raft(const struct tools_stopped *stopped);
-/* "group 0" or "shard N". */
+/* "group 0", "shard N" (of objects) or "sql shard N". */
 const char *tools_group_text(uint64_t gid, char out[32]);
 
 #endif

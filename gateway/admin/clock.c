@@ -62,7 +62,8 @@ struct confirming {
     struct rest_request *request;
     uint8_t command[BND_RAFT_CONFIRM_BYTES];
     uint32_t shards;
-    uint32_t next; /* 0: group 0, then the shards */
+    uint32_t next; /* 0: group 0, then the shards of objects, then those of SQL */
+    uint32_t groups;
     uint32_t confirmed;
 };
 
@@ -81,11 +82,15 @@ static void on_confirmed(struct bnd_shard_call *call, int status, struct bnd_sli
 static void confirm_next(struct confirming *confirming) {
     struct rest_request *request = confirming->request;
     uint32_t at = confirming->next++;
-    if (at > confirming->shards) {
+    if (at == confirming->groups) {
         rest_reply(request, json_pack("{s:I}", "confirmed", (json_int_t)confirming->confirmed));
         return;
     }
-    uint64_t gid = at == 0 ? BND_GID_SYSTEM : bnd_gid(BND_GROUP_OBJECTS, at - 1);
+    uint64_t gid = BND_GID_SYSTEM;
+    if (at > 0) {
+        gid = at <= confirming->shards ? bnd_gid(BND_GROUP_OBJECTS, at - 1)
+                                       : bnd_gid(BND_GROUP_SQL, at - 1 - confirming->shards);
+    }
     struct bnd_slice part = bnd_slice(confirming->command, sizeof confirming->command);
     confirming->call = (struct bnd_shard_call){.cb = on_confirmed, .data = confirming};
     int rv = bnd_shard_call(request->services->client, &confirming->call, BND_SHARD_WRITE, gid,
@@ -116,7 +121,9 @@ static void run_confirm(struct rest_request *request) {
     request->data = confirming;
     request->clean = clean;
     confirming->request = request;
-    confirming->shards = bnd_catalog_view(services->catalog)->settings.shards;
+    const struct bnd_catalog_view *view = bnd_catalog_view(services->catalog);
+    confirming->shards = view->settings.shards;
+    confirming->groups = confirming->shards * (view->sql_founders_count > 0 ? 2 : 1) + 1;
     bnd_raft_confirm_time(up_to(services), confirming->command);
     confirm_next(confirming);
 }

@@ -149,6 +149,17 @@ static json_t *ids_json(const uint64_t *nodes, size_t count) {
     return ids;
 }
 
+static const char *kind_text(uint64_t gid) {
+    switch (bnd_gid_kind(gid)) {
+    case BND_GROUP_SYSTEM:
+        return "system";
+    case BND_GROUP_SQL:
+        return "sql";
+    default:
+        return "objects";
+    }
+}
+
 static void add_group(struct status *status, uint64_t gid) {
     const struct bnd_gateway_services *services = status->services;
     struct bnd_survey_group group;
@@ -169,7 +180,7 @@ static void add_group(struct status *status, uint64_t gid) {
     (void)json_array_append_new(
         status->groups,
         json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o}", "gid", (json_int_t)gid,
-                  "kind", bnd_gid_kind(gid) == BND_GROUP_SYSTEM ? "system" : "objects", "shard",
+                  "kind", kind_text(gid), "shard",
                   (json_int_t)bnd_gid_shard(gid), "leader", (json_int_t)group.leader, "term",
                   (json_int_t)group.term, "commit", (json_int_t)group.commit, "applied",
                   (json_int_t)group.applied, "time_suspended", group.time_suspended, "members",
@@ -255,6 +266,10 @@ static void answer(struct rest_request *request, const struct bnd_survey_result 
     add_group(&status, BND_GID_SYSTEM);
     for (uint32_t shard = 0; shard < view->settings.shards; shard++) {
         add_group(&status, bnd_gid(BND_GROUP_OBJECTS, shard));
+    }
+    for (uint32_t shard = 0; view->sql_founders_count > 0 && shard < view->settings.shards;
+         shard++) {
+        add_group(&status, bnd_gid(BND_GROUP_SQL, shard));
     }
     json_t *nodes = nodes_json(&status);
     uint64_t age_ms = bnd_catalog_age_ms(request->services->catalog);
