@@ -31,10 +31,9 @@
 #define BLOB_FILE_BYTES (64U << 20)
 #define BLOB_GC_AGE 0.25        /* the oldest quarter of the blob files is collected first */
 #define BLOB_GC_FORCE_SHARE 0.5 /* and once half of it is garbage, whatever else compacts */
-/* A page of SQL is a seek, a walk of at most 4 KiB, and an image of 4 KiB; its neighbours are seldom
- * wanted next. Index entries share most of their bytes (docs/design/0102-page-histories.md). */
-#define PAGES_BLOCK_BYTES (8U << 10)
-#define PAGES_INDEX_RESTART 16
+/* A page of SQL is a seek, a walk of at most 4 KiB, and an image of 4 KiB; its neighbours are
+ * seldom wanted next (docs/design/0102-page-histories.md). */
+#define PAGES_BLOCK_BYTES (4U << 10)
 
 static const char *const cf_names[ROCKS_CFS] = {
     [BND_CF_RAFT] = "raft",
@@ -290,12 +289,10 @@ static const struct bnd_state_ops read_only_ops = {
     .drop_range = refuse_drop,
 };
 
-static void table_options_set(rocksdb_options_t *o, rocksdb_cache_t *cache, size_t block_bytes,
-                              int index_restart) {
+static void table_options_set(rocksdb_options_t *o, rocksdb_cache_t *cache, size_t block_bytes) {
     rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
     rocksdb_block_based_options_set_block_cache(table, cache);
     rocksdb_block_based_options_set_block_size(table, block_bytes);
-    rocksdb_block_based_options_set_index_block_restart_interval(table, index_restart);
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
     rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
     rocksdb_block_based_options_set_filter_policy(/* takes it */
@@ -330,7 +327,7 @@ static rocksdb_options_t *options_create(const struct bnd_rocks_config *config,
     rocksdb_options_set_bytes_per_sync(o, BYTES_PER_SYNC);
     rocksdb_options_set_max_log_file_size(o, LOG_FILE_BYTES_MAX);
     rocksdb_options_set_keep_log_file_num(o, LOG_FILES_KEPT);
-    table_options_set(o, cache, BLOCK_BYTES, 1);
+    table_options_set(o, cache, BLOCK_BYTES);
     return o;
 }
 
@@ -349,7 +346,7 @@ static rocksdb_options_t *blob_options_create(const rocksdb_options_t *from) {
 static rocksdb_options_t *page_options_create(const rocksdb_options_t *from,
                                               rocksdb_cache_t *cache) {
     rocksdb_options_t *o = rocksdb_options_create_copy((rocksdb_options_t *)from);
-    table_options_set(o, cache, PAGES_BLOCK_BYTES, PAGES_INDEX_RESTART);
+    table_options_set(o, cache, PAGES_BLOCK_BYTES);
     return o;
 }
 
@@ -358,9 +355,7 @@ struct families {
 };
 
 static const rocksdb_options_t *options_of(const struct families *families, int cf) {
-    return cf == BND_CF_KV    ? families->blobs
-           : cf == BND_CF_SQL ? families->pages
-                              : families->plain;
+    return cf == BND_CF_KV ? families->blobs : cf == BND_CF_SQL ? families->pages : families->plain;
 }
 
 /* A store that an older program left lacks the families that came later: opened to be written it

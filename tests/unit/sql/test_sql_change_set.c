@@ -86,9 +86,12 @@ static void spans_that_are_not_smaller_are_an_image(void **state) {
     sql_change_set_page(&set, 2, old_page, &found, new_page, 2, &made);
     assert_int_equal(made.spans, 1);
     assert_int_equal(made.spans_bytes, 4095);
+    new_page[3] = 8; /* 4,093 bytes and their head: no fewer than a page has */
+    sql_change_set_page(&set, 3, old_page, &found, new_page, 2, &made);
+    assert_int_equal(made.spans, 0);
     memcpy(new_page, old_page, sizeof old_page);
-    sql_change_set_page(&set, 3, old_page, &found, new_page, 2, &made); /* equal: left out */
-    assert_int_equal(set.count, 2);
+    sql_change_set_page(&set, 4, old_page, &found, new_page, 2, &made); /* equal: left out */
+    assert_int_equal(set.count, 3);
     assert_true(made.version == 1 && made.spans == 0);
     sql_change_set_free(&set);
 }

@@ -216,7 +216,7 @@ static void spans_need_what_they_stand_upon(void **state) {
     assert_int_equal(commit_images(m, A, 2, 7), 0);
     assert_int_equal(commit_images(m, A, 3, 8), 0);
     assert_int_equal(commit_spans(m, 4, 1, 1, 3), BND_INVALID); /* a page without a version */
-    assert_int_equal(commit_spans(m, 1, 3, 1, 3), BND_INVALID); /* a version without the page */
+    assert_int_equal(commit_spans(m, 3, 2, 1, 3), BND_INVALID); /* a version without the page */
     assert_int_equal(commit_spans(m, 1, 4, 1, 3), BND_INVALID); /* before the first */
     assert_int_equal(commit_spans(m, 1, 1, 2, 6), BND_INVALID); /* upon an image it is the first */
     assert_int_equal(commit_spans(m, 1, 1, 1, 3), 0);
@@ -563,8 +563,8 @@ static void damage_is_told_and_never_served(void **state) {
     struct machine *m = *state;
     struct sql_key key;
     assert_int_equal(machine_simple(m, SQL_CREATE, A), 0);
-    assert_int_equal(commit_images(m, A, 4, 7), 0);
-    for (uint32_t page = 1; page <= 4; page++) {
+    assert_int_equal(commit_images(m, A, 5, 7), 0);
+    for (uint32_t page = 1; page <= 5; page++) {
         for (uint8_t i = 0; i < 3; i++) {
             assert_int_equal(commit_byte(m, A, page, (uint8_t)(100 + i)), 0);
         }
@@ -583,16 +583,19 @@ static void damage_is_told_and_never_served(void **state) {
     sql_key_page(&key, SLOT, 1, 4, 0, 1); /* the image: missing */
     spoil(m, &key, -1);
     assert_int_equal(byte_at(m, 1, 0, 13, 4), BND_CORRUPT);
+    sql_key_page(&key, SLOT, 1, 5, 0, 14); /* spans right above the image: missing */
+    spoil(m, &key, -1);
+    assert_int_equal(byte_at(m, 1, 0, 16, 5), BND_CORRUPT);
     sql_key_commit(&key, SLOT, 1, 5);
     spoil(m, &key, 1);
     struct sql_commit_record commit;
     struct sql_database_record record = machine_record(m, A);
     const struct sql_at at = machine_at(m, &record);
     assert_int_equal(sql_history_commit(&at, 5, &commit), BND_CORRUPT);
-    assert_int_equal(sql_history_commit(&at, 14, &commit), BND_NOTFOUND);
+    assert_int_equal(sql_history_commit(&at, 17, &commit), BND_NOTFOUND);
     sql_key_pair(&key, SLOT, SQL_TAG_EPOCH, 1, 0);
     spoil(m, &key, 1);
-    assert_int_equal(byte_at(m, 1, 0, 13, 5), BND_CORRUPT);
+    assert_int_equal(byte_at(m, 1, 0, 2, 1), BND_CORRUPT);
 }
 
 static void damage_here_is_no_outcome(void **state) {

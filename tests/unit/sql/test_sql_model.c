@@ -138,8 +138,8 @@ static void check_time(struct model *model, struct model_database *database) {
     struct sql_commit_record found;
     struct sql_database_record record = machine_record(model->m, database->uuid);
     const struct sql_at at = machine_at(model->m, &record);
-    uint64_t first_ms = database->versions[0].stamp_ms;
-    uint64_t stamp_ms = first_ms - 1 + draw(model, newest(database)->stamp_ms - first_ms + 3);
+    uint64_t stamp_ms = database->versions[draw(model, database->count)].stamp_ms;
+    stamp_ms += draw(model, 3) - 1;
     size_t want = database->count;
     while (want > 0 && database->versions[want - 1].stamp_ms > stamp_ms) {
         want--;

@@ -85,13 +85,13 @@ static void what_is_no_span_is_told(void **state) {
         uint8_t bytes[8];
     } bad[] = {
         {0, {0}},
-        {1, {0}},                      /* no length */
-        {2, {0, 0}},                   /* no bytes */
-        {3, {0, 1, 7}},                /* one of two bytes */
-        {4, {0x80, 0x20, 0, 7}},       /* begins at 4,096 */
-        {6, {0xff, 0x1f, 1, 7, 7, 0}}, /* ends behind the page */
-        {6, {0xff, 0x1f, 0, 7, 0, 0}}, /* the second one does */
-        {4, {0x80, 0x80, 0x80, 0x80}}, /* a number that does not end */
+        {1, {0}},                         /* no length */
+        {2, {0, 0}},                      /* no bytes */
+        {3, {0, 1, 7}},                   /* one of two bytes */
+        {4, {0x80, 0x20, 0, 7}},          /* begins at 4,096 */
+        {5, {0xff, 0x1f, 1, 7, 7}},       /* ends behind the page */
+        {7, {0xff, 0x1f, 0, 7, 0, 0, 7}}, /* the second one does */
+        {4, {0x80, 0x80, 0x80, 0x80}},    /* a number that does not end */
         {8, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
