@@ -285,16 +285,23 @@ static void on_closed(struct bnd_task *task) {
     leader->closed(leader->closed_data);
 }
 
-int sql_leader_work(struct sql_leader *leader, struct bnd_work *work) {
+int sql_leader_work(struct sql_leader *leader, struct bnd_work *work, bool reads) {
+    if (leader->works >= SQL_WORKS_MAX || (reads && leader->reads >= SQL_READS_MAX)) {
+        return BND_FULL;
+    }
     int rv = leader->config.env->ops->work(leader->config.env, work);
     leader->works += rv == 0;
+    leader->reads += rv == 0 && reads;
     return rv;
 }
 
-void sql_leader_worked(struct sql_leader *leader) {
+void sql_leader_worked(struct sql_leader *leader, bool reads) {
     leader->works--;
+    leader->reads -= reads;
     if (leader->closing && leader->works == 0) {
         bnd_defer(leader->config.env, &leader->closed_task);
+    } else if (!leader->closing && !bnd_list_empty(&leader->starved)) {
+        bnd_timer_start(leader->config.env, &leader->retry, 0);
     }
 }
 
@@ -320,8 +327,10 @@ static void on_start(struct bnd_task *task) {
 void sql_leader_starved(struct sql_database *database) {
     struct sql_leader *leader = database->leader;
     if (!bnd_link_linked(&database->starved_link)) {
+        if (bnd_list_empty(&leader->starved)) {
+            bnd_timer_start(leader->config.env, &leader->retry, RETRY_NS);
+        }
         bnd_list_push(&leader->starved, &database->starved_link);
-        bnd_timer_start(leader->config.env, &leader->retry, RETRY_NS);
     }
 }
 

@@ -17,6 +17,10 @@
 #include "sql/pack.h"
 
 #define SQL_READERS_MAX 4u
+/* On the pool at once, of all databases: a statement may run for 30 s, and the journal, bodies and
+ * writers of other databases need threads too. */
+#define SQL_WORKS_MAX 6u
+#define SQL_READS_MAX 4u
 /* Of one run on the pool; what is left goes into the next. */
 #define SQL_RUN_TASKS_MAX 128u
 #define SQL_RUN_NS_MAX (UINT64_C(10) * BND_MS)
@@ -255,7 +259,7 @@ struct sql_leader {
     struct sql_packer **packers; /* free ones */
     size_t packers_count, packers_cap;
     size_t bytes;
-    size_t works; /* on the pool */
+    size_t works, reads; /* on the pool; reads: those of readers among them */
     struct bnd_task trim;
     bool trimming;
     bool closing;
@@ -266,8 +270,9 @@ struct sql_leader {
 
 /* The term this node leads the group in and is ready; 0: it does not. */
 uint64_t sql_leader_term(const struct sql_leader *leader, uint64_t gid);
-int sql_leader_work(struct sql_leader *leader, struct bnd_work *work);
-void sql_leader_worked(struct sql_leader *leader);    /* first in every done */
+/* BND_FULL: the node has as much of it on the pool as it may. */
+int sql_leader_work(struct sql_leader *leader, struct bnd_work *work, bool reads);
+void sql_leader_worked(struct sql_leader *leader, bool reads); /* first in every done */
 void sql_leader_ready(struct sql_database *database); /* kicks it, later in this pass of the loop */
 void sql_leader_starved(struct sql_database *database);
 void sql_leader_used(struct sql_database *database); /* counts its memory again */

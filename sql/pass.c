@@ -241,7 +241,7 @@ int sql_pass_start(struct sql_database *database) {
         pass_free(pass);
         return 0;
     }
-    rv = sql_leader_work(database->leader, &pass->work);
+    rv = sql_leader_work(database->leader, &pass->work, false);
     if (rv != 0) {
         give_back(database, &pass->tasks);
         sql_leader_packer_back(database->leader, pass->packer);
@@ -682,7 +682,7 @@ static void release_early(struct sql_pass *pass) {
 static void on_ran(struct bnd_work *work, int status) {
     struct sql_pass *pass = work->data;
     struct sql_database *database = pass->database;
-    sql_leader_worked(pass->leader);
+    sql_leader_worked(pass->leader, false);
     sql_leader_packer_back(pass->leader, pass->packer);
     database->writer = pass->writer;
     database->leader->config.stats->entries++;

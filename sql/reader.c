@@ -204,7 +204,7 @@ static void on_done(struct bnd_work *work, int status) {
     struct sql_leader *leader = database->leader;
     struct bnd_link ran;
     struct bnd_link *link = NULL;
-    sql_leader_worked(leader);
+    sql_leader_worked(leader, true);
     reader->busy = false;
     reader->base = reader->target;
     if (status != 0 || leader->closing) {
@@ -282,7 +282,7 @@ static bool reader_start(struct sql_reader *reader, size_t tasks_max) {
     }
     reader->running = reader->stale ? NULL : reader->connected.connection;
     reader->work = (struct bnd_work){.run = on_run, .done = on_done, .data = reader};
-    if (sql_leader_work(database->leader, &reader->work) != 0) {
+    if (sql_leader_work(database->leader, &reader->work, true) != 0) {
         move_all(&reader->tasks, &database->reads_ready);
         return false;
     }

@@ -204,6 +204,8 @@ static void raise_files(void) {
 }
 
 #define ALLOC_KEEP_BYTES (2u << 20)
+/* Statements of SQL may hold six of them for long (sql/leader_private.h). */
+#define WORK_THREADS 8u
 
 /* Bursts of large buffers must not stay with the process: few arenas, and what is large goes back
  * to the system at once (the bound would else rise with the first one that is freed). */
@@ -216,7 +218,8 @@ static void tame_allocator(void) {
 
 static int run(struct serve *serve) {
     struct bnd_error err = {0};
-    struct bnd_io_options options = {.on_signal = on_signal,
+    struct bnd_io_options options = {.work_threads = WORK_THREADS,
+                                     .on_signal = on_signal,
                                      .signal_data = serve,
                                      .log_level = log_level(serve->config.log_level)};
     struct bnd_node_callbacks callbacks = {.data = serve, .ready = on_ready, .stopped = on_stopped};

@@ -119,6 +119,50 @@ static void increments_of_many_clients_are_counted_exactly(void **state) {
     assert_int_equal(stats.conflicts, 0);
 }
 
+#define DATABASES 40
+
+static bool all_done(void *data) {
+    const struct rig_call *calls = data;
+    for (int i = 0; i < DATABASES; i++) {
+        if (!calls[i].done) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* More at once than the pool is given. */
+static void many_databases_at_once_all_get_their_turn(void **state) {
+    struct sql_rig *rig = *state;
+    static const char *const steps[] = {
+        "SELECT 1\0",
+        "CREATE TABLE t(v)\0INSERT INTO t VALUES(7)\0",
+        "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 20000) "
+        "SELECT max(c.n) + t.v AS n FROM c, t\0",
+        "INSERT INTO t SELECT v FROM t\0",
+        "SELECT count(*) + 20005 AS n FROM t\0",
+    };
+    static struct rig_call calls[DATABASES];
+    memset(calls, 0, sizeof calls);
+    for (size_t step = 0; step < sizeof steps / sizeof *steps; step++) {
+        for (int i = 0; i < DATABASES; i++) {
+            uint8_t uuid[16] = {3, (uint8_t)i};
+            assert_int_equal(rig_ask(rig, &calls[i], uuid, steps[step]), 0);
+        }
+        rig_run(rig, all_done, calls);
+        for (int i = 0; i < DATABASES; i++) {
+            assert_int_equal(calls[i].status, 0);
+            assert_int_equal(calls[i].outcome, BND_SQL_DONE);
+            if (step == 2 || step == 4) {
+                assert_int_equal(number_of(calls[i].text, "n"), 20007);
+            }
+        }
+    }
+    for (int i = 0; i < DATABASES; i++) {
+        free(calls[i].text);
+    }
+}
+
 /* ---- history ---- */
 
 struct admin {
@@ -294,6 +338,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_database_is_made_and_used),
         TEST(increments_of_many_clients_are_counted_exactly),
+        TEST(many_databases_at_once_all_get_their_turn),
         TEST(a_restore_goes_back_and_its_undo_forth),
         TEST(a_deleted_database_is_not_made_again),
         TEST(a_large_transaction_goes_in_parts_and_too_large_a_one_fails),
