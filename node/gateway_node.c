@@ -108,6 +108,7 @@ static void open_ports(struct bnd_gateway_node *node, const struct bnd_catalog_v
                      .catalog = node->catalog,
                      .objects = node->objects,
                      .kv = node->kv.kv,
+                     .sql = node->sql.sql,
                      .client = node->client,
                      .mesh = bnd_mesh_tcp_mesh(node->mesh),
                      .rpc = node->rpc,

@@ -136,6 +136,7 @@ static void open_gateway(struct bnd_node *node) {
                      .catalog = node->catalog,
                      .objects = node->objects,
                      .kv = node->kv.kv,
+                     .sql = node->sql.sql,
                      .client = node->client,
                      .host = node->host,
                      .mesh = bnd_mesh_tcp_mesh(node->mesh),
