@@ -99,11 +99,6 @@ const struct rest_route rest_d1_file_routes[] = {
  * ------------------------------------------------------------------------------------------------
  */
 
-static void run_update(struct rest_request *request) {
-    rest_fail(request, 501, D1_UNAVAILABLE,
-              "A database has nothing that could be changed in this version");
-}
-
 #define DATABASES "/client/v4/accounts/*/d1/database"
 #define ONE DATABASES "/*"
 
@@ -112,7 +107,8 @@ const struct rest_route rest_d1_routes[] = {
     {BND_HTTP_POST, DATABASES, BND_PERM_D1_ADMIN, REST_ACCOUNT | REST_BODY, cf_d1_run_create},
     {BND_HTTP_GET, ONE, BND_PERM_D1_READ, REST_ACCOUNT, cf_d1_run_get},
     {BND_HTTP_DELETE, ONE, BND_PERM_D1_ADMIN, REST_ACCOUNT, cf_d1_run_delete},
-    {BND_HTTP_PUT, ONE, BND_PERM_D1_ADMIN, REST_ACCOUNT, run_update},
+    {BND_HTTP_PUT, ONE, BND_PERM_D1_ADMIN, REST_ACCOUNT | REST_BODY, cf_d1_run_update},
+    {BND_HTTP_PATCH, ONE, BND_PERM_D1_ADMIN, REST_ACCOUNT | REST_BODY, cf_d1_run_update},
     {BND_HTTP_POST, ONE "/query", BND_PERM_D1_READ, REST_ACCOUNT, cf_d1_run_query},
     {BND_HTTP_POST, ONE "/raw", BND_PERM_D1_READ, REST_ACCOUNT, cf_d1_run_raw},
     {BND_HTTP_GET, ONE "/time_travel/bookmark", BND_PERM_D1_READ, REST_ACCOUNT, cf_d1_run_bookmark},

@@ -40,6 +40,7 @@ json_t *cf_d1_bookmark_json(const struct bnd_sql_bookmark *bookmark);
 void cf_d1_run_list(struct rest_request *request);
 void cf_d1_run_create(struct rest_request *request);
 void cf_d1_run_get(struct rest_request *request);
+void cf_d1_run_update(struct rest_request *request);
 void cf_d1_run_delete(struct rest_request *request);
 void cf_d1_run_query(struct rest_request *request);
 void cf_d1_run_raw(struct rest_request *request);

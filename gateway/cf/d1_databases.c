@@ -105,6 +105,16 @@ void cf_d1_run_list(struct rest_request *request) {
     }
 }
 
+/* One by itself: lists are shorter. */
+static json_t *single_json(const struct bnd_d1_database *database) {
+    json_t *json = cf_d1_database_json(database);
+    if (json_object_set_new(json, "read_replication", json_pack("{s:s}", "mode", "auto")) != 0) {
+        json_decref(json);
+        return NULL;
+    }
+    return json;
+}
+
 /* ---- create
  * ------------------------------------------------------------------------------------------------
  */
@@ -162,7 +172,7 @@ static void on_registered(struct bnd_catalog_call *call, int status, struct bnd_
         return;
     }
     bnd_catalog_d1_learn(request->services->catalog, &database);
-    op->result = cf_d1_database_json(&database);
+    op->result = single_json(&database);
     op->admin = (struct bnd_sql_admin){.cb = on_made, .data = request};
     int rv = op->result == NULL
                  ? BND_NOMEM
@@ -190,6 +200,16 @@ static void register_database(struct rest_request *request, struct bnd_slice nam
     }
 }
 
+/* NULL, or why not: replicas answer the sessions that may be answered by them, always. */
+static const char *replication_check(const json_t *body) {
+    const json_t *replication = json_object_get(body, "read_replication");
+    const char *mode = json_string_value(json_object_get(replication, "mode"));
+    return replication == NULL || (mode != NULL && strcmp(mode, "auto") == 0)
+               ? NULL
+               : "read_replication.mode can only be \"auto\": each session says where it may be "
+                 "read";
+}
+
 /* NULL, or why not. primary_location_hint is a hint, and there are no locations. */
 static const char *wish_check(const json_t *body) {
     const json_t *name = json_object_get(body, "name");
@@ -203,10 +223,7 @@ static const char *wish_check(const json_t *body) {
     if (json_object_get(body, "jurisdiction") != NULL) {
         return "jurisdiction: this cluster has none";
     }
-    if (json_object_get(body, "read_replication") != NULL) {
-        return "read_replication cannot be set: each session says where it may be read";
-    }
-    return NULL;
+    return replication_check(body);
 }
 
 void cf_d1_run_create(struct rest_request *request) {
@@ -344,7 +361,7 @@ static void on_found(struct bnd_catalog_call *call, int status, struct bnd_slice
         cf_d1_fail(request, status);
         return;
     }
-    op->result = cf_d1_database_json(&database);
+    op->result = single_json(&database);
     if (op->result == NULL) {
         rest_fail_code(request, BND_NOMEM);
     } else if (wanted(op, "file_size") || wanted(op, "num_tables")) {
@@ -388,6 +405,22 @@ void cf_d1_run_get(struct rest_request *request) {
         return;
     }
     look_up(request, on_found);
+}
+
+/* ---- update
+ * ------------------------------------------------------------------------------------------------
+ */
+
+/* Nothing of a database can be changed: what is asked for is how it is, or is refused. */
+void cf_d1_run_update(struct rest_request *request) {
+    json_t *body = rest_body_object(request);
+    const char *why = body == NULL ? NULL : replication_check(body);
+    if (why != NULL) {
+        malformed(request, why);
+    } else if (body != NULL) {
+        cf_d1_run_get(request);
+    }
+    json_decref(body);
 }
 
 /* ---- delete

@@ -29,6 +29,12 @@ const checks = {
     const found = await d1.get(made[1].uuid, account);
     assert.deepEqual([found.uuid, found.name, found.num_tables], [made[1].uuid, "sdk-a", 0]);
     assert.equal((await d1.get("sdk-a", account)).uuid, made[1].uuid);
+    for (const change of [d1.update, d1.edit]) {
+      const set = (mode) => change.call(d1, made[1].uuid, { ...account, read_replication: { mode } });
+      assert.equal((await set("auto")).read_replication.mode, "auto");
+      await refused(set("disabled"), 400, 7400,
+        'read_replication.mode can only be "auto": each session says where it may be read');
+    }
     for (const { uuid } of made.slice(1)) await d1.delete(uuid, account);
     await refused(d1.get(made[1].uuid, account), 404, 7404, `The database ${made[1].uuid} could not be found`);
     await refused(d1.get("sdk-a", account), 404, 7404, "The database sdk-a could not be found");
