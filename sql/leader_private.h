@@ -23,7 +23,7 @@
 #define SQL_READS_MAX 4u
 /* Of one run on the pool; what is left goes into the next. */
 #define SQL_RUN_TASKS_MAX 128u
-#define SQL_RUN_NS_MAX (UINT64_C(10) * BND_MS)
+#define SQL_RUN_NS_MAX (UINT64_C(25) * BND_MS)
 #define SQL_RUN_BYTES_MAX (2u << 20) /* of answers and commands */
 /* Of one database; beyond it BND_FULL. (All of a node's are bounded by the host.) */
 #define SQL_QUEUE_TASKS_MAX 2048u

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "raft/host.h"
 
+#define ZSTD_STATIC_LINKING_ONLY /* for a context's memory */
 #include <zstd.h>
 #include <zstd_errors.h>
 
@@ -17,6 +18,19 @@ _Static_assert(SQL_PART_BYTES + STAGE_HEAD_MAX <= BND_RAFT_COMMAND_MAX, "a part 
 _Static_assert((uint64_t)SQL_PARTS_MAX *SQL_PART_BYTES >=
                    SQL_CHANGE_SET_MAX + SQL_CHANGE_SET_MAX / 128 + SQL_ANSWER_KEPT_MAX,
                "what does not compress grows by less than 1/128, and has room");
+
+static void *context_alloc(void *opaque, size_t bytes) {
+    (void)opaque;
+    return bnd_alloc(bytes);
+}
+
+static void context_free(void *opaque, void *memory) {
+    (void)opaque;
+    bnd_free(memory);
+}
+
+static const ZSTD_customMem context_memory = {.customAlloc = context_alloc,
+                                              .customFree = context_free};
 
 struct sql_packer {
     ZSTD_CCtx *context;
@@ -32,7 +46,7 @@ int sql_packer_create(struct sql_packer **out) {
     if (packer == NULL) {
         return BND_NOMEM;
     }
-    packer->context = ZSTD_createCCtx();
+    packer->context = ZSTD_createCCtx_advanced(context_memory);
     if (packer->context == NULL) {
         bnd_free(packer);
         return BND_NOMEM;
@@ -141,7 +155,7 @@ int sql_unpacker_create(struct sql_unpacker **out) {
     if (unpacker == NULL) {
         return BND_NOMEM;
     }
-    unpacker->context = ZSTD_createDCtx();
+    unpacker->context = ZSTD_createDCtx_advanced(context_memory);
     if (unpacker->context == NULL) {
         bnd_free(unpacker);
         return BND_NOMEM;
