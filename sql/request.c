@@ -6,7 +6,7 @@
 
 enum request_flags { SCRIPT = 1, READ_ONLY = 2 };
 
-enum { BOOKMARK_BYTES = 28, HEAD_BYTES = 4, VALUE_BYTES_MIN = 1 };
+enum { BOOKMARK_BYTES = 28, HEAD_BYTES = 4 };
 _Static_assert(sizeof((struct bnd_sql_request){0}.bookmark) == BOOKMARK_BYTES, "of bookmark.h");
 _Static_assert(sizeof((struct bnd_sql_answer){0}.bookmark) == BOOKMARK_BYTES, "of bookmark.h");
 
@@ -89,7 +89,6 @@ static struct bnd_sql_statement read_statement(struct bnd_reader *r) {
     struct bnd_sql_statement statement = {.text = bnd_read_bytes(r)};
     statement.params_count = bnd_read_u32(r);
     statement.params = *r;
-    r->failed = r->failed || statement.params_count > r->rest.len / VALUE_BYTES_MIN;
     for (uint32_t i = 0; i < statement.params_count && !r->failed; i++) {
         (void)read_value(r); /* to find the end */
     }

@@ -65,6 +65,10 @@ static void test_refused(void **state) {
     for (size_t i = 0; i < sizeof statements / sizeof *statements; i++) {
         refused(&rig, statements[i], "SQLITE_");
     }
+    goes(&rig, "CREATE VIRTUAL TABLE f USING fts5 (x)");
+    refused(&rig, "DELETE FROM f_data", "table f_data may not be modified");
+    refused(&rig, "DROP TABLE f_data", "table f_data may not be dropped");
+    goes(&rig, "DROP TABLE f");
     refused(&rig, "VACUUM", "cannot VACUUM from within a transaction: SQLITE_ERROR");
     refused(&rig, "VACUUM INTO '/tmp/bnd-sql-vacuum'", "cannot VACUUM from within a transaction");
     refused(&rig, "PRAGMA journal_mode", "not authorized: SQLITE_AUTH");
@@ -156,6 +160,8 @@ static void test_pragmas(void **state) {
 static void test_limits(void **state) {
     struct rig rig;
     rig_open(&rig);
+    goes(&rig, "SELECT length(zeroblob(2000000))");
+    refused(&rig, "SELECT length(zeroblob(2000001))", "string or blob too big: SQLITE_TOOBIG");
     goes(&rig, "SELECT length(hex(zeroblob(999999)))");
     refused(&rig, "SELECT hex(zeroblob(1000001))", "string or blob too big: SQLITE_TOOBIG");
     goes(&rig, "CREATE TABLE t (x, y)");

@@ -106,6 +106,20 @@ static void test_request_unsound(void **state) {
     assert_int_equal(decode_with(36, 0), 0);
 }
 
+static void test_request_statements(void **state) {
+    for (uint32_t count = BND_SQL_STATEMENTS_MAX; count <= BND_SQL_STATEMENTS_MAX + 1; count++) {
+        BND_AUTO_BUF struct bnd_buf buf = {0};
+        struct bnd_sql_request request = {.results = BND_SQL_OBJECTS, .session = BND_SQL_PRIMARY};
+        bnd_sql_request_begin(&buf, &request);
+        for (uint32_t i = 0; i < count; i++) {
+            bnd_sql_request_statement(&buf, bnd_slice_str("SELECT 1"), 0);
+        }
+        bnd_sql_request_end(&buf, count);
+        assert_int_equal(bnd_sql_request_decode(bnd_buf_slice(&buf), &request),
+                         count > BND_SQL_STATEMENTS_MAX ? BND_CORRUPT : 0);
+    }
+}
+
 static void test_answer(void **state) {
     BND_AUTO_BUF struct bnd_buf buf = {0};
     struct bnd_sql_answer out;
@@ -183,9 +197,13 @@ static void test_bookmark_order(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_request),         cmocka_unit_test(test_request_flags),
-        cmocka_unit_test(test_request_unsound), cmocka_unit_test(test_answer),
-        cmocka_unit_test(test_bookmark),        cmocka_unit_test(test_bookmark_unsound),
+        cmocka_unit_test(test_request),
+        cmocka_unit_test(test_request_flags),
+        cmocka_unit_test(test_request_unsound),
+        cmocka_unit_test(test_answer),
+        cmocka_unit_test(test_request_statements),
+        cmocka_unit_test(test_bookmark),
+        cmocka_unit_test(test_bookmark_unsound),
         cmocka_unit_test(test_bookmark_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
