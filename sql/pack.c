@@ -178,7 +178,7 @@ int sql_unpack(struct sql_unpacker *unpacker, struct bnd_slice packed, size_t by
     if (ZSTD_isError(frame) || frame != packed.len) {
         return BND_INVALID;
     }
-    if (!bnd_buf_reserve(out, bytes)) {
+    if (!bnd_buf_reserve(out, bytes + 1)) { /* also for none: a place to point to */
         return BND_NOMEM;
     }
     size_t got = ZSTD_decompressDCtx(unpacker->context, out->data + out->len, bytes, packed.data,

@@ -416,22 +416,33 @@ static void run_seed(struct machine *m, uint64_t seed) {
     bnd_free(model.made);
 }
 
-static void test_model(void **state) {
-    (void)state;
+/* SQL_MODEL_SEED=S and SQL_MODEL_COUNT=N: seeds S to S + N - 1 instead. */
+static void run_seeds(int (*setup)(void **state), uint64_t count) {
     const char *wanted = getenv("SQL_MODEL_SEED");
-    const char *count = getenv("SQL_MODEL_COUNT");
+    const char *counted = getenv("SQL_MODEL_COUNT");
     uint64_t first = wanted == NULL ? 1 : strtoull(wanted, NULL, 10);
-    uint64_t seeds = count == NULL ? 25 : strtoull(count, NULL, 10);
+    uint64_t seeds = counted == NULL ? count : strtoull(counted, NULL, 10);
     for (uint64_t seed = first; seed < first + seeds; seed++) {
         void *machine = NULL;
-        (void)machine_setup(&machine);
+        (void)setup(&machine);
         (void)printf("seed %llu\n", (unsigned long long)seed);
         run_seed(machine, seed);
         (void)machine_teardown(&machine);
     }
 }
 
+static void test_model(void **state) {
+    (void)state;
+    run_seeds(machine_setup, 25);
+}
+
+static void test_model_over_rocksdb(void **state) {
+    (void)state;
+    run_seeds(machine_setup_rocks, 4);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_model)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_model),
+                                       cmocka_unit_test(test_model_over_rocksdb)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
