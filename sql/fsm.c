@@ -3,7 +3,6 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
-#include "base/hash.h"
 #include "sql/fsm_private.h"
 
 #define SCRATCH_KEPT_MAX (1u << 20)

@@ -4,7 +4,6 @@
  * commits, a bounded count of keys at a time. */
 #include "sql/fsm_private.h"
 
-#include "base/assert.h"
 #include "base/error.h"
 
 static struct bnd_state_iter *iter_of(const struct sql_change *change, const struct sql_key *from,
