@@ -2,8 +2,7 @@
  * wrangler uses it). A database is named by its uuid or its name. */
 #include "base/bytes.h"
 #include "tools/commands.h"
-#include "tools/remote.h"
-#include "tools/table.h"
+#include "tools/d1.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@ const struct tools_verb tools_d1_verbs[] = {
     {"info", "DATABASE", "its size, tables and age"},
     {"delete", "DATABASE", "delete it with everything in it"},
     {"execute", "DATABASE", "run the statements of --command or --file as one transaction"},
+    {"shell", "DATABASE", "read statements from the terminal or stdin; .help says what else"},
     {"time-travel info", "DATABASE", "the bookmark of now, or of --timestamp"},
     {"time-travel restore", "DATABASE",
      "make it as it was at --bookmark or --timestamp; prints the bookmark that undoes it"},
@@ -29,20 +29,17 @@ const struct tools_flag tools_d1_flags[] = {
     {"bookmark", "BOOKMARK", "time-travel restore: to this one"},
     {0}};
 
-struct d1 {
-    struct tools_remote remote;
-};
-
-static const char *word(const struct d1 *d1, size_t i) {
+static const char *word(const struct tools_d1 *d1, size_t i) {
     return d1->remote.api.args.words[i];
 }
 
-static const char *flag(const struct d1 *d1, const char *name) {
+static const char *flag(const struct tools_d1 *d1, const char *name) {
     return tools_remote_flag(&d1->remote, name);
 }
 
 /* A call about the named database; more: what follows its name in the path. */
-static json_t *call(const struct d1 *d1, const char *method, const char *more, const json_t *body) {
+static json_t *call(const struct tools_d1 *d1, const char *method, const char *more,
+                    const json_t *body) {
     BND_AUTO_BUF struct bnd_buf path = {0};
     char *sent = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
     bnd_buf_append(&path, d1->remote.base.data, d1->remote.base.len);
@@ -69,7 +66,7 @@ static void print_database(const json_t *item) {
                  tools_json_text(item, "name"));
 }
 
-static int create(struct d1 *d1) {
+static int create(struct tools_d1 *d1) {
     BND_AUTO_BUF struct bnd_buf path = {0};
     json_t *body = json_pack("{s:s}", "name", word(d1, 0));
     char *sent = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
@@ -87,7 +84,7 @@ static int create(struct d1 *d1) {
 }
 
 /* A page, owned; NULL: it was told why not. */
-static json_t *read_page(struct d1 *d1, int page) {
+static json_t *read_page(struct tools_d1 *d1, int page) {
     BND_AUTO_BUF struct bnd_buf path = {0};
     bnd_buf_append(&path, d1->remote.base.data, d1->remote.base.len);
     bnd_buf_printf(&path, "?per_page=%d&page=%d", PER_PAGE, page);
@@ -100,7 +97,7 @@ static json_t *read_page(struct d1 *d1, int page) {
                        : tools_api_call(&d1->remote.api, "GET", (const char *)path.data, NULL);
 }
 
-static int list(struct d1 *d1) {
+static int list(struct tools_d1 *d1) {
     json_t *all = json_array();
     bool failed = all == NULL;
     size_t count = PER_PAGE;
@@ -128,11 +125,11 @@ static void print_info(const json_t *item) {
                  (long long)json_integer_value(json_object_get(item, "file_size")));
 }
 
-static int info(struct d1 *d1) {
+static int info(struct tools_d1 *d1) {
     return tools_remote_finish(&d1->remote, call(d1, "GET", "", NULL), print_info);
 }
 
-static int delete (struct d1 *d1) {
+static int delete (struct tools_d1 *d1) {
     return tools_remote_finish(&d1->remote, call(d1, "DELETE", "", NULL), NULL);
 }
 
@@ -140,55 +137,59 @@ static int delete (struct d1 *d1) {
  * ------------------------------------------------------------------------------------------------
  */
 
-static bool read_mode(const struct d1 *d1, enum tools_table_mode *out) {
-    static const char *const names[] = {"box", "line", "csv", "json", NULL};
-    const char *wanted = flag(d1, "mode") == NULL ? "box" : flag(d1, "mode");
-    for (int i = 0; names[i] != NULL; i++) {
-        if (strcmp(names[i], wanted) == 0) {
-            *out = (enum tools_table_mode)i;
-            return true;
-        }
-    }
-    (void)tools_unknown("d1", "mode", wanted, names);
-    return false;
-}
-
 static double number(const json_t *object, const char *key) {
     return json_number_value(json_object_get(object, key));
 }
 
-static void print_result(const json_t *result, enum tools_table_mode mode) {
+static void print_result(const json_t *result, enum tools_table_mode mode, bool figures) {
     const json_t *columns = json_object_get(json_object_get(result, "results"), "columns");
     const json_t *rows = json_object_get(json_object_get(result, "results"), "rows");
     const json_t *meta = json_object_get(result, "meta");
     if (json_array_size(columns) > 0) {
         tools_table_print(stdout, mode, columns, rows);
     }
-    (void)fprintf(stderr, "-- %zu rows, %.0f changed, %.2f ms, %.0f rows read, %.0f written\n",
-                  json_array_size(rows), number(meta, "changes"), number(meta, "duration"),
-                  number(meta, "rows_read"), number(meta, "rows_written"));
+    if (figures) {
+        (void)fflush(stdout); /* in order with what follows, as printf */
+        (void)fprintf(stderr, "-- %zu rows, %.0f changed, %.2f ms, %.0f rows read, %.0f written\n",
+                      json_array_size(rows), number(meta, "changes"), number(meta, "duration"),
+                      number(meta, "rows_read"), number(meta, "rows_written"));
+    }
 }
 
-static int run_sql(struct d1 *d1, const char *sql, size_t len) {
-    enum tools_table_mode mode = TOOLS_TABLE_BOX;
-    if (!read_mode(d1, &mode)) {
-        return TOOLS_USAGE;
+void tools_d1_print(const json_t *results, enum tools_table_mode mode, bool figures) {
+    for (size_t i = 0; i < json_array_size(results); i++) {
+        print_result(json_array_get(results, i), mode, figures);
     }
-    json_t *text = json_stringn(sql, len);
-    json_t *body = text == NULL ? NULL : json_pack("{s:o}", "sql", text);
+}
+
+json_t *tools_d1_run(const struct tools_d1 *d1, struct bnd_slice sql, const char *parameter) {
+    json_t *text = json_stringn((const char *)sql.data, sql.len);
+    json_t *body = text == NULL ? NULL
+                   : parameter == NULL
+                       ? json_pack("{s:o}", "sql", text)
+                       : json_pack("{s:o, s:[s]}", "sql", text, "params", parameter);
     if (body == NULL) {
         (void)fprintf(stderr, "bindery: the statements are not UTF-8\n");
-        return TOOLS_FAILED;
+        return NULL;
     }
     json_t *results = call(d1, "POST", "/raw", body);
     json_decref(body);
-    for (size_t i = 0; !d1->remote.api.json && i < json_array_size(results); i++) {
-        print_result(json_array_get(results, i), mode);
+    return results;
+}
+
+static int run_sql(struct tools_d1 *d1, struct bnd_slice sql) {
+    enum tools_table_mode mode = TOOLS_TABLE_BOX;
+    if (flag(d1, "mode") != NULL && !tools_table_mode_read(flag(d1, "mode"), &mode)) {
+        return TOOLS_USAGE;
+    }
+    json_t *results = tools_d1_run(d1, sql, NULL);
+    if (!d1->remote.api.json) {
+        tools_d1_print(results, mode, true);
     }
     return tools_remote_finish(&d1->remote, results, NULL);
 }
 
-static int run_file(struct d1 *d1, const char *name) {
+static int run_file(struct tools_d1 *d1, const char *name) {
     BND_AUTO_BUF struct bnd_buf text = {0};
     char piece[4096];
     size_t len = 0;
@@ -216,16 +217,16 @@ static int run_file(struct d1 *d1, const char *name) {
                       name);
         return TOOLS_FAILED;
     }
-    return run_sql(d1, (const char *)text.data, text.len);
+    return run_sql(d1, bnd_buf_slice(&text));
 }
 
-static int execute(struct d1 *d1) {
+static int execute(struct tools_d1 *d1) {
     const char *command = flag(d1, "command");
     const char *file = flag(d1, "file");
     if ((command == NULL) == (file == NULL)) {
         return tools_usage("d1", "execute: --command or --file, one of them");
     }
-    return command != NULL ? run_sql(d1, command, strlen(command)) : run_file(d1, file);
+    return command != NULL ? run_sql(d1, bnd_slice_str(command)) : run_file(d1, file);
 }
 
 /* ---- Time Travel
@@ -242,7 +243,8 @@ static void print_restored(const json_t *result) {
 }
 
 /* "<path>?<name>=<the flag's value>". */
-static json_t *call_at(struct d1 *d1, const char *method, const char *path, const char *name) {
+static json_t *call_at(struct tools_d1 *d1, const char *method, const char *path,
+                       const char *name) {
     BND_AUTO_BUF struct bnd_buf more = {0};
     bnd_buf_append_str(&more, path);
     if (name != NULL) {
@@ -253,13 +255,13 @@ static json_t *call_at(struct d1 *d1, const char *method, const char *path, cons
     return more.failed ? NULL : call(d1, method, (const char *)more.data, NULL);
 }
 
-static int travel_info(struct d1 *d1) {
+static int travel_info(struct tools_d1 *d1) {
     const char *by = flag(d1, "timestamp") != NULL ? "timestamp" : NULL;
     return tools_remote_finish(&d1->remote, call_at(d1, "GET", "/time_travel/bookmark", by),
                                print_bookmark);
 }
 
-static int travel_restore(struct d1 *d1) {
+static int travel_restore(struct tools_d1 *d1) {
     bool by_time = flag(d1, "timestamp") != NULL;
     if (by_time == (flag(d1, "bookmark") != NULL)) {
         return tools_usage("d1", "time-travel restore: --bookmark or --timestamp, one of them");
@@ -269,18 +271,23 @@ static int travel_restore(struct d1 *d1) {
     return tools_remote_finish(&d1->remote, result, print_restored);
 }
 
+static int shell(struct tools_d1 *d1) {
+    return tools_d1_shell(d1);
+}
+
 int tools_cmd_d1(int argc, const char **argv) {
     static const struct {
         const char *verb;
-        int (*run)(struct d1 *d1);
+        int (*run)(struct tools_d1 *d1);
     } all[] = {{"create", create},
                {"list", list},
                {"info", info},
                {"delete", delete},
                {"execute", execute},
+               {"shell", shell},
                {"time-travel info", travel_info},
                {"time-travel restore", travel_restore}};
-    struct d1 d1 = {0};
+    struct tools_d1 d1 = {0};
     int status = tools_api_parse(argc, argv, &d1.remote.api);
     status = status != -1 ? status : tools_remote_open(&d1.remote, "d1/database");
     for (size_t i = 0; status == -1 && i < sizeof all / sizeof all[0]; i++) {

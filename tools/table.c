@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "base/utf8.h"
+#include "tools/command.h"
 
 #include <string.h>
 
@@ -166,6 +167,18 @@ static void print_json(FILE *out, const json_t *columns, const json_t *rows) {
         json_decref(object);
     }
     (void)fputs(json_array_size(rows) == 0 ? "[]\n" : "]\n", out);
+}
+
+bool tools_table_mode_read(const char *name, enum tools_table_mode *out) {
+    static const char *const names[] = {"box", "line", "csv", "json", NULL};
+    for (int i = 0; names[i] != NULL; i++) {
+        if (strcmp(names[i], name) == 0) {
+            *out = (enum tools_table_mode)i;
+            return true;
+        }
+    }
+    (void)tools_unknown("d1", "mode", name, names);
+    return false;
 }
 
 void tools_table_print(FILE *out, enum tools_table_mode mode, const json_t *columns,

@@ -3,6 +3,7 @@
 #define BND_TOOLS_TABLE_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 enum tools_table_mode {
@@ -11,6 +12,9 @@ enum tools_table_mode {
     TOOLS_TABLE_CSV,  /* RFC 4180, with a head */
     TOOLS_TABLE_JSON, /* an array of objects */
 };
+
+/* "box", "line", "csv", "json". False: it was told on stderr that there is no such one. */
+bool tools_table_mode_read(const char *name, enum tools_table_mode *out);
 
 /* columns: array of strings; rows: array of arrays. NULL is shown as NULL (CSV: nothing), blobs as
  * X'..', control characters as '?' (CSV and JSON keep them). */

@@ -129,6 +129,10 @@ size_t d1_split_next(struct d1_split *split, struct bnd_slice bytes, bool *out_e
     return bytes.len;
 }
 
+bool d1_split_between(const struct d1_split *split) {
+    return !split->any && split->state == PLAIN;
+}
+
 /* What a text ends with may still be a word or a lone dash. */
 static bool is_open(const struct d1_split *split) {
     return split->any || split->state == WORD || split->state == DASH || split->state == SLASH;

@@ -1,6 +1,6 @@
 /* Where statements end in SQL text, as it comes: comments, strings, quoted names, and the bodies of
- * triggers are looked through (https://www.sqlite.org/c3ref/complete.html). Internal to gateway/.
- * Pure. */
+ * triggers are looked through (https://www.sqlite.org/c3ref/complete.html). For gateway/ and the
+ * shell of tools/. Pure. */
 #ifndef BND_GATEWAY_D1_SPLIT_H
 #define BND_GATEWAY_D1_SPLIT_H
 
@@ -21,6 +21,9 @@ struct d1_split {
  * many. *out_ended: a statement that has something in it ended. Zero the struct at first; carry it
  * on. */
 size_t d1_split_next(struct d1_split *split, struct bnd_slice bytes, bool *out_ended);
+
+/* Nothing of a statement or a comment has begun. */
+bool d1_split_between(const struct d1_split *split);
 
 /* Statements of a whole text; one without a semicolon at the end counts. */
 uint64_t d1_split_count(struct bnd_slice text);

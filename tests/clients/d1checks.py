@@ -378,6 +378,21 @@ class D1Checks:
                          node["rest"] + "/client/v4", self.cluster.info["account_id"],
                          CLOUDFLARE_API_TOKEN=self.cluster.info["token"])
 
+    def d1_shell(self):
+        def shell(text, status=0):
+            done = subprocess.run([localcluster.BINARY, "d1", "shell", "cli-db"], input=text, capture_output=True, text=True,
+                                  timeout=60, check=False, env={**self.environment, "BINDERY_URL": self.cluster.info["nodes"][2][
+                                      "rest"], "BINDERY_API_TOKEN": self.cluster.info["token"]})
+            assert done.returncode == status, (done.stdout, done.stderr)
+            return done.stdout, done.stderr
+        out, _ = shell("-- a script\nCREATE TABLE s (\n  v -- ; not the end\n);\n.tables\n.schema s\n.mode csv\n"
+                       "INSERT INTO s VALUES ('a;b'); SELECT v FROM s;\n.timer on\nSELECT 1 AS one")
+        assert out == "s\nt\nCREATE TABLE s (\n  v -- ; not the end\n);\nv\na;b\none\n1\n", repr(out)
+        out, error = shell("SELECT 1;\nSELEC 1;\nSELECT 2;\n", 1)
+        assert "SELEC" in error and "2" not in out, (out, error)
+        assert "shell command .nothing" in shell(".nothing\n", 1)[1]
+        assert shell("SELECT 1;\n.quit\nSELEC\n")[0].count("1") == 2
+
     def check_d1_cli(self):
         made = self.bindery("d1", "create", "cli-db", "--json")
         assert made["name"] == "cli-db", made
@@ -404,6 +419,7 @@ class D1Checks:
         assert self.bindery("d1", "info", "cli-db", "--json")["num_tables"] == 1
         self.bindery("d1", "time-travel", "restore", "cli-db", "--bookmark", before)
         assert self.d1_rows("cli-db", "SELECT count(*) AS n FROM t") == [{"n": 501}]
+        self.d1_shell()
         self.bindery("d1", "delete", "cli-db")
         with self.fails("could not be found"):
             self.bindery("d1", "info", "cli-db")
