@@ -21,7 +21,7 @@ class Writer(threading.Thread):
     """Inserts rising numbers into a table without keys, through one node."""
 
     def __init__(self, test, number, database):
-        super().__init__(name=f"writer of {database} at node {number}", daemon=True)
+        super().__init__(name=f"writer {len(test.writers)} of {database} at node {number}", daemon=True)
         self.test, self.node, self.database = test, number, database
         self.asked = 0
         self.acknowledged = set()
