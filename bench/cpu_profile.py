@@ -1,4 +1,4 @@
-"""Where an operation's CPU goes, over all three nodes: perf samples by layer and by symbol, system calls, durable journal
+"""Where the CPU of an operation (of objects, or of D1) goes, over all three nodes: perf samples by layer and by symbol, system calls, durable journal
 writes, allocations and messages per operation. Needs root and perf; the figures disturb each other little, but each kind
 is counted in a run of its own."""
 import argparse
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.request
 
+import d1
 from harness import HERE, Bindery, Workspace, build, machine, machine_text, measure
 
 # A sample belongs to the first layer that one of its frames names, looking from the innermost frame outwards.
@@ -16,6 +17,13 @@ LAYERS = [
     ("idle and start of the loop", r"^(uv__io_poll|uv_run|main|__libc_start|_start)$"),
     ("signature and digests", r"^(s3_signature|s3_canonical|s3_signing|find_signing_key|s3_authorize|s3_digest|sha256|SHA256|SHA1|MD5|"
                               r"EVP_|HMAC|CRYPTO_memcmp)"),
+    ("SQLite", r"^sqlite3"),
+    ("SQL: statements of a connection", r"^(sql_connection|sql_json|sql_authorizer|run_statement|step_)"),
+    ("SQL: pages and change sets", r"^(sql_view|view_|vfs_|sql_change_set|sql_history|sql_page|sql_pack|sql_fsm|sql_commit|sql_command|ZSTD_|"
+                                   r"page_(get|load|find|new|enter)|publish|add_to_set|unprepare|put_pages|put_version|"
+                                   r"change_set_of|check_pages|unpack)"),
+    ("SQL: the leader's queue", r"^(sql_|bnd_sql)"),
+    ("D1's protocol", r"^(d1_|front_|worker_)"),
     ("HTTP and S3", r"^(http_|bnd_http|s3_|bnd_gateway|conn_|bnd_conn|stream_)"),
     ("peer connections (TLS, frames)", r"^(mesh_|bnd_mesh|link_|tls_|bnd_tls|SSL_|ssl3_|tls13_|BIO_|rpc_|bnd_rpc|bnd_frame|frame_)"),
     ("RocksDB background", r"(BackgroundCompaction|BackgroundFlush|ThreadPoolImpl)"),
@@ -27,22 +35,40 @@ LAYERS = [
     ("Raft host", r"^(apply_|propose_|readindex_|read_frame|transport_|storage_|persist_|host_|pass|group_|bnd_raft|bnd_shard|shard_|"
                   r"entry_|tuple_|bnd_message|member_|export_|import_|leave_)"),
 ]
+D1_OPS = ["read", "scan", "sum", "update", "insert", "batch"]
 
 
 def options(arguments):
     parser = argparse.ArgumentParser(prog="bench/run cpu_profile", description=__doc__)
-    parser.add_argument("--op", default="put", choices=["put", "get"])
+    parser.add_argument("--op", default="put", choices=["put", "get", *(f"d1-{op}" for op in D1_OPS)],
+                        help="of objects, or of D1 (bench/run d1)")
+    parser.add_argument("--many", action="store_true", help="D1: over 64 databases, not on one")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=4, help="of each of the runs")
     parser.add_argument("--keys", type=int, default=10000)
     parser.add_argument("--bytes", type=int, default=1024)
     parser.add_argument("--dir", help="where the data goes (default: the temporary directory)")
     parser.add_argument("--no-save", action="store_true", help="print only")
+    parser.set_defaults(megabytes=10, databases=64)
     return parser.parse_args(arguments)
 
 
+def is_d1(chosen):
+    return chosen.op.startswith("d1-")
+
+
+def load_command(chosen, bindery, fill=False):
+    if is_d1(chosen):
+        load = ["--op", "fill", "--clients", "8"] if fill else [
+            "--op", chosen.op.removeprefix("d1-"), "--clients", str(chosen.clients), "--seconds", str(chosen.seconds), "--warmup", "0"]
+        return [*bindery.words(chosen.many), *load]
+    if fill:
+        return bindery.load("fill", 32, 0, 0, chosen.keys, chosen.bytes, 0)
+    return bindery.load(chosen.op, chosen.clients, chosen.seconds, 0, chosen.keys, chosen.bytes, 0)
+
+
 def loaded(chosen, bindery):
-    return measure(bindery, bindery.load(chosen.op, chosen.clients, chosen.seconds, 0, chosen.keys, chosen.bytes, 0))
+    return measure(bindery, load_command(chosen, bindery))
 
 
 def attached(command, chosen, bindery):
@@ -174,8 +200,9 @@ def report_text(chosen, facts, quiet, samples, counted, calls, allocated):
     total, layers, kinds, symbols = samples
     cost = quiet["server_cpu_us_per_op"]
     rows = "\n".join(f"| {name} | {count:.2f} |" for name, count in calls)
+    what = ("over 64 databases" if chosen.many else "on one database") if is_d1(chosen) else f"{chosen.bytes} bytes"
     return (f"# Profile of a {chosen.op.upper()}, {chosen.clients} clients\n\n{machine_text(facts)}\n\n"
-            f"{chosen.bytes} bytes, {quiet['per_s']:,.0f} a second, {cost:.0f} us of CPU each on the three nodes together "
+            f"{what}, {quiet['per_s']:,.0f} a second, {cost:.0f} us of CPU each on the three nodes together "
             f"(without perf). Counts below are per operation and over the three nodes.\n\n"
             f"{table('CPU by layer', layers, total)}\n{table('CPU by what runs', kinds, total)}\n"
             f"| per operation | |\n|---|---|\n{counted}\n| allocations (malloc, calloc, realloc) | {allocated:.1f} |\n\n"
@@ -187,14 +214,14 @@ def main(arguments):
     if os.geteuid() != 0:
         print("bench/run cpu_profile: needs root for perf", file=sys.stderr)
         return 2
-    build("bench_s3_load")
+    build("bench_s3_load", "bench_d1_load")
     with Workspace(chosen.dir) as directory:
         facts = machine(directory)
-        bindery = Bindery(directory)
+        bindery = d1.Bindery(directory, chosen) if is_d1(chosen) else Bindery(directory)
         data = os.path.join(directory, "perf.data")
         try:
             bindery.start()
-            measure(bindery, bindery.load("fill", 32, 0, 0, chosen.keys, chosen.bytes, 0))
+            measure(bindery, load_command(chosen, bindery, fill=True))
             before = metrics(bindery)
             quiet = loaded(chosen, bindery)
             counted = per_operation(before, metrics(bindery), quiet["ops"])
@@ -207,6 +234,6 @@ def main(arguments):
     text = report_text(chosen, facts, quiet, samples, counted, calls, allocated)
     print(text)
     if not chosen.no_save:
-        with open(os.path.join(HERE, "results", f"profile_{chosen.op}.md"), "w", encoding="utf-8") as file:
+        with open(os.path.join(HERE, "results", f"profile_{chosen.op}{'-many' if chosen.many else ''}.md"), "w", encoding="utf-8") as file:
             file.write(text)
     return 0
