@@ -19,6 +19,8 @@ const struct tools_verb tools_d1_verbs[] = {
     {"time-travel info", "DATABASE", "the bookmark of now, or of --timestamp"},
     {"time-travel restore", "DATABASE",
      "make it as it was at --bookmark or --timestamp; prints the bookmark that undoes it"},
+    {"time-travel fork", "DATABASE NAME",
+     "make another one that begins as it is, or was at --bookmark or --timestamp"},
     {0}};
 const struct tools_flag tools_d1_flags[] = {
     {"command", "SQL", "execute: the statements"},
@@ -26,7 +28,7 @@ const struct tools_flag tools_d1_flags[] = {
     {"mode", "WORD", "execute: how rows are printed: box (default), line, csv, json"},
     {"filter", "TEXT", "list: only names that contain it"},
     {"timestamp", "TIME", "time-travel: seconds since 1970, or as 2026-11-30T12:00:00Z"},
-    {"bookmark", "BOOKMARK", "time-travel restore: to this one"},
+    {"bookmark", "BOOKMARK", "time-travel restore, fork: to, at this one"},
     {0}};
 
 static const char *word(const struct tools_d1 *d1, size_t i) {
@@ -271,6 +273,22 @@ static int travel_restore(struct tools_d1 *d1) {
     return tools_remote_finish(&d1->remote, result, print_restored);
 }
 
+static int travel_fork(struct tools_d1 *d1) {
+    BND_AUTO_BUF struct bnd_buf more = {0};
+    static const char *const places[] = {"bookmark", "timestamp"};
+    bnd_buf_append_str(&more, "/time_travel/fork?name=");
+    tools_remote_escape(&more, word(d1, 1), false);
+    for (size_t i = 0; i < 2; i++) {
+        if (flag(d1, places[i]) != NULL) {
+            bnd_buf_printf(&more, "&%s=", places[i]);
+            tools_remote_escape(&more, flag(d1, places[i]), false);
+        }
+    }
+    bnd_buf_u8(&more, 0);
+    json_t *result = more.failed ? NULL : call(d1, "POST", (const char *)more.data, NULL);
+    return tools_remote_finish(&d1->remote, result, print_database);
+}
+
 static int shell(struct tools_d1 *d1) {
     return tools_d1_shell(d1);
 }
@@ -286,7 +304,8 @@ int tools_cmd_d1(int argc, const char **argv) {
                {"execute", execute},
                {"shell", shell},
                {"time-travel info", travel_info},
-               {"time-travel restore", travel_restore}};
+               {"time-travel restore", travel_restore},
+               {"time-travel fork", travel_fork}};
     struct tools_d1 d1 = {0};
     int status = tools_api_parse(argc, argv, &d1.remote.api);
     status = status != -1 ? status : tools_remote_open(&d1.remote, "d1/database");

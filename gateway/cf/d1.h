@@ -7,6 +7,7 @@
 #include "gateway/d1/use.h"
 #include "gateway/front.h"
 #include "gateway/rest_request.h"
+#include "gateway/s3/query.h"
 
 /* Segment of "/client/v4/accounts/<account>/d1/database/<uuid or name>/...". */
 enum cf_d1_segment { CF_D1_DATABASE = 6, CF_D1_FILE = 4 /* of "/bindery/v1/d1/files/<id>" */ };
@@ -37,6 +38,23 @@ void cf_d1_fail(struct rest_request *request, int status);
 json_t *cf_d1_database_json(const struct bnd_d1_database *database);
 json_t *cf_d1_bookmark_json(const struct bnd_sql_bookmark *bookmark);
 
+/* One by itself, with what lists leave out. */
+json_t *cf_d1_single_json(const struct bnd_d1_database *database);
+/* Ends the request: how group 0 refused to register a database. */
+void cf_d1_fail_register(struct rest_request *request, int status);
+
+/* A place in a database's history as the query names it: "bookmark", "timestamp", or neither. */
+struct cf_d1_place {
+    bool by_time, by_bookmark;
+    uint64_t stamp_ms;
+    struct bnd_sql_bookmark bookmark;
+};
+/* NULL, or why not. */
+const char *cf_d1_place_read(const struct s3_query *query, uint64_t now_ms,
+                             struct cf_d1_place *out);
+/* Ends the request: there is no such place. */
+void cf_d1_fail_place(struct rest_request *request, bool by_time);
+
 void cf_d1_run_list(struct rest_request *request);
 void cf_d1_run_create(struct rest_request *request);
 void cf_d1_run_get(struct rest_request *request);
@@ -46,6 +64,7 @@ void cf_d1_run_query(struct rest_request *request);
 void cf_d1_run_raw(struct rest_request *request);
 void cf_d1_run_bookmark(struct rest_request *request);
 void cf_d1_run_restore(struct rest_request *request);
+void cf_d1_run_fork(struct rest_request *request);
 void cf_d1_run_import(struct rest_request *request);
 void cf_d1_run_export(struct rest_request *request);
 void cf_d1_run_file_put(struct rest_request *request);

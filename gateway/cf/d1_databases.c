@@ -105,8 +105,7 @@ void cf_d1_run_list(struct rest_request *request) {
     }
 }
 
-/* One by itself: lists are shorter. */
-static json_t *single_json(const struct bnd_d1_database *database) {
+json_t *cf_d1_single_json(const struct bnd_d1_database *database) {
     json_t *json = cf_d1_database_json(database);
     if (json_object_set_new(json, "read_replication", json_pack("{s:s}", "mode", "auto")) != 0) {
         json_decref(json);
@@ -149,30 +148,34 @@ static void on_made(struct bnd_sql_admin *admin, int status) {
     rest_reply(request, json_incref(op->result));
 }
 
+void cf_d1_fail_register(struct rest_request *request, int status) {
+    switch (status) {
+    case BND_EXISTS:
+        rest_fail(request, 400, D1_EXISTS, "Database with that name already exists");
+        return;
+    case BND_FULL:
+        rest_fail(request, 400, D1_TOO_MANY_DATABASES,
+                  "There are as many databases as the setting d1_databases_max allows");
+        return;
+    case BND_PRECONDITION:
+        rest_fail(request, 503, D1_UNAVAILABLE, "No node can hold a database");
+        return;
+    default:
+        cf_d1_fail(request, status);
+    }
+}
+
 static void on_registered(struct bnd_catalog_call *call, int status, struct bnd_slice reply) {
     struct rest_request *request = call->data;
     struct create_op *op = request->data;
     struct bnd_d1_database database;
-    if (status == BND_EXISTS) {
-        rest_fail(request, 400, D1_EXISTS, "Database with that name already exists");
-        return;
-    }
-    if (status == BND_FULL) {
-        rest_fail(request, 400, D1_TOO_MANY_DATABASES,
-                  "There are as many databases as the setting d1_databases_max allows");
-        return;
-    }
-    if (status == BND_PRECONDITION) {
-        rest_fail(request, 503, D1_UNAVAILABLE, "No node can hold a database");
-        return;
-    }
     status = status != 0 ? status : bnd_d1_database_decode(reply, &database);
     if (status != 0) {
-        cf_d1_fail(request, status);
+        cf_d1_fail_register(request, status);
         return;
     }
     bnd_catalog_d1_learn(request->services->catalog, &database);
-    op->result = single_json(&database);
+    op->result = cf_d1_single_json(&database);
     op->admin = (struct bnd_sql_admin){.cb = on_made, .data = request};
     int rv = op->result == NULL
                  ? BND_NOMEM
@@ -361,7 +364,7 @@ static void on_found(struct bnd_catalog_call *call, int status, struct bnd_slice
         cf_d1_fail(request, status);
         return;
     }
-    op->result = single_json(&database);
+    op->result = cf_d1_single_json(&database);
     if (op->result == NULL) {
         rest_fail_code(request, BND_NOMEM);
     } else if (wanted(op, "file_size") || wanted(op, "num_tables")) {

@@ -9,14 +9,12 @@ struct time_op {
     struct cf_d1_op op; /* first */
     struct bnd_sql_admin admin;
     bool restoring;
-    bool by_time;
-    uint64_t stamp_ms;
-    struct bnd_sql_bookmark bookmark; /* not by time: to restore to */
+    struct cf_d1_place place;
     struct s3_query query;
     uint8_t space[];
 };
 
-static void missing(struct rest_request *request, bool by_time) {
+void cf_d1_fail_place(struct rest_request *request, bool by_time) {
     rest_fail(request, 400, D1_MALFORMED,
               by_time
                   ? "There is no bookmark of that time: the database is younger, or its history "
@@ -34,7 +32,7 @@ static bool failed(struct rest_request *request, int status, bool by_time) {
     if (status != BND_NOTFOUND) {
         cf_d1_fail(request, status);
     } else if (!d1_use_missing(&op->op.use)) {
-        missing(request, by_time);
+        cf_d1_fail_place(request, by_time);
     }
     return true;
 }
@@ -70,12 +68,12 @@ static void on_time(struct bnd_sql_admin *admin, int status) {
     if (failed(request, status, true)) {
         return;
     }
-    op->bookmark = admin->bookmark;
     if (!op->restoring) {
-        rest_reply(request, json_pack("{s:o}", "bookmark", cf_d1_bookmark_json(&op->bookmark)));
+        rest_reply(request, json_pack("{s:o}", "bookmark", cf_d1_bookmark_json(&admin->bookmark)));
         return;
     }
-    int rv = restore(&op->op.use, &op->bookmark);
+    op->place.bookmark = admin->bookmark;
+    int rv = restore(&op->op.use, &op->place.bookmark);
     if (rv != 0) {
         cf_d1_fail(request, rv);
     }
@@ -92,12 +90,13 @@ static void on_info(struct bnd_sql_admin *admin, int status) {
 static int act(struct d1_use *use) {
     struct rest_request *request = use->data;
     struct time_op *op = request->data;
-    if (op->restoring && !op->by_time) {
-        return restore(use, &op->bookmark);
+    bool by_time = op->place.by_time;
+    if (op->restoring && !by_time) {
+        return restore(use, &op->place.bookmark);
     }
-    op->admin = (struct bnd_sql_admin){.cb = op->by_time ? on_time : on_info, .data = request};
-    return op->by_time ? bnd_sql_at_time(use->sql, &op->admin, use->uuid, op->stamp_ms)
-                       : bnd_sql_info(use->sql, &op->admin, use->uuid);
+    op->admin = (struct bnd_sql_admin){.cb = by_time ? on_time : on_info, .data = request};
+    return by_time ? bnd_sql_at_time(use->sql, &op->admin, use->uuid, op->place.stamp_ms)
+                   : bnd_sql_info(use->sql, &op->admin, use->uuid);
 }
 
 /* ---- what is asked for
@@ -117,32 +116,38 @@ static bool time_parse(struct bnd_slice text, uint64_t *out_ms) {
     return true;
 }
 
+const char *cf_d1_place_read(const struct s3_query *query, uint64_t now_ms,
+                             struct cf_d1_place *out) {
+    struct bnd_slice stamp = s3_query_get(query, "timestamp");
+    struct bnd_slice bookmark = s3_query_get(query, "bookmark");
+    out->by_time = stamp.len > 0;
+    out->by_bookmark = bookmark.len > 0;
+    if (out->by_time && out->by_bookmark) {
+        return "bookmark or timestamp, one of them";
+    }
+    if (out->by_time && !time_parse(stamp, &out->stamp_ms)) {
+        return "timestamp must be a time as 2009-10-12T17:50:30Z or a number of seconds";
+    }
+    if (out->by_time && out->stamp_ms > now_ms) {
+        return "timestamp must be a time in the past";
+    }
+    if (out->by_bookmark && bnd_sql_bookmark_parse(bookmark, &out->bookmark) != 0) {
+        return "bookmark has another form";
+    }
+    return NULL;
+}
+
 /* NULL, or why not. */
 static const char *read_query(struct time_op *op, struct bnd_slice raw, uint64_t now_ms) {
     const char *why = NULL;
     if (s3_query_parse(raw, op->space, &op->query, &why) != S3_OK) {
         return why;
     }
-    struct bnd_slice stamp = s3_query_get(&op->query, "timestamp");
-    struct bnd_slice bookmark = s3_query_get(&op->query, "bookmark");
-    op->by_time = stamp.len > 0;
-    if (op->by_time && bookmark.len > 0) {
-        return "bookmark or timestamp, one of them";
+    why = cf_d1_place_read(&op->query, now_ms, &op->place);
+    if (why == NULL && op->restoring && !op->place.by_time && !op->place.by_bookmark) {
+        why = "bookmark or timestamp is missing";
     }
-    if (op->by_time && !time_parse(stamp, &op->stamp_ms)) {
-        return "timestamp must be a time as 2009-10-12T17:50:30Z or a number of seconds";
-    }
-    if (op->by_time && op->stamp_ms > now_ms) {
-        return "timestamp must be a time in the past";
-    }
-    if (!op->restoring || op->by_time) {
-        return NULL;
-    }
-    if (bookmark.len == 0) {
-        return "bookmark or timestamp is missing";
-    }
-    return bnd_sql_bookmark_parse(bookmark, &op->bookmark) == 0 ? NULL
-                                                                : "bookmark has another form";
+    return why;
 }
 
 static void run(struct rest_request *request, bool restoring) {

@@ -378,6 +378,32 @@ class D1Checks:
                          node["rest"] + "/client/v4", self.cluster.info["account_id"],
                          CLOUDFLARE_API_TOKEN=self.cluster.info["token"])
 
+    def check_d1_forks(self):
+        """A fork is what its source was then, and each goes its own way, also when the source is gone."""
+        with self.d1_database("source") as db:
+            self.d1_rows(db, "CREATE TABLE t (v); INSERT INTO t VALUES ('kept')")
+            kept = self.d1_result("GET", f"/{db}/time_travel/bookmark")["bookmark"]
+            self.d1_rows(db, "INSERT INTO t VALUES ('later')")
+            old = self.d1_result("POST", f"/{db}/time_travel/fork?name=fork-old&bookmark={kept}")
+            new = self.bindery("d1", "time-travel", "fork", "source", "fork-new", "--json")
+            assert (old["name"], new["name"]) == ("fork-old", "fork-new") and old["uuid"] != new["uuid"], (old, new)
+            self.d1_rows("fork-old", "INSERT INTO t VALUES ('own')")
+            self.d1_rows(db, "DELETE FROM t")
+            self.d1_refused(self.d1("POST", f"/{db}/time_travel/fork?name=fork-old"), 400, 7502,
+                            "Database with that name already exists")
+            self.d1_refused(self.d1("POST", f"/{db}/time_travel/fork?name="), 400, 7400,
+                            "name must be the new database's: 1 to 64 letters, digits, - and _")
+            self.d1_refused(self.d1("POST", f"/{db}/time_travel/fork?name=x&timestamp=1000000000"), 400, 7400,
+                            "There is no bookmark of that time: the database is younger, or its history is not kept for so long")
+            self.d1_refused(self.d1("POST", "/nothing/time_travel/fork?name=x"), 404, 7404,
+                            "The database nothing could not be found")
+        for _ in range(3):  # on every node, and the source is deleted
+            assert self.d1_rows("fork-old", "SELECT v FROM t") == [{"v": "kept"}, {"v": "own"}]
+            assert self.d1_rows("fork-new", "SELECT v FROM t") == [{"v": "kept"}, {"v": "later"}]
+        for name in ("fork-old", "fork-new"):
+            self.d1_result("DELETE", "/" + name)
+        self.d1_refused(self.d1("GET", "/x"), 404, 7404, "The database x could not be found")
+
     def d1_shell(self):
         def shell(text, status=0):
             done = subprocess.run([localcluster.BINARY, "d1", "shell", "cli-db"], input=text, capture_output=True, text=True,
