@@ -47,6 +47,27 @@ def fill(cluster):
     return written
 
 
+def d1(cluster, number, *words, **body):
+    status, answer = cluster.get(number, "/".join(("/client/v4/accounts", cluster.info["account_id"], "d1/database", *words)),
+                                 body=body, method="POST")
+    assert status == 200, f"d1 {words}: {status} {answer}"
+    return answer["result"]
+
+
+def fill_database(cluster):
+    """The first database: from now on there are groups of SQL."""
+    database = d1(cluster, 1, name="kept")["uuid"]
+    d1(cluster, 1, database, "query", sql="CREATE TABLE t(n INTEGER)")
+    for number in range(10):
+        d1(cluster, 1 + number % 3, database, "query", sql="INSERT INTO t VALUES(?)", params=[number])
+    return database
+
+
+def check_database(cluster, number, database):
+    rows = d1(cluster, number, database, "query", sql="SELECT n FROM t ORDER BY n")[0]["results"]
+    assert [row["n"] for row in rows] == list(range(10)), rows
+
+
 def caught_up(cluster):
     """Every node has applied everything, and has every body."""
     view = json.loads(bindery(cluster, "top", "--once", "--json", "--interval", "0.2"))
@@ -92,7 +113,7 @@ def check_trouble(cluster, status, since):
     up = {node["id"]: node["up"] for node in status["nodes"]}
     assert up == {1: False, 2: False, SURVIVOR: True} and not status["settled"], status["nodes"]
     groups = len(status["groups"])
-    assert groups == 65 and all(len(group["members"]) == 3 for group in status["groups"])
+    assert groups == 129 and all(len(group["members"]) == 3 for group in status["groups"])
     said = bindery(cluster, "status", expect=1)
     assert "in trouble" in said and since in said, said
     assert f"of {groups} no majority of the voters is up" in said, said
@@ -111,7 +132,7 @@ def check_recover(cluster):
     before = fingerprint(data)
     assert "0 bad" in bindery(cluster, "doctor", "--data", data)
     said = bindery(cluster, "recover", "--data", data, expect=1, stdin="no\n")
-    assert "nothing was changed" in said and len(re.findall(r"^shard \d+ ", said, re.M)) == 64, said
+    assert "nothing was changed" in said and len(re.findall(r"^(sql )?shard \d+ ", said, re.M)) == 128, said
     assert "group 0" in said and "only voter" in said, said
     assert fingerprint(data) == before, "a refusal changed files"
     check_refuses_damage(cluster, data)
@@ -186,6 +207,7 @@ def run(directory):
     with rig.ended_after(cluster):
         cluster.start()
         written = fill(cluster)
+        database = fill_database(cluster)
         cluster.wait(lambda: caught_up(cluster), 60, "every node to have everything")
         check_status_without_majority(cluster)
         check_recover(cluster)
@@ -193,9 +215,11 @@ def run(directory):
         cluster.processes = {SURVIVOR: cluster.processes[SURVIVOR]}
         cluster.wait(lambda: cluster.ready(SURVIVOR), 60, "the survivor to be ready")
         check_served(cluster, SURVIVOR - 1, written)
+        check_database(cluster, SURVIVOR, database)
         check_old_nodes_refused(cluster, written)
         check_served(cluster, SURVIVOR - 1, written)
         check_new_nodes(cluster, written)
+        check_database(cluster, 1, database)
 
 
 def main():
