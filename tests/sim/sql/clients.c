@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define BURST_NS (2 * BND_MS) /* between operations that come close together */
 #define ANSWER_NS (60 * SIMSQL_SECOND) /* every operation has an answer within */
 
 /* ---- calls ------------------------------------------------------------------------------------*/
@@ -99,8 +100,9 @@ static void think(struct client *client) {
     struct simsql_clients *clients = client->clients;
     client->busy = false;
     if (!clients->stopped) {
+        uint64_t most_ns = bnd_sim_rng_chance(&client->rng, 400) ? BURST_NS : clients->think_ns;
         bnd_sim_world_at(clients->cluster->world, &client->timer,
-                         1 + bnd_sim_rng_below(&client->rng, clients->think_ns));
+                         1 + bnd_sim_rng_below(&client->rng, most_ns));
     }
 }
 
@@ -240,7 +242,10 @@ static struct simsql_op draw_op(struct client *client, size_t database) {
     op.b =
         (int64_t)bnd_sim_rng_below(rng, op.kind == SIMSQL_TRANSFER ? SIMSQL_ACCOUNTS : SIMSQL_KEYS);
     op.c = (int64_t)bnd_sim_rng_below(rng, 20);
-    op.stale = op.kind == SIMSQL_READ && bnd_sim_rng_chance(rng, 500);
+    if (op.kind == SIMSQL_READ) {
+        op.c = (int64_t)bnd_sim_rng_below(rng, 3);
+        op.stale = op.c == 0;
+    }
     return op;
 }
 

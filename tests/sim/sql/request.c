@@ -126,6 +126,9 @@ void simsql_request_op(struct bnd_buf *out, const struct simsql_op *op, const ui
         add(&writer, "SELECT sum(bal) FROM acc", NULL, 0);
         add(&writer, list_text, &op->a, 1);
         add(&writer, register_text, &op->b, 1);
+        if (op->c == 1) {
+            add(&writer, "DELETE FROM log WHERE k = -1", NULL, 0);
+        }
     } else {
         const int64_t row[] = {op->token, (int64_t)op->kind, op->a, op->b, op->c};
         add(&writer,
