@@ -1,5 +1,6 @@
 /* Requests that the leader executes (ADR 0101): who is asked, under which id, and what the asker is
  * told when leaderships, connections and executors fail. */
+#include "base/alloc.h"
 #include "tests/unit/raft/host_fixture.h"
 
 #define PENDING_MAX 64
@@ -31,13 +32,13 @@ static void on_added(struct bnd_raft_propose *propose, int status, struct bnd_sl
     struct adding *adding = propose->data;
     bool executed = status == 0;
     bnd_raft_execution_reply(adding->execution, executed, status, reply);
-    free(adding);
+    bnd_free(adding);
 }
 
 static void add_for(struct node *node, struct bnd_raft_execution *execution) {
     BND_AUTO_BUF struct bnd_buf command = {0};
     kv_add(&command, bnd_slice_str("a"), 1);
-    struct adding *adding = calloc(1, sizeof *adding);
+    struct adding *adding = bnd_zalloc(sizeof *adding); /* its life's: gone with a crash */
     adding->execution = execution;
     adding->propose = (struct bnd_raft_propose){
         .id = execution->id,
@@ -49,7 +50,7 @@ static void add_for(struct node *node, struct bnd_raft_execution *execution) {
     };
     int rv = bnd_raft_propose(node->host, execution->gid, &adding->propose);
     if (rv != 0) {
-        free(adding);
+        bnd_free(adding);
         bnd_raft_execution_reply(execution, false, rv, bnd_slice(NULL, 0));
     }
 }
