@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "sql/fsm_private.h"
 
-#define SCRATCH_KEPT_MAX (1u << 20)
+#define SCRATCH_KEPT_MAX (64u << 10) /* there is a machine per group */
 
 /* ---- the state --------------------------------------------------------------------------------*/
 
