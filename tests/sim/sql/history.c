@@ -435,10 +435,9 @@ static void take_restore(struct checking *checking, uint32_t epoch) {
         database->line.count = database->nudge.rows;
     }
     for (size_t i = 0; i < database->marks_count; i++) {
-        const struct bnd_sql_bookmark *mark = &database->marks[i].bookmark;
-        if (mark->epoch != database->dumped.epoch ||
-            mark->version <= database->nudge.bookmark.version) {
-            database->marks[kept++] = database->marks[i];
+        const struct simsql_mark *mark = &database->marks[i];
+        if (mark->bookmark.epoch > database->dumped.epoch || mark->rows <= database->nudge.rows) {
+            database->marks[kept++] = *mark; /* made since, or on what is left */
         }
     }
     database->marks_count = kept;
