@@ -52,14 +52,17 @@ int sql_connection_own(struct sql_connection *self, sqlite3_stmt *statement) {
     return code == SQLITE_ROW || code == SQLITE_DONE ? SQLITE_OK : ended;
 }
 
-/* journal_mode comes first: what comes before it could open a journal that is a file. */
+/* journal_mode comes first: what comes before it could open a journal that is a file. A writer is
+ * alone on its file: it need not look for others, nor tell them by a new change counter, which
+ * would put page 1 into every transaction (ADR 0100, "A connection"). */
 static int set_up(struct sql_connection *self, const struct sql_connection_config *config) {
     char text[256];
     size_t cache = config->cache_bytes == 0 ? CACHE_BYTES : config->cache_bytes;
     (void)sqlite3_snprintf(sizeof text, text,
                            "PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF; PRAGMA "
-                           "cache_size=-%llu; PRAGMA cache_spill=OFF; PRAGMA foreign_keys=ON;"
+                           "locking_mode=%s; PRAGMA cache_size=-%llu; PRAGMA cache_spill=OFF; PRAGMA foreign_keys=ON;"
                            "SELECT count(*) FROM sqlite_schema",
+                           config->read_only ? "NORMAL" : "EXCLUSIVE",
                            (unsigned long long)(cache >> 10));
     set_limits(self->db);
     int code = sqlite3_db_config(self->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);

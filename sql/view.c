@@ -515,6 +515,7 @@ int sql_view_commit(struct sql_view *view) {
 
 bool sql_view_take(struct sql_view *view, struct sql_pending *out) {
     if (!view->left) {
+        sql_view_rollback(view); /* a writer that keeps its lock does not say so */
         return false;
     }
     view->left = false;

@@ -12,6 +12,7 @@ struct fixture {
     struct machine *m;
     struct sql_view *view; /* the writer's */
     sqlite3 *db;
+    bool exclusive; /* as connections of sql/connection.h are */
     struct sql_pending pending[64];
     size_t pending_count;
 };
@@ -76,6 +77,9 @@ static struct sql_view *view_at(struct fixture *f, bool writer) {
 static void writer_open(struct fixture *f) {
     f->view = view_at(f, true);
     f->db = connect_to(f, f->view, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+    if (f->exclusive) {
+        must(f->db, "PRAGMA locking_mode=EXCLUSIVE");
+    }
 }
 
 static void pending_free(struct fixture *f) {
@@ -490,7 +494,17 @@ static void random_transactions_with_shrinking_on_demand(void **state) {
     random_transactions(*state, "PRAGMA auto_vacuum=INCREMENTAL", 13);
 }
 
+static int exclusive_setup(void **state) {
+    int rv = fixture_setup(state);
+    struct fixture *f = *state;
+    writer_close(f);
+    f->exclusive = true;
+    writer_open(f);
+    return rv;
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+#define EXCLUSIVE(name) cmocka_unit_test_setup_teardown(name, exclusive_setup, fixture_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -508,6 +522,15 @@ int main(void) {
         TEST(random_transactions_equal_a_plain_database),
         TEST(random_transactions_with_shrinking),
         TEST(random_transactions_with_shrinking_on_demand),
+        EXCLUSIVE(what_fails_or_is_rolled_back_leaves_no_version),
+        EXCLUSIVE(a_pinned_reader_stands_still_beside_the_writer),
+        EXCLUSIVE(a_reader_moves_on_page_by_page),
+        EXCLUSIVE(dropped_rows_are_not_served_again),
+        EXCLUSIVE(a_dropped_table_takes_no_rows),
+        EXCLUSIVE(a_transaction_that_changes_too_much_fails_whole),
+        EXCLUSIVE(random_transactions_equal_a_plain_database),
+        EXCLUSIVE(random_transactions_with_shrinking),
+        EXCLUSIVE(random_transactions_with_shrinking_on_demand),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
