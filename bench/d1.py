@@ -4,6 +4,7 @@ times dqlite's and ten times rqlite's throughput, at 1 client 1.5 times; at 64 c
 point reads over HTTP five times rqlite's at the same read level; three-node inserts at 64 clients no fewer than stock
 SQLite's with synchronous=FULL."""
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -385,17 +386,14 @@ def main(arguments):
     chosen = options(arguments)
     build("bench_d1_load", "bench_sqlite_load")
     build_peers(chosen)
-    with Workspace(chosen.dir) as directory:
+    with Workspace(chosen.dir) as directory, contextlib.ExitStack() as started:
         facts = machine(directory)
         systems = [SYSTEMS[name](directory, chosen) for name in SYSTEMS if name in chosen.systems]
-        try:
-            for system in systems:
-                system.start()
-            filled = fill(chosen, systems)
-            results = run_loads(chosen, systems)
-        finally:
-            for system in systems:
-                system.stop()
+        for system in systems:
+            started.callback(system.stop)  # all of them, even when one does not stop
+            system.start()
+        filled = fill(chosen, systems)
+        results = run_loads(chosen, systems)
     text = report_text(chosen, facts, filled, results)
     print(text)
     if not chosen.no_save:
