@@ -3,7 +3,8 @@
 
 Twelve lines in the executor count the rows that a statement reads and writes, where D1 counts them; a statement keeps both
 numbers beside SQLite's own counters, and sqlite3_stmt_status gives them as 1025 and 1026 (sql/sqlite.h). Beside them: the
-authorizer is told the new name of a table that is renamed, and a function tells how large the database is.
+authorizer is told the new name of a table that is renamed, a function tells how large the database is, and SQL functions that
+could run for hours can be interrupted.
 
 Every edit names the place it is for, the line it goes to, and how often that line must be there: once. Where SQLite has
 changed so that this does not hold, nothing is written and the status is 1: read the new code, then the edit."""
@@ -46,6 +47,38 @@ REPLACED = [
     ("\nSQLITE_PRIVATE void sqlite3AlterRenameTable(\n", "\n}",
      "  if( sqlite3AuthCheck(pParse, SQLITE_ALTER_TABLE, zDb, pTab->zName, 0) ){\n",
      "  if( sqlite3AuthCheck(pParse, SQLITE_ALTER_TABLE, zDb, pTab->zName, zName) ){\n"),
+]
+
+# Functions whose work is the product of two lengths, hours for two strings of 2 MB, ask on the way whether the statement is
+# over, as the executor does between its steps: (function, lines in it, lines in their stead).
+IS_OVER = """
+static int bndIsOver(sqlite3_context *context, i64 *pnWork, i64 nMore){
+  sqlite3 *db = sqlite3_context_db_handle(context);
+  *pnWork += nMore;
+  if( *pnWork<1000000 ) return 0;
+  *pnWork = 0;
+  if( db->xProgress==0 || db->xProgress(db->pProgressArg)==0 ) return 0;
+  sqlite3_result_error_code(context, SQLITE_INTERRUPT);
+  return 1;
+}
+"""
+LONG = [
+    ("instrFunc", "  int N = 1;\n", "  int N = 1;\n  i64 nWork = 0;\n"),
+    ("instrFunc", "      N++;\n", "      N++;\n      if( bndIsOver(context, &nWork, nNeedle) ) goto endInstr;\n"),
+    ("unhexFunc", "  u8 *p = 0;\n", "  u8 *p = 0;\n  i64 nWork = 0;\n"),
+    ("unhexFunc", "        c = *zHex;\n", "        c = *zHex;\n        if( bndIsOver(pCtx, &nWork, nPass) ) goto unhex_null;\n"),
+    ("replaceFunc", "  unsigned cntExpand;      /* Number zOut expansions */\n",
+     "  unsigned cntExpand;      /* Number zOut expansions */\n  i64 nWork = 0;\n"),
+    ("replaceFunc", "  for(i=j=0; i<=loopLimit; i++){\n",
+     "  for(i=j=0; i<=loopLimit; i++){\n"
+     "    if( bndIsOver(context, &nWork, nPattern) ){ sqlite3_free(zOut); return; }\n"),
+    ("trimFunc", "  unsigned char **azChar = 0;       /* Individual characters in zCharSet */\n",
+     "  unsigned char **azChar = 0;       /* Individual characters in zCharSet */\n  i64 nWork = 0;\n"),
+] + [
+    ("trimFunc", f"    if( flags & {side} ){{\n      while( nIn>0 ){{\n",
+     f"    if( flags & {side} ){{\n      while( nIn>0 ){{\n"
+     "        if( bndIsOver(context, &nWork, nChar) ){ if( zCharSet ) sqlite3_free(azChar); return; }\n")
+    for side in (1, 2)
 ]
 
 # sql/sqlite.h declares it.
@@ -113,6 +146,10 @@ def main():
             text = counted(text, *counter)
         for start, end, old, new in REPLACED:
             text = replaced(text, between(text, start, end), old, new)
+        for function, old, new in LONG:
+            text = replaced(text, between(text, f"\nstatic void {function}(\n", "\n}\n"), old, new)
+        first = between(text, "\nstatic void instrFunc(\n", "\n}\n")[0]
+        text = text[:first] + IS_OVER + text[first:]
     except Moved as moved:
         print(f"sqlite_counters.py: {sys.argv[1]} is not the SQLite these edits were written for: {moved}", file=sys.stderr)
         return 1

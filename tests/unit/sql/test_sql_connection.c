@@ -427,6 +427,36 @@ static void test_timeout(void **state) {
     rig_close(&rig);
 }
 
+/* Functions that take hours over strings as long as they may be. */
+static void test_long_functions(void **state) {
+    static const char *const calls[] = {
+        "ltrim(replace(hex(zeroblob(999999)), '0', 'a'), replace(hex(zeroblob(75000)), '0', 'b') "
+        "|| 'a')",
+        "rtrim(replace(hex(zeroblob(999999)), '0', 'a'), replace(hex(zeroblob(75000)), '0', 'b') "
+        "|| 'a')",
+        "instr(zeroblob(1999999), zeroblob(999999) || x'01')",
+        "replace(hex(zeroblob(999999)), hex(zeroblob(499999)) || '1', '')",
+        "unhex(replace(hex(zeroblob(999999)), '0', 'x'), replace(hex(zeroblob(999990)), '0', 'y') "
+        "|| 'x')",
+    };
+    struct rig rig;
+    uint64_t now = 5;
+    rig_open(&rig);
+    rig.run.clock = (struct sql_clock){.now_ns = ten_ms_later, .data = &now};
+    rig.run.timeout_ms = 1000;
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        char sql[256];
+        snprintf(sql, sizeof sql, "SELECT %s", calls[i]);
+        ask_fails(&rig, sql,
+                  "D1 DB exceeded its CPU time limit: the query ran too long and was interrupted: "
+                  "SQLITE_INTERRUPT");
+    }
+    assert_string_equal(rows(&rig, "SELECT trim('xxaxx', 'yx') AS a, instr('abc', 'c') AS b, "
+                                   "replace('aba', 'b', 'cc') AS c, hex(unhex('41-42', '-')) AS d"),
+                        "[{\"a\":\"a\",\"b\":3,\"c\":\"acca\",\"d\":\"4142\"}]");
+    rig_close(&rig);
+}
+
 struct interrupter {
     struct sql_connection *connection;
     int calls;
@@ -577,6 +607,7 @@ int main(void) {
         cmocka_unit_test(test_last_row_id),
         cmocka_unit_test(test_timeout),
         cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(test_long_functions),
         cmocka_unit_test(test_answer_too_big),
         cmocka_unit_test(test_memory_limit),
         cmocka_unit_test(test_no_memory),
