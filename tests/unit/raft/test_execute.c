@@ -290,6 +290,22 @@ static void a_lost_leadership_moves_executions(void **state) {
     cluster_close(c);
 }
 
+/* Of what ran here when the leadership was lost nobody says that it was not executed. */
+static void a_lost_leadership_leaves_outcomes_unknown(void **state) {
+    (void)state;
+    static struct call call;
+    struct cluster *c = with(213, HOLD);
+    struct node *old = cluster_leader(c, GID);
+    start(old, &call, bnd_slice_str("x"));
+    await_seen(c, 1);
+    bnd_sim_net_isolate(c->net, old->id, true);
+    await(c, &call, 31 * SECOND);
+    assert_int_equal(call.status, BND_UNKNOWN);
+    reply_held(c, 0, true, 0, "too late");
+    bnd_sim_net_heal(c->net);
+    cluster_close(c);
+}
+
 /* The executor proposes under the id: of all attempts together one has an outcome. */
 static void an_id_is_executed_once_over_crashes(void **state) {
     (void)state;
@@ -490,6 +506,7 @@ int main(void) {
         cmocka_unit_test(unknown_is_told_only_where_it_is),
         cmocka_unit_test(an_execution_may_take_its_time),
         cmocka_unit_test(a_lost_leadership_moves_executions),
+        cmocka_unit_test(a_lost_leadership_leaves_outcomes_unknown),
         cmocka_unit_test(an_id_is_executed_once_over_crashes),
         cmocka_unit_test(bodies_and_answers_are_large),
         cmocka_unit_test(what_is_under_way_is_bounded),
