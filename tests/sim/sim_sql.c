@@ -19,6 +19,7 @@
 #define IDLE_NS (60 * SIMSQL_SECOND)
 #define SETTLE_NS (90 * SIMSQL_SECOND)
 #define ACKED_MIN 40
+#define PAGES_STEP 9 /* of versions whose pages are compared */
 
 struct result {
     struct bnd_sim_result common;
@@ -71,6 +72,9 @@ static void check_end(struct simsql_cluster *cluster, struct simsql_clients *cli
     simsql_clients_dump_all(clients);
     if (bnd_sim_run_until_true(cluster->world, is_settled, cluster, SETTLE_NS)) {
         simsql_compare(cluster);
+        for (size_t d = 0; d < history->databases_count; d++) {
+            simsql_compare_pages(cluster, history->databases[d].uuid, PAGES_STEP);
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BURST_NS (2 * BND_MS) /* between operations that come close together */
+#define BURST_NS (2 * BND_MS)          /* between operations that come close together */
 #define ANSWER_NS (60 * SIMSQL_SECOND) /* every operation has an answer within */
 
 /* ---- calls ------------------------------------------------------------------------------------*/

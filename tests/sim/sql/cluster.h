@@ -123,5 +123,9 @@ void simsql_wish(struct simsql_cluster *cluster);
 bool simsql_settled(const struct simsql_cluster *cluster);
 /* Compares the states of all replicas of settled groups. */
 void simsql_compare(struct simsql_cluster *cluster);
+/* Compares the pages of a database at its versions, as the replicas of its settled group read them:
+ * every `step`-th version, and the newest. */
+void simsql_compare_pages(struct simsql_cluster *cluster, const uint8_t uuid[BND_SQL_UUID_BYTES],
+                          uint64_t step);
 
 #endif

@@ -31,8 +31,8 @@ enum simsql_kind {
     SIMSQL_CLEAR,      /* a: key */
     SIMSQL_UNIQUE,     /* a row under its token, which fails if it is there */
     SIMSQL_FAIL,       /* always fails, after it has written */
-    SIMSQL_READ,       /* a: key of the list, b: key of the register, c: 1: as a write, which changes
-                          nothing */
+    SIMSQL_READ, /* a: key of the list, b: key of the register, c: 1: as a write, which changes
+                    nothing */
     SIMSQL_DUMP,
 };
 

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "placement/shard.h"
 #include "raft/member_plan.h"
+#include "sql/history.h"
 #include "tests/sim/memory.h"
 
 #include <inttypes.h>
@@ -305,4 +306,88 @@ void simsql_compare(struct simsql_cluster *cluster) {
             }
         }
     }
+}
+
+/* ---- pages ------------------------------------------------------------------------------------*/
+
+/* A hash of all pages of a version; *at is of it. */
+static uint64_t pages_hash(const struct simsql_machine *machine, const struct sql_at *at,
+                           uint32_t count) {
+    uint8_t page[SQL_PAGE_BYTES];
+    uint64_t hash = count;
+    for (uint32_t number = 1; number <= count; number++) {
+        int rv = sql_history_page(at, number, page, NULL);
+        if (rv != 0 && rv != BND_NOTFOUND) { /* a page of the free list is never written */
+            bnd_sim_divergence(&machine->cluster->check,
+                               "PAGES: node %" PRIu64 ": page %" PRIu32 " of version %" PRIu64
+                               ": %s",
+                               machine->id, number, at->version, bnd_code_text(rv));
+        }
+        hash = bnd_hash64(rv == 0 ? bnd_slice(page, sizeof page) : bnd_slice(NULL, 0), hash + 1);
+    }
+    return hash;
+}
+
+/* The version as the machine has it; false: it has none. */
+static bool version_of(const struct simsql_machine *machine, uint64_t gid,
+                       const uint8_t uuid[BND_SQL_UUID_BYTES], uint64_t version,
+                       struct sql_at *out_at, uint32_t *out_count) {
+    struct bnd_raft_group_status status;
+    struct sql_database_record record;
+    struct sql_commit_record commit;
+    BND_ASSERT(bnd_raft_group_status(machine->host, gid, &status) == 0);
+    if (sql_history_database(machine->state, status.slot, uuid, &record) != 0) {
+        return false;
+    }
+    *out_at = (struct sql_at){.state = machine->state,
+                              .slot = status.slot,
+                              .number = record.number,
+                              .epoch = record.epoch,
+                              .version = record.version};
+    if (sql_history_commit(out_at, version == 0 ? record.version : version, &commit) != 0) {
+        return false;
+    }
+    out_at->version = commit.version;
+    out_at->epoch = commit.epoch;
+    *out_count = commit.page_count;
+    return true;
+}
+
+static void compare_version(struct simsql_cluster *cluster, const struct simsql_group *group,
+                            const uint8_t uuid[BND_SQL_UUID_BYTES], uint64_t version) {
+    uint64_t first = 0;
+    for (size_t i = 0; i < group->want.count; i++) {
+        const struct simsql_machine *machine = &cluster->machines[group->want.members[i].node - 1];
+        struct sql_at at;
+        uint32_t count = 0;
+        bnd_sim_env_enter(machine->env);
+        uint64_t hash = version_of(machine, group->gid, uuid, version, &at, &count)
+                            ? pages_hash(machine, &at, count)
+                            : 0;
+        bnd_sim_env_leave(machine->env);
+        first = i == 0 ? hash : first;
+        if (hash != first) {
+            bnd_sim_divergence(&cluster->check,
+                               "PAGES: version %" PRIu64 " has other pages on node %" PRIu64
+                               " than on node %" PRIu64,
+                               version, machine->id, group->want.members[0].node);
+        }
+    }
+}
+
+void simsql_compare_pages(struct simsql_cluster *cluster, const uint8_t uuid[BND_SQL_UUID_BYTES],
+                          uint64_t step) {
+    uint32_t shard =
+        bnd_shard_of(BND_GROUP_SQL, 0, bnd_slice(uuid, BND_SQL_UUID_BYTES), SIMSQL_SHARDS);
+    const struct simsql_group *group = &cluster->groups[shard];
+    const struct simsql_machine *first = &cluster->machines[group->want.members[0].node - 1];
+    struct sql_at newest;
+    uint32_t count = 0;
+    bnd_sim_env_enter(first->env);
+    bool there = version_of(first, group->gid, uuid, 0, &newest, &count);
+    bnd_sim_env_leave(first->env);
+    for (uint64_t version = 1; there && version < newest.version; version += step) {
+        compare_version(cluster, group, uuid, version);
+    }
+    compare_version(cluster, group, uuid, 0);
 }
