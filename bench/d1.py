@@ -138,7 +138,7 @@ class Dqlite(Process):
         if load == "replica read":
             return []
         if load == "insert" and not many:
-            return [("dqlite, clients take turns", []), ("dqlite, who finds it busy asks again", ["--turns=false"])]
+            return [("dqlite, clients take turns", []), ("dqlite, a connection each, busy asks again", ["--turns=false"])]
         return [("dqlite", [])]
 
 

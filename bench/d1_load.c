@@ -51,7 +51,7 @@ struct load {
     struct bnd_buf insert_many; /* statement of a batch with --values */
     struct client *clients;
     struct histogram latencies;
-    uint64_t from_ns, until_ns; /* what is measured */
+    uint64_t from_ns, until_ns; /* answers between them are measured */
     uint64_t answered;          /* also before and after it */
     uint64_t errors;
     uint64_t next_batch;                     /* of a fill */
@@ -215,7 +215,7 @@ static void complete(struct load *load, struct client *client, const struct wire
         wrong(load, client);
     } else {
         load->acknowledged[client->database] += op >= D1_BATCH ? D1_BATCH_ROWS : 1;
-        if (client->begun_ns >= load->from_ns && now <= load->until_ns) {
+        if (now >= load->from_ns && now <= load->until_ns) {
             histogram_add(&load->latencies, (now - client->begun_ns) / 1000);
         }
     }

@@ -222,7 +222,7 @@ static void *run_client(void *data) {
         operate(client, database);
         uint64_t now = wire_now_ns();
         client->answered++;
-        if (begun >= load->from_ns && now <= load->until_ns) {
+        if (now >= load->from_ns && now <= load->until_ns) {
             histogram_add(&client->latencies, (now - begun) / 1000);
         }
         database += o->clients;

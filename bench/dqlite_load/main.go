@@ -2,7 +2,8 @@
 // databases, statements prepared on it, and one request in flight. Options and report are those of bench/d1_load.c.
 //
 // dqlite has one writer per database and answers others that it is busy. With -turns clients that write to one database
-// take turns; else who finds it busy asks again. A checkpoint makes it busy in both cases.
+// take turns with one connection, whose cache stays good; else who finds it busy asks again. A checkpoint makes it busy
+// in both cases.
 package main
 
 import (
@@ -33,11 +34,12 @@ var (
 	rows      = flag.Int64("rows", 1000, "of t in each database")
 	seconds   = flag.Float64("seconds", 5, "measured")
 	warmup    = flag.Float64("warmup", 1, "before it")
-	turns     = flag.Bool("turns", true, "clients that write to one database take turns")
+	turns     = flag.Bool("turns", true, "clients that write to one database take turns with one connection")
 )
 
 type database struct {
 	turn         sync.Mutex
+	writer       session // with -turns; whose turn it is
 	before       int64
 	acknowledged int64 // atomic
 }
@@ -54,7 +56,6 @@ type worker struct {
 	mine     []int
 	sessions []session
 	random   *rand.Rand
-	next     int64 // of a fill
 }
 
 var (
@@ -163,6 +164,9 @@ func prepareTables() {
 			exec(conn, makeW)
 		}
 		conn.Close()
+		if *turns {
+			shared[i].writer = newSession(i)
+		}
 	}
 }
 
@@ -183,16 +187,23 @@ func checkTables() int {
 	return wrong
 }
 
+func newSession(number int) session {
+	s := session{conn: open(number)}
+	fail(insist(func() error {
+		statement, err := s.conn.PrepareContext(ctx, statements[*op])
+		s.statement = statement
+		return err
+	}))
+	return s
+}
+
 func newWorker(number int) *worker {
 	w := &worker{random: rand.New(rand.NewSource(int64(number) + 1)), sessions: make([]session, *databases)}
 	for i := number % *databases; i < *databases; i += *clients {
 		w.mine = append(w.mine, i)
-		w.sessions[i].conn = open(i)
-		fail(insist(func() error {
-			statement, err := w.sessions[i].conn.PrepareContext(ctx, statements[*op])
-			w.sessions[i].statement = statement
-			return err
-		}))
+		if !writes() || !*turns {
+			w.sessions[i] = newSession(i)
+		}
 	}
 	return w
 }
@@ -204,6 +215,9 @@ func main() {
 	workers := make([]*worker, *clients)
 	for i := range workers {
 		workers[i] = newWorker(i)
+	}
+	if *op == "fill" && !*turns {
+		fail(errors.New("a fill needs -turns"))
 	}
 	timing := loop.Timing{Warmup: loop.Seconds(*warmup), Measure: loop.Seconds(*seconds)}
 	if *op == "fill" {

@@ -19,7 +19,7 @@ func (w *worker) step(number, count int) (bool, error) {
 		if database >= *databases {
 			return false, nil
 		}
-		return true, w.fill(database, at*batchRows+1)
+		return true, w.write(database, at*batchRows+1)
 	}
 	database := w.mine[count%len(w.mine)]
 	most := *rows
@@ -30,24 +30,17 @@ func (w *worker) step(number, count int) (bool, error) {
 	if !writes() {
 		return true, insist(func() error { return w.sessions[database].read(id) })
 	}
-	return true, w.inTurn(database, func() error { return w.sessions[database].write(id) })
+	return true, w.write(database, id)
 }
 
-// fill may use a database that is not the client's own.
-func (w *worker) fill(database int, id int64) error {
+func (w *worker) write(database int, id int64) error {
 	s := &w.sessions[database]
-	if s.conn == nil {
-		s.conn = open(database)
-	}
-	return w.inTurn(database, func() error { return s.literal("INSERT INTO t (id, k, v) VALUES ", id, true) })
-}
-
-func (w *worker) inTurn(database int, call func() error) error {
 	if *turns {
 		shared[database].turn.Lock()
 		defer shared[database].turn.Unlock()
+		s = &shared[database].writer
 	}
-	err := insist(call)
+	err := insist(func() error { return s.write(id) })
 	if err == nil {
 		acknowledged := int64(1)
 		if *op == "batch" || *op == "fill" {
@@ -110,6 +103,9 @@ func (s *session) write(id int64) error {
 	case "insert":
 		result, err := s.statement.ExecContext(ctx, id, value(id))
 		return s.check(result, err, 1, true)
+	}
+	if *op == "fill" {
+		return s.literal("INSERT INTO t (id, k, v) VALUES ", id, true)
 	}
 	return s.literal("INSERT INTO w (k, v) VALUES ", id, false)
 }

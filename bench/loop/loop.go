@@ -18,7 +18,7 @@ type Step func(client, count int) (more bool, err error)
 // Timing of a run.
 type Timing struct {
 	Warmup  time.Duration // before what is measured
-	Measure time.Duration // 0: until every client has ended; then all is measured
+	Measure time.Duration // answers within it count; 0: until every client has ended, then all is measured
 }
 
 type result struct {
@@ -45,7 +45,7 @@ func (timing Timing) client(number int, begun time.Time, step Step) result {
 		if answered := time.Now(); err != nil {
 			out.errors++
 			out.last = err
-		} else if whole || (!asked.Before(from) && !answered.After(until)) {
+		} else if whole || (!answered.Before(from) && !answered.After(until)) {
 			out.latencies = append(out.latencies, answered.Sub(asked))
 		}
 	}
