@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""`bindery gateway` beside a cluster of three node processes: it joins without holding anything, serves S3, hides the
+"""`bindery gateway` beside a cluster of three node processes: it joins without holding anything, serves S3 and D1, hides the
 death and the hanging of a node from its client, and goes on after a restart without a token."""
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -157,6 +158,29 @@ def connections(gateway):
         return sum(" connected" in line for line in file)
 
 
+def check_d1_over_a_death(cluster, gateway):
+    """Each transaction is executed once, and answered: the row that a retry under another id would insert again is there once."""
+    def call(body, *words):
+        url = "/".join((f"http://{HOST}:{PORT}/client/v4/accounts", cluster.info["account_id"], "d1/database", *words))
+        result = subprocess.run(["curl", "-sS", "-w", "\n%{http_code}", "-H", f"Authorization: Bearer {cluster.info['token']}",
+                                 "-H", "Content-Type: application/json", "-d", json.dumps(body), url],
+                                capture_output=True, text=True, timeout=60, check=True)
+        answer, _, status = result.stdout.rpartition("\n")
+        assert status == "200", f"{status} {answer}"
+        return json.loads(answer)["result"]
+    database = call({"name": "through"})["uuid"]
+    call({"sql": "CREATE TABLE t(n INTEGER)"}, database, "query")
+    for number in range(60):
+        rows = call({"sql": "INSERT INTO t VALUES(?) RETURNING n", "params": [number]}, database, "query")[0]
+        assert rows["results"] == [{"n": number}], rows
+        if number == 20:
+            leader = int(rows["meta"]["served_by"].rpartition("-")[2])
+            cluster.signal(leader, signal.SIGKILL)
+    start_again(cluster, leader)
+    rows = call({"sql": "SELECT count(*) AS all_of, count(DISTINCT n) AS different FROM t"}, database, "query")[0]["results"]
+    assert rows == [{"all_of": 60, "different": 60}], rows
+
+
 def run(directory):
     cluster = Cluster(os.path.join(directory, "cluster"), base_port=PORT)
     gateway = Gateway(cluster)
@@ -176,6 +200,7 @@ def run(directory):
         check_hides_a_death(cluster, gateway.s3())
         check_hides_a_pause(cluster, gateway.s3())
         check_streams_over_a_death(cluster, gateway.s3())
+        check_d1_over_a_death(cluster, gateway)
         gateway.stop()
         refused(2, gateway.command(word="start"), "gateway")
         gateway.start()
