@@ -68,7 +68,7 @@ struct sql_view {
     bool prepared; /* set is of what is written now */
     bool left;     /* set waits for sql_view_take */
     struct sql_change_set set;
-    uint32_t *changed; /* page numbers of set, and cut off ones */
+    uint32_t *changed; /* page numbers of set */
     size_t changed_count, changed_cap;
     int error;
 };
@@ -441,16 +441,14 @@ int sql_view_prepare(struct sql_view *view) {
 
 /* Room for all numbers at once, so that the commit itself cannot fail half-way. */
 static int changed_room(struct sql_view *view) {
-    size_t cut = view->base_count > view->count ? view->base_count - view->count : 0;
-    size_t needed = view->written_count + cut;
-    if (needed > view->changed_cap) {
-        uint32_t *changed = bnd_calloc(needed, sizeof *changed);
+    if (view->written_count > view->changed_cap) {
+        uint32_t *changed = bnd_calloc(view->written_count, sizeof *changed);
         if (changed == NULL) {
             return BND_NOMEM;
         }
         bnd_free(view->changed);
         view->changed = changed;
-        view->changed_cap = needed;
+        view->changed_cap = view->written_count;
     }
     view->changed_count = 0;
     return 0;
@@ -475,13 +473,13 @@ static void publish(struct sql_view *view, struct page *page) {
     view->changed[view->changed_count++] = page->number;
 }
 
+/* Who reads on need not be told: a page that comes back is in that version's change set. */
 static void cut_off(struct sql_view *view) {
     for (uint32_t number = view->count + 1; number <= view->base_count; number++) {
         struct page *page = page_find(view, number);
         if (page != NULL) {
             page_drop(view, page);
         }
-        view->changed[view->changed_count++] = number;
     }
 }
 

@@ -45,8 +45,7 @@ struct sql_pending {
     uint64_t version;
     uint32_t page_count;       /* at it */
     struct sql_change_set set; /* the caller's from now on */
-    const uint32_t *pages; /* [pages_count] that it changed, cut off ones included; borrowed until
-                              the next run */
+    const uint32_t *pages;     /* [pages_count] in it; borrowed until the next run */
     size_t pages_count;
 };
 

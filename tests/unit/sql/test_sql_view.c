@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #define UUID 5
+#define CACHE_PAGES 4 /* few, so that what may be forgotten is */
 
 struct fixture {
     struct machine *m;
@@ -67,7 +68,7 @@ static struct sql_view *view_at(struct fixture *f, bool writer) {
         .at = machine_at(f->m, &record),
         .page_count = record.page_count,
         .writer = writer,
-        .pages_bytes_max = 32 * SQL_PAGE_BYTES,
+        .pages_bytes_max = CACHE_PAGES * SQL_PAGE_BYTES,
     };
     struct sql_view *view = NULL;
     assert_int_equal(sql_view_create(&config, &view), 0);
@@ -105,9 +106,19 @@ static bool take(struct fixture *f) {
     return changed;
 }
 
-/* Commits everything pending. */
-static void commit_all(struct fixture *f) {
-    for (size_t i = 0; i < f->pending_count; i++) {
+/* Every page up to the end has bytes, also those that SQLite left out when it grew the file. */
+static void assert_whole(struct fixture *f) {
+    static uint8_t bytes[SQL_PAGE_BYTES];
+    struct sql_database_record record = machine_record(f->m, UUID);
+    struct sql_at at = machine_at(f->m, &record);
+    for (uint32_t page = 1; page <= record.page_count; page++) {
+        assert_int_equal(sql_history_page(&at, page, bytes, NULL), 0);
+    }
+}
+
+/* Commits the first of what is pending. */
+static void commit(struct fixture *f, size_t count) {
+    for (size_t i = 0; i < count; i++) {
         struct sql_pending *pending = &f->pending[i];
         struct sql_database_record record = machine_record(f->m, UUID);
         assert_true(record.version + 1 == pending->version);
@@ -118,9 +129,16 @@ static void commit_all(struct fixture *f) {
         };
         assert_int_equal(machine_commit(f->m, &what), 0);
         sql_view_committed(f->view, pending->version, pending->page_count);
+        sql_change_set_free(&pending->set);
     }
-    pending_free(f);
+    f->pending_count -= count;
+    memmove(f->pending, f->pending + count, f->pending_count * sizeof *f->pending);
     machine_equal(f->m);
+    assert_whole(f);
+}
+
+static void commit_all(struct fixture *f) {
+    commit(f, f->pending_count);
 }
 
 static void writes(struct fixture *f, const char *text) {
@@ -262,7 +280,52 @@ static void a_reader_moves_on_page_by_page(void **state) {
                             value(f->db, "SELECT count(*) || ' ' || sum(length(v)) FROM t"));
     }
     assert_sound(reader.db);
+    assert_true(sql_view_bytes(reader.view) < 48 * SQL_PAGE_BYTES);
     reader_close(&reader);
+}
+
+static void pages_that_sqlite_left_out_are_zeros(void **state) {
+    struct fixture *f = *state;
+    writes(f, "CREATE TABLE t(id INTEGER PRIMARY KEY, v)");
+    commit_all(f);
+    writes(f, "BEGIN; INSERT INTO t VALUES(1, zeroblob(40000)); INSERT INTO t VALUES(2, 2);"
+              "INSERT INTO t VALUES(3, zeroblob(40000)); DELETE FROM t WHERE id <> 2; COMMIT");
+    commit_all(f);
+    assert_string_equal(value(f->db, "PRAGMA freelist_count"), "20");
+    writes(f, "INSERT INTO t VALUES(4, zeroblob(60000))");
+    commit_all(f);
+    assert_sound(f->db);
+}
+
+static void what_writes_the_same_makes_no_version(void **state) {
+    struct fixture *f = *state;
+    writes(f, "CREATE TABLE t(id INTEGER PRIMARY KEY, v)");
+    writes(f, "INSERT INTO t VALUES(1, 2)");
+    must(f->db, "UPDATE t SET v = 2");
+    assert_false(take(f));
+    writes(f, "UPDATE t SET v = 3");
+    commit_all(f);
+    assert_string_equal(value(f->db, "SELECT v FROM t"), "3");
+}
+
+/* What is not committed is nowhere but in the view: it stays there, while others may be forgotten.
+ */
+static void pending_pages_outlive_committed_ones(void **state) {
+    struct fixture *f = *state;
+    writes(f, "CREATE TABLE t(id INTEGER PRIMARY KEY, v)");
+    for (int i = 0; i < 12; i++) {
+        writes(f, "INSERT INTO t(v) VALUES(zeroblob(5000))");
+    }
+    commit(f, 6);
+    must(f->db, "PRAGMA cache_size=2"); /* SQLite's own forgets, too */
+    for (int i = 0; i < 20; i++) {
+        assert_string_equal(
+            value(f->db, "SELECT count(*) || ':' || sum(v = zeroblob(5000)) FROM t"), "12:12");
+    }
+    writes(f, "UPDATE t SET v = zeroblob(6000)");
+    commit_all(f);
+    assert_string_equal(value(f->db, "SELECT sum(v = zeroblob(6000)) FROM t"), "12");
+    assert_sound(f->db);
 }
 
 /* Reference: dropped versions, then as many others: SQLite's change counter is the same again. */
@@ -377,6 +440,7 @@ static void a_transaction_that_changes_too_much_fails_whole(void **state) {
     commit_all(f);
     assert_string_equal(value(f->db, "SELECT length(v) FROM t"), "3000000");
     assert_sound(f->db);
+    assert_true(sql_view_bytes(f->view) < 1000000);
 }
 
 /* ---- against a plain database ---------------------------------------------------------------- */
@@ -477,6 +541,7 @@ static void random_transactions(struct fixture *f, const char *vacuum, uint64_t 
         }
         assert_string_equal(content(f->db), content(model));
     }
+    commit(f, f->pending_count / 2);
     assert_sound(f->db);
     reader_close(&reader);
     assert_int_equal(sqlite3_close(model), SQLITE_OK);
@@ -522,6 +587,9 @@ int main(void) {
         TEST(random_transactions_equal_a_plain_database),
         TEST(random_transactions_with_shrinking),
         TEST(random_transactions_with_shrinking_on_demand),
+        TEST(pages_that_sqlite_left_out_are_zeros),
+        TEST(pending_pages_outlive_committed_ones),
+        EXCLUSIVE(what_writes_the_same_makes_no_version),
         EXCLUSIVE(what_fails_or_is_rolled_back_leaves_no_version),
         EXCLUSIVE(a_pinned_reader_stands_still_beside_the_writer),
         EXCLUSIVE(a_reader_moves_on_page_by_page),
