@@ -246,6 +246,31 @@ static void a_deleted_database_is_not_made_again(void **state) {
 
 /* ---- bounds ---- */
 
+/* More pages have changed since than the executor remembers: a reader forgets all it has. */
+static void a_reader_far_behind_keeps_nothing(void **state) {
+    struct sql_rig *rig = *state;
+    char text[256];
+    (void)rig_expect(rig, uuid_a, "CREATE TABLE t(id INTEGER PRIMARY KEY, k, v)\0", BND_SQL_DONE);
+    for (int i = 0; i < 3; i++) {
+        memset(text, 0, sizeof text);
+        (void)snprintf(
+            text, sizeof text,
+            "WITH RECURSIVE c(n) AS (SELECT %d UNION ALL SELECT n + 1 FROM c LIMIT 1700) "
+            "INSERT INTO t SELECT n, 0, zeroblob(3500) FROM c",
+            i * 1700);
+        (void)rig_expect(rig, uuid_a, text, BND_SQL_DONE);
+    }
+    static const char sum[] = "SELECT sum(k) AS n FROM t WHERE id BETWEEN 3400 AND 3499\0";
+    assert_int_equal(number_of(rig_expect(rig, uuid_a, sum, BND_SQL_DONE), "n"), 0);
+    for (int i = 0; i < 3; i++) {
+        memset(text, 0, sizeof text);
+        (void)snprintf(text, sizeof text, "UPDATE t SET k = 1 WHERE id BETWEEN %d AND %d",
+                       (2 - i) * 1700, (2 - i) * 1700 + 1699);
+        (void)rig_expect(rig, uuid_a, text, BND_SQL_DONE);
+    }
+    assert_int_equal(number_of(rig_expect(rig, uuid_a, sum, BND_SQL_DONE), "n"), 100);
+}
+
 static void a_large_transaction_goes_in_parts_and_too_large_a_one_fails(void **state) {
     struct sql_rig *rig = *state;
     (void)rig_expect(rig, uuid_a, "CREATE TABLE t(v)\0", BND_SQL_DONE);
@@ -341,6 +366,7 @@ int main(void) {
         TEST(many_databases_at_once_all_get_their_turn),
         TEST(a_restore_goes_back_and_its_undo_forth),
         TEST(a_deleted_database_is_not_made_again),
+        TEST(a_reader_far_behind_keeps_nothing),
         TEST(a_large_transaction_goes_in_parts_and_too_large_a_one_fails),
         cmocka_unit_test_setup_teardown(idle_databases_are_closed_for_others, start_small, stop),
         cmocka_unit_test(everything_is_answered_when_the_service_closes),
