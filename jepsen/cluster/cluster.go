@@ -158,6 +158,15 @@ func (c *Cluster) MakeNamespace(title string) (string, error) {
 	return result.ID, err
 }
 
+// MakeDatabase makes a D1 database and returns its uuid.
+func (c *Cluster) MakeDatabase(name string) (string, error) {
+	var result struct{ UUID string }
+	err := c.Wait("a D1 database", 30*time.Second, func() bool {
+		return c.call(1, "POST", "/client/v4/accounts/"+c.account+"/d1/database", map[string]string{"name": name}, &result)
+	})
+	return result.UUID, err
+}
+
 // Node by its number.
 func (c *Cluster) Node(number int) *Node { return c.nodes[number-1] }
 

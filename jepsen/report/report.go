@@ -79,7 +79,7 @@ func end(events []history.Event) time.Duration {
 }
 
 // reads are operations that change nothing: they say nothing about when writes go on.
-var reads = map[string]bool{"read": true, "final": true, "list": true}
+var reads = map[string]bool{"read": true, "final": true, "list": true, "rows": true}
 
 // settle is how long after its end a fault can still be the reason of a gap.
 const settle = 10 * time.Second

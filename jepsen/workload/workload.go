@@ -14,6 +14,7 @@ import (
 
 	"bindery/jepsen/check"
 	"bindery/jepsen/cluster"
+	"bindery/jepsen/d1"
 	"bindery/jepsen/history"
 	"bindery/jepsen/kv"
 	"bindery/jepsen/s3"
@@ -29,7 +30,8 @@ type Run struct {
 	Seed    int64
 	Workers int
 
-	Namespace string // of KV, where the workload has one
+	Namespace string   // of KV, where the workload has one
+	databases []string // uuids of D1's, likewise
 
 	settled int32 // 1: somebody has seen all nodes equal, or not, in the end
 	numbers int64 // the newest value
@@ -48,6 +50,9 @@ type Worker struct {
 	process  int
 	node     int
 	kvClient *kv.Client
+
+	d1Clients map[[2]int]*d1.Client // by node and database
+	session   *d1Session
 }
 
 // Workload of a name.
@@ -63,6 +68,11 @@ var workloads = map[string]Workload{
 	"multipart": {prepareBucket, stepMultipart, finalRegister, check.Registers},
 	"list":      {prepareBucket, stepList, finalList, untimed(check.Lists)},
 	"kv":        {prepareKV, stepKV, finalKV, untimed(check.KV)},
+
+	"d1-register": {prepareD1(registerSchema...), stepD1Register, finalD1Register, check.Registers},
+	"d1-append":   {prepareD1(appendSchema...), stepD1Append, finalD1Append, untimed(check.Appends)},
+	"d1-bank":     {prepareD1(bankSchema...), stepD1Bank, finalD1Bank, untimed(check.Banks)},
+	"d1-sessions": {prepareD1(sessionsSchema...), stepD1Sessions, finalD1Sessions, untimed(check.Sessions)},
 }
 
 func untimed(judge func([]history.Event) check.Result) func([]history.Event, time.Duration) check.Result {
@@ -101,6 +111,9 @@ func (worker *Worker) close() {
 	worker.Client.Close()
 	if worker.kvClient != nil {
 		worker.kvClient.Close()
+	}
+	for _, client := range worker.d1Clients {
+		client.Close()
 	}
 }
 
