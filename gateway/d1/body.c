@@ -2,7 +2,6 @@
 
 #include "base/assert.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -128,42 +127,31 @@ static int begin_member(struct d1_body *body, struct bnd_slice name) {
  * ------------------------------------------------------------------------------------------------
  */
 
-static bool integral(const char *text) {
-    return strpbrk(text, ".eE") == NULL;
-}
-
-static int number_value(struct d1_body *body, const char *text, struct bnd_sql_value *out) {
-    char *end = NULL;
-    errno = 0;
-    if (integral(text)) {
-        long long integer = strtoll(text, &end, 10);
-        if (errno == 0) {
-            *out = (struct bnd_sql_value){.type = BND_SQL_INTEGER, .integer = integer};
-            return 0;
-        }
-    }
-    *out = (struct bnd_sql_value){.type = BND_SQL_REAL, .real = strtod(text, &end)};
-    return isfinite(out->real) ? 0 : invalid(body, "a number is out of range");
+/* JSON has one kind of number, JavaScript's: as in D1 it is bound as a real (ADR 0104). */
+static int number_value(struct d1_body *body, const char *text, double *out) {
+    *out = strtod(text, NULL); /* the scanner has seen that it is a number */
+    return isfinite(*out) ? 0 : invalid(body, "a number is out of range");
 }
 
 static int end_number(struct d1_body *body) {
     struct bnd_slice token = take_token(body);
     char text[D1_TOKEN_MAX];
-    struct bnd_sql_value value;
+    double number = 0;
     if (token.len == sizeof text) {
         return invalid(body, "a number has more than %u digits", D1_TOKEN_MAX - 1);
     }
     memcpy(text, token.data, token.len);
     text[token.len] = 0;
-    int rv = number_value(body, text, &value);
+    int rv = number_value(body, text, &number);
     if (rv != 0 || body->place == PARAMS) {
+        const struct bnd_sql_value value = {.type = BND_SQL_REAL, .real = number};
         return rv != 0 ? rv : put_param(body, &value);
     }
-    if (value.type != BND_SQL_INTEGER || value.integer < 0 || value.integer > UINT8_MAX) {
+    if (number < 0 || number > UINT8_MAX || number != (uint8_t)number) {
         return invalid(body, "parameter %u is an array of something else than bytes",
                        body->params_count + 1);
     }
-    bnd_buf_u8(&body->value, (uint8_t)value.integer);
+    bnd_buf_u8(&body->value, (uint8_t)number);
     return check_room(body);
 }
 
@@ -224,9 +212,9 @@ static int on_literal(struct d1_body *body, enum gateway_json_event event) {
     if (body->place != PARAMS) {
         return wrong_value(body);
     }
-    struct bnd_sql_value value = {.type =
-                                      event == GATEWAY_JSON_NULL ? BND_SQL_NULL : BND_SQL_INTEGER,
-                                  .integer = event == GATEWAY_JSON_TRUE};
+    const struct bnd_sql_value value = {.type = event == GATEWAY_JSON_NULL ? BND_SQL_NULL
+                                                                           : BND_SQL_REAL,
+                                        .real = event == GATEWAY_JSON_TRUE ? 1 : 0};
     return put_param(body, &value);
 }
 

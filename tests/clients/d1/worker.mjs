@@ -54,14 +54,14 @@ const checks = {
   async types({ DB }) {
     await DB.exec("CREATE TABLE t (v)");
     const back = async (value) => (await DB.prepare("SELECT ?1 AS v, typeof(?1) AS t").bind(value).first());
-    equal(await back(7), { v: 7, t: "integer" }, "integer");
+    equal(await back(7), { v: 7, t: "real" }, "a whole number, as D1 binds it");
     equal(await back(-0.5), { v: -0.5, t: "real" }, "real");
     equal(await back(1e300), { v: 1e300, t: "real" }, "large");
-    equal(await back(9007199254740991), { v: 9007199254740991, t: "integer" }, "the largest that is exact");
+    equal(await back(9007199254740991), { v: 9007199254740991, t: "real" }, "the largest that is exact");
     equal(await back("t\"\\\n\u0001é"), { v: "t\"\\\n\u0001é", t: "text" }, "text");
     equal(await back(""), { v: "", t: "text" }, "empty text");
-    equal(await back(true), { v: 1, t: "integer" }, "true");
-    equal(await back(false), { v: 0, t: "integer" }, "false");
+    equal(await back(true), { v: 1, t: "real" }, "true");
+    equal(await back(false), { v: 0, t: "real" }, "false");
     equal(await back(null), { v: null, t: "null" }, "null");
     const bytes = Uint8Array.from({ length: 300 }, (_, i) => i & 255);
     equal(await back(bytes), { v: [...bytes], t: "blob" }, "a view");

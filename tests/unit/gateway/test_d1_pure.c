@@ -91,7 +91,7 @@ static void a_statement_has_text_and_parameters(void **state) {
         takes("{\"sql\":\"s\",\"params\":[]}", rest, "s;");
         takes("{\"sql\":\"s\",\"params\":null}", rest, "s;");
         takes("{\"params\":[7],\"sql\":\"s \\\"\\u00fc\\ud83d\\ude00\"}", rest,
-              "s \"\xc3\xbc\xf0\x9f\x98\x80 int:7;");
+              "s \"\xc3\xbc\xf0\x9f\x98\x80 real:7;");
         takes(" { \"sql\" : \"s\" , \"other\" : {\"sql\":[{}]}, \"more\":[1,\"x\"], \"n\":1 } ",
               rest, "s;");
     }
@@ -101,18 +101,17 @@ static void parameters_have_the_type_that_is_written(void **state) {
     takes(
         "{\"sql\":\"s\",\"params\":[1,-1,0,1.5,1e3,-0.25,\"t\",\"\",true,false,null,[],[0,255,7]]}",
         true,
-        "s int:1 int:-1 int:0 real:1.5 real:1000 real:-0.25 text:t text: int:1 int:0 null: blob: "
-        "blob:00ff07;");
-    takes("{\"sql\":\"s\",\"params\":[9223372036854775807,-9223372036854775808,"
-          "9223372036854775808,1.0]}",
-          true, "s int:9223372036854775807 int:-9223372036854775808 real:9.22337e+18 real:1;");
+        "s real:1 real:-1 real:0 real:1.5 real:1000 real:-0.25 text:t text: real:1 real:0 null: "
+        "blob: blob:00ff07;");
+    takes("{\"sql\":\"s\",\"params\":[9223372036854775807,1.0,-1e-7,[1e2]]}", true,
+          "s real:9.22337e+18 real:1 real:-1e-07 blob:64;");
 }
 
 static void many_statements_come_in_order(void **state) {
     takes("[{\"sql\":\"a\",\"params\":[1]},{\"sql\":\"b\"},{\"params\":[\"x\"],\"sql\":\"c\"}]",
-          false, "a int:1;b;c text:x;");
+          false, "a real:1;b;c text:x;");
     takes("{\"batch\":[{\"sql\":\"a\",\"params\":[1]},{\"sql\":\"b\"}],\"note\":1}", true,
-          "a int:1;b;");
+          "a real:1;b;");
 }
 
 static void what_is_no_query_is_refused(void **state) {
