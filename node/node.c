@@ -729,6 +729,7 @@ static void on_objects_closed(void *data) {
 static void on_host_closed(void *data) {
     struct bnd_node *node = data;
     node_sql_destroy(&node->sql);
+    bnd_shard_client_hostless(node->client);
     bnd_objects_close(node->objects, on_objects_closed, node);
 }
 

@@ -583,6 +583,11 @@ int bnd_shard_client_create(const struct bnd_shard_client_config *config,
     return 0;
 }
 
+void bnd_shard_client_hostless(struct bnd_shard_client *client) {
+    client->config.host = NULL;
+    bnd_rpc_serve(client->config.rpc, BND_RPC_SHARD, NULL, NULL);
+}
+
 void bnd_shard_client_destroy(struct bnd_shard_client *client) {
     if (client == NULL) {
         return;

@@ -28,6 +28,10 @@ int bnd_shard_client_create(const struct bnd_shard_client_config *config,
  * allowed. */
 void bnd_shard_client_destroy(struct bnd_shard_client *client);
 
+/* The host has closed and answered everything, and may be gone: from here on this client's calls go
+ * over the mesh only, as in a gateway process, and others' are BND_UNSUPPORTED here. */
+void bnd_shard_client_hostless(struct bnd_shard_client *client);
+
 /* Where a group's replicas are, by the newest shard map. Calls already under way follow. */
 void bnd_shard_client_members(struct bnd_shard_client *client, uint64_t gid, const uint64_t *nodes,
                               size_t count);

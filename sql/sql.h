@@ -54,8 +54,8 @@ void bnd_sql_group_changed(struct bnd_sql *sql, uint64_t gid);
 /* ---- calls ---- */
 
 struct bnd_sql_call {
-    /* status 0: answer (borrowed until cb returns). BND_NOTFOUND: no such database (or it was
-     * deleted); BND_UNAVAILABLE, BND_NOSPACE, BND_FULL: certainly not executed; BND_UNKNOWN; BND_TOOBIG: the request, or the answer. */
+    /* status 0: answer (borrowed until cb returns). BND_NOTFOUND: it was deleted (one that
+     * never was is made: whether there is one, group 0 says); BND_UNAVAILABLE, BND_NOSPACE, BND_FULL: certainly not executed; BND_UNKNOWN; BND_TOOBIG: the request, or the answer. */
     void (*cb)(struct bnd_sql_call *call, int status, const struct bnd_sql_answer *answer);
     void *data;
     struct bnd_shard_call shard; /* private, and what follows */

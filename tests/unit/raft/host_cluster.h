@@ -158,15 +158,24 @@ static bool node_is_closed(void *data) {
     return ((struct node *)data)->closed;
 }
 
-/* A clean stop; the simulated world insists that nothing is left behind. */
-static void node_stop(struct node *node) {
+static void node_close_host(struct node *node) {
     bnd_sim_env_enter(node->env);
     node->closed = false;
-    bnd_shard_client_destroy(node->client);
-    node->client = NULL;
     bnd_raft_host_close(node->host, node_closed, node);
     bnd_sim_env_leave(node->env);
     assert_true(bnd_sim_run_until_true(node->cluster->world, node_is_closed, node, 30 * SECOND));
+    node->host = NULL;
+}
+
+static void node_destroy_client(struct node *node) {
+    bnd_sim_env_enter(node->env);
+    bnd_shard_client_destroy(node->client);
+    bnd_sim_env_leave(node->env);
+    node->client = NULL;
+}
+
+/* After its host and client. */
+static void node_end(struct node *node) {
     bnd_sim_env_enter(node->env);
     bnd_rpc_destroy(node->rpc);
     bnd_sim_net_detach(node->mesh);
@@ -174,7 +183,13 @@ static void node_stop(struct node *node) {
     bnd_sim_env_leave(node->env);
     bnd_sim_env_stop(node->env);
     node->env = NULL;
-    node->host = NULL;
+}
+
+/* A clean stop; the simulated world insists that nothing is left behind. */
+static void node_stop(struct node *node) {
+    node_destroy_client(node);
+    node_close_host(node);
+    node_end(node);
 }
 
 static void cluster_open(struct cluster *c, uint64_t seed) {

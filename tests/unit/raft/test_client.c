@@ -193,6 +193,26 @@ static void a_stop_leaves_what_flies_unknown(void **state) {
     cluster_close(c);
 }
 
+/* A node that stops closes its host first: what still calls from there goes to others, and others
+ * do not stay with it. (With a freed host the address sanitizer ends it.) */
+static void a_client_outlives_its_host(void **state) {
+    (void)state;
+    struct cluster *c = three(26);
+    struct node *leader = cluster_leader(c, GID);
+    struct node *other = other_than(c, leader);
+    know_members(leader->env, leader->client);
+    know_members(other->env, other->client);
+    assert_int_equal(client_add(c, other->env, other->client), 1);
+    node_close_host(leader);
+    bnd_shard_client_hostless(leader->client);
+    assert_int_equal(client_add(c, leader->env, leader->client), 2);
+    assert_int_equal(client_add(c, other->env, other->client), 3);
+    assert_int_equal(client_get(c, leader->env, leader->client), 3);
+    node_destroy_client(leader);
+    node_end(leader);
+    cluster_close(c);
+}
+
 static void impossible_proposals_are_refused(void **state) {
     (void)state;
     static const uint8_t command[BND_RAFT_COMMAND_MAX + 1];
@@ -220,6 +240,7 @@ int main(void) {
         cmocka_unit_test(a_lost_answer_stays_unknown),
         cmocka_unit_test(an_entry_without_outcome_is_unknown),
         cmocka_unit_test(a_stop_leaves_what_flies_unknown),
+        cmocka_unit_test(a_client_outlives_its_host),
         cmocka_unit_test(impossible_proposals_are_refused),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
