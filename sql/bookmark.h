@@ -1,5 +1,5 @@
-/* A place in a database's history, as clients hold it: restore epoch, version, position, hash in the
- * 8-8-8-32 lowercase hex form of D1, so that text order is history order (architecture 9). */
+/* A place in a database's history, as clients hold it: restore epoch, version, position, hash in
+ * the 8-8-8-32 lowercase hex form of D1, so that text order is history order (architecture 9). */
 #ifndef BND_SQL_BOOKMARK_H
 #define BND_SQL_BOOKMARK_H
 
@@ -18,7 +18,8 @@ struct bnd_sql_bookmark {
     uint8_t hash[BND_SQL_HASH_BYTES];
 };
 
-void bnd_sql_bookmark_text(const struct bnd_sql_bookmark *bookmark, char out[BND_SQL_BOOKMARK_TEXT + 1]);
+void bnd_sql_bookmark_text(const struct bnd_sql_bookmark *bookmark,
+                           char out[BND_SQL_BOOKMARK_TEXT + 1]);
 /* BND_INVALID: not of that form. */
 int bnd_sql_bookmark_parse(struct bnd_slice text, struct bnd_sql_bookmark *out);
 /* 28 bytes: epoch u32, version u64, hash. */

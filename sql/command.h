@@ -26,8 +26,8 @@ enum sql_op {
 
 struct sql_commit {
     uint32_t number, epoch;
-    uint64_t term; /* it was made in; in an entry of another it is CONFLICT (ADR 0100) */
-    uint64_t base; /* version it was made on; it becomes base + 1 */
+    uint64_t term;           /* it was made in; in an entry of another it is CONFLICT (ADR 0100) */
+    uint64_t base;           /* version it was made on; it becomes base + 1 */
     uint32_t page_count;     /* of the database after it, not 0 */
     uint32_t pages_count;    /* in the change set */
     uint32_t pages_bytes;    /* of the change set, unpacked */

@@ -7,16 +7,23 @@
 #include "base/error.h"
 
 #define BND_SQL_UUID_BYTES 16
-#define BND_SQL_UUID_TEXT 36      /* lowercase, with its four dashes */
-#define BND_SQL_BOOKMARK_TEXT 59  /* 8-8-8-32 lowercase hex digits */
+#define BND_SQL_UUID_TEXT 36     /* lowercase, with its four dashes */
+#define BND_SQL_BOOKMARK_TEXT 59 /* 8-8-8-32 lowercase hex digits */
 #define BND_SQL_STATEMENTS_MAX 10000u
 #define BND_SQL_REQUEST_MAX (4u << 20)
 #define BND_SQL_ANSWER_MAX (6u << 20)
 
-/* How rows are written: [{"column": value, ...}, ...], or {"columns": [...], "rows": [[...], ...]}. */
+/* How rows are written: [{"column": value, ...}, ...], or {"columns": [...], "rows": [[...], ...]}.
+ */
 enum bnd_sql_results { BND_SQL_OBJECTS = 1, BND_SQL_ROWS = 2 };
 
-enum bnd_sql_type { BND_SQL_NULL = 0, BND_SQL_INTEGER = 1, BND_SQL_REAL = 2, BND_SQL_TEXT = 3, BND_SQL_BLOB = 4 };
+enum bnd_sql_type {
+    BND_SQL_NULL = 0,
+    BND_SQL_INTEGER = 1,
+    BND_SQL_REAL = 2,
+    BND_SQL_TEXT = 3,
+    BND_SQL_BLOB = 4
+};
 
 struct bnd_sql_value {
     enum bnd_sql_type type;
@@ -25,7 +32,8 @@ struct bnd_sql_value {
     struct bnd_slice bytes; /* TEXT, BLOB */
 };
 
-/* One of a session (architecture 9): where it may be read. Any bookmark stands for "at least this". */
+/* One of a session (architecture 9): where it may be read. Any bookmark stands for "at least this".
+ */
 enum bnd_sql_session {
     BND_SQL_PRIMARY = 1,       /* no session, or first-primary: on the leader, linearizable */
     BND_SQL_UNCONSTRAINED = 2, /* on any replica, as it is */
@@ -38,10 +46,11 @@ enum bnd_sql_session {
 struct bnd_sql_request {
     enum bnd_sql_results results;
     enum bnd_sql_session session;
-    uint8_t bookmark[28]; /* BOOKMARK: epoch u32, version u64 (low 32 bits in text), hash; see bookmark.h */
-    bool script; /* the text of a statement may hold several (REST): an element each; else one for all
-                    of them, with the rows of the last, as D1 does */
-    bool read_only;       /* who asks may only read: what would write is refused, nothing of it runs */
+    uint8_t bookmark[28]; /* BOOKMARK: epoch u32, version u64 (low 32 bits in text), hash; see
+                             bookmark.h */
+    bool script; /* the text of a statement may hold several (REST): an element each; else one for
+                    all of them, with the rows of the last, as D1 does */
+    bool read_only; /* who asks may only read: what would write is refused, nothing of it runs */
     uint32_t statements_count;
     struct bnd_reader statements;
 };
@@ -70,7 +79,8 @@ void bnd_sql_statement_next(struct bnd_sql_statement *statement, struct bnd_sql_
 
 enum bnd_sql_outcome {
     BND_SQL_DONE = 1,   /* text: a JSON array, one element per statement, as D1's */
-    BND_SQL_FAILED = 2, /* text: SQLite's or D1's message with its suffix ("...: SQLITE_ERROR"); nothing was changed */
+    BND_SQL_FAILED = 2, /* text: SQLite's or D1's message with its suffix ("...: SQLITE_ERROR");
+                           nothing was changed */
     BND_SQL_LOST = 3,   /* a retry: it was committed, its rows are not known any more */
 };
 

@@ -1,4 +1,5 @@
-/* SQL databases: SQLite executed ahead on a group's leader, replicated as page histories (ADR 0100).
+/* SQL databases: SQLite executed ahead on a group's leader, replicated as page histories (ADR
+ * 0100).
  *
  * Promises:
  *  1. A transaction answered DONE is committed: durable on a majority, whole, in the order of the
@@ -8,8 +9,8 @@
  *  4. FAILED means: nothing was changed.
  *  5. Every version can be read until the retention collects it.
  *
- * One per process, on one loop; a gateway has one without a host. Callbacks come on the loop, later,
- * once for every call that returned 0. */
+ * One per process, on one loop; a gateway has one without a host. Callbacks come on the loop,
+ * later, once for every call that returned 0. */
 #ifndef BND_SQL_SQL_H
 #define BND_SQL_SQL_H
 
@@ -24,9 +25,9 @@ struct bnd_sql_config {
     struct bnd_env *env;     /* all borrowed for its life */
     struct bnd_state *state; /* NULL in a gateway process */
     uint64_t self;
-    const char *name;     /* of the node, in meta.served_by; copied */
-    size_t memory_bytes;  /* of page caches; 0: 64 MiB */
-    uint32_t rules_off;   /* bits of rules that the simulator switches off one by one */
+    const char *name;    /* of the node, in meta.served_by; copied */
+    size_t memory_bytes; /* of page caches; 0: 64 MiB */
+    uint32_t rules_off;  /* bits of rules that the simulator switches off one by one */
 };
 
 /* Made before the host, which asks it for state machines from inside its creation; started with the
@@ -55,7 +56,8 @@ void bnd_sql_group_changed(struct bnd_sql *sql, uint64_t gid);
 
 struct bnd_sql_call {
     /* status 0: answer (borrowed until cb returns). BND_NOTFOUND: it was deleted (one that
-     * never was is made: whether there is one, group 0 says); BND_UNAVAILABLE, BND_NOSPACE, BND_FULL: certainly not executed; BND_UNKNOWN; BND_TOOBIG: the request, or the answer. */
+     * never was is made: whether there is one, group 0 says); BND_UNAVAILABLE, BND_NOSPACE,
+     * BND_FULL: certainly not executed; BND_UNKNOWN; BND_TOOBIG: the request, or the answer. */
     void (*cb)(struct bnd_sql_call *call, int status, const struct bnd_sql_answer *answer);
     void *data;
     struct bnd_shard_call shard; /* private, and what follows */
@@ -76,7 +78,8 @@ struct bnd_sql_info {
     uint64_t size_bytes; /* pages of 4 KiB, free ones included */
 };
 struct bnd_sql_admin {
-    /* status 0; BND_NOTFOUND; BND_EXISTS; BND_CONFLICT (restore: it changes all the time); and those above. */
+    /* status 0; BND_NOTFOUND; BND_EXISTS; BND_CONFLICT (restore: it changes all the time); and
+     * those above. */
     void (*cb)(struct bnd_sql_admin *admin, int status);
     void *data;
     struct bnd_sql_info info;         /* CREATE, INFO, FORK */
