@@ -138,8 +138,7 @@ static int look(struct bnd_sql_admin *admin, enum kind kind, uint64_t stamp_ms) 
 static int restore(struct bnd_sql_admin *admin) {
     struct sql_command what = {.op = SQL_RESTORE};
     what.u.restore.base = admin->info.bookmark.version;
-    what.u.restore.epoch = admin->target.epoch;
-    what.u.restore.version = admin->target.version;
+    what.u.restore.target = admin->target;
     return command(admin, ADMIN_RESTORE, &what);
 }
 
@@ -197,8 +196,7 @@ int bnd_sql_fork(struct bnd_sql *sql, struct bnd_sql_admin *admin,
     }
     begin(sql, admin, uuid_new);
     memcpy(what.u.fork.source, uuid, BND_SQL_UUID_BYTES);
-    what.u.fork.epoch = at->epoch;
-    what.u.fork.version = at->version;
+    what.u.fork.target = *at;
     return command(admin, ADMIN_FORK, &what);
 }
 

@@ -19,6 +19,12 @@ static void encode_commit(struct bnd_buf *out, const struct sql_commit *commit) 
     bnd_buf_append_slice(out, commit->packed);
 }
 
+static void encode_bookmark(struct bnd_buf *out, const struct bnd_sql_bookmark *bookmark) {
+    uint8_t bytes[28];
+    bnd_sql_bookmark_put(bytes, bookmark);
+    bnd_buf_append(out, bytes, sizeof bytes);
+}
+
 void sql_command_encode(struct bnd_buf *out, const struct sql_command *command) {
     bnd_buf_u8(out, (uint8_t)command->op);
     if (command->op == SQL_TICK) {
@@ -37,13 +43,11 @@ void sql_command_encode(struct bnd_buf *out, const struct sql_command *command) 
         break;
     case SQL_RESTORE:
         bnd_buf_u64(out, command->u.restore.base);
-        bnd_buf_u32(out, command->u.restore.epoch);
-        bnd_buf_u64(out, command->u.restore.version);
+        encode_bookmark(out, &command->u.restore.target);
         break;
     case SQL_FORK:
         bnd_buf_append(out, command->u.fork.source, sizeof command->u.fork.source);
-        bnd_buf_u32(out, command->u.fork.epoch);
-        bnd_buf_u64(out, command->u.fork.version);
+        encode_bookmark(out, &command->u.fork.target);
         break;
     case SQL_CREATE:
     case SQL_DELETE:
@@ -57,6 +61,12 @@ static void read_into(struct bnd_reader *r, void *out, size_t len) {
     if (!r->failed) {
         memcpy(out, bytes.data, len);
     }
+}
+
+static void read_bookmark(struct bnd_reader *r, struct bnd_sql_bookmark *out) {
+    uint8_t bytes[28] = {0};
+    read_into(r, bytes, sizeof bytes);
+    bnd_sql_bookmark_get(bytes, out);
 }
 
 static void read_commit(struct bnd_reader *r, struct sql_commit *out) {
@@ -101,13 +111,11 @@ int sql_command_decode(struct bnd_slice bytes, struct sql_command *out) {
         break;
     case SQL_RESTORE:
         command.u.restore.base = bnd_read_u64(&r);
-        command.u.restore.epoch = bnd_read_u32(&r);
-        command.u.restore.version = bnd_read_u64(&r);
+        read_bookmark(&r, &command.u.restore.target);
         break;
     case SQL_FORK:
         read_into(&r, command.u.fork.source, sizeof command.u.fork.source);
-        command.u.fork.epoch = bnd_read_u32(&r);
-        command.u.fork.version = bnd_read_u64(&r);
+        read_bookmark(&r, &command.u.fork.target);
         break;
     case SQL_CREATE:
     case SQL_DELETE:

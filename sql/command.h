@@ -51,13 +51,11 @@ struct sql_command {
         } stage;
         struct {
             uint64_t base;
-            uint32_t epoch;
-            uint64_t version;
+            struct bnd_sql_bookmark target;
         } restore;
         struct {
             uint8_t source[BND_SQL_UUID_BYTES];
-            uint32_t epoch;
-            uint64_t version;
+            struct bnd_sql_bookmark target;
         } fork;
     } u;
 };

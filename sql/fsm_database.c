@@ -110,9 +110,10 @@ int sql_apply_delete(const struct sql_change *change) {
     return rv != 0 ? rv : sql_dead_add(change, row.record.number);
 }
 
-/* A version that a database has or had, whatever epoch it is in. BND_NOTFOUND: there is none. */
+/* A version that a database has or had, whatever epoch it is in. BND_NOTFOUND: there is none, or
+ * another than the bookmark is of: another database's. */
 static int find_version(const struct sql_change *change, const struct sql_database_record *record,
-                        const struct sql_fork_row *target, struct sql_commit_record *out) {
+                        const struct bnd_sql_bookmark *target, struct sql_commit_record *out) {
     struct bnd_buf *value = &change->fsm->value;
     struct sql_commit_row row;
     struct sql_epoch_row epoch;
@@ -131,12 +132,14 @@ static int find_version(const struct sql_change *change, const struct sql_databa
         return rv;
     }
     *out = row.record;
-    return row.record.epoch == target->epoch ? 0 : BND_NOTFOUND;
+    bool same = row.record.epoch == target->epoch &&
+                memcmp(row.record.hash, target->hash, sizeof target->hash) == 0;
+    return same ? 0 : BND_NOTFOUND;
 }
 
 int sql_apply_restore(const struct sql_change *change) {
-    const struct sql_fork_row target = {.epoch = change->command->u.restore.epoch,
-                                        .version = change->command->u.restore.version};
+    const struct sql_fork_row target = {.epoch = change->command->u.restore.target.epoch,
+                                        .version = change->command->u.restore.target.version};
     struct sql_database_row row;
     struct sql_commit_record commit;
     int rv = sql_change_live(change, &row);
@@ -147,7 +150,7 @@ int sql_apply_restore(const struct sql_change *change) {
     if (change->command->u.restore.base != record->version) {
         return BND_CONFLICT;
     }
-    rv = find_version(change, record, &target, &commit);
+    rv = find_version(change, record, &change->command->u.restore.target, &commit);
     if (rv != 0) {
         return rv;
     }
@@ -186,7 +189,7 @@ static int put_fork(const struct sql_change *change, uint32_t source, uint32_t n
     return 0;
 }
 
-static int find_source(const struct sql_change *change, const struct sql_fork_row *target,
+static int find_source(const struct sql_change *change, const struct bnd_sql_bookmark *target,
                        struct sql_database_row *out, struct sql_commit_record *out_commit) {
     int rv = sql_change_database(change, change->command->u.fork.source, out);
     if (rv == 0 && out->record.state != SQL_DATABASE_LIVE) {
@@ -196,15 +199,15 @@ static int find_source(const struct sql_change *change, const struct sql_fork_ro
 }
 
 int sql_apply_fork(const struct sql_change *change) {
-    const struct sql_fork_row target = {.epoch = change->command->u.fork.epoch,
-                                        .version = change->command->u.fork.version};
+    const struct sql_fork_row target = {.epoch = change->command->u.fork.target.epoch,
+                                        .version = change->command->u.fork.target.version};
     struct sql_database_row source;
     struct sql_commit_record commit;
     struct sql_database_row row = {.record = {.state = SQL_DATABASE_LIVE,
                                               .stamp_ms = change->context->stamp_ms,
                                               .created_ms = change->context->stamp_ms}};
     int rv = check_new(change);
-    rv = rv != 0 ? rv : find_source(change, &target, &source, &commit);
+    rv = rv != 0 ? rv : find_source(change, &change->command->u.fork.target, &source, &commit);
     rv = rv != 0 ? rv : next_number(change, &row.record.number);
     if (rv != 0) {
         return rv;

@@ -178,12 +178,32 @@ static inline void machine_ticks(struct machine *m, unsigned count) {
     }
 }
 
+/* The bookmark of a version, with the hash that the state has for it; 0 where it has none. */
+static inline struct bnd_sql_bookmark machine_bookmark(struct machine *m, uint8_t uuid,
+                                                       uint32_t epoch, uint64_t version) {
+    const uint8_t id[BND_SQL_UUID_BYTES] = {uuid};
+    struct bnd_sql_bookmark bookmark = {.epoch = epoch, .version = version};
+    struct sql_database_record record;
+    struct sql_commit_record commit;
+    if (sql_history_database(m->state, SLOT, id, &record) == 0) {
+        const struct sql_at at = {.state = m->state,
+                                  .slot = SLOT,
+                                  .number = record.number,
+                                  .epoch = record.epoch,
+                                  .version = record.version};
+        if (sql_history_commit(&at, version, &commit) == 0) {
+            memcpy(bookmark.hash, commit.hash, sizeof bookmark.hash);
+        }
+    }
+    return bookmark;
+}
+
 static inline int machine_restore(struct machine *m, uint8_t uuid, uint64_t base, uint32_t epoch,
                                   uint64_t version) {
     const struct sql_command command = {
         .op = SQL_RESTORE,
         .uuid = {uuid},
-        .u.restore = {.base = base, .epoch = epoch, .version = version}};
+        .u.restore = {.base = base, .target = machine_bookmark(m, uuid, epoch, version)}};
     return machine_apply(m, &command);
 }
 
@@ -192,7 +212,7 @@ static inline int machine_fork(struct machine *m, uint8_t uuid, uint8_t source, 
     const struct sql_command command = {
         .op = SQL_FORK,
         .uuid = {uuid},
-        .u.fork = {.source = {source}, .epoch = epoch, .version = version}};
+        .u.fork = {.source = {source}, .target = machine_bookmark(m, source, epoch, version)}};
     return machine_apply(m, &command);
 }
 

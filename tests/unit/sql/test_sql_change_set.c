@@ -295,8 +295,8 @@ static void commands_read_back_and_others_are_refused(void **state) {
          .uuid = {3},
          .u.commit = {1, 2, 3, 4, 5, 6, 7, 8, 0, {9}, bnd_slice(part, 0)}},
         {.op = SQL_STAGE, .uuid = {4}, .u.stage = {1, {2}, 3, bnd_slice(part, 3)}},
-        {.op = SQL_RESTORE, .uuid = {5}, .u.restore = {1, 2, 3}},
-        {.op = SQL_FORK, .uuid = {6}, .u.fork = {{1}, 2, 3}},
+        {.op = SQL_RESTORE, .uuid = {5}, .u.restore = {1, {2, 3, {4}}}},
+        {.op = SQL_FORK, .uuid = {6}, .u.fork = {{1}, {2, 3, {4}}}},
         {.op = SQL_TICK},
     };
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {

@@ -604,7 +604,7 @@ static void damage_here_is_no_outcome(void **state) {
     struct sql_key key;
     struct bnd_buf bytes = {0};
     const struct sql_command restore = {
-        .op = SQL_RESTORE, .uuid = {A}, .u.restore = {.base = 1, .epoch = 0, .version = 1}};
+        .op = SQL_RESTORE, .uuid = {A}, .u.restore = {.base = 1, .target = {.version = 1}}};
     sql_command_encode(&bytes, &restore);
     assert_int_equal(machine_simple(m, SQL_CREATE, A), 0);
     assert_int_equal(commit_images(m, A, 4, 7), 0);
@@ -686,9 +686,9 @@ static void without_memory_nothing_is_decided(void **state) {
         {.op = SQL_CREATE, .uuid = {B}},
         {.op = SQL_STAGE, .uuid = {A}, .u.stage = {1, {2}, 0, {(const uint8_t *)"part", 4}}},
     };
-    static const struct sql_command after[] = {
-        {.op = SQL_RESTORE, .uuid = {A}, .u.restore = {.base = 2, .epoch = 0, .version = 1}},
-        {.op = SQL_FORK, .uuid = {C}, .u.fork = {.source = {A}, .epoch = 0, .version = 2}},
+    static struct sql_command after[] = {
+        {.op = SQL_RESTORE, .uuid = {A}, .u.restore = {.base = 2}},
+        {.op = SQL_FORK, .uuid = {C}, .u.fork = {.source = {A}}},
         {.op = SQL_DELETE, .uuid = {B}},
         {.op = SQL_DELETE, .uuid = {A}},
         {.op = SQL_DELETE, .uuid = {C}},
@@ -700,6 +700,7 @@ static void without_memory_nothing_is_decided(void **state) {
     command_short_of_memory(m, &before[0], BND_EXISTS);
     commit_short_of_memory(m, 0, bytes);
     commit_short_of_memory(m, 1, bytes);
+    after[0].u.restore.target = after[1].u.fork.target = machine_bookmark(m, A, 0, 1);
     for (size_t i = 0; i < sizeof after / sizeof *after; i++) {
         m->stamp_ms += after[i].op == SQL_TICK ? SQL_DEAD_KEEP_MS : 1;
         command_short_of_memory(m, &after[i], 0);

@@ -228,6 +228,33 @@ static void a_restore_goes_back_and_its_undo_forth(void **state) {
     assert_non_null(strstr(text, "\"ok\""));
 }
 
+/* Epoch and version of it may well be those of a version here. */
+static void a_bookmark_of_another_database_is_refused(void **state) {
+    struct sql_rig *rig = *state;
+    struct admin admin;
+    uint8_t fork[16];
+    for (size_t i = 0; i < 2; i++) {
+        const uint8_t *uuid = i == 0 ? uuid_a : uuid_b;
+        (void)rig_expect(rig, uuid, "CREATE TABLE t(v)\0", BND_SQL_DONE);
+        (void)rig_expect(rig, uuid,
+                         i == 0 ? "INSERT INTO t VALUES(1)\0" : "INSERT INTO t VALUES(2)\0",
+                         BND_SQL_DONE);
+    }
+    struct bnd_sql_bookmark own = bookmark_of(rig, uuid_a);
+    struct bnd_sql_bookmark others = bookmark_of(rig, uuid_b);
+    assert_true(own.version == others.version && own.epoch == others.epoch);
+    admin_begin(&admin);
+    assert_int_equal(
+        admin_wait(rig, &admin, bnd_sql_restore(rig->sql, &admin.admin, uuid_a, &others)),
+        BND_NOTFOUND);
+    bnd_sql_fork_uuid(rig->sql, uuid_a, fork);
+    admin_begin(&admin);
+    assert_int_equal(
+        admin_wait(rig, &admin, bnd_sql_fork(rig->sql, &admin.admin, uuid_a, &others, fork)),
+        BND_NOTFOUND);
+    assert_int_equal(bookmark_of(rig, uuid_a).version, own.version);
+}
+
 static void a_deleted_database_is_not_made_again(void **state) {
     struct sql_rig *rig = *state;
     struct admin admin;
@@ -365,6 +392,7 @@ int main(void) {
         TEST(increments_of_many_clients_are_counted_exactly),
         TEST(many_databases_at_once_all_get_their_turn),
         TEST(a_restore_goes_back_and_its_undo_forth),
+        TEST(a_bookmark_of_another_database_is_refused),
         TEST(a_deleted_database_is_not_made_again),
         TEST(a_reader_far_behind_keeps_nothing),
         TEST(a_large_transaction_goes_in_parts_and_too_large_a_one_fails),
