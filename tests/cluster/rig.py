@@ -128,6 +128,14 @@ def kill(cluster, number):
     cluster.wait_gone(number)
 
 
+def wait_missed(cluster, number, by):
+    """The node `by` knows that the other is down: before that nobody may take its place."""
+    def missed():
+        status, answer = cluster.get(by, "/bindery/v1/status")
+        return status == 200 and not any(node["up"] for node in answer["result"]["nodes"] if node["id"] == number)
+    cluster.wait(missed, 30, f"node {by} to miss node {number}")
+
+
 def spawn(cluster, number, **join):
     cluster.spawn(number, **join)
     cluster.save()

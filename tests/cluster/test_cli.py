@@ -35,7 +35,7 @@ def commands():
 def verbs_and_flags(command):
     text = bindery(command, "--help")
     section = text.partition("\nCommands:\n")[2].partition("\nFlags:\n")[0]
-    verbs = [re.match(r"[a-z ]+[a-z]", line)[0] for line in re.findall(r"^  ([a-z].*)", section, re.MULTILINE)]
+    verbs = [re.match(r"[a-z -]+[a-z]", line)[0] for line in re.findall(r"^  ([a-z].*)", section, re.MULTILINE)]
     return [re.split(r"  | [A-Z\[]", verb)[0] for verb in verbs], re.findall(r"^  --([a-z0-9-]+)", text, re.MULTILINE)
 
 

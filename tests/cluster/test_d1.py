@@ -169,6 +169,7 @@ class Test:
         assert any(4 in group["wanted"] for group in self.groups()), "nothing moved to the new node"
         self.rest("after a node joined")
         rig.kill(self.cluster, 3)
+        rig.wait_missed(self.cluster, 3, by=1)
         shutil.rmtree(self.cluster.node(3)["data"])
         self.cluster.info["nodes"] = [node for node in self.cluster.info["nodes"] if node["id"] != 3]
         self.cluster.processes.pop(3)

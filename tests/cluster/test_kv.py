@@ -210,6 +210,7 @@ class Test:
     def replace(self):
         """A node is lost with its disk. The one in its place fills itself, and then holds everything by itself."""
         rig.kill(self.cluster, 3)
+        rig.wait_missed(self.cluster, 3, by=1)
         shutil.rmtree(self.cluster.node(3)["data"])
         self.cluster.info["nodes"] = [node for node in self.cluster.info["nodes"] if node["id"] != 3]
         self.cluster.processes.pop(3)

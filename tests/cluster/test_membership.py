@@ -420,6 +420,7 @@ class Test:
             if line.startswith(("bindery_raft_export_bytes_total ", "bindery_bodies_fetched_bytes_total ")):
                 lost += int(line.split()[1])
         rig.kill(cluster, dead)
+        rig.wait_missed(cluster, dead, by=next(number for number in cluster.up() if number != dead))
         shutil.rmtree(cluster.node(dead)["data"])
         cluster.forget(dead)
         cluster.add(fresh, "--replaces", str(dead))
