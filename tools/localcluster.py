@@ -80,8 +80,8 @@ class Cluster:
         """The pid of the node's process, or None."""
         pid = self.node(number)["pid"]
         process = self.processes.get(number)
-        if process is not None and process.pid == pid and process.poll() is not None:
-            return None
+        if process is not None and process.pid == pid:  # its lock is free once its last thread is gone, not its first
+            return pid if process.poll() is None else None
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as file:
                 words = file.read().split(b"\0")

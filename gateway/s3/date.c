@@ -68,7 +68,7 @@ static unsigned read_fraction_ms(const char *line, int *at) {
 
 /* "Z" or "+02:00" to the end. False: neither. */
 static bool read_offset(const char *text, int *out_minutes) {
-    char sign = 0;
+    char sign[2] = "";
     int hours = 0;
     int minutes = 0;
     int end = 0;
@@ -76,11 +76,11 @@ static bool read_offset(const char *text, int *out_minutes) {
     if (strcmp(text, "Z") == 0) {
         return true;
     }
-    if (sscanf(text, "%1[+-]%2d:%2d%n", &sign, &hours, &minutes, &end) != 3 || end != 6 ||
+    if (sscanf(text, "%1[+-]%2d:%2d%n", sign, &hours, &minutes, &end) != 3 || end != 6 ||
         strlen(text) != 6 || hours < 0 || hours > 23 || minutes < 0 || minutes > 59) {
         return false;
     }
-    *out_minutes = (sign == '-' ? -1 : 1) * (hours * 60 + minutes);
+    *out_minutes = (sign[0] == '-' ? -1 : 1) * (hours * 60 + minutes);
     return true;
 }
 
