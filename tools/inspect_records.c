@@ -175,11 +175,14 @@ static int sql_founders_text(const struct tools_record *record, struct bnd_buf *
     uint64_t nodes[BND_SQL_FOUNDERS_MAX];
     size_t count = 0;
     int rv = bnd_sql_founders_decode(record->value, nodes, &count);
+    if (rv != 0) {
+        return rv;
+    }
     bnd_buf_append_str(out, "founders of SQL's groups:");
-    for (size_t i = 0; rv == 0 && i < count; i++) {
+    for (size_t i = 0; i < count; i++) {
         bnd_buf_printf(out, " %" PRIu64, nodes[i]);
     }
-    return rv;
+    return 0;
 }
 
 static int token_text(const struct tools_record *record, struct bnd_buf *out) {
