@@ -3,6 +3,7 @@ package check
 import (
 	"fmt"
 	"sort"
+	"time"
 
 	"bindery/jepsen/history"
 )
@@ -39,7 +40,7 @@ func judgeBank(operations []history.Operation, tell func(string, ...interface{})
 			transfers[transfer.ID] = operation
 		}
 	}
-	finals := 0
+	times, finals := timesOf(transfers), 0
 	for _, operation := range operations {
 		if operation.Outcome != history.OK {
 			continue
@@ -48,7 +49,7 @@ func judgeBank(operations []history.Operation, tell func(string, ...interface{})
 		if !isRead {
 			continue
 		}
-		judgeBalances(operation, bank, transfers, tell)
+		judgeBalances(operation, bank, times, tell)
 		if operation.F == FinalRead {
 			finals++
 			judgeMade(operation, bank, transfers, tell)
@@ -59,9 +60,35 @@ func judgeBank(operations []history.Operation, tell func(string, ...interface{})
 	}
 }
 
+// transferTimes are when transfers began that were not refused, and when they were acknowledged, each in order.
+type transferTimes struct{ begun, acknowledged []time.Duration }
+
+func timesOf(transfers map[history.Number]history.Operation) transferTimes {
+	var times transferTimes
+	for _, transfer := range transfers {
+		if transfer.Outcome != history.Fail {
+			times.begun = append(times.begun, transfer.Time)
+		}
+		if transfer.Outcome == history.OK {
+			times.acknowledged = append(times.acknowledged, transfer.End.Time)
+		}
+	}
+	for _, each := range [][]time.Duration{times.begun, times.acknowledged} {
+		sort.Slice(each, func(i, j int) bool { return each[i] < each[j] })
+	}
+	return times
+}
+
+func (times transferTimes) acknowledgedBefore(at time.Duration) int64 {
+	return int64(sort.Search(len(times.acknowledged), func(i int) bool { return times.acknowledged[i] >= at }))
+}
+
+func (times transferTimes) begunUntil(at time.Duration) int64 {
+	return int64(sort.Search(len(times.begun), func(i int) bool { return times.begun[i] > at }))
+}
+
 // judgeBalances looks at one read.
-func judgeBalances(read history.Operation, bank history.Bank, transfers map[history.Number]history.Operation,
-	tell func(string, ...interface{})) {
+func judgeBalances(read history.Operation, bank history.Bank, times transferTimes, tell func(string, ...interface{})) {
 	total := int64(0)
 	for _, balance := range bank.Balances {
 		total += balance
@@ -72,15 +99,8 @@ func judgeBalances(read history.Operation, bank history.Bank, transfers map[hist
 	if len(bank.Balances) != BankAccounts || total != BankAccounts*BankBalance {
 		tell("the read at %d shows %d in %d accounts: %v", read.Index, total, len(bank.Balances), bank.Balances)
 	}
-	least, most := int64(0), int64(0)
-	for _, transfer := range transfers {
-		if transfer.Outcome == history.OK && transfer.End.Time < read.Time {
-			least++
-		}
-		if transfer.Outcome != history.Fail && transfer.Time <= read.End.Time {
-			most++
-		}
-	}
+	least := times.acknowledgedBefore(read.Time)
+	most := times.begunUntil(read.End.Time)
 	if bank.Transfers < least || bank.Transfers > most {
 		tell("the read at %d shows %d transfers; %d were acknowledged before it, and %d begun", read.Index, bank.Transfers, least, most)
 	}

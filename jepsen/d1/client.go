@@ -6,8 +6,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -112,7 +114,7 @@ func (client *Client) run(path, session string, body interface{}, count int) (*R
 	}
 	answer, err := client.http.Do(request)
 	if err != nil {
-		return nil, s3.Unknown, err
+		return nil, unanswered(err), err
 	}
 	defer answer.Body.Close()
 	got, err := io.ReadAll(answer.Body)
@@ -120,6 +122,15 @@ func (client *Client) run(path, session string, body interface{}, count int) (*R
 		return nil, s3.Unknown, fmt.Errorf("answer %d cut off: %w", answer.StatusCode, err)
 	}
 	return judge(answer.StatusCode, got, answer.Header.Get(sessionHeader), count)
+}
+
+// unanswered: without a connection nothing was sent; after that it may have arrived.
+func unanswered(err error) s3.Outcome {
+	var failure *net.OpError
+	if errors.As(err, &failure) && failure.Op == "dial" {
+		return s3.Rejected
+	}
+	return s3.Unknown
 }
 
 // judge reads an answer. As the binding of workerd does, it looks for `error` in the body, not at the status.

@@ -1,9 +1,14 @@
 package d1
 
 import (
+	"crypto/x509"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"bindery/jepsen/s3"
 )
@@ -62,5 +67,33 @@ func TestJudge(t *testing.T) {
 				t.Errorf("%s: a row that is not there is read: %v", each.name, err)
 			}
 		}
+	}
+}
+
+// A call that was sent and not answered is unknown and not sent again, on a new connection or on one that served before; without
+// a connection it is certain that it was not executed.
+func TestUnanswered(t *testing.T) {
+	var asked int32
+	answered := int32(1)
+	server := httptest.NewTLSServer(http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) {
+		if atomic.AddInt32(&asked, 1) == answered {
+			out.Header().Set(sessionHeader, strings.Repeat("0", bookmarkLength))
+			_, _ = out.Write([]byte(`[{"success":true,"results":[],` + meta + `}]`))
+			return
+		}
+		panic(http.ErrAbortHandler)
+	}))
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	client := New(server.URL, roots, "db", "token", time.Minute)
+	defer client.Close()
+	for i, wanted := range []s3.Outcome{s3.Done, s3.Unknown, s3.Unknown} {
+		if _, outcome, err := client.Run(SQL("SELECT 1")); outcome != wanted || atomic.LoadInt32(&asked) != int32(i+1) {
+			t.Errorf("call %d: %v (%v), received %d times", i+1, outcome, err, atomic.LoadInt32(&asked)-int32(i))
+		}
+	}
+	server.Close()
+	if _, outcome, err := client.Run(SQL("SELECT 1")); outcome != s3.Rejected {
+		t.Errorf("without a connection: %v (%v)", outcome, err)
 	}
 }

@@ -69,7 +69,7 @@ func (worker *Worker) d1Read(f, key string, asked history.Value, node, database 
 		if !beforeTables(session, err) {
 			worker.noteBroken(err)
 		}
-		worker.Log.Complete(index, history.Fail, nil, err.Error())
+		worker.Log.Complete(index, history.Fail, asked, err.Error())
 		worker.rest()
 		return nil, false
 	}
@@ -94,7 +94,12 @@ func (worker *Worker) d1Write(f, key string, asked history.Value, node, database
 		}
 	}
 	worker.noteBroken(err)
-	worker.complete(index, outcome, told, err)
+	if outcome == s3.Rejected { // with what was asked: Elle looks for what certainly was not done
+		worker.Log.Complete(index, history.Fail, asked, err.Error())
+		worker.rest()
+	} else {
+		worker.complete(index, outcome, told, err)
+	}
 	return told, outcome
 }
 
