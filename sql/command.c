@@ -67,6 +67,7 @@ static void read_bookmark(struct bnd_reader *r, struct bnd_sql_bookmark *out) {
     uint8_t bytes[28] = {0};
     read_into(r, bytes, sizeof bytes);
     bnd_sql_bookmark_get(bytes, out);
+    r->failed = r->failed || out->version > BND_SQL_VERSION_MAX;
 }
 
 static void read_commit(struct bnd_reader *r, struct sql_commit *out) {

@@ -1,4 +1,5 @@
 #include "sql/connection_private.h"
+#include "sql/json.h"
 
 /* SQLite's names, which are part of what D1 answers. */
 #define PRIMARY(X)                                                                                 \
@@ -58,7 +59,8 @@ static const char *name_of(int code) {
 }
 
 static void describe(struct sql_connection *connection, int primary, struct bnd_buf *text) {
-    bnd_buf_append_str(text, sqlite3_errmsg(connection->db));
+    /* It may name what the statement has, byte by byte. */
+    sql_json_text(text, bnd_slice_str(sqlite3_errmsg(connection->db)));
     int offset = sqlite3_error_offset(connection->db);
     if (offset >= 0) {
         bnd_buf_printf(text, " at offset %d", offset);

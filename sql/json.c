@@ -35,17 +35,28 @@ static size_t broken_length(struct bnd_slice text) {
     return len;
 }
 
+/* Writes the character that begins the text, or U+FFFD; how many bytes it is. */
+static size_t put_character(struct bnd_buf *out, struct bnd_slice text) {
+    size_t len = bnd_utf8_next(text);
+    if (len > 0) {
+        bnd_buf_append(out, text.data, len);
+        return len;
+    }
+    bnd_buf_append_str(out, "\xef\xbf\xbd");
+    return broken_length(text);
+}
+
+void sql_json_text(struct bnd_buf *out, struct bnd_slice text) {
+    for (size_t at = 0; at < text.len;) {
+        at += put_character(out, bnd_slice(text.data + at, text.len - at));
+    }
+}
+
 /* Writes what begins the text and is not plain; its length. */
 static size_t put_special(struct bnd_buf *out, struct bnd_slice text) {
     uint8_t c = text.data[0], escape = escapes[c];
     if (escape == 'm') {
-        size_t len = bnd_utf8_next(text);
-        if (len > 0) {
-            bnd_buf_append(out, text.data, len);
-            return len;
-        }
-        bnd_buf_append_str(out, "\xef\xbf\xbd");
-        return broken_length(text);
+        return put_character(out, text);
     }
     if (escape == 'u') {
         bnd_buf_printf(out, "\\u%04x", c);

@@ -10,6 +10,9 @@
  * could have begun a character (as JavaScript's TextDecoder does). */
 void sql_json_string(struct bnd_buf *out, struct bnd_slice text);
 
+/* Text as it is, made valid in the same way: what is to be put into a string later. */
+void sql_json_text(struct bnd_buf *out, struct bnd_slice text);
+
 void sql_json_integer(struct bnd_buf *out, int64_t value);
 
 /* The shortest number that reads back as this double; without a fraction where there is none.
