@@ -4,13 +4,12 @@
 #include "base/alloc.h"
 #include "base/queue.h"
 #include "engine/journal/journal_private.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
 
 #define SEGMENT_BYTES ((size_t)64 * JOURNAL_BLOCK)
 #define BATCH_RECORDS ((size_t)2 * JOURNAL_BLOCK - JOURNAL_BATCH_HEADER)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Cuts the input into records as their lengths say and seals them into batches. */
 static void fill_sealed(struct journal_segment *segment, const uint8_t *data, size_t size) {

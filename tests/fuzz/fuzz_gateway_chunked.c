@@ -1,10 +1,7 @@
 /* The aws-chunked decoder: what it makes of a body must not depend on how the body is cut, and
  * never be more than the body. The first byte picks the coding and the cut. */
-#include "base/assert.h"
-#include "base/bytes.h"
 #include "gateway/s3/chunked.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static enum s3_chunked_result decode(enum s3_payload payload, struct bnd_slice body, size_t step,
                                      struct bnd_buf *out) {
@@ -20,8 +17,7 @@ static enum s3_chunked_result decode(enum s3_payload payload, struct bnd_slice b
     int rv = s3_chunked_init(&decoder, &signature, &key);
     BND_ASSERT(rv == 0);
     for (size_t at = 0; at < body.len && result == S3_CHUNKED_MORE; at += step) {
-        struct bnd_slice in =
-            bnd_slice(body.data + at, step < body.len - at ? step : body.len - at);
+        struct bnd_slice in = fuzz_piece(body, at, step);
         struct bnd_slice piece;
         while ((result = s3_chunked_next(&decoder, &in, &piece)) == S3_CHUNKED_DATA) {
             BND_ASSERT(piece.len > 0);

@@ -1,9 +1,7 @@
 /* Bodies of D1 queries: whole and cut they are the same, and what is taken is a request that its
  * decoder takes. */
-#include "base/assert.h"
 #include "gateway/d1/body.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static int read_body(struct d1_body *body, struct bnd_slice text, bool rest, size_t step) {
     static const struct bnd_sql_request header = {
@@ -11,8 +9,7 @@ static int read_body(struct d1_body *body, struct bnd_slice text, bool rest, siz
     int rv = 0;
     d1_body_init(body, &header, rest);
     for (size_t at = 0; at < text.len && rv == 0; at += step) {
-        size_t len = step < text.len - at ? step : text.len - at;
-        rv = d1_body_feed(body, bnd_slice(text.data + at, len));
+        rv = d1_body_feed(body, fuzz_piece(text, at, step));
     }
     return rv != 0 ? rv : d1_body_end(body);
 }

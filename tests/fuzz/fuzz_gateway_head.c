@@ -1,10 +1,8 @@
 /* Heads: no crash, slices inside the head, and one reading; then what follows as a chunked body,
  * cut in two places: the same bytes, the same end. */
-#include "base/assert.h"
 #include "gateway/http/chunked.h"
 #include "gateway/http/head.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static void assert_inside(struct bnd_slice part, struct bnd_slice whole) {
     if (part.len > 0) {

@@ -1,11 +1,9 @@
 /* The JSON scanner against jansson, and against itself with the text cut otherwise. */
-#include "base/assert.h"
 #include "base/utf8.h"
 #include "gateway/json_scan.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <jansson.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static int tell(void *data, enum gateway_json_event event, struct bnd_slice bytes, bool last) {
     struct bnd_buf *out = data;
@@ -20,8 +18,7 @@ static bool scan(struct bnd_slice text, size_t step, struct bnd_buf *out) {
     struct gateway_json json;
     gateway_json_init(&json, tell, out);
     for (size_t at = 0; at < text.len; at += step) {
-        size_t len = step < text.len - at ? step : text.len - at;
-        if (gateway_json_feed(&json, bnd_slice(text.data + at, len)) != 0) {
+        if (gateway_json_feed(&json, fuzz_piece(text, at, step)) != 0) {
             return false;
         }
     }

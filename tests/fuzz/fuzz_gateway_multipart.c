@@ -1,9 +1,7 @@
 /* multipart/form-data: what is made of a body must not depend on how it is cut, and never be more
  * than the body. */
-#include "base/assert.h"
 #include "gateway/kv/multipart.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 /* Appends every part's name and bytes; returns the last event or code. */
 static int parse(struct bnd_slice body, size_t step, struct bnd_buf *out) {
@@ -13,8 +11,7 @@ static int parse(struct bnd_slice body, size_t step, struct bnd_buf *out) {
     BND_ASSERT(event == 0);
     event = KV_MULTIPART_MORE;
     for (size_t at = 0; at < body.len && event == KV_MULTIPART_MORE; at += step) {
-        struct bnd_slice in =
-            bnd_slice(body.data + at, step < body.len - at ? step : body.len - at);
+        struct bnd_slice in = fuzz_piece(body, at, step);
         struct bnd_slice text;
         while ((event = kv_multipart_next(&form, &in, &text)) > KV_MULTIPART_MORE &&
                event != KV_MULTIPART_DONE) {

@@ -1,10 +1,8 @@
 /* XML requests, and XML answers made of what was read: they must be read back the same. */
-#include "base/assert.h"
 #include "base/utf8.h"
 #include "gateway/s3/xml_read.h"
 #include "gateway/s3/xml_write.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static int see(void *data, const char *path, struct bnd_slice text) {
     struct bnd_buf *seen = data;

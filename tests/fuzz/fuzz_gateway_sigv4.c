@@ -1,14 +1,12 @@
 /* What stands between a stranger's head and the check of its signature: parameters, target,
  * conditions, signature, canonical request. None of these signatures is right: the key is not one
  * that they were made with. */
-#include "base/assert.h"
 #include "gateway/s3/conditions.h"
 #include "gateway/s3/sigv4.h"
 #include "gateway/s3/target.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define NOW_MS UINT64_C(1369353600000)
 

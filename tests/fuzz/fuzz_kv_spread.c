@@ -1,18 +1,13 @@
 /* What replicas ask each other and answer: what is accepted encodes to the same bytes. The first
  * byte chooses the decoder. */
-#include "base/assert.h"
 #include "kv/spread_wire.h"
-
-static void same(struct bnd_buf *again, struct bnd_slice bytes) {
-    BND_ASSERT(!again->failed);
-    BND_ASSERT(bnd_slice_eq(bnd_buf_slice(again), bytes));
-}
+#include "tests/fuzz/fuzz.h"
 
 static void try_ask(struct bnd_slice bytes, struct bnd_buf *again) {
     struct kv_spread_ask ask;
     if (kv_spread_ask_decode(bytes, &ask) == 0) {
         kv_spread_ask_encode(again, &ask);
-        same(again, bytes);
+        fuzz_same(again, bytes);
     }
 }
 
@@ -27,7 +22,7 @@ static void try_list(struct bnd_slice bytes, struct bnd_buf *again) {
         }
         answer.items = bnd_buf_slice(&items);
         kv_list_answer_encode(again, &answer);
-        same(again, bytes);
+        fuzz_same(again, bytes);
     }
 }
 
@@ -38,7 +33,7 @@ static void try_differing(struct bnd_slice bytes, struct bnd_buf *again) {
         while (kv_differing_next(&r, &differing)) {
             kv_differing_put(again, &differing);
         }
-        same(again, bytes);
+        fuzz_same(again, bytes);
     }
 }
 
@@ -50,7 +45,7 @@ static void try_tree(struct bnd_slice bytes) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    BND_AUTO_BUF struct bnd_buf again = {0};
+    struct bnd_buf again = {0};
     if (size == 0) {
         return 0;
     }

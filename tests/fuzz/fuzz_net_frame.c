@@ -1,8 +1,7 @@
 /* The peer protocol's decoders: hello, join head, frames. The first byte picks the decoder and how
  * the rest is cut. */
 #include "net/frame.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static bool see(void *owner, uint8_t kind, struct bnd_slice payload) {
     uint64_t *sum = owner;
@@ -20,8 +19,7 @@ static uint64_t feed(struct bnd_slice wire, size_t piece, int *out_rv) {
     uint64_t sum = 0;
     *out_rv = 0;
     for (size_t at = 0; at < wire.len && *out_rv == 0; at += piece) {
-        size_t take = wire.len - at < piece ? wire.len - at : piece;
-        *out_rv = bnd_frame_feed(&joiner, bnd_slice(wire.data + at, take), see, &sum);
+        *out_rv = bnd_frame_feed(&joiner, fuzz_piece(wire, at, piece), see, &sum);
     }
     bnd_frame_joiner_free(&joiner);
     return sum;

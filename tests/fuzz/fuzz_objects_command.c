@@ -1,9 +1,9 @@
 /* Commands, queries, answers of shards and body requests: what is accepted survives a second
  * journey. The first byte says which. */
-#include "base/assert.h"
 #include "objects/bodies/wire.h"
 #include "objects/keys.h"
 #include "objects/merge.h"
+#include "tests/fuzz/fuzz.h"
 
 static void command(struct bnd_slice bytes) {
     struct objects_conditions room;
@@ -81,26 +81,6 @@ static void upload_key(struct bnd_slice bytes) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    if (size == 0) {
-        return 0;
-    }
-    struct bnd_slice bytes = bnd_slice(data + 1, size - 1);
-    switch (data[0] % 5) {
-    case 0:
-        command(bytes);
-        break;
-    case 1:
-        query(bytes);
-        break;
-    case 2:
-        answers(bytes);
-        break;
-    case 3:
-        body_request(bytes);
-        break;
-    default:
-        upload_key(bytes);
-        break;
-    }
-    return 0;
+    static fuzz_part *const parts[] = {command, query, answers, body_request, upload_key};
+    return fuzz_one_of(parts, sizeof parts / sizeof *parts, data, size);
 }

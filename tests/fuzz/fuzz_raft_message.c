@@ -1,9 +1,7 @@
 /* Anything decoded is encoded again to the same bytes. Seeds: tests/fuzz/corpus/fuzz_raft_message.
  */
-#include "base/assert.h"
 #include "raft/message.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+#include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
     struct bnd_message message;
@@ -13,8 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
     struct bnd_buf again = {0};
     bnd_message_encode(&message, &again);
     BND_ASSERT(again.len == bnd_message_bytes(&message));
-    BND_ASSERT(bnd_slice_eq(bnd_buf_slice(&again), bnd_slice(data, len)));
-    bnd_buf_free(&again);
+    fuzz_same(&again, bnd_slice(data, len));
     bnd_message_release(&message);
     return 0;
 }

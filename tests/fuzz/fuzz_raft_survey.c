@@ -1,6 +1,6 @@
 /* Survey answers: what is accepted encodes to the same bytes. */
-#include "base/assert.h"
 #include "raft/survey_wire.h"
+#include "tests/fuzz/fuzz.h"
 
 static void add(void *data, const struct bnd_survey_group *group) {
     survey_group_encode(group, data);

@@ -1,7 +1,7 @@
 /* Applied tuple decoder: what it accepts encodes to the same bytes; what an older version wrote, to
  * bytes of this one that mean the same. */
-#include "base/assert.h"
 #include "raft/tuple.h"
+#include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct tuple tuple;

@@ -1,9 +1,7 @@
 /* A bookmark's text that is parsed is written again as it was. Seeds:
  * tests/fuzz/corpus/fuzz_sql_bookmark. */
-#include "base/assert.h"
 #include "sql/bookmark.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+#include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
     struct bnd_sql_bookmark bookmark;

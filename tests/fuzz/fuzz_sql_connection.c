@@ -3,11 +3,9 @@
  * is asked. Seeds: tests/fuzz/corpus/fuzz_sql_connection. */
 #include <string.h>
 
-#include "base/assert.h"
 #include "base/utf8.h"
 #include "sql/connection.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+#include "tests/fuzz/fuzz.h"
 
 /* Time passes each time it is looked at. */
 static uint64_t tick(void *data) {

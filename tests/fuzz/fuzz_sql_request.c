@@ -1,9 +1,7 @@
 /* A request that is decoded is encoded again to the same bytes, statement by statement. Seeds:
  * tests/fuzz/corpus/fuzz_sql_request. */
-#include "base/assert.h"
 #include "sql/request.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+#include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
     struct bnd_sql_request request;
@@ -23,7 +21,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
         }
     }
     bnd_sql_request_end(&again, request.statements_count);
-    BND_ASSERT(bnd_slice_eq(bnd_buf_slice(&again), bnd_slice(data, len)));
-    bnd_buf_free(&again);
+    fuzz_same(&again, bnd_slice(data, len));
     return 0;
 }

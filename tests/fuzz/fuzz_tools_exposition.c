@@ -1,9 +1,7 @@
 /* Metrics of a node: whatever a process answers is refused or read within its bounds. */
 #include "base/alloc.h"
-#include "base/assert.h"
+#include "tests/fuzz/fuzz.h"
 #include "tools/exposition.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct bnd_buf text = {0};

@@ -1,11 +1,9 @@
 /* Project files: comment stripping and what is read from the document never leave their bounds, and
  * a configuration made of one is made of whole text literals. */
 #include "base/alloc.h"
-#include "base/assert.h"
+#include "tests/fuzz/fuzz.h"
 #include "tools/jsonc.h"
 #include "tools/workerd_config.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void read_project(const json_t *document, bool partial) {
     struct tools_project project;

@@ -1,9 +1,7 @@
 /* One record of the state as `bindery inspect state` says it: any key and value is told as damaged,
  * or becomes one line of printable text. Input: family, length of the key, key, value. */
-#include "base/assert.h"
+#include "tests/fuzz/fuzz.h"
 #include "tools/inspect_records.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 2 || data[1] > size - 2) {
