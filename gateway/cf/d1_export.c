@@ -58,7 +58,8 @@ static void fail(struct rest_request *request, int status) {
         rest_fail(request, 400, D1_SQL, op->dump.why);
     } else if (status == BND_TOOBIG) {
         rest_fail(request, 413, D1_SQL,
-                  "Databases whose rows take more than 6 MiB cannot be exported yet");
+                  "Databases whose rows take more than 6 MiB, or whose text takes more than 8 MiB, "
+                  "cannot be exported yet");
     } else if (status == BND_CONFLICT) {
         rest_fail(request, 503, D1_UNAVAILABLE, "The schema changes all the time: try again");
     } else {
@@ -96,7 +97,7 @@ static int take(struct export_op *op, struct bnd_slice answer) {
         op->step = ROWS;
         return rv;
     case ROWS:
-        rv = d1_dump_take_rows(&op->dump, answer, &op->text);
+        rv = d1_dump_take_rows(&op->dump, answer, D1_EXPORT_BYTES_MAX, &op->text);
         if (rv == BND_CONFLICT && op->again++ < AGAIN_MAX) {
             bnd_buf_reset(&op->text);
             op->step = SCHEMA;

@@ -212,18 +212,13 @@ static void put_schema(const struct d1_dump *dump, const json_t *row, struct bnd
     }
 }
 
-int d1_dump_take_rows(const struct d1_dump *dump, struct bnd_slice answer, struct bnd_buf *out) {
-    json_t *all = parse(answer);
-    if (!json_is_array(all)) {
-        return BND_CORRUPT;
-    }
-    if (!json_equal(rows_of(all, 0), dump->schema)) {
-        json_decref(all);
-        return BND_CONFLICT;
-    }
+/* Until there is too much of it: each row's text has the names of all columns, which the answer has
+ * none of. */
+static void put_text(const struct d1_dump *dump, const json_t *answer, size_t bytes_max,
+                     struct bnd_buf *out) {
     size_t at = 0;
     bnd_buf_append_str(out, "PRAGMA defer_foreign_keys=TRUE;\n");
-    for (size_t i = 0; i < json_array_size(dump->schema); i++) {
+    for (size_t i = 0; i < json_array_size(dump->schema) && out->len <= bytes_max; i++) {
         const json_t *row = json_array_get(dump->schema, i);
         if (!wanted(dump, row)) {
             continue;
@@ -231,14 +226,30 @@ int d1_dump_take_rows(const struct d1_dump *dump, struct bnd_slice answer, struc
         put_schema(dump, row, out);
         if (has_rows(dump, row)) {
             const json_t *columns = rows_of(dump->columns, at++);
-            const json_t *rows = rows_of(all, at);
-            for (size_t n = 0; n < json_array_size(rows); n++) {
+            const json_t *rows = rows_of(answer, at);
+            for (size_t n = 0; n < json_array_size(rows) && out->len <= bytes_max; n++) {
                 put_row(out, cell(row, 0), columns, json_array_get(rows, n));
             }
         }
     }
+}
+
+int d1_dump_take_rows(const struct d1_dump *dump, struct bnd_slice answer, size_t bytes_max,
+                      struct bnd_buf *out) {
+    json_t *all = parse(answer);
+    if (!json_is_array(all)) {
+        json_decref(all);
+        return BND_CORRUPT;
+    }
+    bool same = json_equal(rows_of(all, 0), dump->schema);
+    if (same) {
+        put_text(dump, all, bytes_max, out);
+    }
     json_decref(all);
-    return out->failed ? BND_NOMEM : 0;
+    if (!same) {
+        return BND_CONFLICT;
+    }
+    return out->failed ? BND_NOMEM : out->len > bytes_max ? BND_TOOBIG : 0;
 }
 
 void d1_dump_free(struct d1_dump *dump) {

@@ -31,8 +31,10 @@ bool d1_dump_ask_columns(const struct d1_dump *dump, struct bnd_buf *request);
 int d1_dump_take_columns(struct d1_dump *dump, struct bnd_slice answer);
 /* Builds the last one: the rows, in a transaction with the schema. */
 void d1_dump_ask_rows(const struct d1_dump *dump, struct bnd_buf *request);
-/* Appends the text. BND_CONFLICT: the schema has changed since, begin again. */
-int d1_dump_take_rows(const struct d1_dump *dump, struct bnd_slice answer, struct bnd_buf *out);
+/* Appends the text. BND_CONFLICT: the schema has changed since, begin again; BND_TOOBIG: there is
+ * more than bytes_max of it; BND_CORRUPT, BND_NOMEM. */
+int d1_dump_take_rows(const struct d1_dump *dump, struct bnd_slice answer, size_t bytes_max,
+                      struct bnd_buf *out);
 void d1_dump_free(struct d1_dump *dump);
 
 #endif

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -286,7 +287,7 @@ static void dumps(struct d1_dump *dump, const char *columns, const char *rows,
         assert_int_equal(d1_dump_take_columns(dump, bnd_slice_str(columns)), 0);
     }
     d1_dump_ask_rows(dump, &request);
-    assert_int_equal(d1_dump_take_rows(dump, bnd_slice_str(rows), &text), 0);
+    assert_int_equal(d1_dump_take_rows(dump, bnd_slice_str(rows), SIZE_MAX, &text), 0);
     bnd_buf_u8(&text, 0);
     assert_string_equal((const char *)text.data, expected);
     bnd_buf_free(&request);
@@ -346,7 +347,7 @@ static void a_dump_of_a_changed_schema_is_none(void **state) {
     struct d1_dump dump = {0};
     struct bnd_buf text = {0};
     assert_int_equal(d1_dump_take_schema(&dump, bnd_slice_str("[" RESULT("[]") "]")), 0);
-    assert_int_equal(d1_dump_take_rows(&dump, bnd_slice_str("[" RESULT(SCHEMA) "]"), &text),
+    assert_int_equal(d1_dump_take_rows(&dump, bnd_slice_str("[" RESULT(SCHEMA) "]"), SIZE_MAX, &text),
                      BND_CONFLICT);
     assert_int_equal(
         d1_dump_take_schema(
@@ -357,6 +358,42 @@ static void a_dump_of_a_changed_schema_is_none(void **state) {
     assert_int_equal(d1_dump_take_schema(&dump, bnd_slice_str("[")), BND_CORRUPT);
     d1_dump_free(&dump);
     bnd_buf_free(&text);
+}
+
+/* Takes the document. */
+static struct bnd_slice text_of(json_t *document) {
+    char *text = json_dumps(document, JSON_COMPACT);
+    json_decref(document);
+    return bnd_slice_str(text);
+}
+
+/* A few bytes of an answer are many of text, where a column's name is long. */
+static void a_dump_is_bounded(void **state) {
+    enum { NAME = 20000, ROWS_COUNT = 2000, BYTES_MAX = 1 << 20 };
+    static char name[NAME + 1];
+    struct d1_dump dump = {0};
+    struct bnd_buf text = {0};
+    memset(name, 'n', NAME);
+    json_t *rows = json_array();
+    json_t *schema = json_pack("[[s, s, s]]", "t", "table", "CREATE TABLE t (...)");
+    for (int i = 0; i < ROWS_COUNT; i++) {
+        assert_int_equal(json_array_append_new(rows, json_pack("[s]", "1")), 0);
+    }
+    struct bnd_slice answers[] = {
+        text_of(json_pack("[{s:{s:O}}]", "results", "rows", schema)),
+        text_of(json_pack("[{s:{s:[[i, s]]}}]", "results", "rows", 0, name)),
+        text_of(json_pack("[{s:{s:o}}, {s:{s:o}}]", "results", "rows", schema, "results", "rows",
+                          rows)),
+    };
+    assert_int_equal(d1_dump_take_schema(&dump, answers[0]), 0);
+    assert_int_equal(d1_dump_take_columns(&dump, answers[1]), 0);
+    assert_int_equal(d1_dump_take_rows(&dump, answers[2], BYTES_MAX, &text), BND_TOOBIG);
+    assert_true(text.len < BYTES_MAX + 2 * NAME); /* the rest was never made */
+    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+        free((void *)(uintptr_t)answers[i].data);
+    }
+    bnd_buf_free(&text);
+    d1_dump_free(&dump);
 }
 
 static void times_are_read(void **state) {
@@ -390,6 +427,7 @@ int main(void) {
         cmocka_unit_test(a_dump_has_what_is_there),
         cmocka_unit_test(a_dump_may_leave_out),
         cmocka_unit_test(a_dump_of_a_changed_schema_is_none),
+        cmocka_unit_test(a_dump_is_bounded),
         cmocka_unit_test(times_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
