@@ -15,11 +15,18 @@
 
 /* ---- one seed ---------------------------------------------------------------------------------*/
 
+void bnd_sim_result_take(struct bnd_sim_result *result, const struct bnd_sim_world *world,
+                         const struct bnd_sim_check *check) {
+    result->check = *check;
+    result->trace = bnd_sim_trace_hash(world);
+    result->events = bnd_sim_world_events(world);
+}
+
 static void child(const struct bnd_sim_batch *batch, const struct bnd_sim_options *options,
                   uint64_t seed, int out) {
     struct bnd_sim_result *result = bnd_sim_zalloc(batch->result_bytes);
     struct bnd_error err = {0};
-    if (batch->begin != NULL && !batch->begin(&err)) {
+    if (batch->begin != NULL && batch->begin(&err) != 0) {
         (void)fprintf(stderr, "%s\n", err.message);
         _exit(2);
     }
@@ -88,21 +95,70 @@ static uint64_t children_cpu_ms(void) {
            (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000u;
 }
 
+/* What a batch has come to. */
+struct sums {
+    uint64_t failed, diverged, thin, events;
+    uint64_t *own; /* [sums_count] */
+};
+
+static void add_up(const struct bnd_sim_batch *batch, struct sums *sums,
+                   const struct bnd_sim_result *result) {
+    sums->failed += result->check.violations > 0;
+    sums->diverged += result->check.divergences > 0;
+    sums->thin += result->thin;
+    sums->events += result->events;
+    for (size_t i = 0; i < batch->sums_count; i++) {
+        uint64_t one;
+        memcpy(&one, (const uint8_t *)result + batch->sums[i].offset, sizeof one);
+        sums->own[i] += one;
+    }
+    if (batch->add != NULL) {
+        batch->add(batch->totals, result);
+    }
+}
+
+static void print_sums(const struct bnd_sim_batch *batch, const struct bnd_sim_options *options,
+                       const struct sums *sums) {
+    (void)printf("seeds %" PRIu64 "..%" PRIu64 ": failed %" PRIu64 ", diverged %" PRIu64
+                 ", thin %" PRIu64 ";",
+                 options->seed, options->seed + options->count - 1, sums->failed, sums->diverged,
+                 sums->thin);
+    for (size_t i = 0; i < batch->sums_count; i++) {
+        (void)printf(" %s %" PRIu64, batch->sums[i].name, sums->own[i]);
+    }
+    (void)printf(" events %" PRIu64 "; %" PRIu64 " CPU-ms per seed\n", sums->events,
+                 children_cpu_ms() / options->count);
+    if (batch->print != NULL) {
+        batch->print(batch->totals, options->count);
+    }
+}
+
+/* Few seeds count, whatever they did. */
+static bool did_enough(const struct bnd_sim_batch *batch, uint64_t count, const struct sums *sums) {
+    bool enough = count < 20 || sums->thin <= count / 20;
+    for (size_t i = 0; count >= 20 && i < batch->sums_count; i++) {
+        if (sums->own[i] * 100 < batch->sums[i].per_100 * count) {
+            (void)printf("the batch did too little: %s: %" PRIu64 "\n", batch->sums[i].name,
+                         sums->own[i]);
+            enough = false;
+        }
+    }
+    return enough;
+}
+
 static int run_batch(const struct bnd_sim_batch *batch, const struct bnd_sim_options *options) {
     struct bnd_sim_result *result = bnd_sim_zalloc(batch->result_bytes);
-    uint64_t failed = 0;
-    uint64_t diverged = 0;
+    struct sums sums = {.own = bnd_sim_zalloc(batch->sums_count * sizeof *sums.own)};
     for (uint64_t seed = options->seed; seed < options->seed + options->count; seed++) {
         fork_seed(batch, options, seed, result);
         report(batch, options, seed, &result->check);
-        batch->add(batch->totals, result);
-        failed += result->check.violations > 0;
-        diverged += result->check.divergences > 0;
+        add_up(batch, &sums, result);
     }
+    print_sums(batch, options, &sums);
+    bool enough = did_enough(batch, options->count, &sums);
+    bnd_sim_free(sums.own);
     bnd_sim_free(result);
-    bool enough =
-        batch->finish(options, batch->totals, failed, diverged, children_cpu_ms() / options->count);
-    return failed > 0 || !enough ? 1 : 0;
+    return sums.failed > 0 || !enough ? 1 : 0;
 }
 
 /* ---- seeds that found something ---------------------------------------------------------------*/

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "tests/sim/check.h"
+#include "tests/sim/world.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -21,7 +22,15 @@ struct bnd_sim_options {
 /* What one seed tells: the simulator's own follows in the same memory. */
 struct bnd_sim_result {
     struct bnd_sim_check check;
-    uint64_t trace;
+    uint64_t trace, events;
+    bool thin; /* did too little to count */
+};
+
+/* A number of each seed, added up over the batch for its line. */
+struct bnd_sim_sum {
+    const char *name;
+    size_t offset;    /* of the uint64_t in the seed's result */
+    uint64_t per_100; /* what 20 seeds and more must have done, per 100 seeds; 0: anything counts */
 };
 
 struct bnd_sim_switch {
@@ -34,18 +43,24 @@ struct bnd_sim_batch {
     const char *off_option; /* "--rules-off" */
     const struct bnd_sim_switch *switches;
     size_t switches_count;
-    bool has_ticks;                       /* it knows --ticks N; seeds of a file are of 1 */
-    size_t result_bytes;                  /* begins with struct bnd_sim_result */
-    bool (*begin)(struct bnd_error *err); /* in each seed's process; NULL: nothing */
+    const struct bnd_sim_sum *sums; /* in the order of the line */
+    size_t sums_count;
+    bool has_ticks;                      /* it knows --ticks N; seeds of a file are of 1 */
+    size_t result_bytes;                 /* begins with struct bnd_sim_result */
+    int (*begin)(struct bnd_error *err); /* in each seed's process; NULL: nothing */
     void (*run)(const struct bnd_sim_options *options, uint64_t seed, void *result);
-    void *totals; /* the simulator's own */
+    /* What is no sum: added up seed by seed, printed after the line. NULL: nothing. */
+    void *totals;
     void (*add)(void *totals, const void *result);
-    /* Prints the line "seeds A..B: failed F, ..."; false: the batch did too little to count. */
-    bool (*finish)(const struct bnd_sim_options *options, const void *totals, uint64_t failed,
-                   uint64_t diverged, uint64_t cpu_ms);
+    void (*print)(const void *totals, uint64_t seeds);
 };
 
-/* The program: parses arguments, runs, returns the exit status. */
+/* What the world and its check say of a seed that has ended. */
+void bnd_sim_result_take(struct bnd_sim_result *result, const struct bnd_sim_world *world,
+                         const struct bnd_sim_check *check);
+
+/* The program: parses arguments, runs, returns the exit status: 1 if a
+ * seed failed, or if the batch did too little to count. */
 int bnd_sim_batch_main(const struct bnd_sim_batch *batch, int argc, char **argv);
 
 #endif

@@ -14,6 +14,7 @@
 #include "tests/sim/kv/oracle.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 
 #define FAULTS_NS (60 * SIMKV_SECOND)
@@ -25,15 +26,13 @@ struct result {
     struct bnd_sim_result common;
     struct simkv_counts counts;
     uint64_t delays[2][SIMKV_DELAYS], delay_max_ms[2];
-    uint64_t acked, reads, events;
+    uint64_t acked, reads;
     uint64_t equal_ms; /* from the end of writing until replicas were equal */
-    bool thin;
 };
 
 struct totals {
-    struct simkv_counts counts;
     uint64_t delays[2][SIMKV_DELAYS], delay_max_ms[2];
-    uint64_t acked, reads, events, thin, equal_ms_max, equal_ms;
+    uint64_t equal_ms_max, equal_ms;
 };
 
 static bool is_idle(void *data) {
@@ -91,10 +90,8 @@ static void run_seed(const struct bnd_sim_options *options, uint64_t seed, void 
     }
     result->counts = cluster->counts;
     result->reads = history.reads;
-    result->events = bnd_sim_world_events(cluster->world);
-    result->common.trace = bnd_sim_trace_hash(cluster->world);
-    result->common.check = cluster->check;
-    result->thin = result->acked < ACKED_MIN;
+    bnd_sim_result_take(&result->common, cluster->world, &cluster->check);
+    result->common.thin = result->acked < ACKED_MIN;
     memcpy(result->delays, history.delays, sizeof history.delays);
     memcpy(result->delay_max_ms, history.delay_max_ms, sizeof history.delay_max_ms);
     simkv_clients_destroy(clients);
@@ -104,23 +101,32 @@ static void run_seed(const struct bnd_sim_options *options, uint64_t seed, void 
 
 /* ---- many -------------------------------------------------------------------------------------*/
 
-/* All counters of struct simkv_counts are u64: it is added up as an array. */
-static void add_counts(struct simkv_counts *sum, const struct simkv_counts *counts) {
-    uint64_t *to = (uint64_t *)(void *)sum;
-    const uint64_t *from = (const uint64_t *)(const void *)counts;
-    for (size_t i = 0; i < sizeof *sum / sizeof *to; i++) {
-        to[i] += from[i];
-    }
-}
+#define AT(field) offsetof(struct result, field)
+
+static const struct bnd_sim_sum sums[] = {
+    {"commits", AT(acked), 20000},
+    {"local", AT(counts.local), 200},
+    {"restamped", AT(counts.restamped), 20},
+    {"refused", AT(counts.refused), 0},
+    {"large", AT(counts.large), 200},
+    {"reads", AT(reads), 0},
+    {"lists", AT(counts.lists), 0},
+    {"exchanges", AT(counts.exchanges), 5000},
+    {"moves", AT(counts.moves), 300},
+    {"fills", AT(counts.fills), 300},
+    {"left out", AT(counts.left_out), 15},
+    {"horizons", AT(counts.collected), 500},
+    {"tombstones", AT(counts.tombstones), 100},
+    {"wiped", AT(counts.wiped_shards), 0},
+    {"losses", AT(counts.wipes), 50},
+    {"aways", AT(counts.aways), 0},
+    {"crashes", AT(counts.crashes), 0},
+    {"stops", AT(counts.fatals), 0},
+};
 
 static void add(void *data, const void *one) {
     struct totals *totals = data;
     const struct result *result = one;
-    add_counts(&totals->counts, &result->counts);
-    totals->acked += result->acked;
-    totals->reads += result->reads;
-    totals->events += result->events;
-    totals->thin += result->thin;
     totals->equal_ms += result->equal_ms;
     if (result->equal_ms > totals->equal_ms_max) {
         totals->equal_ms_max = result->equal_ms;
@@ -151,60 +157,15 @@ static uint64_t share_ms(const uint64_t *delays, unsigned per_mille) {
     return 0;
 }
 
-/* What a batch of 20 seeds and more must have done, per 100 seeds. */
-static bool did_enough(uint64_t count, const struct totals *totals) {
-    const struct simkv_counts *counts = &totals->counts;
-    const struct {
-        const char *what;
-        uint64_t done, per_100;
-    } minima[] = {
-        {"puts acknowledged", totals->acked, 20000},
-        {"restamped puts", counts->restamped, 20},
-        {"exchanges", counts->exchanges, 5000},
-        {"moves", counts->moves, 300},
-        {"replicas filled", counts->fills, 300},
-        {"replicas left out", counts->left_out, 15},
-        {"horizons collected", counts->collected, 500},
-        {"tombstones collected", counts->tombstones, 100},
-        {"machines lost", counts->wipes, 50},
-        {"large values", counts->large, 200},
-        {"local writes", counts->local, 200},
-    };
-    bool enough = count < 20 || totals->thin <= count / 20;
-    for (size_t i = 0; count >= 20 && i < sizeof minima / sizeof minima[0]; i++) {
-        if (minima[i].done * 100 < minima[i].per_100 * count) {
-            (void)printf("the batch did too little: %s: %" PRIu64 "\n", minima[i].what,
-                         minima[i].done);
-            enough = false;
-        }
-    }
-    return enough;
-}
-
-static bool finish(const struct bnd_sim_options *options, const void *data, uint64_t failed,
-                   uint64_t diverged, uint64_t cpu_ms) {
+static void print(const void *data, uint64_t seeds) {
     const struct totals *totals = data;
-    const struct simkv_counts *sum = &totals->counts;
-    (void)printf("seeds %" PRIu64 "..%" PRIu64 ": failed %" PRIu64 ", diverged %" PRIu64
-                 ", thin %" PRIu64 "; commits %" PRIu64 " local %" PRIu64 " restamped %" PRIu64
-                 " refused %" PRIu64 " large %" PRIu64 " reads %" PRIu64 " lists %" PRIu64
-                 " exchanges %" PRIu64 " moves %" PRIu64 " fills %" PRIu64 " left out %" PRIu64
-                 " horizons %" PRIu64 " tombstones %" PRIu64 " wiped %" PRIu64 " losses %" PRIu64
-                 " aways %" PRIu64 " crashes %" PRIu64 " stops %" PRIu64 " events %" PRIu64
-                 "; %" PRIu64 " CPU-ms per seed\n",
-                 options->seed, options->seed + options->count - 1, failed, diverged, totals->thin,
-                 totals->acked, sum->local, sum->restamped, sum->refused, sum->large, totals->reads,
-                 sum->lists, sum->exchanges, sum->moves, sum->fills, sum->left_out, sum->collected,
-                 sum->tombstones, sum->wiped_shards, sum->wipes, sum->aways, sum->crashes,
-                 sum->fatals, totals->events, cpu_ms);
     (void)printf("staleness of reads: in calm p50 %" PRIu64 " p99 %" PRIu64 " p99.9 %" PRIu64
                  " max %" PRIu64 " ms; under faults p50 %" PRIu64 " p99 %" PRIu64 " max %" PRIu64
                  " ms; equal after %" PRIu64 " ms on average, %" PRIu64 " at most\n",
                  share_ms(totals->delays[1], 500), share_ms(totals->delays[1], 990),
                  share_ms(totals->delays[1], 999), totals->delay_max_ms[1],
                  share_ms(totals->delays[0], 500), share_ms(totals->delays[0], 990),
-                 totals->delay_max_ms[0], totals->equal_ms / options->count, totals->equal_ms_max);
-    return did_enough(options->count, totals);
+                 totals->delay_max_ms[0], totals->equal_ms / seeds, totals->equal_ms_max);
 }
 
 static const struct bnd_sim_switch switches[] = {
@@ -221,11 +182,13 @@ int main(int argc, char **argv) {
         .off_option = "--rules-off",
         .switches = switches,
         .switches_count = sizeof switches / sizeof switches[0],
+        .sums = sums,
+        .sums_count = sizeof sums / sizeof sums[0],
         .result_bytes = sizeof(struct result),
         .run = run_seed,
         .totals = &totals,
         .add = add,
-        .finish = finish,
+        .print = print,
     };
     return bnd_sim_batch_main(&batch, argc, argv);
 }

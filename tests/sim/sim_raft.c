@@ -12,8 +12,7 @@
 #include "tests/sim/faults.h"
 #include "tests/sim/membership.h"
 
-#include <inttypes.h>
-#include <stdio.h>
+#include <stddef.h>
 
 #define SECOND (1000 * BND_MS)
 #define FAULTS_NS (20 * SECOND)
@@ -27,14 +26,6 @@ struct result {
     struct bnd_sim_result common;
     struct bnd_sim_counts counts;
     uint64_t commits;
-    uint64_t answered;
-    uint64_t events;
-    bool thin; /* did too little to count */
-};
-
-struct totals {
-    struct bnd_sim_counts counts;
-    uint64_t commits, answered, events, thin;
 };
 
 /* ---- one seed
@@ -87,7 +78,7 @@ static void check_end(struct bnd_sim_cluster *cluster, struct bnd_sim_clients *c
                       struct result *result) {
     for (size_t g = 0; g < cluster->groups_count; g++) {
         struct progress progress = {.clients = clients, .group = g};
-        result->answered += bnd_sim_clients_answered(clients, g);
+        (void)bnd_sim_clients_answered(clients, g); /* from here on */
         if (!bnd_sim_run_until_true(cluster->world, has_answered, &progress, SETTLE_NS)) {
             bnd_sim_violation(&cluster->check, "group %zu: no progress after healing", g + 1);
         }
@@ -122,11 +113,10 @@ static void run_seed(const struct bnd_sim_options *options, uint64_t seed, void 
     bnd_sim_run_for(cluster->world, FAULTS_NS);
     bnd_sim_faults_heal(faults);
     check_end(cluster, clients, result);
-    result->events = bnd_sim_world_events(cluster->world);
-    result->common.trace = bnd_sim_trace_hash(cluster->world);
-    result->common.check = cluster->check;
+    bnd_sim_result_take(&result->common, cluster->world, &cluster->check);
     result->counts = cluster->counts;
-    result->thin = result->commits < COMMITS_MIN || result->counts.elections < ELECTIONS_MIN;
+    result->common.thin =
+        result->commits < COMMITS_MIN || result->counts.elections < ELECTIONS_MIN;
     bnd_sim_faults_destroy(faults);
     for (size_t n = 0; n < BND_SIM_NODES_MAX; n++) {
         bnd_sim_node_crash(&cluster->nodes[n], BND_SIM_KILL);
@@ -138,64 +128,21 @@ static void run_seed(const struct bnd_sim_options *options, uint64_t seed, void 
 /* ---- many seeds
  * ------------------------------------------------------------------------------------- */
 
-static void add_up(void *data, const void *one) {
-    struct totals *totals = data;
-    const struct result *result = one;
-    const struct bnd_sim_counts *counts = &result->counts;
-    struct bnd_sim_counts *sum = &totals->counts;
-    totals->commits += result->commits;
-    totals->answered += result->answered;
-    totals->events += result->events;
-    totals->thin += result->thin ? 1u : 0u;
-    sum->elections += counts->elections;
-    sum->truncations += counts->truncations;
-    sum->installs += counts->installs;
-    sum->joins += counts->joins;
-    sum->removals += counts->removals;
-    sum->departures += counts->departures;
-    sum->rollbacks += counts->rollbacks;
-    sum->losses += counts->losses;
-    sum->crashes += counts->crashes;
-    sum->fatals += counts->fatals;
-}
+#define AT(field) offsetof(struct result, field)
 
-/* What a batch of 20 seeds and more must have done, per 100 seeds. */
-static bool did_enough(uint64_t count, const struct totals *totals) {
-    const struct {
-        const char *what;
-        uint64_t done, per_100;
-    } minima[] = {
-        {"truncations", totals->counts.truncations, 30},
-        {"installs", totals->counts.installs, 200},
-        {"joins", totals->counts.joins, 200},
-        {"removals", totals->counts.removals, 250},
-        {"machines lost", totals->counts.losses, 30},
-    };
-    bool enough = count < 20 || totals->thin <= count / 20;
-    for (size_t i = 0; count >= 20 && i < sizeof minima / sizeof minima[0]; i++) {
-        if (minima[i].done * 100 < minima[i].per_100 * count) {
-            (void)printf("the batch did too little: %s\n", minima[i].what);
-            enough = false;
-        }
-    }
-    return enough;
-}
-
-static bool finish(const struct bnd_sim_options *options, const void *data, uint64_t failed,
-                   uint64_t diverged, uint64_t cpu_ms) {
-    const struct totals *totals = data;
-    const struct bnd_sim_counts *sum = &totals->counts;
-    (void)printf("seeds %" PRIu64 "..%" PRIu64 ": failed %" PRIu64 ", diverged %" PRIu64
-                 ", thin %" PRIu64 "; commits %" PRIu64 " elections %" PRIu64
-                 " truncations %" PRIu64 " installs %" PRIu64 " joins %" PRIu64 " removals %" PRIu64
-                 " departures %" PRIu64 " losses %" PRIu64 " crashes %" PRIu64 " stops %" PRIu64
-                 " rollbacks %" PRIu64 " events %" PRIu64 "; %" PRIu64 " CPU-ms per seed\n",
-                 options->seed, options->seed + options->count - 1, failed, diverged, totals->thin,
-                 totals->commits, sum->elections, sum->truncations, sum->installs, sum->joins,
-                 sum->removals, sum->departures, sum->losses, sum->crashes, sum->fatals,
-                 sum->rollbacks, totals->events, cpu_ms);
-    return did_enough(options->count, totals);
-}
+static const struct bnd_sim_sum sums[] = {
+    {"commits", AT(commits), 0},
+    {"elections", AT(counts.elections), 0},
+    {"truncations", AT(counts.truncations), 30},
+    {"installs", AT(counts.installs), 200},
+    {"joins", AT(counts.joins), 200},
+    {"removals", AT(counts.removals), 250},
+    {"departures", AT(counts.departures), 0},
+    {"losses", AT(counts.losses), 30},
+    {"crashes", AT(counts.crashes), 0},
+    {"stops", AT(counts.fatals), 0},
+    {"rollbacks", AT(counts.rollbacks), 0},
+};
 
 static const struct bnd_sim_switch guards[] = {
     {"G1", BND_GUARD_BARRIER},       {"G2", BND_GUARD_ACK},        {"G3", BND_GUARD_ELECTION},
@@ -206,24 +153,18 @@ static const struct bnd_sim_switch guards[] = {
     {"G10", BND_GUARD_WITHHOLD},
 };
 
-static bool begin(struct bnd_error *err) {
-    return bnd_core_library_init(err) == 0;
-}
-
 int main(int argc, char **argv) {
-    struct totals totals = {0};
     const struct bnd_sim_batch batch = {
         .program = "sim_raft",
         .off_option = "--guards-off",
         .has_ticks = true,
         .switches = guards,
         .switches_count = sizeof guards / sizeof guards[0],
+        .sums = sums,
+        .sums_count = sizeof sums / sizeof sums[0],
         .result_bytes = sizeof(struct result),
-        .begin = begin,
+        .begin = bnd_core_library_init,
         .run = run_seed,
-        .totals = &totals,
-        .add = add_up,
-        .finish = finish,
     };
     return bnd_sim_batch_main(&batch, argc, argv);
 }

@@ -11,8 +11,7 @@
 #include "tests/sim/sql/clients.h"
 #include "tests/sim/sql/faults.h"
 
-#include <inttypes.h>
-#include <stdio.h>
+#include <stddef.h>
 
 #define FAULTS_NS (15 * SIMSQL_SECOND)
 #define CALM_NS (2 * SIMSQL_SECOND) /* clients go on after healing */
@@ -24,13 +23,7 @@
 struct result {
     struct bnd_sim_result common;
     struct simsql_counts counts;
-    uint64_t acked, events;
-    bool thin;
-};
-
-struct totals {
-    struct simsql_counts counts;
-    uint64_t acked, events, thin;
+    uint64_t acked;
 };
 
 static bool is_idle(void *data) {
@@ -99,10 +92,8 @@ static void run_seed(const struct bnd_sim_options *options, uint64_t seed, void 
     }
     result->counts = cluster->counts;
     result->acked = history.acked;
-    result->events = bnd_sim_world_events(cluster->world);
-    result->common.trace = bnd_sim_trace_hash(cluster->world);
-    result->common.check = cluster->check;
-    result->thin = result->acked < ACKED_MIN;
+    bnd_sim_result_take(&result->common, cluster->world, &cluster->check);
+    result->common.thin = result->acked < ACKED_MIN;
     simsql_clients_destroy(clients);
     simsql_history_free(&history);
     simsql_cluster_destroy(cluster);
@@ -110,63 +101,27 @@ static void run_seed(const struct bnd_sim_options *options, uint64_t seed, void 
 
 /* ---- many -------------------------------------------------------------------------------------*/
 
-/* All counters of struct simsql_counts are u64: it is added up as an array. */
-static void add(void *data, const void *one) {
-    struct totals *totals = data;
-    const struct result *result = one;
-    uint64_t *to = (uint64_t *)(void *)&totals->counts;
-    const uint64_t *from = (const uint64_t *)(const void *)&result->counts;
-    for (size_t i = 0; i < sizeof totals->counts / sizeof *to; i++) {
-        to[i] += from[i];
-    }
-    totals->acked += result->acked;
-    totals->events += result->events;
-    totals->thin += result->thin;
-}
+#define AT(field) offsetof(struct result, field)
 
-/* What a batch of 20 seeds and more must have done, per 100 seeds. */
-static bool did_enough(uint64_t count, const struct totals *totals) {
-    const struct simsql_counts *counts = &totals->counts;
-    const struct {
-        const char *what;
-        uint64_t done, per_100;
-    } minima[] = {
-        {"transactions acknowledged", totals->acked, 10000},
-        {"elections", counts->elections, 500},
-        {"installs", counts->installs, 20},
-        {"conflicts", counts->conflicts, 10},
-        {"reads on replicas", counts->follower_reads, 1000},
-        {"unknown outcomes", counts->unknown, 100},
-    };
-    bool enough = count < 20 || totals->thin <= count / 20;
-    for (size_t i = 0; count >= 20 && i < sizeof minima / sizeof minima[0]; i++) {
-        if (minima[i].done * 100 < minima[i].per_100 * count) {
-            (void)printf("the batch did too little: %s: %" PRIu64 "\n", minima[i].what,
-                         minima[i].done);
-            enough = false;
-        }
-    }
-    return enough;
-}
-
-static bool finish(const struct bnd_sim_options *options, const void *data, uint64_t failed,
-                   uint64_t diverged, uint64_t cpu_ms) {
-    const struct totals *totals = data;
-    const struct simsql_counts *sum = &totals->counts;
-    (void)printf("seeds %" PRIu64 "..%" PRIu64 ": failed %" PRIu64 ", diverged %" PRIu64
-                 ", thin %" PRIu64 "; commits %" PRIu64 " transactions %" PRIu64 " reads %" PRIu64
-                 " on replicas %" PRIu64 " failures %" PRIu64 " conflicts %" PRIu64
-                 " unknown %" PRIu64 " refused %" PRIu64 " restores %" PRIu64 " under load %" PRIu64
-                 " forks %" PRIu64 " elections %" PRIu64 " installs %" PRIu64 " wishes %" PRIu64
-                 " departures %" PRIu64 " crashes %" PRIu64 " stops %" PRIu64 " events %" PRIu64
-                 "; %" PRIu64 " CPU-ms per seed\n",
-                 options->seed, options->seed + options->count - 1, failed, diverged, totals->thin,
-                 totals->acked, sum->transactions, sum->reads, sum->follower_reads, sum->failures,
-                 sum->conflicts, sum->unknown, sum->refused, sum->restores,
-                 sum->restores_under_load, sum->forks, sum->elections, sum->installs, sum->wishes,
-                 sum->departures, sum->crashes, sum->fatals, totals->events, cpu_ms);
-    return did_enough(options->count, totals);
-}
+static const struct bnd_sim_sum sums[] = {
+    {"commits", AT(acked), 10000},
+    {"transactions", AT(counts.transactions), 0},
+    {"reads", AT(counts.reads), 0},
+    {"on replicas", AT(counts.follower_reads), 1000},
+    {"failures", AT(counts.failures), 0},
+    {"conflicts", AT(counts.conflicts), 10},
+    {"unknown", AT(counts.unknown), 100},
+    {"refused", AT(counts.refused), 0},
+    {"restores", AT(counts.restores), 0},
+    {"under load", AT(counts.restores_under_load), 0},
+    {"forks", AT(counts.forks), 0},
+    {"elections", AT(counts.elections), 500},
+    {"installs", AT(counts.installs), 20},
+    {"wishes", AT(counts.wishes), 0},
+    {"departures", AT(counts.departures), 0},
+    {"crashes", AT(counts.crashes), 0},
+    {"stops", AT(counts.fatals), 0},
+};
 
 static const struct bnd_sim_switch switches[] = {
     {"RELEASE", SQL_RULE_RELEASE}, {"CLOSE", SQL_RULE_CLOSE}, {"SPOIL", SQL_RULE_SPOIL},
@@ -175,23 +130,17 @@ static const struct bnd_sim_switch switches[] = {
     {"BASE", SQL_RULE_BASE},
 };
 
-static bool begin(struct bnd_error *err) {
-    return bnd_core_library_init(err) == 0;
-}
-
 int main(int argc, char **argv) {
-    struct totals totals = {0};
     const struct bnd_sim_batch batch = {
         .program = "sim_sql",
         .off_option = "--rules-off",
         .switches = switches,
         .switches_count = sizeof switches / sizeof switches[0],
+        .sums = sums,
+        .sums_count = sizeof sums / sizeof sums[0],
         .result_bytes = sizeof(struct result),
-        .begin = begin,
+        .begin = bnd_core_library_init,
         .run = run_seed,
-        .totals = &totals,
-        .add = add,
-        .finish = finish,
     };
     return bnd_sim_batch_main(&batch, argc, argv);
 }
