@@ -12,7 +12,9 @@
  *     granted.
  *  2. What was read while the slot was replaced or the database deleted is thrown away: its pages
  * may be of several versions.
- *  3. A connection lives on over versions of one epoch in one slot only. */
+ *  3. A connection lives on over versions of one epoch in one slot only.
+ *  4. What ran here is answered only when its id has no outcome (README, 4): an earlier attempt may
+ * have written, a batch that reads a table and drops it, which a reader cannot even prepare now. */
 #include "base/alloc.h"
 #include "sql/leader_private.h"
 
@@ -178,6 +180,11 @@ static void retry(struct sql_database *database, struct sql_task *task, int stat
     }
 }
 
+/* An earlier attempt may: what can only be read now, or not be prepared any more, because of it. */
+static bool may_have_written(const struct sql_task *task) {
+    return task->owned == NULL && !task->request.read_only;
+}
+
 static void settle_task(struct sql_reader *reader, struct sql_task *task, bool there) {
     struct sql_database *database = reader->database;
     if (!there) {
@@ -194,7 +201,9 @@ static void settle_task(struct sql_reader *reader, struct sql_task *task, bool t
     } else {
         database->leader->config.stats->reads++;
         sql_database_release(database, task);
-        sql_task_answer(task, reader->target.bookmark);
+        if (!may_have_written(task) || !sql_task_answer_known(task, database->gid)) {
+            sql_task_answer(task, reader->target.bookmark);
+        }
     }
 }
 

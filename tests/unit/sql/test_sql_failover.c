@@ -305,6 +305,7 @@ struct once {
     struct bnd_sql_call call;
     bool done;
     int status;
+    enum bnd_sql_outcome outcome;
     struct bnd_sql_bookmark bookmark;
     char text[65536];
 };
@@ -315,6 +316,7 @@ static void on_once(struct bnd_sql_call *call, int status, const struct bnd_sql_
     once->status = status;
     once->text[0] = 0;
     if (answer != NULL) {
+        once->outcome = answer->outcome;
         bnd_sql_bookmark_get(answer->bookmark, &once->bookmark);
         (void)snprintf(once->text, sizeof once->text, "%.*s", (int)answer->text.len,
                        (const char *)answer->text.data);
@@ -325,28 +327,47 @@ static bool is_once(void *data) {
     return ((struct once *)data)->done;
 }
 
-/* Asks through a node and waits. after: of a session, or NULL. */
-static struct once *ask_node(struct node *node, const char *text,
-                             const struct bnd_sql_bookmark *after) {
+/* Asks through a node: statements separated by NUL, the last ended by two. after: of a session, or
+ * NULL. */
+static struct once *ask_begin(struct node *node, const char *statements,
+                              const struct bnd_sql_bookmark *after) {
     static struct once once;
     struct bnd_buf request = {0};
     struct bnd_sql_request header = {.results = BND_SQL_OBJECTS, .session = BND_SQL_PRIMARY};
+    uint32_t count = 0;
     if (after != NULL) {
         header.session = BND_SQL_BOOKMARK;
         bnd_sql_bookmark_put(header.bookmark, after);
     }
     bnd_sim_env_enter(node->env);
     bnd_sql_request_begin(&request, &header);
-    bnd_sql_request_statement(&request, bnd_slice_str(text), 0);
-    bnd_sql_request_end(&request, 1);
+    for (const char *text = statements; *text != 0; text += strlen(text) + 1) {
+        bnd_sql_request_statement(&request, bnd_slice_str(text), 0);
+        count++;
+    }
+    bnd_sql_request_end(&request, count);
     once.done = false;
     once.call = (struct bnd_sql_call){.cb = on_once, .data = &once};
     assert_int_equal(bnd_sql_query(node->sql, &once.call, uuid, bnd_buf_slice(&request)), 0);
     bnd_buf_free(&request);
     bnd_sim_env_leave(node->env);
-    assert_true(bnd_sim_run_until_true(node->cluster->world, is_once, &once, 60 * SECOND));
-    assert_int_equal(once.status, 0);
     return &once;
+}
+
+static void ask_end(struct cluster *c, struct once *once) {
+    assert_true(bnd_sim_run_until_true(c->world, is_once, once, 60 * SECOND));
+    assert_int_equal(once->status, 0);
+}
+
+/* Asks one statement and waits. */
+static struct once *ask_node(struct node *node, const char *text,
+                             const struct bnd_sql_bookmark *after) {
+    char statements[128] = {0};
+    BND_ASSERT(strlen(text) < sizeof statements - 1);
+    memcpy(statements, text, strlen(text));
+    struct once *once = ask_begin(node, statements, after);
+    ask_end(node->cluster, once);
+    return once;
 }
 
 static const char *ask(struct cluster *c, const char *text) {
@@ -490,6 +511,36 @@ static void a_session_reads_on_any_replica_what_it_wrote(void **state) {
     cluster_close(c);
 }
 
+/* ---- retries --------------------------------------------------------------------------------- */
+
+static bool to_others(void *data, uint64_t from, uint64_t to, enum bnd_mesh_kind kind,
+                      struct bnd_slice message) {
+    (void)from, (void)kind, (void)message;
+    return to != ((const struct node *)data)->id;
+}
+
+/* What begins as a read is looked at by a reader, which cannot prepare it any more once it has
+ * dropped its own table. */
+static void a_retry_of_what_began_as_a_read_gets_the_first_outcome(void **state) {
+    (void)state;
+    struct cluster *c = cluster_open(5);
+    (void)ask(c, "CREATE TABLE t(id INTEGER PRIMARY KEY)");
+    (void)ask(c, "INSERT INTO t VALUES(1), (2)");
+    struct node *leader = leader_of(c);
+    bnd_sim_net_filter(c->net, to_others, &c->asker); /* its answer is lost, with its leader */
+    struct once *once =
+        ask_begin(&c->asker, "SELECT count(*) AS n FROM t\0DROP TABLE t\0", NULL);
+    bnd_sim_run_for(c->world, SECOND / 2);
+    assert_false(once->done);
+    node_crash(leader);
+    bnd_sim_net_filter(c->net, NULL, NULL);
+    ask_end(c, once);
+    assert_int_equal(once->outcome, BND_SQL_DONE);
+    assert_non_null(strstr(once->text, "\"n\":2"));
+    assert_non_null(strstr(ask(c, "SELECT id FROM t"), "no such table: t"));
+    cluster_close(c);
+}
+
 static int library(void **state) {
     struct bnd_error err;
     (void)state;
@@ -501,6 +552,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_acknowledged_is_lost_over_changes_of_leaders),
         cmocka_unit_test(a_session_reads_on_any_replica_what_it_wrote),
+        cmocka_unit_test(a_retry_of_what_began_as_a_read_gets_the_first_outcome),
     };
     return cmocka_run_group_tests(tests, library, NULL);
 }
