@@ -200,6 +200,7 @@ static void on_sent(struct bnd_http_write *write, int status) {
         rest_abort(request);
         return;
     }
+    ((struct get_op *)request->data)->file->got = true;
     bnd_http_end(request->http);
     rest_release(request);
 }

@@ -5,16 +5,13 @@
 
 #include <stdio.h>
 
-void d1_files_init(struct d1_files *files, struct bnd_env *env, struct gateway_front *front) {
-    files->env = env;
-    files->front = front;
-    files->count = 0;
-    bnd_list_init(&files->list);
-}
+#define LOOK_NS (UINT64_C(10) * 1000 * BND_MS) /* for what is too old */
+#define FRONT_PART 4
 
 void d1_file_clear(struct d1_files *files, struct d1_file *file) {
     bnd_buf_free(&file->bytes);
     gateway_discharge(files->front, file->charged);
+    files->bytes -= file->charged;
     file->charged = 0;
     file->whole = false;
 }
@@ -27,19 +24,44 @@ void d1_file_drop(struct d1_files *files, struct d1_file *file) {
     bnd_free(file);
 }
 
-static void drop_old(struct d1_files *files) {
+static void on_timer(struct bnd_timer *timer) {
+    struct d1_files *files = timer->data;
     uint64_t now = bnd_now_ns(files->env);
     struct bnd_link *link = files->list.next;
     while (link != &files->list) {
         struct d1_file *file = BND_CONTAINER(link, struct d1_file, link);
         link = link->next;
-        if (!file->busy && now - file->since_ns > D1_FILE_KEPT_NS) {
+        if (!file->busy && now - file->since_ns >= D1_FILE_KEPT_NS) {
             d1_file_drop(files, file);
         }
     }
+    if (files->count > 0) {
+        bnd_timer_start(files->env, timer, LOOK_NS);
+    }
+}
+
+/* The oldest export that was got makes room. False: there is none. */
+static bool drop_got(struct d1_files *files) {
+    for (struct bnd_link *link = files->list.next; link != &files->list; link = link->next) {
+        struct d1_file *file = BND_CONTAINER(link, struct d1_file, link);
+        if (file->got && !file->busy) {
+            d1_file_drop(files, file);
+            return true;
+        }
+    }
+    return false;
+}
+
+void d1_files_init(struct d1_files *files, struct bnd_env *env, struct gateway_front *front) {
+    files->env = env;
+    files->front = front;
+    files->count = files->bytes = 0;
+    bnd_list_init(&files->list);
+    files->timer = (struct bnd_timer){.cb = on_timer, .data = files};
 }
 
 void d1_files_free(struct d1_files *files) {
+    bnd_timer_stop(files->env, &files->timer);
     while (files->list.next != &files->list) {
         d1_file_drop(files, BND_CONTAINER(files->list.next, struct d1_file, link));
     }
@@ -48,10 +70,13 @@ void d1_files_free(struct d1_files *files) {
 struct d1_file *d1_file_open(struct d1_files *files, const uint8_t uuid[BND_SQL_UUID_BYTES],
                              const char *etag) {
     uint8_t id[(D1_FILE_ID_TEXT - 1) / 2];
-    drop_old(files);
-    struct d1_file *file = files->count == D1_FILES_MAX ? NULL : bnd_zalloc(sizeof *file);
+    bool room = files->count < D1_FILES_MAX || drop_got(files);
+    struct d1_file *file = room ? bnd_zalloc(sizeof *file) : NULL;
     if (file == NULL) {
         return NULL;
+    }
+    if (files->count == 0) {
+        bnd_timer_start(files->env, &files->timer, LOOK_NS);
     }
     files->env->ops->random_secret(files->env, id, sizeof id);
     bnd_hex_encode(id, sizeof id, file->id);
@@ -65,7 +90,6 @@ struct d1_file *d1_file_open(struct d1_files *files, const uint8_t uuid[BND_SQL_
 }
 
 struct d1_file *d1_file_find(struct d1_files *files, struct bnd_slice id) {
-    drop_old(files);
     for (struct bnd_link *link = files->list.next; link != &files->list; link = link->next) {
         struct d1_file *file = BND_CONTAINER(link, struct d1_file, link);
         if (bnd_slice_eq(bnd_slice_str(file->id), id)) {
@@ -73,6 +97,18 @@ struct d1_file *d1_file_find(struct d1_files *files, struct bnd_slice id) {
         }
     }
     return NULL;
+}
+
+static int charge(struct d1_files *files, struct d1_file *file, size_t bytes) {
+    size_t bytes_max = files->front->bytes_max / FRONT_PART;
+    do {
+        if (bytes <= bytes_max - files->bytes && gateway_charge(files->front, bytes) == 0) {
+            files->bytes += bytes;
+            file->charged += bytes;
+            return 0;
+        }
+    } while (drop_got(files));
+    return BND_FULL;
 }
 
 int d1_file_take(struct d1_files *files, struct d1_file *file, struct bnd_slice bytes) {
@@ -84,7 +120,5 @@ int d1_file_take(struct d1_files *files, struct d1_file *file, struct bnd_slice 
         return BND_NOMEM;
     }
     size_t held = file->bytes.cap;
-    int rv = held <= file->charged ? 0 : gateway_charge(files->front, held - file->charged);
-    file->charged = rv == 0 && held > file->charged ? held : file->charged;
-    return rv;
+    return held > file->charged ? charge(files, file, held - file->charged) : 0;
 }

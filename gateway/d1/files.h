@@ -2,7 +2,9 @@
  *
  * An import is announced, its file is put under a URL that nobody can guess, and then it is
  * ingested; an export is made, and got under such a URL. All at the same process. Bounded: so many
- * files, each as large as a transaction or an answer may be, and dropped after a while. */
+ * files, each as large as a transaction or an answer may be, all together a quarter of what
+ * requests may hold (front.h), and dropped after a while; an export that somebody has got is
+ * dropped before that when another file needs its room. */
 #ifndef BND_GATEWAY_D1_FILES_H
 #define BND_GATEWAY_D1_FILES_H
 
@@ -27,6 +29,7 @@ struct d1_file {
     struct bnd_buf bytes;
     bool whole;
     bool busy; /* a request works with it: it is not dropped */
+    bool got;  /* as a whole: others may have its room */
     /* private */
     uint64_t since_ns;
     size_t charged;
@@ -36,8 +39,10 @@ struct d1_file {
 struct d1_files {
     struct bnd_env *env; /* borrowed, like front */
     struct gateway_front *front;
-    struct bnd_link list; /* oldest last */
+    struct bnd_link list; /* oldest first */
     size_t count;
+    size_t bytes; /* charged for all of them */
+    struct bnd_timer timer;
 };
 
 void d1_files_init(struct d1_files *files, struct bnd_env *env, struct gateway_front *front);
