@@ -43,10 +43,14 @@ static void give_back(struct execution *execution) {
     bnd_free(execution);
 }
 
-static void unlink_idle(struct group *group) {
-    if (bnd_list_empty(&group->executions.waiting) &&
-        bnd_link_linked(&group->executions.host_link)) {
-        bnd_link_remove(&group->executions.host_link);
+/* The host's list has the group while some wait. */
+static void list_group(struct group *group) {
+    struct bnd_link *link = &group->executions.host_link;
+    bool waits = !bnd_list_empty(&group->executions.waiting);
+    if (waits && !bnd_link_linked(link)) {
+        bnd_list_push(&group->host->executions.groups, link);
+    } else if (!waits && bnd_link_linked(link)) {
+        bnd_link_remove(link);
     }
 }
 
@@ -102,9 +106,7 @@ int execute_begin(struct bnd_raft_host *host, const struct execute_request *requ
     host->executions.count++;
     host->executions.bytes += request->body.len;
     bnd_list_push(&group->executions.waiting, &execution->link);
-    if (!bnd_link_linked(&group->executions.host_link)) {
-        bnd_list_push(&host->executions.groups, &group->executions.host_link);
-    }
+    list_group(group);
     *out = execution;
     host_wake(host);
     return 0;
@@ -118,7 +120,7 @@ void execute_forget(struct execution *execution) {
     if (execution->host == NULL) {
         bnd_free(execution); /* execute_drop left it */
     } else if (execution->term == 0) {
-        unlink_idle(group_find(execution->host, execution->given.gid));
+        list_group(group_find(execution->host, execution->given.gid));
         give_back(execution);
     }
 }
@@ -142,7 +144,7 @@ static void refuse_waiting(struct group *group, int status) {
     while (!bnd_list_empty(&group->executions.waiting)) {
         refuse(execution_at(group->executions.waiting.next), status);
     }
-    unlink_idle(group);
+    list_group(group);
 }
 
 /* Those of other terms than this one: what they propose, or have proposed, only their ids tell. */
@@ -221,15 +223,16 @@ static void run_group(struct group *group) {
         host->stats.executions++;
         host->config.execute(host->config.owner, &execution->given);
     }
-    unlink_idle(group);
+    list_group(group);
 }
 
+/* Who is told at once may cancel what waits in any group. */
 void execute_pass(struct bnd_raft_host *host) {
-    struct bnd_link *link = host->executions.groups.next;
-    while (link != &host->executions.groups && !host->dead) {
-        struct group *group = BND_CONTAINER(link, struct group, executions.host_link);
-        link = link->next;
-        run_group(group);
+    struct bnd_link groups;
+    struct bnd_link *link = NULL;
+    bnd_list_take(&host->executions.groups, &groups);
+    while ((link = bnd_list_pop(&groups)) != NULL) {
+        run_group(BND_CONTAINER(link, struct group, executions.host_link));
     }
 }
 
@@ -244,7 +247,7 @@ void execute_tick(struct bnd_raft_host *host) {
                now - execution_at(waiting->next)->since_ns > WAITING_NS_MAX) {
             refuse(execution_at(waiting->next), BND_NOTLEADER);
         }
-        unlink_idle(group);
+        list_group(group);
     }
 }
 
@@ -256,5 +259,5 @@ void execute_drop(struct group *group) {
     while ((link = bnd_list_pop(&group->executions.running)) != NULL) {
         execution_at(link)->told = NULL;
     }
-    unlink_idle(group);
+    list_group(group);
 }

@@ -119,16 +119,20 @@ static bool call_done(void *data) {
     return ((struct call *)data)->done;
 }
 
-static void start(struct node *node, struct call *call, struct bnd_slice body) {
+static void start_in(struct node *node, struct call *call, uint64_t gid, struct bnd_slice body) {
     static const uint64_t nodes[NODES] = {1, 2, 3};
     *call = (struct call){.call = {.cb = on_called, .data = call}};
     bnd_sim_env_enter(node->env);
-    bnd_shard_client_members(node->client, GID, nodes, NODES);
+    bnd_shard_client_members(node->client, gid, nodes, NODES);
     assert_int_equal(
-        bnd_shard_call(node->client, &call->call, BND_SHARD_EXECUTE, GID, &body, 1, 30 * SECOND),
+        bnd_shard_call(node->client, &call->call, BND_SHARD_EXECUTE, gid, &body, 1, 30 * SECOND),
         0);
     bnd_sim_env_leave(node->env);
     assert_false(call->done);
+}
+
+static void start(struct node *node, struct call *call, struct bnd_slice body) {
+    start_in(node, call, GID, body);
 }
 
 static void await(struct cluster *c, struct call *call, uint64_t ns) {
@@ -145,7 +149,7 @@ static void await_seen(struct cluster *c, size_t count) {
     assert_int_equal(executor.seen, count);
 }
 
-static struct cluster *with(uint64_t seed, enum conduct conduct) {
+static struct cluster *with_voters(uint64_t seed, enum conduct conduct, size_t voters) {
     executor = (struct executor){.conduct = conduct};
     cluster.config = (struct bnd_raft_host_config){.execute = on_execute};
     cluster_open(&cluster, seed);
@@ -156,9 +160,13 @@ static struct cluster *with(uint64_t seed, enum conduct conduct) {
     for (size_t i = 0; i < NODES; i++) {
         node_start(&cluster.nodes[i]);
     }
-    cluster_bootstrap(&cluster, GID, NODES);
+    cluster_bootstrap(&cluster, GID, voters);
     (void)cluster_leader(&cluster, GID);
     return &cluster;
+}
+
+static struct cluster *with(uint64_t seed, enum conduct conduct) {
+    return with_voters(seed, conduct, NODES);
 }
 
 static bool same_id(size_t a, size_t b) {
@@ -447,6 +455,34 @@ static void canceled_calls_are_forgotten(void **state) {
     cluster_close(c);
 }
 
+static struct call siblings[3]; /* in groups of their own */
+
+static void on_called_once(struct bnd_shard_call *shard_call, int status, struct bnd_slice reply) {
+    on_called(shard_call, status, reply);
+    bnd_shard_call_cancel(&siblings[1].call);
+}
+
+/* Who is told from inside a pass cancels what that pass would have executed next. */
+static void a_call_cancels_another_groups(void **state) {
+    (void)state;
+    struct cluster *c = with_voters(213, ECHO, 1);
+    struct node *leader = cluster_leader(c, GID);
+    for (size_t i = 1; i < 3; i++) {
+        cluster_bootstrap(c, GID + i, 1);
+        assert_ptr_equal(cluster_leader(c, GID + i), leader);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        start_in(leader, &siblings[i], GID + i, bnd_slice_str("x"));
+    }
+    siblings[0].call.cb = on_called_once;
+    await(c, &siblings[0], SECOND);
+    await(c, &siblings[2], SECOND);
+    bnd_sim_run_for(c->world, SECOND);
+    assert_int_equal(executor.seen, 2);
+    assert_false(siblings[1].done);
+    cluster_close(c);
+}
+
 /* What an executor can ask about an id before it says that nothing was changed. */
 static void an_earlier_outcome_can_be_seen(void **state) {
     (void)state;
@@ -512,6 +548,7 @@ int main(void) {
         cmocka_unit_test(what_is_under_way_is_bounded),
         cmocka_unit_test(low_seq_is_per_group),
         cmocka_unit_test(canceled_calls_are_forgotten),
+        cmocka_unit_test(a_call_cancels_another_groups),
         cmocka_unit_test(an_earlier_outcome_can_be_seen),
         cmocka_unit_test(a_group_that_goes_answers),
     };
