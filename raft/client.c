@@ -5,12 +5,12 @@
  *                └─ wait ─┴─ not leader, busy, lost  (jittered, bounded)
  *
  * Invariants:
- *  1. A write (or EXECUTE: all that is said of writes holds for it too) keeps its id and deadline over all attempts. Only when it was certainly never
- * executed (no attempt went without an answer) may it get a new deadline, after BND_EXPIRED or
- * BND_INVALID told that our idea of the cluster's time is wrong.
+ *  1. A write (here always WRITE or EXECUTE) keeps its id and deadline over all attempts. Only when
+ *     it was certainly never executed (no attempt went without an answer) may it get a new deadline,
+ *     after BND_EXPIRED or BND_INVALID told that our idea of the cluster's time is wrong.
  *  2. `maybe` is set before an attempt leaves and cleared only by an answer that says "not
  *     executed" to the only attempt that ever left.
- *  3. low_seq is the lowest seq of a write whose caller has no answer yet; for EXECUTE, which may
+ *  3. low_seq is the lowest seq of a WRITE whose caller has no answer yet; for EXECUTE, which may
  *     run for long, the lowest in its group. The two have minters of their own.
  *  4. A caller is answered once, never from inside bnd_shard_call.
  *
@@ -42,12 +42,13 @@ struct route {
     uint64_t leader; /* last known; 0: none */
 };
 
+enum { KINDS = BND_SHARD_EXECUTE + 1 };
 enum asking { ASKING_NOBODY, ASKING_HOST, ASKING_EXECUTOR, ASKING_PEER, ASKING_STAMP };
 
 struct op {
     struct bnd_shard_client *client; /* NULL: an orphan */
     struct bnd_shard_call *call;
-    struct bnd_link link; /* in client.writes or .executes, in order of seq, or .reads */
+    struct bnd_link link; /* in client.calls of its kind */
     enum bnd_shard_call_kind kind;
     uint64_t gid;
     uint64_t seq;         /* of a write */
@@ -70,14 +71,18 @@ struct op {
     uint8_t bytes[];
 };
 
+/* The calls of one kind. */
+struct calls {
+    struct bnd_link ops;       /* writes: in order of seq */
+    uint64_t minter, seq_last; /* of writes; 0: none yet */
+};
+
 struct bnd_shard_client {
     struct bnd_shard_client_config config;
     struct route *routes; /* sorted by gid */
     size_t routes_count, routes_cap;
-    struct bnd_link writes, executes, reads;
+    struct calls calls[KINDS];
     size_t ops_count, ops_bytes;
-    uint64_t minter, seq_last;
-    uint64_t executes_minter, executes_seq_last; /* 0: none yet */
     uint64_t stamp_ms; /* 0: the cluster's time is not known */
     uint64_t stamp_at_ns;
     struct bnd_buf head; /* of the request on its way out */
@@ -89,6 +94,10 @@ static void ask(struct op *op, uint64_t node);
 /* Has it an id, so that it must not be executed twice? */
 static bool is_write(const struct op *op) {
     return op->kind != BND_SHARD_READ;
+}
+
+static struct calls *calls_of(const struct op *op) {
+    return &op->client->calls[op->kind];
 }
 
 /* ---- the cluster's time -----------------------------------------------------------------------*/
@@ -356,20 +365,16 @@ static void on_rpc(struct bnd_rpc_call *rpc, int status, struct bnd_slice bytes)
 }
 
 static uint64_t low_seq(const struct op *op) {
-    if (op->kind == BND_SHARD_WRITE) {
-        return BND_CONTAINER(op->client->writes.next, struct op, link)->seq;
-    }
-    const struct bnd_link *link = op->client->executes.next; /* op itself ends the search */
-    while (BND_CONTAINER(link, const struct op, link)->gid != op->gid) {
+    const struct bnd_link *link = calls_of(op)->ops.next; /* op itself ends the search */
+    while (op->kind == BND_SHARD_EXECUTE &&
+           BND_CONTAINER(link, const struct op, link)->gid != op->gid) {
         link = link->next;
     }
     return BND_CONTAINER(link, const struct op, link)->seq;
 }
 
 static struct bnd_raft_request_id id_of(const struct op *op) {
-    uint64_t minter =
-        op->kind == BND_SHARD_EXECUTE ? op->client->executes_minter : op->client->minter;
-    return (struct bnd_raft_request_id){.minter = minter, .seq = op->seq};
+    return (struct bnd_raft_request_id){.minter = calls_of(op)->minter, .seq = op->seq};
 }
 
 static int ask_executor(struct op *op) {
@@ -499,25 +504,21 @@ static struct op *op_new(struct bnd_shard_client *client, const struct bnd_slice
     return op;
 }
 
+static void mint(struct bnd_shard_client *client, struct calls *calls) {
+    while (calls->minter == 0) {
+        calls->minter = bnd_random(client->config.env);
+    }
+}
+
 /* Gives a new op its seq and its place among the calls. */
 static void enlist(struct op *op) {
     struct bnd_shard_client *client = op->client;
-    switch (op->kind) {
-    case BND_SHARD_WRITE:
-        op->seq = ++client->seq_last;
-        bnd_list_push(&client->writes, &op->link);
-        break;
-    case BND_SHARD_EXECUTE:
-        while (client->executes_minter == 0) {
-            client->executes_minter = bnd_random(client->config.env);
-        }
-        op->seq = ++client->executes_seq_last;
-        bnd_list_push(&client->executes, &op->link);
-        break;
-    default:
-        bnd_list_push(&client->reads, &op->link);
-        break;
+    struct calls *calls = calls_of(op);
+    if (is_write(op)) {
+        mint(client, calls);
+        op->seq = ++calls->seq_last;
     }
+    bnd_list_push(&calls->ops, &op->link);
     client->ops_count++;
     client->ops_bytes += op->len;
 }
@@ -570,12 +571,10 @@ int bnd_shard_client_create(const struct bnd_shard_client_config *config,
     client->config = *config;
     client->config.calls_max = config->calls_max == 0 ? 65536 : config->calls_max;
     client->config.bytes_max = config->bytes_max == 0 ? 64u << 20 : config->bytes_max;
-    bnd_list_init(&client->writes);
-    bnd_list_init(&client->executes);
-    bnd_list_init(&client->reads);
-    while (client->minter == 0) {
-        client->minter = bnd_random(config->env);
+    for (size_t kind = 0; kind < KINDS; kind++) {
+        bnd_list_init(&client->calls[kind].ops);
     }
+    mint(client, &client->calls[BND_SHARD_WRITE]); /* EXECUTE's with its first: most have none */
     if (config->host != NULL) {
         shard_serve(config->host, config->rpc);
     }
@@ -592,15 +591,11 @@ void bnd_shard_client_destroy(struct bnd_shard_client *client) {
     if (client == NULL) {
         return;
     }
-    while (!bnd_list_empty(&client->reads)) {
-        finish(BND_CONTAINER(client->reads.next, struct op, link), BND_CANCELED,
-               bnd_slice(NULL, 0));
-    }
-    struct bnd_link *unknown[] = {&client->writes, &client->executes};
-    for (size_t i = 0; i < 2; i++) {
-        while (!bnd_list_empty(unknown[i])) {
-            finish(BND_CONTAINER(unknown[i]->next, struct op, link), BND_UNKNOWN,
-                   bnd_slice(NULL, 0));
+    for (size_t kind = 0; kind < KINDS; kind++) {
+        struct bnd_link *ops = &client->calls[kind].ops;
+        while (!bnd_list_empty(ops)) {
+            finish(BND_CONTAINER(ops->next, struct op, link),
+                   kind == BND_SHARD_READ ? BND_CANCELED : BND_UNKNOWN, bnd_slice(NULL, 0));
         }
     }
     bnd_free(client->routes);
