@@ -50,8 +50,11 @@ int node_file_write(struct bnd_env *env, const char *dir, const char *name, stru
     return rv != 0 ? rv : env->ops->dir_sync(env, dir, err);
 }
 
-struct later {
+/* ---- kept up to date --------------------------------------------------------------------------*/
+
+struct node_keeping {
     struct bnd_work work;
+    struct node_kept *kept; /* NULL: a newer write is under way, or nobody asks any more */
     struct bnd_env *env;
     char *dir;
     char *name;
@@ -60,55 +63,79 @@ struct later {
     int status;
 };
 
-static void later_free(struct later *later) {
-    bnd_free(later->dir);
-    bnd_free(later->name);
-    bnd_buf_free(&later->data);
-    bnd_free(later);
+static void keeping_free(struct node_keeping *keeping) {
+    bnd_free(keeping->dir);
+    bnd_free(keeping->name);
+    bnd_buf_free(&keeping->data);
+    bnd_free(keeping);
 }
 
-static void run_later(struct bnd_work *work) {
-    struct later *later = work->data;
-    later->status = node_file_write(later->env, later->dir, later->name,
-                                    bnd_buf_slice(&later->data), &later->err);
-}
-
-static void not_kept(struct bnd_env *env, const char *dir, const char *name, const char *why) {
-    bnd_log(env, BND_LOG_WARN, "node", "%s/%s is not kept: %s", dir, name, why);
-}
-
-static void later_done(struct bnd_work *work, int status) {
-    struct later *later = work->data;
-    if (status != 0 || later->status != 0) {
-        not_kept(later->env, later->dir, later->name,
-                 status != 0 ? bnd_code_text(status) : later->err.message);
+void node_kept_close(struct node_kept *kept) {
+    if (kept->keeping != NULL) {
+        kept->keeping->kept = NULL;
     }
-    later_free(later);
+    *kept = (struct node_kept){0};
 }
 
-void node_file_write_later(struct bnd_env *env, const char *dir, const char *name,
-                           struct bnd_slice data) {
-    struct later *later = bnd_zalloc(sizeof *later);
-    if (later == NULL) {
-        not_kept(env, dir, name, bnd_code_text(BND_NOMEM));
+static void run_keeping(struct bnd_work *work) {
+    struct node_keeping *keeping = work->data;
+    keeping->status = node_file_write(keeping->env, keeping->dir, keeping->name,
+                                      bnd_buf_slice(&keeping->data), &keeping->err);
+}
+
+static void keeping_done(struct bnd_work *work, int status) {
+    struct node_keeping *keeping = work->data;
+    if (status != 0) { /* the pool has ended, and with it whom this would hold up */
+        run_keeping(work);
+    }
+    if (keeping->status != 0) {
+        bnd_log(keeping->env, BND_LOG_WARN, "node", "%s/%s is not kept: %s", keeping->dir,
+                keeping->name, keeping->err.message);
+    }
+    if (keeping->kept != NULL) {
+        keeping->kept->keeping = NULL;
+        keeping->kept->hash = keeping->status == 0 ? keeping->kept->hash : 0;
+    }
+    keeping_free(keeping);
+}
+
+static int begin(struct node_keeping *keeping) {
+    bool copied = keeping->dir != NULL && keeping->name != NULL && !keeping->data.failed;
+    return copied ? keeping->env->ops->work(keeping->env, &keeping->work) : BND_NOMEM;
+}
+
+void node_kept_write(struct node_kept *kept, struct bnd_env *env, const char *dir, const char *name,
+                     struct bnd_slice data) {
+    uint64_t hash = bnd_hash64(data, 0);
+    if (hash == kept->hash) {
         return;
     }
-    later->env = env;
-    later->dir = bnd_strdup(dir);
-    later->name = bnd_strdup(name);
-    bnd_buf_append_slice(&later->data, data);
-    later->work.run = run_later;
-    later->work.done = later_done;
-    later->work.data = later;
-    later->work.pin = bnd_hash64(bnd_slice_str(name), 0) | 1;
-    int rv = later->dir == NULL || later->name == NULL || later->data.failed
-                 ? BND_NOMEM
-                 : env->ops->work(env, &later->work);
-    if (rv != 0) {
-        not_kept(env, dir, name, bnd_code_text(rv));
-        later_free(later);
+    node_kept_close(kept);
+    struct node_keeping *keeping = bnd_zalloc(sizeof *keeping);
+    int rv = BND_NOMEM;
+    if (keeping != NULL) {
+        keeping->env = env;
+        keeping->dir = bnd_strdup(dir);
+        keeping->name = bnd_strdup(name);
+        bnd_buf_append_slice(&keeping->data, data);
+        keeping->work.run = run_keeping;
+        keeping->work.done = keeping_done;
+        keeping->work.data = keeping;
+        keeping->work.pin = bnd_hash64(bnd_slice_str(name), 0) | 1;
+        rv = begin(keeping);
+    }
+    if (rv == 0) {
+        keeping->kept = kept;
+        *kept = (struct node_kept){.keeping = keeping, .hash = hash};
+        return;
+    }
+    bnd_log(env, BND_LOG_WARN, "node", "%s/%s is not kept: %s", dir, name, bnd_code_text(rv));
+    if (keeping != NULL) {
+        keeping_free(keeping);
     }
 }
+
+/* ---- reading, the lock ------------------------------------------------------------------------*/
 
 int node_file_read(struct bnd_env *env, const char *dir, const char *name, struct bnd_buf *out,
                    struct bnd_error *err) {

@@ -15,11 +15,20 @@ int node_path(const char *dir, const char *name, char out[NODE_PATH_MAX], struct
 int node_file_write(struct bnd_env *env, const char *dir, const char *name, struct bnd_slice data,
                     struct bnd_error *err);
 
-/* The same on the pool, for the loop of a node that serves: a disk that hangs must not keep it from
- * anything. Writes of one name are done in their order. dir and data are copied. What cannot be
- * written, or not any more because the process ends, is logged with what is not kept. */
-void node_file_write_later(struct bnd_env *env, const char *dir, const char *name,
-                           struct bnd_slice data);
+/* A file that is kept up to date by the loop of a node that serves, which no disk that hangs must
+ * keep from anything. Zero at first. */
+struct node_kept {
+    struct node_keeping *keeping; /* the newest write under way, or NULL; private */
+    uint64_t hash;                /* of what is in the file, or on its way there; 0: not known */
+};
+
+/* As node_file_write, but on the pool, and not at all for what the file holds already. dir and data
+ * are copied. Writes are done in their order, and before the env is gone. What cannot be written is
+ * logged, and the next call writes again. */
+void node_kept_write(struct node_kept *kept, struct bnd_env *env, const char *dir, const char *name,
+                     struct bnd_slice data);
+/* *kept may go; what is on its way is still written. */
+void node_kept_close(struct node_kept *kept);
 
 /* Reads dir/name, at most 1 MiB, into *out (replaced). BND_NOTFOUND, BND_TOOBIG, BND_IO. Blocking.
  */

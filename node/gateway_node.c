@@ -31,7 +31,6 @@ struct bnd_gateway_node {
     struct bnd_node_callbacks callbacks;
     struct bnd_node_addresses addresses;
     struct node_identity identity;
-    int lock;
     struct bnd_mesh_tcp *mesh;
     struct bnd_rpc *rpc;
     struct bnd_objects *objects;
@@ -268,8 +267,9 @@ int bnd_gateway_node_start(struct bnd_env *env, const struct bnd_config *config,
     node->budget = node_budget(config->memory);
     node->callbacks = *callbacks;
     node->started_ms = bnd_wall_ms(env);
+    int lock = -1; /* kept to the process's end: what the pool still writes is written under it */
     int rv = bnd_node_addresses(config, &node->addresses, err);
-    rv = rv != 0 ? rv : node_lock(node->config.data, &node->lock, err);
+    rv = rv != 0 ? rv : node_lock(node->config.data, &lock, err);
     rv = rv != 0
              ? rv
              : node_identity_load(env, node->config.data, BND_NODE_GATEWAY, &node->identity, err);
@@ -303,7 +303,6 @@ static void on_mesh_closed(void *data) {
     bnd_tls_context_destroy(node->tls);
     node_shard_map_free(&node->map);
     node_identity_free(&node->identity);
-    node_unlock(node->lock);
     bnd_free(node);
     callbacks.stopped(callbacks.data, 0, NULL);
 }

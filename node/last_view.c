@@ -1,7 +1,6 @@
 #include "node/last_view.h"
 
 #include "base/hash.h"
-#include "node/files.h"
 
 #define MAGIC "BNDVIEW"
 enum { VERSION = 1 };
@@ -59,7 +58,7 @@ static void write_view(struct node_last_view *last, const struct bnd_catalog_vie
         bnd_log(last->env, BND_LOG_WARN, "node", "the view of group 0 is not kept: no memory");
         return;
     }
-    node_file_write_later(last->env, last->data, "view", bnd_buf_slice(&bytes));
+    node_kept_write(&last->kept, last->env, last->data, "view", bnd_buf_slice(&bytes));
 }
 
 static void on_keeping(struct bnd_timer *timer) {
@@ -87,4 +86,5 @@ void node_last_view_stop(struct node_last_view *last) {
         bnd_timer_stop(last->env, &last->keeping);
         write_view(last, bnd_catalog_view(last->catalog));
     }
+    node_kept_close(&last->kept);
 }

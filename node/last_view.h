@@ -4,6 +4,7 @@
 #define BND_NODE_LAST_VIEW_H
 
 #include "catalog/catalog.h"
+#include "node/files.h"
 
 #define NODE_UNHEARD_MS 3000
 #define NODE_KEEP_MS 5000
@@ -20,6 +21,7 @@ struct node_last_view {
     struct bnd_timer keeping; /* until the newest view is kept */
     uint64_t kept_ns;         /* when one was written last; 0: never */
     bool behind;              /* a newer one is not written yet */
+    struct node_kept kept;
 };
 
 /* Lets the catalog remember what was kept; what is missing or damaged is none. Blocking but short.

@@ -1,7 +1,5 @@
 #include "node/members.h"
 
-#include "base/hash.h"
-#include "node/files.h"
 #include "node/peers.h"
 #include "placement/shard.h"
 
@@ -123,12 +121,10 @@ static void set_peer(struct node_members *members, const struct bnd_node_record 
 static void remember(struct node_members *members, const struct bnd_catalog_view *view) {
     BND_AUTO_BUF struct bnd_buf bytes = {0};
     node_peers_encode(&bytes, view->nodes, view->nodes_count);
-    uint64_t hash = bnd_hash64(bnd_buf_slice(&bytes), 0);
-    if (bytes.failed || hash == members->remembered) {
-        return; /* most views change something else */
+    if (!bytes.failed) { /* mostly the same as before: most views change something else */
+        node_kept_write(&members->peers, members->env, members->data, "peers",
+                        bnd_buf_slice(&bytes));
     }
-    node_file_write_later(members->env, members->data, "peers", bnd_buf_slice(&bytes));
-    members->remembered = hash;
 }
 
 void node_members_update(struct node_members *members, const struct bnd_catalog_view *view) {
@@ -142,4 +138,5 @@ void node_members_update(struct node_members *members, const struct bnd_catalog_
 void node_members_close(struct node_members *members) {
     bnd_timer_stop(members->env, &members->retry);
     bnd_catalog_cancel(&members->call);
+    node_kept_close(&members->peers);
 }

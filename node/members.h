@@ -5,6 +5,7 @@
 
 #include "catalog/catalog.h"
 #include "net/mesh_tcp.h"
+#include "node/files.h"
 #include "node/identity.h"
 #include "raft/client.h"
 
@@ -19,7 +20,7 @@ struct node_members {
     struct bnd_catalog *catalog; /* set before the first view */
     /* private */
     bool told;
-    uint64_t remembered; /* hash of the list of peers on disk, as of this process; 0: none yet */
+    struct node_kept peers;
     struct bnd_catalog_call call;
     struct bnd_timer retry;
 };

@@ -44,7 +44,6 @@ struct bnd_node {
     struct bnd_node_callbacks callbacks;
     struct bnd_node_addresses addresses;
     struct node_identity identity;
-    int lock;
     struct bnd_state *state;
     struct bnd_mesh_tcp *mesh;
     struct bnd_rpc *rpc;
@@ -641,13 +640,15 @@ static int open_clients(struct bnd_node *node, struct bnd_error *err) {
     return node_kv_start(&node->kv, &planner, err);
 }
 
-/* The data directory itself, and its lock, before anything in it is touched. */
+/* The data directory itself, and its lock, before anything in it is touched. The lock is kept to the
+ * process's end: what the pool still writes is written under it. */
 static int open_directory(struct bnd_node *node, struct bnd_error *err) {
     if (node->config.data[0] == 0) {
         return BND_FAIL(err, INVALID, "data: the data directory must be given (--data DIR)");
     }
+    int lock = -1;
     int rv = node->env->ops->dir_make(node->env, node->config.data, err);
-    rv = rv != 0 ? rv : node_lock(node->config.data, &node->lock, err);
+    rv = rv != 0 ? rv : node_lock(node->config.data, &lock, err);
     return rv != 0 ? rv : node_disk_may_start(node->env, node->config.data, err);
 }
 
@@ -663,7 +664,6 @@ int bnd_node_start(struct bnd_env *env, const struct bnd_config *config,
     node->budget = node_budget(config->memory);
     node->pacer.bytes_per_s = config->move_rate;
     node->callbacks = *callbacks;
-    node->lock = -1;
     node->started_ms = bnd_wall_ms(env);
     int rv = bnd_node_addresses(config, &node->addresses, err);
     rv = rv != 0 ? rv : open_directory(node, err);
@@ -714,7 +714,6 @@ static void on_mesh_closed(void *data) {
     node_shard_map_free(&node->map);
     node_identity_free(&node->identity);
     bnd_buf_free(&node->ca_key);
-    node_unlock(node->lock);
     bnd_free(node);
     callbacks.stopped(callbacks.data, 0, NULL);
 }
