@@ -26,7 +26,7 @@ static void set_limits(sqlite3 *db) {
 /* SQLite asks every so many steps whether to go on. */
 static int progress(void *data) {
     struct sql_connection *self = data;
-    return self->interrupted ||
+    return sql_connection_stopped(self) ||
            (self->deadline_ns != UINT64_MAX && sql_clock_ns(&self->clock) >= self->deadline_ns);
 }
 
@@ -141,10 +141,6 @@ void sql_connection_close(struct sql_connection *self) {
     bnd_free(self);
 }
 
-void sql_connection_interrupt(struct sql_connection *self) {
-    self->interrupted = true;
-}
-
 size_t sql_connection_bytes(const struct sql_connection *self) {
     return self->memory.bytes;
 }
@@ -162,7 +158,7 @@ bool sql_connection_settle(struct sql_connection *self) {
     /* What ends a transaction may not fail for want of time or room. */
     size_t bytes_max = self->memory.bytes_max;
     self->memory.bytes_max = SIZE_MAX;
-    self->interrupted = false;
+    self->stop = NULL;
     self->deadline_ns = UINT64_MAX;
     if (sqlite3_get_autocommit(self->db) == 0) {
         (void)sql_connection_own(self, self->rollback); /* the next line knows */

@@ -21,9 +21,6 @@ int sql_connection_open(const struct sql_connection_config *config, struct sql_c
                         struct bnd_error *err);
 void sql_connection_close(struct sql_connection *connection); /* NULL allowed */
 
-/* From any thread: what runs now ends with "interrupted" as soon as it can. */
-void sql_connection_interrupt(struct sql_connection *connection);
-
 /* What SQLite holds for it now, its page cache included. Not while it runs. */
 size_t sql_connection_bytes(const struct sql_connection *connection);
 
@@ -45,6 +42,8 @@ struct sql_run {
     struct sql_served served;
     struct sql_clock clock;
     uint64_t timeout_ms; /* of running time; 0: 30,000. Then it is interrupted and fails */
+    const _Atomic bool *stop; /* once it is set, by any thread, the run ends with "interrupted" as
+                                 soon as it can. NULL: nobody does */
     bool read_only; /* stop with wants_writer before anything that is not read-only is stepped */
     int64_t last_row_id; /* last_insert_rowid() before the first statement: connections come and go,
                             the database's last one does not */

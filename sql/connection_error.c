@@ -76,7 +76,7 @@ static void describe(struct sql_connection *connection, int primary, struct bnd_
 /* Why a run was interrupted: at its time, or by its owner. */
 static void describe_interrupt(struct sql_connection *connection, struct bnd_buf *text) {
     bnd_buf_append_str(text,
-                       connection->interrupted
+                       sql_connection_stopped(connection)
                            ? "interrupted: SQLITE_INTERRUPT"
                            : "D1 DB exceeded its CPU time limit: the query ran too long and was "
                              "interrupted: SQLITE_INTERRUPT");

@@ -3,8 +3,6 @@
 #ifndef BND_SQL_CONNECTION_PRIVATE_H
 #define BND_SQL_CONNECTION_PRIVATE_H
 
-#include <stdatomic.h>
-
 #include "base/queue.h"
 #include "sql/authorizer.h"
 #include "sql/connection.h"
@@ -52,8 +50,8 @@ struct sql_connection {
     struct sql_authorizer authorizer;
     struct sql_cache cache;
     sqlite3_stmt *begin, *commit, *rollback; /* its own */
-    _Atomic bool interrupted;
     /* of the run */
+    const _Atomic bool *stop; /* NULL: none */
     struct sql_clock clock;
     uint64_t deadline_ns; /* UINT64_MAX: none */
 };
@@ -63,6 +61,9 @@ int sql_connection_own(struct sql_connection *connection, sqlite3_stmt *statemen
 /* Ends the transaction, if one is open, and puts back settings that the run changed. False: not
  * even that could be done. */
 bool sql_connection_settle(struct sql_connection *connection);
+static inline bool sql_connection_stopped(const struct sql_connection *connection) {
+    return connection->stop != NULL && *connection->stop;
+}
 static inline uint64_t sql_clock_ns(const struct sql_clock *clock) {
     return clock->now_ns == NULL ? 0 : clock->now_ns(clock->data);
 }

@@ -265,7 +265,8 @@ static int step(struct job *job, sqlite3_stmt *statement, bool written) {
 /* Runs a prepared statement. written: its rows make the element's results. */
 static int execute(struct job *job, sqlite3_stmt *statement, struct bnd_sql_statement *params,
                    bool written, struct element *element) {
-    if (job->self->interrupted || job->now_ns >= job->self->deadline_ns) { /* between statements */
+    if (sql_connection_stopped(job->self) ||
+        job->now_ns >= job->self->deadline_ns) { /* between statements */
         return fail(job, SQLITE_INTERRUPT);
     }
     (void)sqlite3_stmt_status(statement, SQL_STMTSTATUS_ROWS_READ, 1); /* counts anew */
@@ -513,7 +514,7 @@ int sql_connection_run(struct sql_connection *self, struct sql_run *run) {
     run->wants_writer = false;
     run->rows_read = run->rows_written = 0;
     self->clock = run->clock;
-    self->interrupted = false;
+    self->stop = run->stop;
     self->memory.failed = false;
     uint64_t begin_ns = sql_clock_ns(&self->clock);
     job.now_ns = begin_ns;

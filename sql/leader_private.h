@@ -113,9 +113,10 @@ int sql_connected_open(struct sql_connected *connected, struct bnd_env *env,
 void sql_connected_close(struct sql_connected *connected); /* idempotent */
 size_t sql_connected_bytes(const struct sql_connected *connected);
 
-/* On the pool: runs a task and fills most of task->ran. False: the connection is good for nothing
- * but being closed. */
-bool sql_task_run(struct sql_task *task, struct sql_connected *on, bool read_only);
+/* On the pool: runs a task and fills most of task->ran; ends early when stop is set. False: the
+ * connection is good for nothing but being closed. */
+bool sql_task_run(struct sql_task *task, struct sql_connected *on, bool read_only,
+                  const _Atomic bool *stop);
 
 /* What is committed, as this node's state has it. */
 struct sql_base {
@@ -138,9 +139,8 @@ struct sql_reader {
     size_t changed_count, changed_cap;
     bool changed_known;
     int64_t last_row_id;
-    struct sql_connection *running; /* what it began with; NULL: it opens one */
-    _Atomic bool stop;              /* run nothing more */
-    int status;                     /* of the batch: it could not be opened */
+    _Atomic bool stop; /* end what runs, and run nothing more: the leader is closing */
+    int status;        /* of the batch: it could not be opened */
 };
 
 enum sql_writer_state {

@@ -51,9 +51,8 @@ struct sql_pass {
     struct bnd_link tasks; /* before and while it runs */
     struct bnd_link left;  /* not run */
     struct sql_packer *packer;
-    struct sql_connected writer;    /* the database's, while on the pool */
-    struct sql_connection *running; /* what it began with; NULL: it opens one */
-    _Atomic bool stop;              /* run nothing more */
+    struct sql_connected writer; /* the database's, while on the pool */
+    _Atomic bool stop;           /* end what runs, and run nothing more */
     struct sql_base base;
     struct sql_view_config view;
     uint64_t gid, term;
@@ -113,7 +112,7 @@ static bool run_task(struct sql_pass *pass, struct sql_task *task) {
     struct sql_ran *ran = &task->ran;
     struct sql_pending pending;
     ran->last_row_id = pass->last_row_id;
-    bool sound = sql_task_run(task, &pass->writer, false);
+    bool sound = sql_task_run(task, &pass->writer, false, &pass->stop);
     bool changed = sql_view_take(pass->writer.view, &pending);
     if (!changed) {
         return sound;
@@ -179,7 +178,6 @@ static int pass_create(struct sql_database *database, struct sql_pass **out) {
     pass->last_row_id = database->last_row_id;
     pass->base = database->base;
     pass->writer = database->writer;
-    pass->running = database->writer.connection;
     pass->view = (struct sql_view_config){
         .at = database->base.at,
         .page_count = database->base.page_count,
@@ -706,9 +704,6 @@ static void on_ran(struct bnd_work *work, int status) {
 
 void sql_pass_interrupt(struct sql_pass *pass) {
     pass->stop = true;
-    if (pass->running != NULL) {
-        sql_connection_interrupt(pass->running);
-    }
 }
 
 void sql_pass_detach(struct sql_pass *pass) {

@@ -95,13 +95,7 @@ static void to_writer(struct sql_database *database, struct bnd_link *tasks) {
 
 void sql_reads_interrupt(struct sql_database *database) {
     for (size_t i = 0; i < SQL_READERS_MAX; i++) {
-        struct sql_reader *reader = &database->readers[i];
-        if (reader->busy) {
-            reader->stop = true;
-            if (reader->running != NULL) {
-                sql_connection_interrupt(reader->running);
-            }
-        }
+        database->readers[i].stop = true;
     }
 }
 
@@ -140,7 +134,7 @@ static void on_run(struct bnd_work *work) {
         struct bnd_link *link = bnd_list_pop(&reader->tasks);
         struct sql_task *task = BND_CONTAINER(link, struct sql_task, link);
         task->ran.last_row_id = reader->last_row_id;
-        reader->stale = !sql_task_run(task, &reader->connected, true);
+        reader->stale = !sql_task_run(task, &reader->connected, true, &reader->stop);
         bnd_list_push(&ran, link);
         bytes += task->ran.text.len;
         last = reader->stale || bytes > SQL_RUN_BYTES_MAX || bnd_clock_ns(env) > until_ns;
@@ -289,7 +283,6 @@ static bool reader_start(struct sql_reader *reader, size_t tasks_max) {
     for (size_t i = 0; i < tasks_max && !bnd_list_empty(&database->reads_ready); i++) {
         bnd_list_push(&reader->tasks, bnd_list_pop(&database->reads_ready));
     }
-    reader->running = reader->stale ? NULL : reader->connected.connection;
     reader->work = (struct bnd_work){.run = on_run, .done = on_done, .data = reader};
     if (sql_leader_work(database->leader, &reader->work, true) != 0) {
         move_all(&reader->tasks, &database->reads_ready);

@@ -297,12 +297,14 @@ static uint64_t now_ns(void *data) {
     return bnd_clock_ns(data);
 }
 
-bool sql_task_run(struct sql_task *task, struct sql_connected *on, bool read_only) {
+bool sql_task_run(struct sql_task *task, struct sql_connected *on, bool read_only,
+                  const _Atomic bool *stop) {
     struct sql_ran *ran = &task->ran;
     struct sql_run run = {
         .request = &task->request,
         .served = {.node = task->leader->config.name, .primary = task->primary},
         .clock = {.now_ns = now_ns, .data = task->leader->config.env},
+        .stop = stop,
         .read_only = read_only,
         .last_row_id = ran->last_row_id,
     };

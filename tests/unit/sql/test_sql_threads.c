@@ -35,18 +35,15 @@ static void test_in_parallel(void **state) {
 }
 
 struct runner {
-    struct sql_connection *connection;
-    _Atomic bool runs, over;
+    _Atomic bool runs, stop;
 };
 
-static void *interrupt_until_over(void *data) {
+static void *stop_what_runs(void *data) {
     struct runner *runner = data;
-    while (!runner->over) {
-        if (runner->runs) {
-            sql_connection_interrupt(runner->connection);
-        }
+    while (!runner->runs) {
         sched_yield();
     }
+    runner->stop = true;
     return NULL;
 }
 
@@ -59,16 +56,17 @@ static uint64_t runs(void *data) {
 static void test_interrupted(void **state) {
     struct rig rig;
     rig_open(&rig);
-    struct runner runner = {.connection = rig.connection};
+    struct runner runner = {0};
+    rig.run.stop = &runner.stop;
     rig.run.clock = (struct sql_clock){.now_ns = runs, .data = &runner};
     pthread_t thread;
-    assert_int_equal(pthread_create(&thread, NULL, interrupt_until_over, &runner), 0);
+    assert_int_equal(pthread_create(&thread, NULL, stop_what_runs, &runner), 0);
     ask_fails(
         &rig,
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n",
         "interrupted: SQLITE_INTERRUPT");
-    runner.over = true;
     assert_int_equal(pthread_join(thread, NULL), 0);
+    runner.stop = false;
     assert_string_equal(rows(&rig, "SELECT 1 AS one"), "[{\"one\":1}]");
     rig_close(&rig);
 }
