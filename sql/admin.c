@@ -4,7 +4,6 @@
 #include "sql/sql_private.h"
 
 #define RESTORE_ATTEMPTS_MAX 8u
-#define BOOKMARK_BYTES 28u
 
 enum kind {
     ADMIN_CREATE = 1,
@@ -42,12 +41,12 @@ static int take_record(struct bnd_sql_admin *admin, struct bnd_slice reply) {
 
 static int take_bookmarks(struct bnd_slice reply, struct bnd_sql_bookmark *first,
                           struct bnd_sql_bookmark *second) {
-    if (reply.len != (second == NULL ? BOOKMARK_BYTES : 2 * BOOKMARK_BYTES)) {
+    if (reply.len != (second == NULL ? BND_SQL_BOOKMARK_BYTES : 2 * BND_SQL_BOOKMARK_BYTES)) {
         return BND_CORRUPT;
     }
     bnd_sql_bookmark_get(reply.data, first);
     if (second != NULL) {
-        bnd_sql_bookmark_get(reply.data + BOOKMARK_BYTES, second);
+        bnd_sql_bookmark_get(reply.data + BND_SQL_BOOKMARK_BYTES, second);
     }
     return 0;
 }

@@ -56,14 +56,16 @@ int bnd_sql_bookmark_parse(struct bnd_slice text, struct bnd_sql_bookmark *out) 
     return 0;
 }
 
-void bnd_sql_bookmark_put(uint8_t out[28], const struct bnd_sql_bookmark *bookmark) {
+void bnd_sql_bookmark_put(uint8_t out[BND_SQL_BOOKMARK_BYTES],
+                          const struct bnd_sql_bookmark *bookmark) {
     BND_ASSERT(bookmark->version <= BND_SQL_VERSION_MAX);
     bnd_put_u32(out, bookmark->epoch);
     bnd_put_u64(out + 4, bookmark->version);
     memcpy(out + 12, bookmark->hash, BND_SQL_HASH_BYTES);
 }
 
-void bnd_sql_bookmark_get(const uint8_t bytes[28], struct bnd_sql_bookmark *out) {
+void bnd_sql_bookmark_get(const uint8_t bytes[BND_SQL_BOOKMARK_BYTES],
+                          struct bnd_sql_bookmark *out) {
     out->epoch = bnd_get_u32(bytes);
     out->version = bnd_get_u64(bytes + 4);
     memcpy(out->hash, bytes + 12, BND_SQL_HASH_BYTES);

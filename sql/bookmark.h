@@ -22,8 +22,10 @@ void bnd_sql_bookmark_text(const struct bnd_sql_bookmark *bookmark,
                            char out[BND_SQL_BOOKMARK_TEXT + 1]);
 /* BND_INVALID: not of that form. */
 int bnd_sql_bookmark_parse(struct bnd_slice text, struct bnd_sql_bookmark *out);
-/* 28 bytes: epoch u32, version u64, hash. */
-void bnd_sql_bookmark_put(uint8_t out[28], const struct bnd_sql_bookmark *bookmark);
-void bnd_sql_bookmark_get(const uint8_t bytes[28], struct bnd_sql_bookmark *out);
+/* Epoch u32, version u64, hash. */
+void bnd_sql_bookmark_put(uint8_t out[BND_SQL_BOOKMARK_BYTES],
+                          const struct bnd_sql_bookmark *bookmark);
+void bnd_sql_bookmark_get(const uint8_t bytes[BND_SQL_BOOKMARK_BYTES],
+                          struct bnd_sql_bookmark *out);
 
 #endif

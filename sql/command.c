@@ -20,7 +20,7 @@ static void encode_commit(struct bnd_buf *out, const struct sql_commit *commit) 
 }
 
 static void encode_bookmark(struct bnd_buf *out, const struct bnd_sql_bookmark *bookmark) {
-    uint8_t bytes[28];
+    uint8_t bytes[BND_SQL_BOOKMARK_BYTES];
     bnd_sql_bookmark_put(bytes, bookmark);
     bnd_buf_append(out, bytes, sizeof bytes);
 }
@@ -64,7 +64,7 @@ static void read_into(struct bnd_reader *r, void *out, size_t len) {
 }
 
 static void read_bookmark(struct bnd_reader *r, struct bnd_sql_bookmark *out) {
-    uint8_t bytes[28] = {0};
+    uint8_t bytes[BND_SQL_BOOKMARK_BYTES] = {0};
     read_into(r, bytes, sizeof bytes);
     bnd_sql_bookmark_get(bytes, out);
     r->failed = r->failed || out->version > BND_SQL_VERSION_MAX;

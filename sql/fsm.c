@@ -87,7 +87,7 @@ int sql_change_get_epoch(const struct sql_change *change, uint32_t number, uint3
 }
 
 void sql_reply_bookmark(const struct sql_change *change, const struct sql_database_record *record) {
-    uint8_t bytes[28];
+    uint8_t bytes[BND_SQL_BOOKMARK_BYTES];
     struct bnd_sql_bookmark bookmark = {.epoch = record->epoch, .version = record->version};
     memcpy(bookmark.hash, record->hash, sizeof bookmark.hash);
     bnd_sql_bookmark_put(bytes, &bookmark);
@@ -166,7 +166,7 @@ static int fsm_apply(void *self, const struct bnd_fsm_apply *context, struct bnd
 static int read_at_time(const struct bnd_fsm_read *context,
                         const struct sql_database_record *record, uint64_t stamp_ms,
                         struct bnd_buf *reply) {
-    uint8_t bytes[28];
+    uint8_t bytes[BND_SQL_BOOKMARK_BYTES];
     struct sql_commit_record commit;
     const struct sql_at at = {.state = context->state,
                               .slot = context->slot,

@@ -92,9 +92,10 @@ void sql_task_forget_run(struct sql_task *task);
 /* Each replies to all that asked and frees the task, which is in no list. */
 void sql_task_refuse(struct sql_task *task, int status); /* not executed, or BND_UNKNOWN */
 void sql_task_fail(struct sql_task *task, int status);   /* that is the outcome */
-void sql_task_answer(struct sql_task *task, const uint8_t bookmark[28]); /* as it ran */
+void sql_task_answer(struct sql_task *task,
+                     const uint8_t bookmark[BND_SQL_BOOKMARK_BYTES]); /* as it ran */
 /* Answers and does not free it: for the rule that nobody does so. It is not run again. */
-void sql_task_answer_early(struct sql_task *task, const uint8_t bookmark[28]);
+void sql_task_answer_early(struct sql_task *task, const uint8_t bookmark[BND_SQL_BOOKMARK_BYTES]);
 /* From the reply of a commit that was made under its id, now or in an earlier attempt. */
 void sql_task_answer_kept(struct sql_task *task, struct bnd_slice reply);
 /* What is in the id table; false: nothing. */
@@ -122,7 +123,7 @@ bool sql_task_run(struct sql_task *task, struct sql_connected *on, bool read_onl
 struct sql_base {
     struct sql_at at;
     uint32_t page_count;
-    uint8_t bookmark[28];
+    uint8_t bookmark[BND_SQL_BOOKMARK_BYTES];
 };
 
 struct sql_reader {

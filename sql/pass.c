@@ -17,7 +17,6 @@
 #include "sql/leader_private.h"
 
 #define PARTS_FLYING_MAX 6u /* 3 MiB of the group's 8 MiB of proposals */
-#define BOOKMARK_BYTES 28u
 #define STAGE_DEADLINE_MS UINT64_C(30000)
 
 enum op_state {
@@ -439,7 +438,8 @@ static void ask_barrier(struct sql_pass *pass) {
 
 /* Did the operation commit as it was run: the next version, on the version it was made on? */
 static bool committed_here(const struct sql_pass *pass, const struct item *item) {
-    if (item->state != OP_ANSWERED || item->status != 0 || item->reply_len < BOOKMARK_BYTES) {
+    if (item->state != OP_ANSWERED || item->status != 0 ||
+        item->reply_len < BND_SQL_BOOKMARK_BYTES) {
         return false;
     }
     struct bnd_sql_bookmark bookmark;
@@ -511,7 +511,7 @@ static void move_base(struct sql_pass *pass, const struct item *item) {
     struct sql_database *database = pass->database;
     pass->base.at.version = ran->version;
     pass->base.page_count = ran->page_count;
-    memcpy(pass->base.bookmark, item->reply, BOOKMARK_BYTES);
+    memcpy(pass->base.bookmark, item->reply, BND_SQL_BOOKMARK_BYTES);
     if (database != NULL) {
         database->base = pass->base;
         database->last_row_id = ran->last_row_id;
@@ -670,7 +670,7 @@ static void release_early(struct sql_pass *pass) {
     bnd_sql_bookmark_get(pass->base.bookmark, &bookmark);
     for (size_t i = 0; i < pass->items_count; i++) {
         struct sql_task *task = pass->items[i].task;
-        uint8_t bytes[BOOKMARK_BYTES];
+        uint8_t bytes[BND_SQL_BOOKMARK_BYTES];
         bookmark.version = task->ran.changed ? task->ran.version : bookmark.version;
         bnd_sql_bookmark_put(bytes, &bookmark);
         sql_task_answer_early(task, bytes);

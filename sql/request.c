@@ -6,9 +6,7 @@
 
 enum request_flags { SCRIPT = 1, READ_ONLY = 2 };
 
-enum { BOOKMARK_BYTES = 28, HEAD_BYTES = 4 };
-_Static_assert(sizeof((struct bnd_sql_request){0}.bookmark) == BOOKMARK_BYTES, "of bookmark.h");
-_Static_assert(sizeof((struct bnd_sql_answer){0}.bookmark) == BOOKMARK_BYTES, "of bookmark.h");
+enum { HEAD_BYTES = 4 };
 
 /* ---- requests
  * ------------------------------------------------------------------------------------ */
@@ -20,7 +18,7 @@ void bnd_sql_request_begin(struct bnd_buf *out, const struct bnd_sql_request *he
     bnd_buf_u8(out, (uint8_t)header->session);
     bnd_buf_u8(out, (uint8_t)((header->script ? SCRIPT : 0) | (header->read_only ? READ_ONLY : 0)));
     if (header->session == BND_SQL_BOOKMARK) {
-        bnd_buf_append(out, header->bookmark, BOOKMARK_BYTES);
+        bnd_buf_append(out, header->bookmark, BND_SQL_BOOKMARK_BYTES);
     }
     bnd_buf_u32(out, 0); /* bnd_sql_request_end knows */
 }
@@ -56,7 +54,7 @@ void bnd_sql_request_end(struct bnd_buf *out, uint32_t statements_count) {
     if (out->failed) {
         return;
     }
-    size_t at = HEAD_BYTES + (out->data[2] == BND_SQL_BOOKMARK ? BOOKMARK_BYTES : 0);
+    size_t at = HEAD_BYTES + (out->data[2] == BND_SQL_BOOKMARK ? BND_SQL_BOOKMARK_BYTES : 0);
     BND_ASSERT(out->len >= at + sizeof statements_count);
     bnd_put_u32(out->data + at, statements_count);
 }
@@ -113,11 +111,11 @@ int bnd_sql_request_decode(struct bnd_slice bytes, struct bnd_sql_request *out) 
     request.script = (flags & SCRIPT) != 0;
     request.read_only = (flags & READ_ONLY) != 0;
     if (request.session == BND_SQL_BOOKMARK) {
-        struct bnd_slice bookmark = bnd_read_raw(&r, BOOKMARK_BYTES);
+        struct bnd_slice bookmark = bnd_read_raw(&r, BND_SQL_BOOKMARK_BYTES);
         if (r.failed) {
             return BND_CORRUPT;
         }
-        memcpy(request.bookmark, bookmark.data, BOOKMARK_BYTES);
+        memcpy(request.bookmark, bookmark.data, BND_SQL_BOOKMARK_BYTES);
     }
     request.statements_count = bnd_read_u32(&r);
     request.statements = r;
@@ -151,7 +149,7 @@ void bnd_sql_answer_encode(struct bnd_buf *out, const struct bnd_sql_answer *ans
     bnd_buf_u8(out, VERSION);
     bnd_buf_u8(out, (uint8_t)answer->outcome);
     bnd_buf_u8(out, answer->wrote ? 1 : 0);
-    bnd_buf_append(out, answer->bookmark, BOOKMARK_BYTES);
+    bnd_buf_append(out, answer->bookmark, BND_SQL_BOOKMARK_BYTES);
     bnd_buf_append_slice(out, answer->text);
 }
 
@@ -164,13 +162,13 @@ int bnd_sql_answer_decode(struct bnd_slice bytes, struct bnd_sql_answer *out) {
     }
     answer.outcome = (enum bnd_sql_outcome)bnd_read_u8(&r);
     uint8_t wrote = bnd_read_u8(&r);
-    struct bnd_slice bookmark = bnd_read_raw(&r, BOOKMARK_BYTES);
+    struct bnd_slice bookmark = bnd_read_raw(&r, BND_SQL_BOOKMARK_BYTES);
     if (r.failed || answer.outcome < BND_SQL_DONE || answer.outcome > BND_SQL_LOST || wrote > 1 ||
         r.rest.len > BND_SQL_ANSWER_MAX) {
         return BND_CORRUPT;
     }
     answer.wrote = wrote == 1;
-    memcpy(answer.bookmark, bookmark.data, BOOKMARK_BYTES);
+    memcpy(answer.bookmark, bookmark.data, BND_SQL_BOOKMARK_BYTES);
     answer.text = r.rest;
     *out = answer;
     return 0;

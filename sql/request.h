@@ -9,6 +9,7 @@
 #define BND_SQL_UUID_BYTES 16
 #define BND_SQL_UUID_TEXT 36     /* lowercase, with its four dashes */
 #define BND_SQL_BOOKMARK_TEXT 59 /* 8-8-8-32 lowercase hex digits */
+#define BND_SQL_BOOKMARK_BYTES 28u /* as bnd_sql_bookmark_put makes them (bookmark.h) */
 #define BND_SQL_STATEMENTS_MAX 10000u
 #define BND_SQL_REQUEST_MAX (4u << 20)
 #define BND_SQL_ANSWER_MAX (6u << 20)
@@ -46,8 +47,7 @@ enum bnd_sql_session {
 struct bnd_sql_request {
     enum bnd_sql_results results;
     enum bnd_sql_session session;
-    uint8_t bookmark[28]; /* BOOKMARK: epoch u32, version u64 (low 32 bits in text), hash; see
-                             bookmark.h */
+    uint8_t bookmark[BND_SQL_BOOKMARK_BYTES]; /* of session BOOKMARK */
     bool script; /* the text of a statement may hold several (REST): an element each; else one for
                     all of them, with the rows of the last, as D1 does */
     bool read_only; /* who asks may only read: what would write is refused, nothing of it runs */
@@ -87,7 +87,7 @@ enum bnd_sql_outcome {
 struct bnd_sql_answer {
     enum bnd_sql_outcome outcome;
     bool wrote;
-    uint8_t bookmark[28]; /* the version it ran on or made */
+    uint8_t bookmark[BND_SQL_BOOKMARK_BYTES]; /* the version it ran on or made */
     struct bnd_slice text;
 };
 

@@ -3,8 +3,6 @@
 #include "base/alloc.h"
 #include "sql/leader_private.h"
 
-#define BOOKMARK_BYTES 28u
-
 /* ---- ids
  * --------------------------------------------------------------------------------------------------
  */
@@ -144,17 +142,18 @@ void sql_task_fail(struct sql_task *task, int status) {
 /* ---- answers
  * ---------------------------------------------------------------------------------------------- */
 
-static struct bnd_sql_answer as_ran(const struct sql_task *task, const uint8_t bookmark[28]) {
+static struct bnd_sql_answer as_ran(const struct sql_task *task,
+                                    const uint8_t bookmark[BND_SQL_BOOKMARK_BYTES]) {
     struct bnd_sql_answer what = {
         .outcome = task->ran.outcome,
         .wrote = task->ran.changed,
         .text = bnd_buf_slice(&task->ran.text),
     };
-    memcpy(what.bookmark, bookmark, BOOKMARK_BYTES);
+    memcpy(what.bookmark, bookmark, BND_SQL_BOOKMARK_BYTES);
     return what;
 }
 
-void sql_task_answer_early(struct sql_task *task, const uint8_t bookmark[28]) {
+void sql_task_answer_early(struct sql_task *task, const uint8_t bookmark[BND_SQL_BOOKMARK_BYTES]) {
     const struct bnd_sql_answer what = as_ran(task, bookmark);
     BND_AUTO_BUF struct bnd_buf bytes = {0};
     bnd_sql_answer_encode(&bytes, &what);
@@ -173,7 +172,7 @@ static void answer(struct sql_task *task, const struct bnd_sql_answer *what) {
     }
 }
 
-void sql_task_answer(struct sql_task *task, const uint8_t bookmark[28]) {
+void sql_task_answer(struct sql_task *task, const uint8_t bookmark[BND_SQL_BOOKMARK_BYTES]) {
     const struct bnd_sql_answer what = as_ran(task, bookmark);
     struct bnd_sql_stats *stats = task->leader->config.stats;
     stats->failures += what.outcome == BND_SQL_FAILED;
@@ -183,15 +182,16 @@ void sql_task_answer(struct sql_task *task, const uint8_t bookmark[28]) {
 
 void sql_task_answer_kept(struct sql_task *task, struct bnd_slice kept) {
     struct bnd_sql_answer what = {0};
-    if (kept.len < BOOKMARK_BYTES) {
+    if (kept.len < BND_SQL_BOOKMARK_BYTES) {
         sql_task_fail(task, BND_CORRUPT); /* no reply of a commit */
         return;
     }
-    struct bnd_slice rest = bnd_slice(kept.data + BOOKMARK_BYTES, kept.len - BOOKMARK_BYTES);
+    struct bnd_slice rest =
+        bnd_slice(kept.data + BND_SQL_BOOKMARK_BYTES, kept.len - BND_SQL_BOOKMARK_BYTES);
     if (rest.len == 0 || bnd_sql_answer_decode(rest, &what) != 0) {
         what = (struct bnd_sql_answer){.outcome = BND_SQL_LOST, .wrote = true};
     }
-    memcpy(what.bookmark, kept.data, BOOKMARK_BYTES);
+    memcpy(what.bookmark, kept.data, BND_SQL_BOOKMARK_BYTES);
     answer(task, &what);
 }
 

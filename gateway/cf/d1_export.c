@@ -31,7 +31,7 @@ static void clean(struct rest_request *request) {
  * ------------------------------------------------------------------------------------------------
  */
 
-static void reply(struct rest_request *request, const uint8_t at[28]) {
+static void reply(struct rest_request *request, const uint8_t at[BND_SQL_BOOKMARK_BYTES]) {
     struct export_op *op = request->data;
     struct bnd_sql_bookmark bookmark;
     struct d1_file *file = d1_file_open(&request->rest->files, op->op.use.uuid, "");

@@ -39,7 +39,7 @@ static int charge(struct d1_query *query) {
  * ------------------------------------------------------------------------------------------------
  */
 
-static void put_bookmark(struct d1_query *query, const uint8_t bytes[28]) {
+static void put_bookmark(struct d1_query *query, const uint8_t bytes[BND_SQL_BOOKMARK_BYTES]) {
     struct bnd_sql_bookmark bookmark;
     bnd_sql_bookmark_get(bytes, &bookmark);
     bnd_sql_bookmark_text(&bookmark, query->bookmark);

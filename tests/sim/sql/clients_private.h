@@ -27,7 +27,7 @@ struct call {
 /* The newest place that a client has seen of a database. */
 struct session {
     bool known;
-    uint8_t bookmark[28];
+    uint8_t bookmark[BND_SQL_BOOKMARK_BYTES];
 };
 
 struct client {

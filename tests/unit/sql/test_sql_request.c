@@ -153,7 +153,7 @@ static void test_bookmark(void **state) {
     assert_int_equal(bnd_sql_bookmark_parse(bnd_slice_str(text), &out), 0);
     assert_true(out.epoch == 7 && out.version == in.version);
     assert_memory_equal(out.hash, in.hash, sizeof in.hash);
-    uint8_t bytes[28];
+    uint8_t bytes[BND_SQL_BOOKMARK_BYTES];
     bnd_sql_bookmark_put(bytes, &in);
     bnd_sql_bookmark_get(bytes, &out);
     assert_true(out.epoch == 7 && out.version == in.version);
