@@ -1,7 +1,7 @@
 /* The ways in which REST requests end, and Cloudflare's envelope. */
 #include "base/alloc.h"
+#include "gateway/date.h"
 #include "gateway/rest_request.h"
-#include "gateway/s3/date.h"
 
 #include <string.h>
 
@@ -14,8 +14,8 @@ json_t *rest_text_json(struct bnd_slice text) {
 }
 
 json_t *rest_time_json(uint64_t ms) {
-    char text[S3_DATE_TEXT];
-    s3_date_iso(ms, text);
+    char text[GATEWAY_DATE_TEXT];
+    gateway_date_iso(ms, text);
     return json_string(text);
 }
 

@@ -2,7 +2,7 @@
 #include "gateway/cf/d1.h"
 
 #include "base/alloc.h"
-#include "gateway/s3/date.h"
+#include "gateway/date.h"
 #include "gateway/s3/query.h"
 
 struct time_op {
@@ -106,7 +106,7 @@ static int act(struct d1_use *use) {
 /* Text of a time, or seconds or milliseconds since 1970. */
 static bool time_parse(struct bnd_slice text, uint64_t *out_ms) {
     uint64_t number = 0;
-    if (s3_date_iso_parse(text, out_ms)) {
+    if (gateway_date_iso_parse(text, out_ms)) {
         return true;
     }
     if (!s3_decimal(text, &number)) {

@@ -4,8 +4,8 @@
  * the first bytes are there; after that the only honest end of a failure is a cut connection. */
 #include "base/alloc.h"
 #include "gateway/cf/cf.h"
+#include "gateway/date.h"
 #include "gateway/s3/base64.h"
-#include "gateway/s3/date.h"
 #include "gateway/s3/fields.h"
 #include "gateway/s3/query.h"
 
@@ -36,9 +36,9 @@ static void write_headers(struct get_op *op) {
     const struct bnd_object_meta *meta = &op->object.meta;
     struct bnd_object_fields fields = meta->fields;
     char etag[BND_OBJECT_ETAG_TEXT];
-    char date[S3_DATE_TEXT];
+    char date[GATEWAY_DATE_TEXT];
     bnd_object_etag_text(meta, etag);
-    s3_date_http(meta->uploaded_ms, date);
+    gateway_date_http(meta->uploaded_ms, date);
     s3_reply_printf(&op->reply, "ETag", "\"%s\"", etag);
     s3_reply_printf(&op->reply, "Last-Modified", "%s", date);
     s3_reply_text(&op->reply, "cf-r2-storage-class",

@@ -1,7 +1,7 @@
 /* If-* headers (RFC 9110 13.1) as conditions that the state machine decides. */
 #include "gateway/s3/conditions.h"
 
-#include "gateway/s3/date.h"
+#include "gateway/date.h"
 
 #include <stdio.h>
 
@@ -66,7 +66,7 @@ static void read_date(const struct bnd_http_head *head, const char *name, uint64
     uint64_t ms = 0;
     const struct bnd_http_header *field =
         bnd_http_head_find(head->headers, head->header_count, name, &from);
-    if (field != NULL && s3_date_parse(field->value, &ms)) {
+    if (field != NULL && gateway_date_parse(field->value, &ms)) {
         *out_ms = ms + add_ms;
     }
 }

@@ -1,8 +1,8 @@
 /* Fields and metadata of objects, from headers and back. */
 #include "gateway/s3/fields.h"
 
+#include "gateway/date.h"
 #include "gateway/s3/base64.h"
-#include "gateway/s3/date.h"
 #include "gateway/s3/digest.h"
 #include "gateway/s3/xml_write.h"
 
@@ -116,7 +116,8 @@ enum s3_error s3_fields_read(const struct bnd_http_head *head, struct bnd_buf *s
             bnd_http_head_find(head->headers, head->header_count, "expires", &from);
         strip_chunked(&out->content_encoding);
         if (expires != NULL) {
-            (void)s3_date_parse(expires->value, &out->cache_expiry_ms); /* "0" is no date: none */
+            (void)gateway_date_parse(expires->value,
+                                     &out->cache_expiry_ms); /* "0" is no date: none */
         }
     }
     return error;
@@ -162,8 +163,8 @@ void s3_fields_write(const struct bnd_object_fields *fields, struct s3_reply *re
         }
     }
     if (fields->cache_expiry_ms != BND_OBJECT_NO_TIME) {
-        char date[S3_DATE_TEXT];
-        s3_date_http(fields->cache_expiry_ms, date);
+        char date[GATEWAY_DATE_TEXT];
+        gateway_date_http(fields->cache_expiry_ms, date);
         s3_reply_printf(reply, "Expires", "%s", date);
     }
     write_custom(fields->custom, reply);

@@ -3,8 +3,8 @@
  *
  * Nothing is sent before the first bytes are there, so that a body that cannot be read is an error
  * and not a broken 200. After that the only honest end is a cut connection. */
+#include "gateway/date.h"
 #include "gateway/s3/conditions.h"
-#include "gateway/s3/date.h"
 #include "gateway/s3/fields.h"
 #include "gateway/s3/range.h"
 #include "gateway/s3/s3_private.h"
@@ -88,7 +88,7 @@ static bool range_wanted(const struct s3_request *request, const struct bnd_obje
     if (value.data == NULL) {
         return true;
     }
-    if (s3_date_parse(value, &ms)) {
+    if (gateway_date_parse(value, &ms)) {
         return ms / 1000 == meta->uploaded_ms / 1000;
     }
     bnd_object_etag_text(meta, etag);

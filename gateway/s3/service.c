@@ -3,7 +3,7 @@
  * Errors: XML with code, message, resource and request id; without a body for HEAD. What a client
  * should try again is 503 with Retry-After: 1. */
 #include "base/alloc.h"
-#include "gateway/s3/date.h"
+#include "gateway/date.h"
 #include "gateway/s3/s3_private.h"
 #include "gateway/s3/xml_write.h"
 
@@ -186,8 +186,8 @@ void s3_reply_object(struct s3_request *request, const struct bnd_object_meta *m
     bnd_object_etag_text(meta, etag);
     s3_reply_printf(&request->reply, "ETag", "\"%s\"", etag);
     if (last_modified) {
-        char date[S3_DATE_TEXT];
-        s3_date_http(meta->uploaded_ms, date);
+        char date[GATEWAY_DATE_TEXT];
+        gateway_date_http(meta->uploaded_ms, date);
         s3_reply_printf(&request->reply, "Last-Modified", "%s", date);
     }
 }

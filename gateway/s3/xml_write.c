@@ -2,8 +2,8 @@
 #include "gateway/s3/xml_write.h"
 
 #include "base/utf8.h"
+#include "gateway/date.h"
 #include "gateway/s3/canonical.h"
-#include "gateway/s3/date.h"
 
 static void append_ascii(struct bnd_buf *out, uint8_t c) {
     switch (c) {
@@ -88,8 +88,8 @@ void s3_xml_bool(struct bnd_buf *out, const char *name, bool value) {
 }
 
 void s3_xml_time(struct bnd_buf *out, const char *name, uint64_t ms) {
-    char text[S3_DATE_TEXT];
-    s3_date_iso(ms, text);
+    char text[GATEWAY_DATE_TEXT];
+    gateway_date_iso(ms, text);
     s3_xml_string(out, name, text);
 }
 

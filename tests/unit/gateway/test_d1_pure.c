@@ -4,7 +4,6 @@
 #include "gateway/d1/query.h"
 #include "gateway/d1/rules.h"
 #include "gateway/d1/split.h"
-#include "gateway/s3/date.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -347,8 +346,9 @@ static void a_dump_of_a_changed_schema_is_none(void **state) {
     struct d1_dump dump = {0};
     struct bnd_buf text = {0};
     assert_int_equal(d1_dump_take_schema(&dump, bnd_slice_str("[" RESULT("[]") "]")), 0);
-    assert_int_equal(d1_dump_take_rows(&dump, bnd_slice_str("[" RESULT(SCHEMA) "]"), SIZE_MAX, &text),
-                     BND_CONFLICT);
+    assert_int_equal(
+        d1_dump_take_rows(&dump, bnd_slice_str("[" RESULT(SCHEMA) "]"), SIZE_MAX, &text),
+        BND_CONFLICT);
     assert_int_equal(
         d1_dump_take_schema(
             &dump, bnd_slice_str("[" RESULT(
@@ -396,24 +396,6 @@ static void a_dump_is_bounded(void **state) {
     d1_dump_free(&dump);
 }
 
-static void times_are_read(void **state) {
-    uint64_t ms = 0;
-    assert_true(s3_date_iso_parse(bnd_slice_str("2009-10-12T17:50:30.123Z"), &ms));
-    assert_true(ms == UINT64_C(1255369830123));
-    assert_true(s3_date_iso_parse(bnd_slice_str("2009-10-12T19:50:30.5+02:00"), &ms));
-    assert_true(ms == UINT64_C(1255369830500));
-    assert_true(s3_date_iso_parse(bnd_slice_str("2009-10-12T17:50:30.123456789Z"), &ms));
-    assert_true(ms == UINT64_C(1255369830123));
-    assert_true(s3_date_iso_parse(bnd_slice_str("2009-10-12T17:50Z"), &ms));
-    assert_true(ms == UINT64_C(1255369800000));
-    assert_false(s3_date_iso_parse(bnd_slice_str("2009-10-12T17:50:30"), &ms));
-    assert_false(s3_date_iso_parse(bnd_slice_str("2009-10-12 17:50:30Z"), &ms));
-    assert_false(s3_date_iso_parse(bnd_slice_str("2009-13-12T17:50:30Z"), &ms));
-    assert_false(s3_date_iso_parse(bnd_slice_str("2009-10-12T17:50:30+2:00"), &ms));
-    assert_false(s3_date_iso_parse(bnd_slice_str("1969-10-12T17:50:30Z"), &ms));
-    assert_false(s3_date_iso_parse(bnd_slice_str("2009-10-12T17:50:30Zx"), &ms));
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_statement_has_text_and_parameters),
@@ -428,7 +410,6 @@ int main(void) {
         cmocka_unit_test(a_dump_may_leave_out),
         cmocka_unit_test(a_dump_of_a_changed_schema_is_none),
         cmocka_unit_test(a_dump_is_bounded),
-        cmocka_unit_test(times_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

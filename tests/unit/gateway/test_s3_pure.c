@@ -3,7 +3,6 @@
 #include "base/utf8.h"
 #include "gateway/s3/base64.h"
 #include "gateway/s3/conditions.h"
-#include "gateway/s3/date.h"
 #include "gateway/s3/digest.h"
 #include "gateway/s3/fields.h"
 #include "gateway/s3/hash.h"
@@ -289,35 +288,6 @@ static void test_ranges(void **state) {
     assert_false(s3_copy_range_read(bnd_slice_str("bytes=-1"), 10, &offset, &length));
 }
 
-static void test_dates(void **state) {
-    (void)state;
-    char text[S3_DATE_TEXT];
-    uint64_t ms = 0;
-    s3_date_http(UPLOADED_MS, text);
-    assert_string_equal(text, THEN);
-    s3_date_iso(UPLOADED_MS, text);
-    assert_string_equal(text, "2023-11-14T22:13:20.500Z");
-    s3_date_iso(UINT64_MAX, text);
-    assert_string_equal(text, "9999-12-31T23:59:59.615Z");
-    static const char *const forms[] = {"Sun, 06 Nov 1994 08:49:37 GMT",
-                                        "Sunday, 06-Nov-94 08:49:37 GMT",
-                                        "Sun Nov  6 08:49:37 1994"};
-    for (size_t i = 0; i < 3; i++) {
-        assert_true(s3_date_parse(bnd_slice_str(forms[i]), &ms));
-        assert_int_equal(ms, UINT64_C(784111777000));
-    }
-    static const char *const none[] = {"",
-                                       "0",
-                                       "Sun, 06 Nov 1994 08:49:37 GMT+1",
-                                       "Sun, 06 Nov 1994 08:49:37",
-                                       "Sun, 06 Nov 1960 08:49:37 GMT",
-                                       "Sun, 36 Nov 1994 08:49:37 GMT",
-                                       "Sun, 06 Nix 1994 08:49:37 GMT"};
-    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
-        assert_false(s3_date_parse(bnd_slice_str(none[i]), &ms));
-    }
-}
-
 /* ---- base64, digests
  * -------------------------------------------------------------------------- */
 
@@ -588,7 +558,6 @@ int main(void) {
         cmocka_unit_test(test_conditions),
         cmocka_unit_test(test_bad_conditions),
         cmocka_unit_test(test_ranges),
-        cmocka_unit_test(test_dates),
         cmocka_unit_test(test_base64),
         cmocka_unit_test(test_digests),
         cmocka_unit_test(test_crcs_join),
