@@ -177,6 +177,15 @@ struct bnd_slice bnd_read_bytes(struct bnd_reader *r) {
     return bnd_read_raw(r, len);
 }
 
+void bnd_read_into(struct bnd_reader *r, void *out, size_t len) {
+    struct bnd_slice s = bnd_read_raw(r, len);
+    if (r->failed) {
+        memset(out, 0, len);
+    } else if (len > 0) {
+        memcpy(out, s.data, len);
+    }
+}
+
 void bnd_hex_encode(const uint8_t *data, size_t len, char *out) {
     static const char digits[] = "0123456789abcdef";
     for (size_t i = 0; i < len; i++) {

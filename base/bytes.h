@@ -80,6 +80,7 @@ uint32_t bnd_read_be32(struct bnd_reader *r);
 uint64_t bnd_read_be64(struct bnd_reader *r);
 struct bnd_slice bnd_read_raw(struct bnd_reader *r, size_t len); /* borrows from the source */
 struct bnd_slice bnd_read_bytes(struct bnd_reader *r);           /* of bnd_buf_bytes */
+void bnd_read_into(struct bnd_reader *r, void *out, size_t len); /* a copy */
 /* True if nothing failed and nothing is left: a decoder's last line. */
 static inline bool bnd_reader_done(const struct bnd_reader *r) {
     return !r->failed && r->rest.len == 0;

@@ -122,10 +122,7 @@ int kv_call_put_decode(struct bnd_slice bytes, struct kv_write_params *out) {
     uint16_t metadata = bnd_read_u16(&r);
     params.metadata = bnd_read_raw(&r, metadata);
     if ((params.flags & KV_RECORD_BLOB) != 0) {
-        struct bnd_slice blob = bnd_read_raw(&r, KV_BLOB_ID_BYTES);
-        if (!r.failed) {
-            memcpy(params.blob, blob.data, sizeof params.blob);
-        }
+        bnd_read_into(&r, params.blob, sizeof params.blob);
     }
     params.value = r.rest;
     if (r.failed || op != KV_CALL_PUT || metadata > BND_KV_METADATA_MAX || !is_writable(&params)) {

@@ -257,10 +257,7 @@ void objects_part_ref_encode(struct bnd_buf *out, const struct bnd_multipart_par
 
 struct bnd_multipart_part_ref objects_part_ref_read(struct bnd_reader *r) {
     struct bnd_multipart_part_ref ref = {.number = bnd_read_u32(r)};
-    struct bnd_slice md5 = bnd_read_raw(r, sizeof ref.etag_md5);
-    if (md5.len > 0) {
-        memcpy(ref.etag_md5, md5.data, sizeof ref.etag_md5);
-    }
+    bnd_read_into(r, ref.etag_md5, sizeof ref.etag_md5);
     return ref;
 }
 

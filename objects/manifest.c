@@ -125,19 +125,8 @@ void objects_checksums_read(struct bnd_reader *r, struct bnd_object_checksums *o
     }
     for (unsigned i = 0; i < BND_CHECKSUM_COUNT; i++) {
         if ((out->present & (1u << i)) != 0) {
-            struct bnd_slice value = bnd_read_raw(r, bnd_checksum_bytes((enum bnd_checksum)i));
-            if (value.len > 0) {
-                memcpy(out->value[i], value.data, value.len);
-            }
+            bnd_read_into(r, out->value[i], bnd_checksum_bytes((enum bnd_checksum)i));
         }
-    }
-}
-
-static void read_id(struct bnd_reader *r, uint8_t out[16]) {
-    struct bnd_slice id = bnd_read_raw(r, 16);
-    memset(out, 0, 16);
-    if (id.len == 16) {
-        memcpy(out, id.data, 16);
     }
 }
 
@@ -191,10 +180,10 @@ int objects_manifest_decode(struct bnd_slice bytes, struct bnd_object_meta *out,
         return BND_CORRUPT;
     }
     meta.profile = (enum bnd_object_profile)profile; /* shape_ok knows them */
-    read_id(&r, meta.version);
+    bnd_read_into(&r, meta.version, sizeof meta.version);
     meta.size = bnd_read_u64(&r);
     meta.uploaded_ms = bnd_read_u64(&r);
-    read_id(&r, meta.etag_md5);
+    bnd_read_into(&r, meta.etag_md5, sizeof meta.etag_md5);
     meta.parts = bnd_read_u32(&r);
     objects_checksums_read(&r, &meta.checksums);
     objects_fields_read(&r, &meta.fields);
@@ -218,7 +207,7 @@ bool objects_segment_next(struct bnd_reader *r, struct objects_segment *out) {
         return false;
     }
     struct objects_segment segment;
-    read_id(r, segment.version);
+    bnd_read_into(r, segment.version, sizeof segment.version);
     segment.size = bnd_read_u64(r);
     if (r->failed) {
         return false;
@@ -254,8 +243,8 @@ void objects_part_read(struct bnd_reader *r, struct bnd_multipart_part *out) {
     out->number = bnd_read_u32(r);
     out->size = bnd_read_u64(r);
     out->uploaded_ms = bnd_read_u64(r);
-    read_id(r, out->version);
-    read_id(r, out->etag_md5);
+    bnd_read_into(r, out->version, sizeof out->version);
+    bnd_read_into(r, out->etag_md5, sizeof out->etag_md5);
     objects_checksums_read(r, &out->checksums);
     if (out->number == 0 || out->number > BND_OBJECT_PARTS_MAX || out->size > BND_OBJECT_BODY_MAX) {
         r->failed = true;

@@ -56,16 +56,9 @@ void sql_command_encode(struct bnd_buf *out, const struct sql_command *command) 
     }
 }
 
-static void read_into(struct bnd_reader *r, void *out, size_t len) {
-    struct bnd_slice bytes = bnd_read_raw(r, len);
-    if (!r->failed) {
-        memcpy(out, bytes.data, len);
-    }
-}
-
 static void read_bookmark(struct bnd_reader *r, struct bnd_sql_bookmark *out) {
-    uint8_t bytes[BND_SQL_BOOKMARK_BYTES] = {0};
-    read_into(r, bytes, sizeof bytes);
+    uint8_t bytes[28] = {0};
+    bnd_read_into(r, bytes, sizeof bytes);
     bnd_sql_bookmark_get(bytes, out);
     r->failed = r->failed || out->version > BND_SQL_VERSION_MAX;
 }
@@ -80,7 +73,7 @@ static void read_commit(struct bnd_reader *r, struct sql_commit *out) {
     out->pages_bytes = bnd_read_u32(r);
     out->answer_bytes = bnd_read_u32(r);
     out->staged = bnd_read_u32(r);
-    read_into(r, out->attempt, sizeof out->attempt);
+    bnd_read_into(r, out->attempt, sizeof out->attempt);
     out->packed = bnd_read_raw(r, r->rest.len);
     r->failed = r->failed || out->page_count == 0 || out->base >= BND_SQL_VERSION_MAX ||
                 out->pages_bytes > SQL_CHANGE_SET_MAX || out->answer_bytes > SQL_ANSWER_KEPT_MAX ||
@@ -96,7 +89,7 @@ int sql_command_decode(struct bnd_slice bytes, struct sql_command *out) {
     }
     command.op = (enum sql_op)op;
     if (op != SQL_TICK) {
-        read_into(&r, command.uuid, sizeof command.uuid);
+        bnd_read_into(&r, command.uuid, sizeof command.uuid);
     }
     switch (command.op) {
     case SQL_COMMIT:
@@ -104,7 +97,7 @@ int sql_command_decode(struct bnd_slice bytes, struct sql_command *out) {
         break;
     case SQL_STAGE:
         command.u.stage.number = bnd_read_u32(&r);
-        read_into(&r, command.u.stage.attempt, sizeof command.u.stage.attempt);
+        bnd_read_into(&r, command.u.stage.attempt, sizeof command.u.stage.attempt);
         command.u.stage.part = bnd_read_u32(&r);
         command.u.stage.bytes = bnd_read_raw(&r, r.rest.len);
         r.failed = r.failed || command.u.stage.part >= SQL_PARTS_MAX ||
@@ -115,7 +108,7 @@ int sql_command_decode(struct bnd_slice bytes, struct sql_command *out) {
         read_bookmark(&r, &command.u.restore.target);
         break;
     case SQL_FORK:
-        read_into(&r, command.u.fork.source, sizeof command.u.fork.source);
+        bnd_read_into(&r, command.u.fork.source, sizeof command.u.fork.source);
         read_bookmark(&r, &command.u.fork.target);
         break;
     case SQL_CREATE:
@@ -142,7 +135,7 @@ int sql_query_decode(struct bnd_slice bytes, struct sql_query *out) {
     struct bnd_reader r = bnd_reader(bytes);
     struct sql_query query = {.kind = 0};
     uint8_t kind = bnd_read_u8(&r);
-    read_into(&r, query.uuid, sizeof query.uuid);
+    bnd_read_into(&r, query.uuid, sizeof query.uuid);
     if (kind == SQL_QUERY_AT_TIME) {
         query.stamp_ms = bnd_read_u64(&r);
     }
@@ -176,7 +169,7 @@ int sql_record_decode(struct bnd_slice bytes, struct sql_database_record *out) {
     record.page_count = bnd_read_u32(&r);
     record.stamp_ms = bnd_read_u64(&r);
     record.created_ms = bnd_read_u64(&r);
-    read_into(&r, record.hash, sizeof record.hash);
+    bnd_read_into(&r, record.hash, sizeof record.hash);
     *out = record;
     return 0;
 }

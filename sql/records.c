@@ -21,13 +21,6 @@ static int open_value(struct bnd_slice key, struct bnd_slice value, enum sql_tag
     return sql_value_open(key, value, out);
 }
 
-static void read_into(struct bnd_reader *r, void *out, size_t len) {
-    struct bnd_slice bytes = bnd_read_raw(r, len);
-    if (!r->failed) {
-        memcpy(out, bytes.data, len);
-    }
-}
-
 void sql_database_encode(struct bnd_buf *out, const struct sql_key *key,
                          const struct sql_database_row *row) {
     const struct sql_database_record *record = &row->record;
@@ -66,10 +59,10 @@ int sql_database_decode(struct bnd_slice key, struct bnd_slice value,
     record->page_count = bnd_read_u32(&r);
     record->stamp_ms = bnd_read_u64(&r);
     record->created_ms = bnd_read_u64(&r);
-    read_into(&r, record->hash, sizeof record->hash);
+    bnd_read_into(&r, record->hash, sizeof record->hash);
     row.cutoff = bnd_read_u64(&r);
     row.staged = bnd_read_u32(&r);
-    read_into(&r, row.attempt, sizeof row.attempt);
+    bnd_read_into(&r, row.attempt, sizeof row.attempt);
     if (!bnd_reader_done(&r) || record->number == 0 || record->version > BND_SQL_VERSION_MAX) {
         return BND_CORRUPT;
     }
@@ -133,7 +126,7 @@ int sql_commit_decode(struct bnd_slice key, struct bnd_slice value, struct sql_c
     row.record.epoch = bnd_read_u32(&r);
     row.record.stamp_ms = bnd_read_u64(&r);
     row.record.page_count = bnd_read_u32(&r);
-    read_into(&r, row.record.hash, sizeof row.record.hash);
+    bnd_read_into(&r, row.record.hash, sizeof row.record.hash);
     row.pages_count = bnd_read_u32(&r);
     row.pages = r.rest;
     uint64_t page = 0;
