@@ -41,14 +41,12 @@ static int take_record(struct bnd_sql_admin *admin, struct bnd_slice reply) {
 
 static int take_bookmarks(struct bnd_slice reply, struct bnd_sql_bookmark *first,
                           struct bnd_sql_bookmark *second) {
-    if (reply.len != (second == NULL ? BND_SQL_BOOKMARK_BYTES : 2 * BND_SQL_BOOKMARK_BYTES)) {
-        return BND_CORRUPT;
-    }
-    bnd_sql_bookmark_get(reply.data, first);
+    struct bnd_reader r = bnd_reader(reply);
+    bnd_sql_bookmark_read(&r, first);
     if (second != NULL) {
-        bnd_sql_bookmark_get(reply.data + BND_SQL_BOOKMARK_BYTES, second);
+        bnd_sql_bookmark_read(&r, second);
     }
-    return 0;
+    return bnd_reader_done(&r) ? 0 : BND_CORRUPT;
 }
 
 static int restore(struct bnd_sql_admin *admin);

@@ -64,9 +64,22 @@ void bnd_sql_bookmark_put(uint8_t out[BND_SQL_BOOKMARK_BYTES],
     memcpy(out + 12, bookmark->hash, BND_SQL_HASH_BYTES);
 }
 
+void bnd_sql_bookmark_append(struct bnd_buf *out, const struct bnd_sql_bookmark *bookmark) {
+    uint8_t bytes[BND_SQL_BOOKMARK_BYTES];
+    bnd_sql_bookmark_put(bytes, bookmark);
+    bnd_buf_append(out, bytes, sizeof bytes);
+}
+
 void bnd_sql_bookmark_get(const uint8_t bytes[BND_SQL_BOOKMARK_BYTES],
                           struct bnd_sql_bookmark *out) {
-    out->epoch = bnd_get_u32(bytes);
-    out->version = bnd_get_u64(bytes + 4);
-    memcpy(out->hash, bytes + 12, BND_SQL_HASH_BYTES);
+    struct bnd_reader r = bnd_reader(bnd_slice(bytes, BND_SQL_BOOKMARK_BYTES));
+    bnd_sql_bookmark_read(&r, out);
+    BND_ASSERT(bnd_reader_done(&r));
+}
+
+void bnd_sql_bookmark_read(struct bnd_reader *r, struct bnd_sql_bookmark *out) {
+    out->epoch = bnd_read_u32(r);
+    out->version = bnd_read_u64(r);
+    bnd_read_into(r, out->hash, sizeof out->hash);
+    r->failed = r->failed || out->version > BND_SQL_VERSION_MAX;
 }

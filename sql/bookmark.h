@@ -25,7 +25,11 @@ int bnd_sql_bookmark_parse(struct bnd_slice text, struct bnd_sql_bookmark *out);
 /* Epoch u32, version u64, hash. */
 void bnd_sql_bookmark_put(uint8_t out[BND_SQL_BOOKMARK_BYTES],
                           const struct bnd_sql_bookmark *bookmark);
+void bnd_sql_bookmark_append(struct bnd_buf *out, const struct bnd_sql_bookmark *bookmark);
+/* Of bytes that were put. */
 void bnd_sql_bookmark_get(const uint8_t bytes[BND_SQL_BOOKMARK_BYTES],
                           struct bnd_sql_bookmark *out);
+/* Of bytes that came from elsewhere: a version above BND_SQL_VERSION_MAX fails the reader. */
+void bnd_sql_bookmark_read(struct bnd_reader *r, struct bnd_sql_bookmark *out);
 
 #endif

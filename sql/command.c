@@ -3,8 +3,6 @@
 
 #include "base/error.h"
 
-#define RECORD_BYTES 52u
-
 static void encode_commit(struct bnd_buf *out, const struct sql_commit *commit) {
     bnd_buf_u32(out, commit->number);
     bnd_buf_u32(out, commit->epoch);
@@ -17,12 +15,6 @@ static void encode_commit(struct bnd_buf *out, const struct sql_commit *commit) 
     bnd_buf_u32(out, commit->staged);
     bnd_buf_append(out, commit->attempt, sizeof commit->attempt);
     bnd_buf_append_slice(out, commit->packed);
-}
-
-static void encode_bookmark(struct bnd_buf *out, const struct bnd_sql_bookmark *bookmark) {
-    uint8_t bytes[BND_SQL_BOOKMARK_BYTES];
-    bnd_sql_bookmark_put(bytes, bookmark);
-    bnd_buf_append(out, bytes, sizeof bytes);
 }
 
 void sql_command_encode(struct bnd_buf *out, const struct sql_command *command) {
@@ -43,24 +35,17 @@ void sql_command_encode(struct bnd_buf *out, const struct sql_command *command) 
         break;
     case SQL_RESTORE:
         bnd_buf_u64(out, command->u.restore.base);
-        encode_bookmark(out, &command->u.restore.target);
+        bnd_sql_bookmark_append(out, &command->u.restore.target);
         break;
     case SQL_FORK:
         bnd_buf_append(out, command->u.fork.source, sizeof command->u.fork.source);
-        encode_bookmark(out, &command->u.fork.target);
+        bnd_sql_bookmark_append(out, &command->u.fork.target);
         break;
     case SQL_CREATE:
     case SQL_DELETE:
     case SQL_TICK:
         break;
     }
-}
-
-static void read_bookmark(struct bnd_reader *r, struct bnd_sql_bookmark *out) {
-    uint8_t bytes[28] = {0};
-    bnd_read_into(r, bytes, sizeof bytes);
-    bnd_sql_bookmark_get(bytes, out);
-    r->failed = r->failed || out->version > BND_SQL_VERSION_MAX;
 }
 
 static void read_commit(struct bnd_reader *r, struct sql_commit *out) {
@@ -105,11 +90,11 @@ int sql_command_decode(struct bnd_slice bytes, struct sql_command *out) {
         break;
     case SQL_RESTORE:
         command.u.restore.base = bnd_read_u64(&r);
-        read_bookmark(&r, &command.u.restore.target);
+        bnd_sql_bookmark_read(&r, &command.u.restore.target);
         break;
     case SQL_FORK:
         bnd_read_into(&r, command.u.fork.source, sizeof command.u.fork.source);
-        read_bookmark(&r, &command.u.fork.target);
+        bnd_sql_bookmark_read(&r, &command.u.fork.target);
         break;
     case SQL_CREATE:
     case SQL_DELETE:
@@ -158,9 +143,6 @@ void sql_record_encode(struct bnd_buf *out, const struct sql_database_record *re
 }
 
 int sql_record_decode(struct bnd_slice bytes, struct sql_database_record *out) {
-    if (bytes.len != RECORD_BYTES) {
-        return BND_CORRUPT;
-    }
     struct bnd_reader r = bnd_reader(bytes);
     struct sql_database_record record = {.state = SQL_DATABASE_LIVE};
     record.number = bnd_read_u32(&r);
@@ -170,6 +152,9 @@ int sql_record_decode(struct bnd_slice bytes, struct sql_database_record *out) {
     record.stamp_ms = bnd_read_u64(&r);
     record.created_ms = bnd_read_u64(&r);
     bnd_read_into(&r, record.hash, sizeof record.hash);
+    if (!bnd_reader_done(&r) || record.number == 0 || record.version > BND_SQL_VERSION_MAX) {
+        return BND_CORRUPT;
+    }
     *out = record;
     return 0;
 }

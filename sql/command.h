@@ -8,7 +8,7 @@
 enum sql_op {
     SQL_CREATE = 1,  /* -> record; EXISTS: it is there (-> record), NOTFOUND: it was deleted */
     SQL_DELETE = 2,  /* leaves a tombstone, again too; NOTFOUND: it never was */
-    SQL_COMMIT = 3,  /* -> bookmark (28 bytes), kept answer; CONFLICT: term, number, epoch, base or
+    SQL_COMMIT = 3,  /* -> bookmark, kept answer; CONFLICT: term, number, epoch, base or
                         parts; NOTFOUND */
     SQL_STAGE = 4,   /* a part of a change set that is too long for one command; the first one drops
                         those of other attempts. CONFLICT: number, or not the next part; NOTFOUND */

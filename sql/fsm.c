@@ -87,11 +87,9 @@ int sql_change_get_epoch(const struct sql_change *change, uint32_t number, uint3
 }
 
 void sql_reply_bookmark(const struct sql_change *change, const struct sql_database_record *record) {
-    uint8_t bytes[BND_SQL_BOOKMARK_BYTES];
     struct bnd_sql_bookmark bookmark = {.epoch = record->epoch, .version = record->version};
     memcpy(bookmark.hash, record->hash, sizeof bookmark.hash);
-    bnd_sql_bookmark_put(bytes, &bookmark);
-    bnd_buf_append(change->reply, bytes, sizeof bytes);
+    bnd_sql_bookmark_append(change->reply, &bookmark);
 }
 
 /* ---- commands ---------------------------------------------------------------------------------*/
@@ -166,7 +164,6 @@ static int fsm_apply(void *self, const struct bnd_fsm_apply *context, struct bnd
 static int read_at_time(const struct bnd_fsm_read *context,
                         const struct sql_database_record *record, uint64_t stamp_ms,
                         struct bnd_buf *reply) {
-    uint8_t bytes[BND_SQL_BOOKMARK_BYTES];
     struct sql_commit_record commit;
     const struct sql_at at = {.state = context->state,
                               .slot = context->slot,
@@ -179,8 +176,7 @@ static int read_at_time(const struct bnd_fsm_read *context,
     }
     struct bnd_sql_bookmark bookmark = {.epoch = commit.epoch, .version = commit.version};
     memcpy(bookmark.hash, commit.hash, sizeof bookmark.hash);
-    bnd_sql_bookmark_put(bytes, &bookmark);
-    bnd_buf_append(reply, bytes, sizeof bytes);
+    bnd_sql_bookmark_append(reply, &bookmark);
     return 0;
 }
 

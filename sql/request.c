@@ -1,12 +1,21 @@
 #include "sql/request.h"
 
 #include "base/assert.h"
+#include "sql/bookmark.h"
 
 #define VERSION 1
 
 enum request_flags { SCRIPT = 1, READ_ONLY = 2 };
 
 enum { HEAD_BYTES = 4 };
+
+static void read_bookmark(struct bnd_reader *r, uint8_t out[BND_SQL_BOOKMARK_BYTES]) {
+    struct bnd_sql_bookmark bookmark;
+    bnd_sql_bookmark_read(r, &bookmark);
+    if (!r->failed) {
+        bnd_sql_bookmark_put(out, &bookmark);
+    }
+}
 
 /* ---- requests
  * ------------------------------------------------------------------------------------ */
@@ -18,7 +27,7 @@ void bnd_sql_request_begin(struct bnd_buf *out, const struct bnd_sql_request *he
     bnd_buf_u8(out, (uint8_t)header->session);
     bnd_buf_u8(out, (uint8_t)((header->script ? SCRIPT : 0) | (header->read_only ? READ_ONLY : 0)));
     if (header->session == BND_SQL_BOOKMARK) {
-        bnd_buf_append(out, header->bookmark, BND_SQL_BOOKMARK_BYTES);
+        bnd_buf_append(out, header->bookmark, sizeof header->bookmark);
     }
     bnd_buf_u32(out, 0); /* bnd_sql_request_end knows */
 }
@@ -111,11 +120,7 @@ int bnd_sql_request_decode(struct bnd_slice bytes, struct bnd_sql_request *out) 
     request.script = (flags & SCRIPT) != 0;
     request.read_only = (flags & READ_ONLY) != 0;
     if (request.session == BND_SQL_BOOKMARK) {
-        struct bnd_slice bookmark = bnd_read_raw(&r, BND_SQL_BOOKMARK_BYTES);
-        if (r.failed) {
-            return BND_CORRUPT;
-        }
-        memcpy(request.bookmark, bookmark.data, BND_SQL_BOOKMARK_BYTES);
+        read_bookmark(&r, request.bookmark);
     }
     request.statements_count = bnd_read_u32(&r);
     request.statements = r;
@@ -149,7 +154,7 @@ void bnd_sql_answer_encode(struct bnd_buf *out, const struct bnd_sql_answer *ans
     bnd_buf_u8(out, VERSION);
     bnd_buf_u8(out, (uint8_t)answer->outcome);
     bnd_buf_u8(out, answer->wrote ? 1 : 0);
-    bnd_buf_append(out, answer->bookmark, BND_SQL_BOOKMARK_BYTES);
+    bnd_buf_append(out, answer->bookmark, sizeof answer->bookmark);
     bnd_buf_append_slice(out, answer->text);
 }
 
@@ -162,13 +167,12 @@ int bnd_sql_answer_decode(struct bnd_slice bytes, struct bnd_sql_answer *out) {
     }
     answer.outcome = (enum bnd_sql_outcome)bnd_read_u8(&r);
     uint8_t wrote = bnd_read_u8(&r);
-    struct bnd_slice bookmark = bnd_read_raw(&r, BND_SQL_BOOKMARK_BYTES);
+    read_bookmark(&r, answer.bookmark);
     if (r.failed || answer.outcome < BND_SQL_DONE || answer.outcome > BND_SQL_LOST || wrote > 1 ||
         r.rest.len > BND_SQL_ANSWER_MAX) {
         return BND_CORRUPT;
     }
     answer.wrote = wrote == 1;
-    memcpy(answer.bookmark, bookmark.data, BND_SQL_BOOKMARK_BYTES);
     answer.text = r.rest;
     *out = answer;
     return 0;

@@ -378,6 +378,11 @@ static void queries_and_records_read_back(void **state) {
     assert_true(read.number == 1 && read.epoch == 2 && read.version == 3 && read.page_count == 4 &&
                 read.stamp_ms == 5 && read.created_ms == 6 && read.hash[0] == 7);
     assert_int_equal(sql_record_decode(bnd_slice(bytes.data, bytes.len - 1), &read), BND_CORRUPT);
+    bytes.data[4 + 4 + 6] = 1; /* a version of 49 bits */
+    assert_int_equal(sql_record_decode(bnd_buf_slice(&bytes), &read), BND_CORRUPT);
+    bytes.data[4 + 4 + 6] = 0;
+    bytes.data[0] = 0; /* no number */
+    assert_int_equal(sql_record_decode(bnd_buf_slice(&bytes), &read), BND_CORRUPT);
     bnd_buf_free(&bytes);
 }
 

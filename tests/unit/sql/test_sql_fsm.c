@@ -64,7 +64,7 @@ static int byte_at(struct machine *m, uint32_t number, uint32_t epoch, uint64_t 
 
 static struct bnd_sql_bookmark bookmark_at(const struct machine *m, size_t at) {
     struct bnd_sql_bookmark bookmark;
-    assert_true(m->reply.len >= at + 28);
+    assert_true(m->reply.len >= at + BND_SQL_BOOKMARK_BYTES);
     bnd_sql_bookmark_get(m->reply.data + at, &bookmark);
     return bookmark;
 }
@@ -128,8 +128,8 @@ static void a_commit_must_be_made_on_what_is_there(void **state) {
     struct sql_database_record after = machine_record(m, A);
     assert_true(bookmark.version == 2 && bookmark.epoch == 0);
     assert_memory_equal(bookmark.hash, after.hash, sizeof after.hash);
-    assert_int_equal(m->reply.len, 28 + 4);
-    assert_memory_equal(m->reply.data + 28, "kept", 4);
+    assert_int_equal(m->reply.len, BND_SQL_BOOKMARK_BYTES + 4);
+    assert_memory_equal(m->reply.data + BND_SQL_BOOKMARK_BYTES, "kept", 4);
     assert_true(after.version == 2 && after.stamp_ms == m->stamp_ms && after.page_count == 3);
     assert_int_equal(machine_commit(m, &what), BND_CONFLICT); /* what it was made on is gone */
     assert_int_equal(byte_at(m, 1, 0, 1, 2), 7);
@@ -347,7 +347,7 @@ static void a_long_change_set_goes_through_parts(void **state) {
     other.data[61] ^= 1;
     assert_int_equal(machine_apply_bytes(m, bnd_buf_slice(&other)), BND_CONFLICT);
     assert_int_equal(machine_apply_bytes(m, parts[4]), 0);
-    assert_memory_equal(m->reply.data + 28, "kept", 4);
+    assert_memory_equal(m->reply.data + BND_SQL_BOOKMARK_BYTES, "kept", 4);
     assert_int_equal(machine_count(m, SQL_TAG_STAGED, 1), 0);
     record = machine_record(m, A);
     const struct sql_at at = machine_at(m, &record);
@@ -376,7 +376,7 @@ static void a_restore_is_undone_by_the_bookmark_before_it(void **state) {
     assert_int_equal(machine_restore(m, B, 3, 0, 2), BND_NOTFOUND);
     assert_int_equal(machine_restore(m, A, 3, 0, 2), 0);
     struct bnd_sql_bookmark made = bookmark_at(m, 0);
-    struct bnd_sql_bookmark before = bookmark_at(m, 28);
+    struct bnd_sql_bookmark before = bookmark_at(m, BND_SQL_BOOKMARK_BYTES);
     assert_true(made.epoch == 1 && made.version == 4 && before.epoch == 0 && before.version == 3);
     assert_int_equal(byte_at(m, 1, 1, 4, 2), 50);
     assert_int_equal(commit_byte(m, A, 2, 70), 0); /* an image, in an epoch of its own */

@@ -13,7 +13,9 @@
 
 static void put_sample(struct bnd_buf *out, enum bnd_sql_session session) {
     struct bnd_sql_request header = {.results = BND_SQL_ROWS, .session = session, .script = true};
-    memset(header.bookmark, 0xab, sizeof header.bookmark);
+    struct bnd_sql_bookmark bookmark = {.epoch = 1, .version = BND_SQL_VERSION_MAX};
+    memset(bookmark.hash, 0xab, sizeof bookmark.hash);
+    bnd_sql_bookmark_put(header.bookmark, &bookmark);
     bnd_sql_request_begin(out, &header);
     bnd_sql_request_statement(out, bnd_slice_str("SELECT ?, ?, ?, ?, ?"), 5);
     static const struct bnd_sql_value values[] = {
@@ -104,6 +106,21 @@ static void test_request_unsound(void **state) {
     assert_int_equal(decode_with(35, 1), BND_CORRUPT); /* params: more than there are bytes */
     assert_int_equal(decode_with(36, 5), BND_CORRUPT); /* type */
     assert_int_equal(decode_with(36, 0), 0);
+}
+
+/* Versions have 48 bits: no text can be made of more. */
+static void test_bookmark_beyond(void **state) {
+    BND_AUTO_BUF struct bnd_buf buf = {0};
+    struct bnd_sql_request request;
+    struct bnd_sql_answer answer = {.outcome = BND_SQL_DONE};
+    put_sample(&buf, BND_SQL_BOOKMARK);
+    buf.data[4 + 4 + 6] = 1;
+    assert_int_equal(bnd_sql_request_decode(bnd_buf_slice(&buf), &request), BND_CORRUPT);
+    bnd_buf_reset(&buf);
+    bnd_sql_answer_encode(&buf, &answer);
+    assert_int_equal(bnd_sql_answer_decode(bnd_buf_slice(&buf), &answer), 0);
+    buf.data[3 + 4 + 6] = 1;
+    assert_int_equal(bnd_sql_answer_decode(bnd_buf_slice(&buf), &answer), BND_CORRUPT);
 }
 
 static void test_request_statements(void **state) {
@@ -202,6 +219,7 @@ int main(void) {
         cmocka_unit_test(test_request_unsound),
         cmocka_unit_test(test_answer),
         cmocka_unit_test(test_request_statements),
+        cmocka_unit_test(test_bookmark_beyond),
         cmocka_unit_test(test_bookmark),
         cmocka_unit_test(test_bookmark_unsound),
         cmocka_unit_test(test_bookmark_order),
