@@ -159,9 +159,9 @@ void sql_database_add(struct sql_database *database, struct sql_task *task) {
     sql_leader_ready(database);
 }
 
-static void refuse_queue(struct sql_database *database, int status) {
+void sql_database_refuse(struct sql_database *database, struct bnd_link *tasks, int status) {
     struct bnd_link *link = NULL;
-    while ((link = bnd_list_pop(&database->queue)) != NULL) {
+    while ((link = bnd_list_pop(tasks)) != NULL) {
         struct sql_task *task = BND_CONTAINER(link, struct sql_task, link);
         sql_database_release(database, task);
         if (status == BND_NOTFOUND || status == BND_CORRUPT || status == BND_IO) {
@@ -240,11 +240,12 @@ static void on_created(struct bnd_shard_call *call, int status, struct bnd_slice
         break;
     case BND_NOTFOUND: /* it was deleted */
         database->unsure = false;
-        refuse_queue(database, BND_NOTFOUND);
+        sql_database_refuse(database, &database->queue, BND_NOTFOUND);
         sql_reads_refuse(database, BND_NOTFOUND);
         break;
     default: /* nothing of the tasks was proposed */
-        refuse_queue(database, status == BND_NOSPACE ? BND_NOSPACE : BND_BUSY);
+        sql_database_refuse(database, &database->queue,
+                            status == BND_NOSPACE ? BND_NOSPACE : BND_BUSY);
         sql_reads_refuse(database, BND_BUSY);
         break;
     }
@@ -263,7 +264,7 @@ static void create(struct sql_database *database) {
                           : bnd_shard_call(database->leader->client, &database->create,
                                            BND_SHARD_WRITE, database->gid, &part, 1, 0);
     if (rv != 0) {
-        refuse_queue(database, BND_BUSY);
+        sql_database_refuse(database, &database->queue, BND_BUSY);
         sql_reads_refuse(database, BND_BUSY);
         return;
     }
@@ -304,7 +305,7 @@ static void kick_writer(struct sql_database *database) {
             return;
         }
         if (rv != 0) {
-            refuse_queue(database, rv == BND_DENIED ? BND_NOTFOUND : rv);
+            sql_database_refuse(database, &database->queue, rv == BND_DENIED ? BND_NOTFOUND : rv);
             return;
         }
     }
@@ -326,7 +327,7 @@ void sql_database_kick(struct sql_database *database) {
  */
 
 void sql_database_lost(struct sql_database *database) {
-    refuse_queue(database, BND_NOTLEADER);
+    sql_database_refuse(database, &database->queue, BND_NOTLEADER);
     sql_reads_refuse(database, BND_NOTLEADER);
     switch (database->state) {
     case SQL_WRITER_IDLE:
@@ -349,7 +350,7 @@ void sql_database_lost(struct sql_database *database) {
 }
 
 void sql_database_stop(struct sql_database *database) {
-    refuse_queue(database, BND_NOTLEADER);
+    sql_database_refuse(database, &database->queue, BND_NOTLEADER);
     sql_reads_refuse(database, BND_NOTLEADER);
     sql_barrier_forget(database->read_barrier);
     database->read_barrier = NULL;

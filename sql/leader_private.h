@@ -210,6 +210,8 @@ void sql_database_stop(struct sql_database *database);
 void sql_database_enqueue(struct sql_database *database, struct sql_task *task, bool first);
 /* Takes it out of the database's counts. */
 void sql_database_release(struct sql_database *database, struct sql_task *task);
+/* Answers all of a list: with the outcome, if trying again does not help. */
+void sql_database_refuse(struct sql_database *database, struct bnd_link *tasks, int status);
 /* What the state has of a database. BND_NOTFOUND: nothing; BND_DENIED: it was deleted; else as
  * sql_history_database. */
 int sql_base_look(const struct sql_leader *leader, uint32_t slot,

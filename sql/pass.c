@@ -635,27 +635,14 @@ static bool items_make(struct sql_pass *pass) {
     return true;
 }
 
-static void refuse_all(struct sql_database *database, struct bnd_link *tasks, int status) {
-    struct bnd_link *link = NULL;
-    while ((link = bnd_list_pop(tasks)) != NULL) {
-        struct sql_task *task = BND_CONTAINER(link, struct sql_task, link);
-        sql_database_release(database, task);
-        if (bnd_code_class(status) == BND_CLASS_RETRY) {
-            sql_task_refuse(task, status);
-        } else {
-            sql_task_fail(task, status);
-        }
-    }
-}
-
 /* Nothing of the pass is proposed. */
 static void pass_void(struct sql_pass *pass) {
     struct sql_database *database = pass->database;
     bool gone = database->lost || pass->leader->closing;
     int damage = pass->open_status == BND_CORRUPT || pass->open_status == BND_IO ? pass->open_status
                                                                                  : BND_BUSY;
-    refuse_all(database, &pass->tasks, gone ? BND_NOTLEADER : damage);
-    refuse_all(database, &pass->left, gone ? BND_NOTLEADER : damage);
+    sql_database_refuse(database, &pass->tasks, gone ? BND_NOTLEADER : damage);
+    sql_database_refuse(database, &pass->left, gone ? BND_NOTLEADER : damage);
     database->pass = NULL;
     database->lost = false;
     sql_database_close_writer(database);

@@ -59,23 +59,10 @@ void sql_barrier_forget(struct sql_barrier *barrier) {
  * ------------------------------------------------------------------------------------------------
  */
 
-static void refuse_list(struct sql_database *database, struct bnd_link *tasks, int status) {
-    struct bnd_link *link = NULL;
-    while ((link = bnd_list_pop(tasks)) != NULL) {
-        struct sql_task *task = BND_CONTAINER(link, struct sql_task, link);
-        sql_database_release(database, task);
-        if (status == BND_NOTFOUND || status == BND_CORRUPT || status == BND_IO) {
-            sql_task_fail(task, status);
-        } else {
-            sql_task_refuse(task, status);
-        }
-    }
-}
-
 void sql_reads_refuse(struct sql_database *database, int status) {
-    refuse_list(database, &database->reads_new, status);
-    refuse_list(database, &database->reads_asked, status);
-    refuse_list(database, &database->reads_ready, status);
+    sql_database_refuse(database, &database->reads_new, status);
+    sql_database_refuse(database, &database->reads_asked, status);
+    sql_database_refuse(database, &database->reads_ready, status);
 }
 
 static void move_all(struct bnd_link *from, struct bnd_link *to) {
@@ -211,8 +198,8 @@ static void on_done(struct bnd_work *work, int status) {
     reader->busy = false;
     reader->base = reader->target;
     if (status != 0 || leader->closing) {
-        refuse_list(database, &reader->tasks, BND_NOTLEADER);
-        refuse_list(database, &reader->left, BND_NOTLEADER);
+        sql_database_refuse(database, &reader->tasks, BND_NOTLEADER);
+        sql_database_refuse(database, &reader->left, BND_NOTLEADER);
         return;
     }
     bool there = still_there(reader);
@@ -327,10 +314,10 @@ static void granted(struct sql_database *database, uint32_t slot) {
         to_writer(database, &database->reads_asked);
         break;
     case BND_DENIED:
-        refuse_list(database, &database->reads_asked, BND_NOTFOUND);
+        sql_database_refuse(database, &database->reads_asked, BND_NOTFOUND);
         break;
     default:
-        refuse_list(database, &database->reads_asked, rv);
+        sql_database_refuse(database, &database->reads_asked, rv);
         break;
     }
 }
@@ -339,8 +326,8 @@ static void on_granted(void *data, int status, const struct bnd_fsm_read *contex
     struct sql_database *database = data;
     database->read_barrier = NULL;
     if (status != 0) {
-        refuse_list(database, &database->reads_asked,
-                    status == BND_CANCELED ? BND_NOTLEADER : status);
+        sql_database_refuse(database, &database->reads_asked,
+                            status == BND_CANCELED ? BND_NOTLEADER : status);
     } else {
         granted(database, context->slot);
     }
@@ -359,7 +346,7 @@ static void ask(struct sql_database *database) {
                              &database->read_barrier);
     if (rv != 0) {
         bool retry_helps = bnd_code_class(rv) == BND_CLASS_RETRY;
-        refuse_list(database, &database->reads_asked, retry_helps ? rv : BND_NOTLEADER);
+        sql_database_refuse(database, &database->reads_asked, retry_helps ? rv : BND_NOTLEADER);
     }
 }
 
