@@ -116,7 +116,7 @@ void sql_leader_used(struct sql_database *database) {
     leader->config.stats->pages_bytes = leader->bytes;
     bnd_link_remove(&database->lru_link);
     bnd_list_push(&leader->lru, &database->lru_link);
-    if (bytes > 0 && leader->bytes > leader->config.memory_bytes && !leader->trimming) {
+    if (leader->bytes > leader->config.memory_bytes && !leader->trimming) {
         leader->trimming = true; /* later: the caller goes on with the database */
         bnd_defer(leader->config.env, &leader->trim);
     }
@@ -134,7 +134,7 @@ static void on_trim(struct bnd_task *task) {
  * -----------------------------------------------------------------------------------------------
  */
 
-static struct sql_group_seen *group_seen(struct sql_leader *leader, uint64_t gid) {
+static struct sql_group_seen *group_seen(const struct sql_leader *leader, uint64_t gid) {
     for (size_t i = 0; i < leader->groups_count; i++) {
         if (leader->groups[i].gid == gid) {
             return &leader->groups[i];
@@ -144,12 +144,8 @@ static struct sql_group_seen *group_seen(struct sql_leader *leader, uint64_t gid
 }
 
 uint64_t sql_leader_term(const struct sql_leader *leader, uint64_t gid) {
-    for (size_t i = 0; i < leader->groups_count; i++) {
-        if (leader->groups[i].gid == gid) {
-            return leader->groups[i].term;
-        }
-    }
-    return 0;
+    const struct sql_group_seen *seen = group_seen(leader, gid);
+    return seen == NULL ? 0 : seen->term;
 }
 
 /* The term this node leads the group in; 0: it does not. */

@@ -250,7 +250,7 @@ struct sql_leader {
     struct sql_database **databases; /* buckets by uuid */
     size_t databases_buckets, databases_count;
     struct sql_task **ids; /* buckets */
-    size_t ids_buckets, ids_count;
+    size_t ids_buckets;
     struct bnd_link lru;   /* databases, least used first */
     struct bnd_link ready; /* kicked by `start`, when all that came with them is there too */
     struct bnd_task start;

@@ -587,8 +587,7 @@ static void settle(struct sql_pass *pass) {
         database->unsure = database->unsure || (unsure && sql_rule(pass->leader, SQL_RULE_UNSURE));
         database->state = SQL_WRITER_IDLE;
         if (clean && !pass->broken) {
-            sql_view_committed(database->writer.view, database->base.at.version,
-                               database->base.page_count);
+            sql_view_committed(database->writer.view, database->base.at.version);
         } else if (sql_rule(pass->leader, SQL_RULE_CLOSE) || pass->broken) {
             sql_database_close_writer(database);
         } else {

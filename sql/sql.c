@@ -107,34 +107,29 @@ int bnd_sql_fsm_make(struct bnd_sql *sql, uint64_t gid, struct bnd_fsm *out,
 /* ---- what is dead
  * ----------------------------------------------------------------------------------------- */
 
-/* One TICK under way; nobody waits for its outcome. */
-struct sweep {
-    struct bnd_raft_propose propose;
-};
-
-static void on_swept(struct bnd_raft_propose *propose, int status, struct bnd_slice reply) {
-    (void)status;
+static void on_swept(struct bnd_raft_propose *sweep, int status, struct bnd_slice reply) {
+    (void)status; /* nobody waits for it */
     (void)reply;
-    bnd_free(BND_CONTAINER(propose, struct sweep, propose));
+    bnd_free(sweep);
 }
 
 static void sweep_group(struct bnd_sql *sql, uint64_t gid, uint64_t stamp_ms) {
     const struct sql_command command = {.op = SQL_TICK};
     BND_AUTO_BUF struct bnd_buf bytes = {0};
-    struct sweep *sweep = bnd_zalloc(sizeof *sweep);
+    struct bnd_raft_propose *sweep = bnd_zalloc(sizeof *sweep);
     sql_command_encode(&bytes, &command);
     if (sweep == NULL || bytes.failed) {
         bnd_free(sweep);
         return; /* the next tick comes */
     }
-    sweep->propose = (struct bnd_raft_propose){
+    *sweep = (struct bnd_raft_propose){
         .id = {.minter = bnd_random(sql->config.env) | 1, .seq = 1},
         .low_seq = 1,
         .deadline_ms = stamp_ms + 2 * TICK_NS / BND_MS,
         .command = bnd_buf_slice(&bytes),
         .cb = on_swept,
     };
-    if (bnd_raft_propose(sql->host, gid, &sweep->propose) != 0) {
+    if (bnd_raft_propose(sql->host, gid, sweep) != 0) {
         bnd_free(sweep);
     }
 }

@@ -28,7 +28,6 @@ static void id_remove(struct sql_task *task) {
         at = &(*at)->id_next;
     }
     *at = task->id_next;
-    task->leader->ids_count--;
 }
 
 /* ---- life
@@ -65,7 +64,6 @@ struct sql_task *sql_task_create(struct sql_leader *leader, struct bnd_raft_exec
     struct sql_task **slot = id_slot(leader, &execution->id);
     task->id_next = *slot;
     *slot = task;
-    leader->ids_count++;
     return task;
 }
 

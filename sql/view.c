@@ -51,7 +51,6 @@ struct sql_view {
     struct sql_view_config config;
     char name[NAME_BYTES];
     struct sql_at at;    /* what the history is read at */
-    uint32_t at_count;   /* pages at it */
     uint64_t version;    /* newest, pending included */
     uint32_t base_count; /* pages at it */
     uint32_t count;      /* in the running transaction */
@@ -528,10 +527,9 @@ bool sql_view_take(struct sql_view *view, struct sql_pending *out) {
     return true;
 }
 
-void sql_view_committed(struct sql_view *view, uint64_t version, uint32_t page_count) {
+void sql_view_committed(struct sql_view *view, uint64_t version) {
     BND_ASSERT(version >= view->at.version && version <= view->version);
     view->at.version = version;
-    view->at_count = page_count;
     struct bnd_link *link = view->pending.next;
     while (link != &view->pending) {
         struct page *page = BND_CONTAINER(link, struct page, link);
@@ -556,7 +554,6 @@ static void forget_clean(struct sql_view *view) {
 
 static void move_to(struct sql_view *view, const struct sql_at *at, uint32_t page_count) {
     view->at = *at;
-    view->at_count = page_count;
     view->version = at->version;
     view->base_count = page_count;
     view->count = page_count;
@@ -649,10 +646,6 @@ const char *sql_view_name(const struct sql_view *view) {
 
 uint64_t sql_view_version(const struct sql_view *view) {
     return view->version;
-}
-
-uint32_t sql_view_page_count(const struct sql_view *view) {
-    return view->base_count;
 }
 
 size_t sql_view_bytes(const struct sql_view *view) {

@@ -27,7 +27,6 @@ void sql_view_destroy(struct sql_view *view);
 const char *sql_view_name(const struct sql_view *view);
 
 uint64_t sql_view_version(const struct sql_view *view); /* pending ones included */
-uint32_t sql_view_page_count(const struct sql_view *view);
 size_t sql_view_bytes(const struct sql_view *view); /* of memory */
 
 /* ---- readers ---- */
@@ -53,7 +52,7 @@ struct sql_pending {
 bool sql_view_take(struct sql_view *view, struct sql_pending *out);
 /* Everything up to this version is committed and can be read in the state: its pages may be
  * forgotten. */
-void sql_view_committed(struct sql_view *view, uint64_t version, uint32_t page_count);
+void sql_view_committed(struct sql_view *view, uint64_t version);
 /* Forgets everything and goes to a committed version. A connection must not live on over it: what
  * it keeps of page 1 and of the schema may look right and be of what was dropped. Only the
  * simulator, with that rule switched off, keeps one. spoil: it forgets at least its pages, which a

@@ -128,7 +128,7 @@ static void commit(struct fixture *f, size_t count) {
             .set = &pending->set,
         };
         assert_int_equal(machine_commit(f->m, &what), 0);
-        sql_view_committed(f->view, pending->version, pending->page_count);
+        sql_view_committed(f->view, pending->version);
         sql_change_set_free(&pending->set);
     }
     f->pending_count -= count;
