@@ -159,6 +159,20 @@ void sql_database_add(struct sql_database *database, struct sql_task *task) {
     sql_leader_ready(database);
 }
 
+void sql_database_take(struct sql_database *database, struct bnd_link *from, struct bnd_link *to,
+                       size_t tasks_max) {
+    for (size_t i = 0; i < tasks_max && !bnd_list_empty(from); i++) {
+        struct bnd_link *link = bnd_list_pop(from);
+        struct sql_task *task = BND_CONTAINER(link, struct sql_task, link);
+        if (sql_task_wanted(task)) {
+            bnd_list_push(to, link);
+        } else {
+            sql_database_release(database, task);
+            sql_task_refuse(task, BND_EXPIRED);
+        }
+    }
+}
+
 void sql_database_refuse(struct sql_database *database, struct bnd_link *tasks, int status) {
     struct bnd_link *link = NULL;
     while ((link = bnd_list_pop(tasks)) != NULL) {

@@ -87,6 +87,7 @@ struct sql_task *sql_task_create_local(struct sql_leader *leader, struct sql_loc
 struct sql_task *sql_task_find(struct sql_leader *leader, const struct bnd_raft_request_id *id);
 void sql_task_join(struct sql_task *task, struct bnd_raft_execution *execution);
 bool sql_task_reads(const struct sql_task *task); /* it looks as if it only read */
+bool sql_task_wanted(const struct sql_task *task); /* somebody asks, and its time is not over */
 void sql_task_forget_run(struct sql_task *task);
 
 /* Each replies to all that asked and frees the task, which is in no list. */
@@ -210,6 +211,9 @@ void sql_database_stop(struct sql_database *database);
 void sql_database_enqueue(struct sql_database *database, struct sql_task *task, bool first);
 /* Takes it out of the database's counts. */
 void sql_database_release(struct sql_database *database, struct sql_task *task);
+/* Up to so many tasks of one list into another; those that nobody waits for are refused. */
+void sql_database_take(struct sql_database *database, struct bnd_link *from, struct bnd_link *to,
+                       size_t tasks_max);
 /* Answers all of a list: with the outcome, if trying again does not help. */
 void sql_database_refuse(struct sql_database *database, struct bnd_link *tasks, int status);
 /* What the state has of a database. BND_NOTFOUND: nothing; BND_DENIED: it was deleted; else as

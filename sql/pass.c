@@ -210,29 +210,13 @@ static void give_back(struct sql_database *database, struct bnd_link *tasks) {
     }
 }
 
-/* As many tasks as a run takes; not those whose time is over. */
-static void take_queued(struct sql_pass *pass) {
-    struct sql_database *database = pass->database;
-    uint64_t stamp_ms = bnd_raft_stamp_ms(pass->leader->host);
-    for (size_t i = 0; i < SQL_RUN_TASKS_MAX && !bnd_list_empty(&database->queue); i++) {
-        struct bnd_link *link = bnd_list_pop(&database->queue);
-        struct sql_task *task = BND_CONTAINER(link, struct sql_task, link);
-        if (task->asked != NULL && task->asked->deadline_ms >= stamp_ms) {
-            bnd_list_push(&pass->tasks, link);
-        } else {
-            sql_database_release(database, task);
-            sql_task_refuse(task, BND_EXPIRED);
-        }
-    }
-}
-
 int sql_pass_start(struct sql_database *database) {
     struct sql_pass *pass = NULL;
     int rv = pass_create(database, &pass);
     if (rv != 0) {
         return rv;
     }
-    take_queued(pass);
+    sql_database_take(database, &database->queue, &pass->tasks, SQL_RUN_TASKS_MAX);
     if (bnd_list_empty(&pass->tasks)) {
         sql_leader_packer_back(database->leader, pass->packer);
         pass_free(pass);

@@ -267,8 +267,9 @@ static bool reader_start(struct sql_reader *reader, size_t tasks_max) {
         reader->stale = true;
     }
     collect_changed(reader);
-    for (size_t i = 0; i < tasks_max && !bnd_list_empty(&database->reads_ready); i++) {
-        bnd_list_push(&reader->tasks, bnd_list_pop(&database->reads_ready));
+    sql_database_take(database, &database->reads_ready, &reader->tasks, tasks_max);
+    if (bnd_list_empty(&reader->tasks)) {
+        return true;
     }
     reader->work = (struct bnd_work){.run = on_run, .done = on_done, .data = reader};
     if (sql_leader_work(database->leader, &reader->work, true) != 0) {

@@ -95,6 +95,12 @@ void sql_task_join(struct sql_task *task, struct bnd_raft_execution *execution) 
     task->asked->data = execution;
 }
 
+bool sql_task_wanted(const struct sql_task *task) {
+    return task->local != NULL ||
+           (task->asked != NULL &&
+            task->asked->deadline_ms >= bnd_raft_stamp_ms(task->leader->host));
+}
+
 void sql_task_forget_run(struct sql_task *task) {
     bnd_buf_free(&task->ran.text);
     bnd_buf_free(&task->ran.commands);
@@ -199,12 +205,10 @@ bool sql_task_answer_known(struct sql_task *task, uint64_t gid) {
     int rv = sql_rule(task->leader, SQL_RULE_OUTCOME)
                  ? bnd_raft_outcome(task->leader->host, gid, &task->id, &status, &known)
                  : BND_NOTFOUND;
-    bool swept =
-        task->asked != NULL && task->asked->deadline_ms < bnd_raft_stamp_ms(task->leader->host);
-    if (rv == BND_NOTFOUND && !swept) {
+    if (rv == BND_NOTFOUND && (task->asked == NULL || sql_task_wanted(task))) {
         return false;
     }
-    if (rv == BND_NOTFOUND) {
+    if (rv == BND_NOTFOUND) { /* an outcome may be swept by now */
         sql_task_refuse(task, BND_EXPIRED);
     } else if (rv != 0) {
         sql_task_refuse(task, rv);

@@ -511,6 +511,26 @@ static void a_session_reads_on_any_replica_what_it_wrote(void **state) {
     cluster_close(c);
 }
 
+static void a_read_that_nobody_waits_for_is_not_run(void **state) {
+    (void)state;
+    const struct bnd_sql_bookmark any = {0};
+    struct bnd_sql_stats before;
+    struct bnd_sql_stats after;
+    struct cluster *c = cluster_open(4);
+    (void)ask(c, "CREATE TABLE t(id INTEGER PRIMARY KEY)");
+    struct node *leader = leader_of(c);
+    bnd_sql_stats(leader->sql, &before);
+    struct once *once = ask_begin(leader, "SELECT 1\0", &any);
+    bnd_sim_env_enter(leader->env);
+    bnd_sql_cancel(&once->call);
+    bnd_sim_env_leave(leader->env);
+    (void)ask_node(leader, "SELECT 2", &any);
+    bnd_sql_stats(leader->sql, &after);
+    assert_int_equal(after.queries, before.queries + 2); /* both were the replica's */
+    assert_int_equal(after.reads, before.reads + 1);
+    cluster_close(c);
+}
+
 /* ---- retries --------------------------------------------------------------------------------- */
 
 static bool to_others(void *data, uint64_t from, uint64_t to, enum bnd_mesh_kind kind,
@@ -552,6 +572,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_acknowledged_is_lost_over_changes_of_leaders),
         cmocka_unit_test(a_session_reads_on_any_replica_what_it_wrote),
+        cmocka_unit_test(a_read_that_nobody_waits_for_is_not_run),
         cmocka_unit_test(a_retry_of_what_began_as_a_read_gets_the_first_outcome),
     };
     return cmocka_run_group_tests(tests, library, NULL);
