@@ -154,7 +154,7 @@ static void on_arrival(struct bnd_sim_event *event) {
     struct attempt *attempt = BND_CONTAINER(event, struct attempt, event);
     struct client *client = attempt->client;
     struct bnd_sim_node *node = attempt->node;
-    if (client == NULL || node->host == NULL || node->fatal) {
+    if (client == NULL || node->host == NULL || node->base.fatal) {
         attempt_failed(attempt, false);
         return;
     }
@@ -201,7 +201,7 @@ static void send(struct client *client) {
     struct bnd_sim_cluster *cluster = client->clients->cluster;
     uint64_t id = client->node != 0 ? client->node : any_node(client);
     struct bnd_sim_node *node = &cluster->nodes[id - 1];
-    if (node->life != BND_SIM_UP || node->fatal) {
+    if (node->base.life != BND_SIM_UP || node->base.fatal) {
         client->node = 0;
         retry(client);
         return;
@@ -218,7 +218,7 @@ static void send(struct client *client) {
     client->attempt = attempt;
     bnd_list_push(&client->clients->attempts, &attempt->link);
     bnd_sim_world_at(cluster->world, &client->timer, ATTEMPT_NS_MAX);
-    bnd_sim_env_at(node->env, &attempt->event, bnd_sim_rng_below(&client->rng, 2 * BND_MS));
+    bnd_sim_env_at(node->base.env, &attempt->event, bnd_sim_rng_below(&client->rng, 2 * BND_MS));
 }
 
 /* ---- operations

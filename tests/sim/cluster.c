@@ -69,10 +69,10 @@ static void on_group_changed(void *owner, uint64_t gid) {
 static void on_fatal(void *owner, const struct bnd_error *why) {
     struct bnd_sim_node *node = owner;
     struct bnd_sim_cluster *cluster = node->cluster;
-    node->fatal = true;
+    node->base.fatal = true;
     node->fatal_why = *why;
-    bnd_sim_env_halt(node->env);
-    bnd_sim_world_at(cluster->world, &node->reaper, BND_MS);
+    bnd_sim_env_halt(node->base.env);
+    bnd_sim_world_at(cluster->world, &node->base.reaper, BND_MS);
     cluster->counts.fatals++;
     if (cluster->verbose) {
         (void)fprintf(stderr, "node %" PRIu64 " stops itself: %s\n", node->id, why->message);
@@ -81,7 +81,7 @@ static void on_fatal(void *owner, const struct bnd_error *why) {
      */
     if (why->code == BND_UNSUPPORTED) {
         cluster->counts.rollbacks++;
-    } else if (!node->disk_failed) {
+    } else if (!node->base.disk_failed) {
         bnd_sim_violation(&cluster->check, "node %" PRIu64 " stops itself: %s", node->id,
                           why->message);
     }
@@ -96,16 +96,16 @@ static void on_pass(struct bnd_hook *hook) {
 
 static void forget_life(struct bnd_sim_node *node) {
     struct bnd_sim_cluster *cluster = node->cluster;
-    bnd_sim_world_cancel(cluster->world, &node->reaper);
-    node->life = BND_SIM_DOWN;
+    bnd_sim_world_cancel(cluster->world, &node->base.reaper);
+    node->base.life = BND_SIM_DOWN;
     node->host = NULL;
-    node->env = NULL;
+    node->base.env = NULL;
     node->acks_count = 0;
-    node->disk_failed = false;
-    node->fatal = false;
+    node->base.disk_failed = false;
+    node->base.fatal = false;
     node->installs = 0;
     bnd_sim_membership_forget(node);
-    bnd_sim_disk_heal(node->disk);
+    bnd_sim_disk_heal(node->base.disk);
     for (size_t g = 0; g < BND_SIM_GROUPS_MAX; g++) {
         node->replicas[g].seen.valid = false;
     }
@@ -115,18 +115,18 @@ static void forget_life(struct bnd_sim_node *node) {
 }
 
 void bnd_sim_node_crash(struct bnd_sim_node *node, enum bnd_sim_crash kind) {
-    if (node->life == BND_SIM_DOWN) {
+    if (node->base.life == BND_SIM_DOWN) {
         return;
     }
     node->cluster->counts.crashes++;
-    bnd_sim_env_crash(node->env, kind);
+    bnd_sim_env_crash(node->base.env, kind);
     forget_life(node);
 }
 
 static void on_closed(void *data) {
     struct bnd_sim_node *node = data;
-    node->life = BND_SIM_CLOSED;
-    bnd_sim_world_at(node->cluster->world, &node->reaper, 0);
+    node->base.life = BND_SIM_CLOSED;
+    bnd_sim_world_at(node->cluster->world, &node->base.reaper, 0);
 }
 
 static void on_retired(void *data) {
@@ -136,48 +136,49 @@ static void on_retired(void *data) {
 
 /* As node/node.c: the leaderships first. */
 void bnd_sim_node_stop(struct bnd_sim_node *node) {
-    if (node->life != BND_SIM_UP || node->fatal) {
+    if (node->base.life != BND_SIM_UP || node->base.fatal) {
         return;
     }
-    node->life = BND_SIM_CLOSING;
-    bnd_sim_env_enter(node->env);
+    node->base.life = BND_SIM_CLOSING;
+    bnd_sim_env_enter(node->base.env);
     bnd_raft_host_retire(node->host, on_retired, node);
-    bnd_sim_env_leave(node->env);
+    bnd_sim_env_leave(node->base.env);
 }
 
 static void on_reap(struct bnd_timer *timer) {
     struct bnd_sim_node *node = timer->data;
-    if (node->fatal) {
+    if (node->base.fatal) {
         bnd_sim_node_crash(node, BND_SIM_KILL);
-    } else if (node->life == BND_SIM_CLOSED) {
-        bnd_sim_env_enter(node->env);
-        bnd_sim_env(node->env)->ops->hook_remove(bnd_sim_env(node->env), &node->hook);
-        bnd_rpc_destroy(node->rpc);
-        bnd_sim_net_detach(node->mesh);
-        node->state->ops->close(node->state);
-        bnd_sim_env_leave(node->env);
-        bnd_sim_env_stop(node->env);
+    } else if (node->base.life == BND_SIM_CLOSED) {
+        bnd_sim_env_enter(node->base.env);
+        bnd_sim_env(node->base.env)->ops->hook_remove(bnd_sim_env(node->base.env), &node->hook);
+        bnd_rpc_destroy(node->base.rpc);
+        bnd_sim_net_detach(node->base.mesh);
+        node->base.state->ops->close(node->base.state);
+        bnd_sim_env_leave(node->base.env);
+        bnd_sim_env_stop(node->base.env);
         forget_life(node);
     }
 }
 
 void bnd_sim_node_start(struct bnd_sim_node *node) {
     struct bnd_sim_cluster *cluster = node->cluster;
-    BND_ASSERT(node->life == BND_SIM_DOWN);
-    node->lives++;
-    node->env = bnd_sim_env_create(cluster->world, node->disk, &node->clock, node->id);
-    bnd_sim_env_log(node->env, cluster->verbose ? BND_LOG_DEBUG : BND_LOG_ERROR + 1);
-    bnd_sim_env_enter(node->env);
-    struct bnd_env *env = bnd_sim_env(node->env);
-    node->mesh = bnd_sim_net_attach(cluster->net, node->env);
-    BND_ASSERT(bnd_rpc_create(env, node->mesh, 0, &node->rpc) == 0);
-    node->state = bnd_sim_store_open(node->store, node->env);
+    BND_ASSERT(node->base.life == BND_SIM_DOWN);
+    node->base.lives++;
+    node->base.env =
+        bnd_sim_env_create(cluster->world, node->base.disk, &node->base.clock, node->id);
+    bnd_sim_env_log(node->base.env, cluster->verbose ? BND_LOG_DEBUG : BND_LOG_ERROR + 1);
+    bnd_sim_env_enter(node->base.env);
+    struct bnd_env *env = bnd_sim_env(node->base.env);
+    node->base.mesh = bnd_sim_net_attach(cluster->net, node->base.env);
+    BND_ASSERT(bnd_rpc_create(env, node->base.mesh, 0, &node->base.rpc) == 0);
+    node->base.state = bnd_sim_store_open(node->base.store, node->base.env);
     struct bnd_raft_host_config config = cluster->config;
     config.log_bytes_group_max = node->log_bytes_max;
     config.env = env;
-    config.mesh = node->mesh;
-    config.rpc = node->rpc;
-    config.state = node->state;
+    config.mesh = node->base.mesh;
+    config.rpc = node->base.rpc;
+    config.state = node->base.state;
     config.journal_dir = JOURNAL_DIR;
     config.cluster_id = 1;
     config.node_id = node->id;
@@ -191,12 +192,12 @@ void bnd_sim_node_start(struct bnd_sim_node *node) {
     config.fatal = on_fatal;
     struct bnd_error err = {0};
     int rv = bnd_raft_host_create(&config, &node->host, &err);
-    node->life = BND_SIM_UP;
+    node->base.life = BND_SIM_UP;
     if (rv == 0) {
         node->hook = (struct bnd_hook){.cb = on_pass, .data = node};
         env->ops->hook_add(env, &node->hook);
     }
-    bnd_sim_env_leave(node->env);
+    bnd_sim_env_leave(node->base.env);
     if (rv != 0) {
         if (cluster->verbose) {
             (void)fprintf(stderr, "node %" PRIu64 " does not start: %s\n", node->id, err.message);
@@ -224,7 +225,7 @@ void bnd_sim_cluster_compare(struct bnd_sim_cluster *cluster, size_t g) {
         bnd_put_be32(from, status.slot);
         bnd_put_be32(to, status.slot + 1);
         uint64_t hash =
-            bnd_sim_store_hash(node->store, false, bnd_slice(from, 4), bnd_slice(to, 4), 4);
+            bnd_sim_store_hash(node->base.store, false, bnd_slice(from, 4), bnd_slice(to, 4), 4);
         if (i == 0) {
             first = hash;
         } else if (hash != first) {
@@ -252,10 +253,10 @@ static void bootstrap(struct bnd_sim_cluster *cluster, size_t nodes) {
         struct bnd_sim_group *group = &cluster->groups[g];
         for (size_t n = 0; n < nodes; n++) {
             struct bnd_sim_node *node = &cluster->nodes[n];
-            bnd_sim_env_enter(node->env);
+            bnd_sim_env_enter(node->base.env);
             BND_ASSERT(bnd_raft_group_bootstrap(node->host, group->gid, group->want.members, nodes,
                                                 on_bootstrapped, &left) == 0);
-            bnd_sim_env_leave(node->env);
+            bnd_sim_env_leave(node->base.env);
         }
     }
     BND_ASSERT(bnd_sim_run_until_true(cluster->world, none_left, &left, 60 * SECOND));
@@ -271,13 +272,13 @@ static void node_make(struct bnd_sim_cluster *cluster, const struct bnd_sim_clus
     struct bnd_sim_node *node = &cluster->nodes[n];
     node->cluster = cluster;
     node->id = n + 1;
-    node->disk = bnd_sim_disk_create(cluster->world, node->id, 0);
-    node->store = bnd_sim_store_create(cluster->world, node->id);
+    node->base.disk = bnd_sim_disk_create(cluster->world, node->id, 0);
+    node->base.store = bnd_sim_store_create(cluster->world, node->id);
     if (bnd_sim_rng_chance(&cluster->rng, config->slow_disks_per_mille)) {
-        bnd_sim_disk_latency(node->disk, &slow);
+        bnd_sim_disk_latency(node->base.disk, &slow);
     }
     node->log_bytes_max = bnd_sim_rng_chance(&cluster->rng, 600) ? config->log_bytes_max : 0;
-    node->reaper = (struct bnd_timer){.cb = on_reap, .data = node};
+    node->base.reaper = (struct bnd_timer){.cb = on_reap, .data = node};
     for (size_t g = 0; g < BND_SIM_GROUPS_MAX; g++) {
         struct bnd_sim_replica *replica = &node->replicas[g];
         replica->node = node;
@@ -325,8 +326,8 @@ void bnd_sim_cluster_destroy(struct bnd_sim_cluster *cluster) {
     }
     for (size_t n = 0; n < BND_SIM_NODES_MAX; n++) {
         bnd_sim_node_crash(&cluster->nodes[n], BND_SIM_KILL);
-        bnd_sim_store_destroy(cluster->nodes[n].store);
-        bnd_sim_disk_destroy(cluster->nodes[n].disk);
+        bnd_sim_store_destroy(cluster->nodes[n].base.store);
+        bnd_sim_disk_destroy(cluster->nodes[n].base.disk);
     }
     for (size_t g = 0; g < cluster->groups_count; g++) {
         bnd_sim_ledger_free(&cluster->groups[g].ledger);

@@ -7,15 +7,13 @@
 #ifndef BND_TESTS_SIM_CLUSTER_H
 #define BND_TESTS_SIM_CLUSTER_H
 
-#include "net/rpc.h"
 #include "raft/host.h"
-#include "tests/sim/env.h"
 #include "tests/sim/history.h"
 #include "tests/sim/kv_fsm.h"
 #include "tests/sim/ledger.h"
 #include "tests/sim/logbook.h"
+#include "tests/sim/machine.h"
 #include "tests/sim/mesh.h"
-#include "tests/sim/state.h"
 
 #define BND_SIM_NODES_MAX 8 /* ids; none is used twice */
 #define BND_SIM_FOUNDERS_MAX 5
@@ -64,27 +62,14 @@ struct bnd_sim_replica {
     struct bnd_sim_seen seen;
 };
 
-enum bnd_sim_life { BND_SIM_DOWN, BND_SIM_UP, BND_SIM_CLOSING, BND_SIM_CLOSED };
-
 struct bnd_sim_node {
+    struct bnd_sim_machine base;
     struct bnd_sim_cluster *cluster;
     uint64_t id;
     bool exists; /* takes part: not yet, or lost for good, if not */
-    struct bnd_sim_disk *disk;
-    struct bnd_sim_store *store;
-    struct bnd_sim_clock clock;
-    enum bnd_sim_life life;
-    uint64_t lives;
-    bool disk_failed; /* an error was injected in this life: a fatal stop is right */
-    bool fatal;
     struct bnd_error fatal_why;
-    struct bnd_sim_env *env;
-    struct bnd_mesh *mesh;
-    struct bnd_rpc *rpc;
-    struct bnd_state *state;
     struct bnd_raft_host *host;
     struct bnd_hook hook;
-    struct bnd_timer reaper; /* in the world: ends a life that stopped itself */
     struct bnd_sim_replica replicas[BND_SIM_GROUPS_MAX];
     struct bnd_sim_ack acks[BND_SIM_ACKS_MAX];
     size_t acks_count;

@@ -31,7 +31,7 @@ static struct bnd_sim_node *draw_node(struct bnd_sim_cluster *cluster) {
 static void restart_some(struct bnd_sim_cluster *cluster, unsigned per_mille) {
     for (size_t n = 0; n < BND_SIM_NODES_MAX; n++) {
         struct bnd_sim_node *node = &cluster->nodes[n];
-        if (node->exists && node->life == BND_SIM_DOWN &&
+        if (node->exists && node->base.life == BND_SIM_DOWN &&
             bnd_sim_rng_chance(&cluster->rng, per_mille)) {
             bnd_sim_node_start(node);
         }
@@ -75,8 +75,8 @@ static void jump_clock(struct bnd_sim_cluster *cluster) {
     struct bnd_sim_rng *rng = &cluster->rng;
     struct bnd_sim_node *node = draw_node(cluster);
     uint64_t most_ms = bnd_sim_rng_chance(rng, 200) ? 5000 : 700;
-    node->clock.offset_ms = (int64_t)bnd_sim_rng_below(rng, 2 * most_ms) - (int64_t)most_ms;
-    node->clock.drift_ppm = (int64_t)bnd_sim_rng_below(rng, 400) - 200;
+    node->base.clock.offset_ms = (int64_t)bnd_sim_rng_below(rng, 2 * most_ms) - (int64_t)most_ms;
+    node->base.clock.drift_ppm = (int64_t)bnd_sim_rng_below(rng, 400) - 200;
 }
 
 static void hurt_disk(struct bnd_sim_cluster *cluster) {
@@ -84,30 +84,30 @@ static void hurt_disk(struct bnd_sim_cluster *cluster) {
     struct bnd_sim_node *node = draw_node(cluster);
     switch (bnd_sim_rng_below(rng, 5)) {
     case 0:
-        node->disk_failed = node->life == BND_SIM_UP;
-        if (node->disk_failed) {
-            bnd_sim_disk_fail(node->disk, 1 + bnd_sim_rng_below(rng, 20), BND_IO, true);
+        node->base.disk_failed = node->base.life == BND_SIM_UP;
+        if (node->base.disk_failed) {
+            bnd_sim_disk_fail(node->base.disk, 1 + bnd_sim_rng_below(rng, 20), BND_IO, true);
         }
         break;
     case 1: /* longer than a hung journal write may take: the node stops itself */
-        node->disk_failed = node->life == BND_SIM_UP;
-        bnd_sim_disk_stall(node->disk, node->disk_failed ? 4000 * BND_MS : 0);
+        node->base.disk_failed = node->base.life == BND_SIM_UP;
+        bnd_sim_disk_stall(node->base.disk, node->base.disk_failed ? 4000 * BND_MS : 0);
         break;
     case 2:
-        bnd_sim_store_stall(node->store, bnd_sim_rng_below(rng, 500 * BND_MS));
+        bnd_sim_store_stall(node->base.store, bnd_sim_rng_below(rng, 500 * BND_MS));
         break;
     default:
-        bnd_sim_disk_stall(node->disk, bnd_sim_rng_below(rng, 800 * BND_MS));
+        bnd_sim_disk_stall(node->base.disk, bnd_sim_rng_below(rng, 800 * BND_MS));
         break;
     }
 }
 
 /* As a clean stop begins (node/node.c); the node may stop, or stay. */
 static void hand_over(struct bnd_sim_node *node) {
-    if (node->life == BND_SIM_UP && !node->fatal) {
-        bnd_sim_env_enter(node->env);
+    if (node->base.life == BND_SIM_UP && !node->base.fatal) {
+        bnd_sim_env_enter(node->base.env);
         bnd_raft_step_down_all(node->host);
-        bnd_sim_env_leave(node->env);
+        bnd_sim_env_leave(node->base.env);
     }
 }
 
@@ -154,8 +154,8 @@ static void fault(struct bnd_sim_faults *faults) {
         hand_over(node);
         break;
     default:
-        if (node->life == BND_SIM_UP) {
-            bnd_sim_env_pause(node->env, bnd_sim_rng_below(rng, 2000 * BND_MS));
+        if (node->base.life == BND_SIM_UP) {
+            bnd_sim_env_pause(node->base.env, bnd_sim_rng_below(rng, 2000 * BND_MS));
         }
         break;
     }
@@ -200,9 +200,9 @@ void bnd_sim_faults_heal(struct bnd_sim_faults *faults) {
     bnd_sim_net_heal(cluster->net);
     for (size_t n = 0; n < BND_SIM_NODES_MAX; n++) {
         struct bnd_sim_node *node = &cluster->nodes[n];
-        node->clock = (struct bnd_sim_clock){0};
-        bnd_sim_disk_heal(node->disk);
-        bnd_sim_store_stall(node->store, 0);
+        node->base.clock = (struct bnd_sim_clock){0};
+        bnd_sim_disk_heal(node->base.disk);
+        bnd_sim_store_stall(node->base.store, 0);
     }
     restart_some(cluster, 1000);
     bnd_sim_world_at(cluster->world, &faults->timer, HEAL_CHECK_NS);

@@ -14,10 +14,10 @@ void bnd_sim_leaders_draw(struct bnd_sim_cluster *cluster) {
     }
     for (size_t n = 0; n < BND_SIM_NODES_MAX; n++) {
         struct bnd_sim_node *node = &cluster->nodes[n];
-        if (node->life == BND_SIM_UP && !node->fatal && bnd_sim_rng_chance(rng, 800)) {
-            bnd_sim_env_enter(node->env);
+        if (node->base.life == BND_SIM_UP && !node->base.fatal && bnd_sim_rng_chance(rng, 800)) {
+            bnd_sim_env_enter(node->base.env);
             bnd_raft_group_prefer(node->host, gid, order, count);
-            bnd_sim_env_leave(node->env);
+            bnd_sim_env_leave(node->base.env);
         }
     }
 }

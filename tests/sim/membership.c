@@ -21,7 +21,7 @@ static void learn(struct bnd_sim_event *event) {
     struct bnd_sim_node *node = event->data;
     struct bnd_sim_cluster *cluster = node->cluster;
     node->learning = false;
-    if (node->life != BND_SIM_UP || node->fatal) {
+    if (node->base.life != BND_SIM_UP || node->base.fatal) {
         return;
     }
     for (size_t g = 0; g < cluster->groups_count; g++) {
@@ -39,13 +39,13 @@ static void not_learned(struct bnd_sim_event *event) {
 
 static void learn_soon(struct bnd_sim_node *node) {
     struct bnd_sim_rng *rng = &node->cluster->rng;
-    if (node->life != BND_SIM_UP || node->learning) {
+    if (node->base.life != BND_SIM_UP || node->learning) {
         return;
     }
     node->learning = true;
     node->learn = (struct bnd_sim_event){.run = learn, .drop = not_learned, .data = node};
     bnd_sim_env_at(
-        node->env, &node->learn,
+        node->base.env, &node->learn,
         bnd_sim_rng_below(rng, bnd_sim_rng_chance(rng, 900) ? LEARN_NS_MAX : LEARN_NS_LATE));
 }
 
@@ -172,7 +172,7 @@ static bool at_rest(const struct bnd_sim_cluster *cluster, size_t g,
     for (size_t n = 0; n < BND_SIM_NODES_MAX; n++) {
         const struct bnd_sim_node *node = &cluster->nodes[n];
         struct bnd_raft_group_status status;
-        if (node->exists && (node->life != BND_SIM_UP || node->fatal)) {
+        if (node->exists && (node->base.life != BND_SIM_UP || node->base.fatal)) {
             return false;
         }
         if (!node->exists || bnd_raft_group_status(node->host, g + 1, &status) != 0 ||
@@ -223,7 +223,7 @@ static bool can_lose(const struct bnd_sim_cluster *cluster, uint64_t node) {
 bool bnd_sim_membership_replace(struct bnd_sim_cluster *cluster) {
     uint64_t lost = (uint64_t)__builtin_ctz(draw(cluster, existing(cluster)));
     size_t fresh = 0;
-    while (fresh < BND_SIM_NODES_MAX && cluster->nodes[fresh].lives > 0) {
+    while (fresh < BND_SIM_NODES_MAX && cluster->nodes[fresh].base.lives > 0) {
         fresh++;
     }
     if (fresh == BND_SIM_NODES_MAX || !can_lose(cluster, lost)) {
@@ -232,8 +232,8 @@ bool bnd_sim_membership_replace(struct bnd_sim_cluster *cluster) {
     struct bnd_sim_node *node = &cluster->nodes[lost - 1];
     bnd_sim_node_crash(node, BND_SIM_POWER);
     node->exists = false;
-    bnd_sim_disk_wipe(node->disk);
-    bnd_sim_store_wipe(node->store);
+    bnd_sim_disk_wipe(node->base.disk);
+    bnd_sim_store_wipe(node->base.store);
     bnd_sim_trace(cluster->world, "lost", lost, fresh + 1, (struct bnd_slice){0});
     cluster->counts.losses++;
     cluster->wishes_after_ns = bnd_sim_world_now_ns(cluster->world) + LOSS_NOTICED_NS;
@@ -289,8 +289,9 @@ void bnd_sim_membership_print(const struct bnd_sim_cluster *cluster, size_t g) {
             continue;
         }
         (void)fprintf(stderr, "\n  node %" PRIu64 ":", node->id);
-        if (node->life != BND_SIM_UP || bnd_raft_group_status(node->host, g + 1, &status) != 0) {
-            (void)fprintf(stderr, " %s", node->life == BND_SIM_UP ? "without it" : "down");
+        if (node->base.life != BND_SIM_UP ||
+            bnd_raft_group_status(node->host, g + 1, &status) != 0) {
+            (void)fprintf(stderr, " %s", node->base.life == BND_SIM_UP ? "without it" : "down");
             continue;
         }
         (void)fprintf(stderr,

@@ -24,7 +24,7 @@
 #define ORPHAN_NS_MAX (7000 * BND_MS)
 
 static struct bnd_core *core_of(const struct bnd_sim_node *node, uint64_t gid) {
-    if (node->life != BND_SIM_UP || node->host == NULL || node->fatal) {
+    if (node->base.life != BND_SIM_UP || node->host == NULL || node->base.fatal) {
         return NULL;
     }
     const struct group *group = group_running(node->host, gid);
@@ -55,14 +55,14 @@ static void ask_too_early(struct bnd_sim_replica *replica, struct bnd_core *core
         return;
     }
     const struct bnd_raft_member *other = &members->members[bnd_sim_rng_below(rng, members->count)];
-    bnd_sim_env_enter(node->env);
+    bnd_sim_env_enter(node->base.env);
     if (other->role == BND_RAFT_STANDBY) {
         (void)bnd_core_member_assign(core, other->node, BND_RAFT_VOTER);
     } else {
         (void)bnd_core_member_remove(core, other->node);
     }
     host_wake(node->host);
-    bnd_sim_env_leave(node->env);
+    bnd_sim_env_leave(node->base.env);
 }
 
 static void watch_election(struct bnd_sim_replica *replica, struct bnd_core *core,
@@ -80,7 +80,7 @@ static void watch_leader(struct bnd_sim_replica *replica, struct bnd_core *core,
     struct bnd_sim_cluster *cluster = node->cluster;
     const struct bnd_sim_seen *seen = &replica->seen;
     bnd_sim_ledger_leader(&cluster->groups[replica->gid - 1].ledger, node->id,
-                          status->ready ? node->lives : 0, status->term);
+                          status->ready ? node->base.lives : 0, status->term);
     if (!seen->valid || !seen->leader || seen->term != status->term) {
         watch_election(replica, core, status);
         return;
@@ -341,7 +341,7 @@ static void count_installs(struct bnd_sim_node *node) {
 }
 
 void bnd_sim_watch_pass(struct bnd_sim_node *node) {
-    if (node->life == BND_SIM_UP) {
+    if (node->base.life == BND_SIM_UP) {
         count_installs(node);
     }
     for (size_t g = 0; g < node->cluster->groups_count; g++) {

@@ -377,7 +377,7 @@ static struct op *op_make(struct simkv_clients *clients, struct client *client,
     op->clients = clients;
     op->client = client;
     op->machine = machine;
-    op->life = machine->lives;
+    op->life = machine->base.lives;
     op->late = (struct bnd_timer){.cb = on_late, .data = op};
     op->key_len = simkv_key(key, op->key);
     op->seen = (struct simkv_seen){.namespace_id = namespace_id,
@@ -421,7 +421,7 @@ static void start(struct client *client) {
     }
     bool newest = bnd_sim_rng_chance(rng, 100);
     bool cached = bnd_sim_rng_chance(rng, 200);
-    bnd_sim_env_enter(client->machine->env);
+    bnd_sim_env_enter(client->machine->base.env);
     switch (op->kind) {
     case PUT_LARGE:
         cluster->counts.large++;
@@ -442,11 +442,11 @@ static void start(struct client *client) {
         list_start(op);
         break;
     }
-    bnd_sim_env_leave(client->machine->env);
+    bnd_sim_env_leave(client->machine->base.env);
 }
 
 static bool serves(const struct simkv_machine *machine) {
-    return machine->life == SIMKV_UP && !machine->fatal && machine->known.revision > 0;
+    return machine->base.life == BND_SIM_UP && !machine->base.fatal && machine->known.revision > 0;
 }
 
 /* False: nobody is up. */
@@ -454,14 +454,14 @@ static bool choose_machine(struct client *client) {
     struct simkv_cluster *cluster = client->clients->cluster;
     struct bnd_sim_rng *rng = &client->rng;
     bool stays = client->machine != NULL && client->left > 0 && serves(client->machine) &&
-                 client->machine->lives == client->life;
+                 client->machine->base.lives == client->life;
     for (size_t tries = 0; !stays && tries < 8; tries++) {
         struct simkv_machine *machine =
             &cluster->machines[bnd_sim_rng_below(rng, cluster->machines_count)];
         if (serves(machine)) {
             memset(client->own, 0, sizeof client->own);
             client->machine = machine;
-            client->life = machine->lives;
+            client->life = machine->base.lives;
             client->left = (unsigned)bnd_sim_rng_range(rng, 5, 60);
             stays = true;
         }
@@ -562,9 +562,9 @@ static void read_on(struct simkv_clients *clients, struct simkv_machine *machine
         struct op *op = op_make(clients, NULL, machine, namespace_id, key);
         op->kind = GET;
         clients->reading++;
-        bnd_sim_env_enter(machine->env);
+        bnd_sim_env_enter(machine->base.env);
         get_start(op, false, false);
-        bnd_sim_env_leave(machine->env);
+        bnd_sim_env_leave(machine->base.env);
     }
 }
 

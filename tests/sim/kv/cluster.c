@@ -41,14 +41,14 @@ static void on_view_wanted(void *owner) {
 
 static void stop_itself(struct simkv_machine *machine, const struct bnd_error *why) {
     struct simkv_cluster *cluster = machine->cluster;
-    machine->fatal = true;
-    bnd_sim_env_halt(machine->env);
-    bnd_sim_world_at(cluster->world, &machine->reaper, BND_MS);
+    machine->base.fatal = true;
+    bnd_sim_env_halt(machine->base.env);
+    bnd_sim_world_at(cluster->world, &machine->base.reaper, BND_MS);
     cluster->counts.fatals++;
     if (cluster->verbose) {
         (void)fprintf(stderr, "node %" PRIu64 " stops itself: %s\n", machine->id, why->message);
     }
-    if (!machine->disk_failed) {
+    if (!machine->base.disk_failed) {
         bnd_sim_violation(&cluster->check, "node %" PRIu64 " stops itself: %s", machine->id,
                           why->message);
     }
@@ -77,13 +77,13 @@ static void on_pass(struct bnd_hook *hook) {
 
 static void forget_life(struct simkv_machine *machine) {
     struct simkv_cluster *cluster = machine->cluster;
-    bnd_sim_world_cancel(cluster->world, &machine->reaper);
-    machine->life = SIMKV_DOWN;
-    machine->env = NULL;
+    bnd_sim_world_cancel(cluster->world, &machine->base.reaper);
+    machine->base.life = BND_SIM_DOWN;
+    machine->base.env = NULL;
     machine->kv = NULL;
-    machine->disk_failed = false;
-    machine->fatal = false;
-    bnd_sim_disk_heal(machine->disk);
+    machine->base.disk_failed = false;
+    machine->base.fatal = false;
+    bnd_sim_disk_heal(machine->base.disk);
     if (cluster->died != NULL) {
         cluster->died(cluster->died_data, machine);
     }
@@ -107,7 +107,7 @@ void simkv_count(struct simkv_machine *machine) {
 }
 
 void simkv_crash(struct simkv_machine *machine, enum bnd_sim_crash kind) {
-    if (machine->life == SIMKV_DOWN) {
+    if (machine->base.life == BND_SIM_DOWN) {
         return;
     }
     if (machine->cluster->verbose) {
@@ -116,46 +116,46 @@ void simkv_crash(struct simkv_machine *machine, enum bnd_sim_crash kind) {
     }
     simkv_count(machine);
     machine->cluster->counts.crashes++;
-    bnd_sim_env_crash(machine->env, kind);
+    bnd_sim_env_crash(machine->base.env, kind);
     forget_life(machine);
 }
 
 static void on_journal_closed(void *data) {
     struct simkv_machine *machine = data;
-    machine->life = SIMKV_CLOSED;
-    bnd_sim_world_at(machine->cluster->world, &machine->reaper, 0);
+    machine->base.life = BND_SIM_CLOSED;
+    bnd_sim_world_at(machine->cluster->world, &machine->base.reaper, 0);
 }
 
 static void on_kv_closed(void *data) {
     struct simkv_machine *machine = data;
-    struct bnd_env *env = bnd_sim_env(machine->env);
+    struct bnd_env *env = bnd_sim_env(machine->base.env);
     machine->kv = NULL;
     env->ops->hook_remove(env, &machine->hook);
     bnd_journal_close(machine->journal, on_journal_closed, machine);
 }
 
 void simkv_stop(struct simkv_machine *machine) {
-    if (machine->life != SIMKV_UP || machine->fatal) {
+    if (machine->base.life != BND_SIM_UP || machine->base.fatal) {
         return;
     }
     simkv_count(machine);
-    machine->life = SIMKV_CLOSING;
-    bnd_sim_env_enter(machine->env);
+    machine->base.life = BND_SIM_CLOSING;
+    bnd_sim_env_enter(machine->base.env);
     bnd_kv_close(machine->kv, on_kv_closed, machine);
-    bnd_sim_env_leave(machine->env);
+    bnd_sim_env_leave(machine->base.env);
 }
 
 static void on_reap(struct bnd_timer *timer) {
     struct simkv_machine *machine = timer->data;
-    if (machine->fatal) {
+    if (machine->base.fatal) {
         simkv_crash(machine, BND_SIM_KILL);
-    } else if (machine->life == SIMKV_CLOSED) {
-        bnd_sim_env_enter(machine->env);
-        bnd_rpc_destroy(machine->rpc);
-        bnd_sim_net_detach(machine->mesh);
-        machine->state->ops->close(machine->state);
-        bnd_sim_env_leave(machine->env);
-        bnd_sim_env_stop(machine->env);
+    } else if (machine->base.life == BND_SIM_CLOSED) {
+        bnd_sim_env_enter(machine->base.env);
+        bnd_rpc_destroy(machine->base.rpc);
+        bnd_sim_net_detach(machine->base.mesh);
+        machine->base.state->ops->close(machine->base.state);
+        bnd_sim_env_leave(machine->base.env);
+        bnd_sim_env_stop(machine->base.env);
         forget_life(machine);
     }
 }
@@ -175,9 +175,9 @@ static int on_group(void *data, const struct bnd_journal_group *group) {
 static int open_kv(struct simkv_machine *machine, struct bnd_env *env, struct bnd_error *err) {
     struct bnd_kv_config config = {
         .env = env,
-        .mesh = machine->mesh,
-        .rpc = machine->rpc,
-        .state = machine->state,
+        .mesh = machine->base.mesh,
+        .rpc = machine->base.rpc,
+        .state = machine->base.state,
         .self = machine->id,
         .cache_bytes = 256u << 10,
         .rules_off = machine->cluster->rules_off,
@@ -216,24 +216,25 @@ static int open_kv(struct simkv_machine *machine, struct bnd_env *env, struct bn
 void simkv_start(struct simkv_machine *machine) {
     struct simkv_cluster *cluster = machine->cluster;
     struct bnd_error err = {0};
-    BND_ASSERT(machine->life == SIMKV_DOWN);
+    BND_ASSERT(machine->base.life == BND_SIM_DOWN);
     if (cluster->verbose) {
         (void)fprintf(stderr, "%" PRIu64 " node %" PRIu64 " starts\n",
                       simkv_now_ns(cluster) / BND_MS, machine->id);
     }
-    machine->lives++;
+    machine->base.lives++;
     machine->seen = (struct bnd_kv_stats){0};
-    machine->env = bnd_sim_env_create(cluster->world, machine->disk, &machine->clock, machine->id);
-    bnd_sim_env_log(machine->env, cluster->verbose ? BND_LOG_DEBUG : BND_LOG_ERROR + 1);
-    bnd_sim_store_stall(machine->store, 0); /* recovery cannot wait */
-    bnd_sim_env_enter(machine->env);
-    struct bnd_env *env = bnd_sim_env(machine->env);
-    machine->mesh = bnd_sim_net_attach(cluster->net, machine->env);
-    BND_ASSERT(bnd_rpc_create(env, machine->mesh, 0, &machine->rpc) == 0);
-    machine->state = bnd_sim_store_open(machine->store, machine->env);
+    machine->base.env =
+        bnd_sim_env_create(cluster->world, machine->base.disk, &machine->base.clock, machine->id);
+    bnd_sim_env_log(machine->base.env, cluster->verbose ? BND_LOG_DEBUG : BND_LOG_ERROR + 1);
+    bnd_sim_store_stall(machine->base.store, 0); /* recovery cannot wait */
+    bnd_sim_env_enter(machine->base.env);
+    struct bnd_env *env = bnd_sim_env(machine->base.env);
+    machine->base.mesh = bnd_sim_net_attach(cluster->net, machine->base.env);
+    BND_ASSERT(bnd_rpc_create(env, machine->base.mesh, 0, &machine->base.rpc) == 0);
+    machine->base.state = bnd_sim_store_open(machine->base.store, machine->base.env);
     int rv = open_kv(machine, env, &err);
-    machine->life = SIMKV_UP;
-    bnd_sim_env_leave(machine->env);
+    machine->base.life = BND_SIM_UP;
+    bnd_sim_env_leave(machine->base.env);
     if (rv != 0) {
         bnd_sim_violation(&cluster->check, "node %" PRIu64 " does not start: %d: %s", machine->id,
                           rv, err.message);
@@ -253,8 +254,8 @@ static void new_identity(struct simkv_machine *machine) {
 
 void simkv_wipe(struct simkv_machine *machine) {
     simkv_crash(machine, BND_SIM_POWER);
-    bnd_sim_disk_wipe(machine->disk);
-    bnd_sim_store_wipe(machine->store);
+    bnd_sim_disk_wipe(machine->base.disk);
+    bnd_sim_store_wipe(machine->base.store);
     machine->cluster->counts.wipes++;
     new_identity(machine);
 }
@@ -300,12 +301,12 @@ static void machine_make(struct simkv_cluster *cluster, size_t place, bool slow)
     machine->place = place;
     machine->clock_fit = true;
     new_identity(machine);
-    machine->disk = bnd_sim_disk_create(cluster->world, machine->id, 0);
-    machine->store = bnd_sim_store_create(cluster->world, machine->id);
+    machine->base.disk = bnd_sim_disk_create(cluster->world, machine->id, 0);
+    machine->base.store = bnd_sim_store_create(cluster->world, machine->id);
     if (slow) {
-        bnd_sim_disk_latency(machine->disk, &slow_disk);
+        bnd_sim_disk_latency(machine->base.disk, &slow_disk);
     }
-    machine->reaper = (struct bnd_timer){.cb = on_reap, .data = machine};
+    machine->base.reaper = (struct bnd_timer){.cb = on_reap, .data = machine};
 }
 
 static void draw_shape(struct simkv_cluster *cluster) {
@@ -349,8 +350,8 @@ struct simkv_cluster *simkv_cluster_create(const struct simkv_config *config) {
 void simkv_cluster_destroy(struct simkv_cluster *cluster) {
     for (size_t i = 0; i < cluster->machines_count; i++) {
         simkv_crash(&cluster->machines[i], BND_SIM_KILL);
-        bnd_sim_store_destroy(cluster->machines[i].store);
-        bnd_sim_disk_destroy(cluster->machines[i].disk);
+        bnd_sim_store_destroy(cluster->machines[i].base.store);
+        bnd_sim_disk_destroy(cluster->machines[i].base.disk);
     }
     simkv_oracle_end(cluster);
     bnd_sim_net_destroy(cluster->net);

@@ -8,11 +8,9 @@
 
 #include "engine/journal/journal.h"
 #include "kv/kv.h"
-#include "net/rpc.h"
 #include "tests/sim/check.h"
-#include "tests/sim/env.h"
+#include "tests/sim/machine.h"
 #include "tests/sim/mesh.h"
-#include "tests/sim/state.h"
 
 #define SIMKV_MACHINES_MAX 5
 #define SIMKV_SHARDS_MAX 4
@@ -32,32 +30,19 @@ struct simkv_view {
     uint64_t namespace_next;
 };
 
-enum simkv_life { SIMKV_DOWN, SIMKV_UP, SIMKV_CLOSING, SIMKV_CLOSED };
-
 struct simkv_machine {
+    struct bnd_sim_machine base;
     struct simkv_cluster *cluster;
     size_t place;      /* in cluster->machines */
     uint64_t id;       /* of the node; another one after a wipe */
     bool weighs;       /* replicas are placed here */
     uint64_t place_id; /* what it is placed by */
-    struct bnd_sim_disk *disk;
-    struct bnd_sim_store *store;
-    struct bnd_sim_clock clock;
-    enum simkv_life life;
-    uint64_t lives;
-    bool disk_failed; /* an error was injected in this life: a fatal stop is right */
-    bool fatal;
     uint64_t away_until_ns;   /* kept down, or cut off, until then */
     uint64_t silent_since_ns; /* to the planner; 0: it is heard of */
     bool clock_fit;           /* as of the last look */
-    struct bnd_sim_env *env;
-    struct bnd_mesh *mesh;
-    struct bnd_rpc *rpc;
-    struct bnd_state *state;
     struct bnd_journal *journal;
     struct bnd_kv *kv;
     struct bnd_hook hook;
-    struct bnd_timer reaper; /* in the world: ends a life that stopped itself */
     /* of group 0: one question at a time */
     struct bnd_sim_event poll, answer;
     bool asking, ask_again;

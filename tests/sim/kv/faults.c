@@ -42,7 +42,7 @@ static void heal_net(struct simkv_cluster *cluster) {
 static void restart_some(struct simkv_cluster *cluster, unsigned per_mille) {
     for (size_t i = 0; i < cluster->machines_count; i++) {
         struct simkv_machine *machine = &cluster->machines[i];
-        if (machine->life == SIMKV_DOWN && !is_away(machine) &&
+        if (machine->base.life == BND_SIM_DOWN && !is_away(machine) &&
             bnd_sim_rng_chance(&cluster->rng, per_mille)) {
             simkv_start(machine);
         }
@@ -89,13 +89,13 @@ static void jump_clock(struct simkv_cluster *cluster) {
     uint64_t draw = bnd_sim_rng_below(rng, 10);
     uint64_t most_ms = draw == 0 ? 600000 : draw < 3 ? 5000 : 400;
     for (size_t i = 0; i < cluster->machines_count; i++) {
-        struct bnd_sim_clock *clock = &cluster->machines[i].clock;
+        struct bnd_sim_clock *clock = &cluster->machines[i].base.clock;
         if (clock->offset_ms > 400 || clock->offset_ms < -400) {
             clock->offset_ms = 0;
         }
     }
-    machine->clock.offset_ms = (int64_t)bnd_sim_rng_below(rng, 2 * most_ms) - (int64_t)most_ms;
-    machine->clock.drift_ppm = (int64_t)bnd_sim_rng_below(rng, 400) - 200;
+    machine->base.clock.offset_ms = (int64_t)bnd_sim_rng_below(rng, 2 * most_ms) - (int64_t)most_ms;
+    machine->base.clock.drift_ppm = (int64_t)bnd_sim_rng_below(rng, 400) - 200;
 }
 
 static void hurt_disk(struct simkv_cluster *cluster) {
@@ -103,16 +103,16 @@ static void hurt_disk(struct simkv_cluster *cluster) {
     struct simkv_machine *machine = draw_machine(cluster);
     switch (bnd_sim_rng_below(rng, 4)) {
     case 0:
-        machine->disk_failed = machine->life == SIMKV_UP;
-        if (machine->disk_failed) {
-            bnd_sim_disk_fail(machine->disk, 1 + bnd_sim_rng_below(rng, 20), BND_IO, true);
+        machine->base.disk_failed = machine->base.life == BND_SIM_UP;
+        if (machine->base.disk_failed) {
+            bnd_sim_disk_fail(machine->base.disk, 1 + bnd_sim_rng_below(rng, 20), BND_IO, true);
         }
         break;
     case 1:
-        bnd_sim_store_stall(machine->store, bnd_sim_rng_below(rng, 500 * BND_MS));
+        bnd_sim_store_stall(machine->base.store, bnd_sim_rng_below(rng, 500 * BND_MS));
         break;
     default:
-        bnd_sim_disk_stall(machine->disk, bnd_sim_rng_below(rng, 800 * BND_MS));
+        bnd_sim_disk_stall(machine->base.disk, bnd_sim_rng_below(rng, 800 * BND_MS));
         break;
     }
 }
@@ -159,7 +159,7 @@ static void send_away(struct simkv_cluster *cluster) {
 static bool at_rest(struct simkv_cluster *cluster) {
     for (size_t i = 0; i < cluster->machines_count; i++) {
         const struct simkv_machine *machine = &cluster->machines[i];
-        if (machine->life != SIMKV_UP || machine->fatal || is_away(machine)) {
+        if (machine->base.life != BND_SIM_UP || machine->base.fatal || is_away(machine)) {
             return false;
         }
     }
@@ -230,8 +230,8 @@ static void fault(struct simkv_faults *faults) {
         }
         break;
     default:
-        if (machine->life == SIMKV_UP) {
-            bnd_sim_env_pause(machine->env, bnd_sim_rng_below(rng, 2000 * BND_MS));
+        if (machine->base.life == BND_SIM_UP) {
+            bnd_sim_env_pause(machine->base.env, bnd_sim_rng_below(rng, 2000 * BND_MS));
         }
         break;
     }
@@ -266,7 +266,7 @@ static void on_look(struct bnd_timer *timer) {
     uint64_t right_ms = simkv_wall_ms(cluster);
     for (size_t i = 0; i < cluster->machines_count; i++) {
         struct simkv_machine *machine = &cluster->machines[i];
-        uint64_t wall_ms = bnd_sim_wall_ms(cluster->world, &machine->clock);
+        uint64_t wall_ms = bnd_sim_wall_ms(cluster->world, &machine->base.clock);
         uint64_t off_ms = wall_ms > right_ms ? wall_ms - right_ms : right_ms - wall_ms;
         machine->clock_fit = off_ms <= 500;
         if (machine->away_until_ns != 0 && machine->away_until_ns <= now_ns) {
@@ -295,11 +295,11 @@ void simkv_faults_heal(struct simkv_faults *faults) {
     simkv_heal_net(cluster);
     for (size_t i = 0; i < cluster->machines_count; i++) {
         struct simkv_machine *machine = &cluster->machines[i];
-        machine->clock = (struct bnd_sim_clock){0};
+        machine->base.clock = (struct bnd_sim_clock){0};
         machine->clock_fit = true;
         machine->away_until_ns = 0;
-        bnd_sim_disk_heal(machine->disk);
-        bnd_sim_store_stall(machine->store, 0);
+        bnd_sim_disk_heal(machine->base.disk);
+        bnd_sim_store_stall(machine->base.store, 0);
     }
     restart_some(cluster, 1000);
     bnd_sim_world_at(cluster->world, &faults->timer, HEAL_CHECK_NS);

@@ -109,7 +109,7 @@ void simkv_history_free(struct simkv_history *history) {
 uint64_t simkv_slowest_ms(const struct simkv_cluster *cluster) {
     uint64_t least = UINT64_MAX;
     for (size_t i = 0; i < cluster->machines_count; i++) {
-        uint64_t wall_ms = bnd_sim_wall_ms(cluster->world, &cluster->machines[i].clock);
+        uint64_t wall_ms = bnd_sim_wall_ms(cluster->world, &cluster->machines[i].base.clock);
         least = wall_ms < least ? wall_ms : least;
     }
     return least;

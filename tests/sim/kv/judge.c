@@ -31,14 +31,14 @@ bool simkv_namespace_lives(const struct simkv_cluster *cluster, uint64_t id) {
 
 static void scan(struct shard_scan *scan) {
     struct simkv_machine *machine = scan->machine;
-    const struct bnd_state_ops *ops = machine->state->ops;
+    const struct bnd_state_ops *ops = machine->base.state->ops;
     struct kv_key from;
     struct kv_key to;
     kv_key_tag(&from, KV_SLOT(scan->shard), KV_TAG_RECORD);
     kv_key_past_tag(&to, KV_SLOT(scan->shard), KV_TAG_RECORD);
-    bnd_sim_env_enter(machine->env);
+    bnd_sim_env_enter(machine->base.env);
     struct bnd_state_iter *iter =
-        ops->iter(machine->state, BND_CF_KV, kv_key_slice(&from), kv_key_slice(&to));
+        ops->iter(machine->base.state, BND_CF_KV, kv_key_slice(&from), kv_key_slice(&to));
     for (; ops->iter_valid(iter); ops->iter_next(iter)) {
         struct bnd_slice key = ops->iter_key(iter);
         struct kv_record record;
@@ -55,7 +55,7 @@ static void scan(struct shard_scan *scan) {
     }
     BND_ASSERT(ops->iter_status(iter) == 0);
     ops->iter_destroy(iter);
-    bnd_sim_env_leave(machine->env);
+    bnd_sim_env_leave(machine->base.env);
 }
 
 /* ---- replicas against each other --------------------------------------------------------------*/
@@ -82,7 +82,7 @@ static void digest_record(void *data, uint64_t namespace_id, struct bnd_slice ke
     mix(digest, encoded);
     if ((record->flags & KV_RECORD_SPLIT) != 0) {
         kv_key_name(&at, digest->shard, KV_TAG_VALUE, namespace_id, key);
-        int rv = digest->machine->state->ops->get(digest->machine->state, BND_CF_KV,
+        int rv = digest->machine->base.state->ops->get(digest->machine->base.state, BND_CF_KV,
                                                   kv_key_slice(&at), &value);
         BND_ASSERT(rv == 0);
         mix(digest, bnd_buf_slice(&value));
@@ -109,7 +109,7 @@ static bool shard_equal(struct simkv_cluster *cluster, uint32_t number, bool tel
     for (size_t i = 0; i < cluster->machines_count; i++) {
         struct simkv_machine *machine = &cluster->machines[i];
         size_t records = 0;
-        if (machine->life != SIMKV_UP || machine->fatal) {
+        if (machine->base.life != BND_SIM_UP || machine->base.fatal) {
             return false;
         }
         uint64_t hash = digest_of(machine, number, &records);
@@ -180,7 +180,7 @@ static void ignore(void *data, uint64_t namespace_id, struct bnd_slice key,
 static void check_rest(struct simkv_cluster *cluster) {
     for (size_t m = 0; m < cluster->machines_count; m++) {
         struct simkv_machine *machine = &cluster->machines[m];
-        for (uint32_t i = 0; machine->life == SIMKV_UP && i < cluster->shards_count; i++) {
+        for (uint32_t i = 0; machine->base.life == BND_SIM_UP && i < cluster->shards_count; i++) {
             struct shard_scan all = {.machine = machine, .shard = i, .each = ignore};
             scan(&all);
             if (all.rest > 0) {

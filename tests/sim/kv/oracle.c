@@ -18,9 +18,10 @@ bool simkv_oracle_reached(const struct simkv_machine *machine) {
     struct simkv_cluster *cluster = machine->cluster;
     size_t linked = 0;
     for (size_t i = 0; i < cluster->machines_count; i++) {
-        linked += cluster->machines[i].life == SIMKV_UP && simkv_linked(cluster, machine->place, i);
+        linked += cluster->machines[i].base.life == BND_SIM_UP &&
+                  simkv_linked(cluster, machine->place, i);
     }
-    return machine->life == SIMKV_UP && 2 * linked > cluster->machines_count;
+    return machine->base.life == BND_SIM_UP && 2 * linked > cluster->machines_count;
 }
 
 /* Where the planner runs, or NULL. */
@@ -73,7 +74,7 @@ static void on_answer(struct bnd_sim_event *event) {
 
 static void on_poll(struct bnd_sim_event *event) {
     struct simkv_machine *machine = event->data;
-    bnd_sim_env_at(machine->env, event, POLL_NS);
+    bnd_sim_env_at(machine->base.env, event, POLL_NS);
     if (!machine->asking) {
         simkv_oracle_ask(machine);
     }
@@ -94,7 +95,7 @@ void simkv_oracle_ask(struct simkv_machine *machine) {
     machine->asking = true;
     machine->asked_ns = simkv_now_ns(cluster);
     machine->told = cluster->view;
-    bnd_sim_env_at(machine->env, &machine->answer,
+    bnd_sim_env_at(machine->base.env, &machine->answer,
                    bnd_sim_rng_range(rng, BND_MS, (slow ? 2000 : 20) * BND_MS));
 }
 
@@ -105,7 +106,7 @@ void simkv_oracle_join(struct simkv_machine *machine) {
     machine->known = (struct simkv_view){0};
     machine->poll = (struct bnd_sim_event){.run = on_poll, .data = machine};
     machine->answer = (struct bnd_sim_event){.run = on_answer, .data = machine};
-    bnd_sim_env_at(machine->env, &machine->poll, BND_MS);
+    bnd_sim_env_at(machine->base.env, &machine->poll, BND_MS);
 }
 
 /* ---- what nodes tell --------------------------------------------------------------------------*/
@@ -176,7 +177,7 @@ static enum bnd_kv_node node_of(void *data, uint64_t id) {
 static void hear(struct simkv_cluster *cluster, const struct simkv_machine *leads) {
     for (size_t i = 0; i < cluster->machines_count; i++) {
         struct simkv_machine *machine = &cluster->machines[i];
-        bool heard = machine->life == SIMKV_UP && simkv_linked(cluster, leads->place, i);
+        bool heard = machine->base.life == BND_SIM_UP && simkv_linked(cluster, leads->place, i);
         if (heard) {
             machine->silent_since_ns = 0;
         } else if (machine->silent_since_ns == 0) {

@@ -44,7 +44,7 @@ struct simsql_machine *simsql_draw_machine(struct simsql_clients *clients,
     for (size_t i = 0; i < SIMSQL_MACHINES_MAX; i++) {
         struct simsql_machine *machine =
             &clients->cluster->machines[(at + i) % SIMSQL_MACHINES_MAX];
-        if (machine->life == SIMSQL_UP && !machine->fatal) {
+        if (machine->base.life == BND_SIM_UP && !machine->base.fatal) {
             return machine;
         }
     }
@@ -55,7 +55,7 @@ struct call *simsql_call_new(struct simsql_clients *clients, struct simsql_machi
     struct call *call = bnd_sim_zalloc(sizeof *call);
     call->clients = clients;
     call->machine = machine;
-    call->life = machine->lives;
+    call->life = machine->base.lives;
     call->query = (struct bnd_sql_call){.cb = on_query, .data = call};
     call->admin = (struct bnd_sql_admin){.cb = on_admin, .data = call};
     call->late = (struct bnd_timer){.cb = on_late, .data = call};
@@ -74,10 +74,10 @@ void simsql_call_made(struct call *call, int rv) {
 void simsql_query(struct call *call, size_t database, const struct bnd_buf *request) {
     struct simsql_clients *clients = call->clients;
     BND_ASSERT(!request->failed);
-    bnd_sim_env_enter(call->machine->env);
+    bnd_sim_env_enter(call->machine->base.env);
     int rv = bnd_sql_query(call->machine->sql, &call->query,
                            clients->history->databases[database].uuid, bnd_buf_slice(request));
-    bnd_sim_env_leave(call->machine->env);
+    bnd_sim_env_leave(call->machine->base.env);
     simsql_call_made(call, rv);
 }
 
@@ -88,7 +88,7 @@ static void on_died(void *data, struct simsql_machine *machine) {
     while (link != &clients->calls) {
         struct call *call = BND_CONTAINER(link, struct call, link);
         link = link->next;
-        if (!call->over && call->machine == machine && call->life == machine->lives) {
+        if (!call->over && call->machine == machine && call->life == machine->base.lives) {
             call_over(call, BND_CLOSED, NULL);
         }
     }
@@ -314,10 +314,10 @@ static void make_database(struct simsql_clients *clients, size_t database) {
     call->done = on_created;
     call->op = database;
     clients->making++;
-    bnd_sim_env_enter(call->machine->env);
+    bnd_sim_env_enter(call->machine->base.env);
     int rv = bnd_sql_create_database(call->machine->sql, &call->admin,
                                      history->databases[database].uuid);
-    bnd_sim_env_leave(call->machine->env);
+    bnd_sim_env_leave(call->machine->base.env);
     simsql_call_made(call, rv);
 }
 

@@ -53,15 +53,15 @@ static void on_execute(void *owner, struct bnd_raft_execution *execution) {
 static void on_fatal(void *owner, const struct bnd_error *why) {
     struct simsql_machine *machine = owner;
     struct simsql_cluster *cluster = machine->cluster;
-    machine->fatal = true;
-    bnd_sim_env_halt(machine->env);
-    bnd_sim_world_at(cluster->world, &machine->reaper, BND_MS);
+    machine->base.fatal = true;
+    bnd_sim_env_halt(machine->base.env);
+    bnd_sim_world_at(cluster->world, &machine->base.reaper, BND_MS);
     cluster->counts.fatals++;
     if (cluster->verbose) {
         (void)fprintf(stderr, "node %" PRIu64 " stops itself: %s\n", machine->id, why->message);
     }
     /* A configuration rolled back is answered by a stop (B9, G4). */
-    if (why->code != BND_UNSUPPORTED && !machine->disk_failed) {
+    if (why->code != BND_UNSUPPORTED && !machine->base.disk_failed) {
         bnd_sim_violation(&cluster->check, "node %" PRIu64 " stops itself: %s", machine->id,
                           why->message);
     }
@@ -92,43 +92,43 @@ void simsql_count(struct simsql_machine *machine) {
 
 static void forget_life(struct simsql_machine *machine) {
     struct simsql_cluster *cluster = machine->cluster;
-    bnd_sim_world_cancel(cluster->world, &machine->reaper);
-    machine->life = SIMSQL_DOWN;
-    machine->env = NULL;
+    bnd_sim_world_cancel(cluster->world, &machine->base.reaper);
+    machine->base.life = BND_SIM_DOWN;
+    machine->base.env = NULL;
     machine->host = NULL;
     machine->sql = NULL;
     machine->client = NULL;
-    machine->disk_failed = false;
-    machine->fatal = false;
+    machine->base.disk_failed = false;
+    machine->base.fatal = false;
     machine->learning = false;
     memset(machine->known, 0, sizeof machine->known);
     memset(machine->led, 0, sizeof machine->led);
-    bnd_sim_disk_heal(machine->disk);
+    bnd_sim_disk_heal(machine->base.disk);
     if (cluster->died != NULL) {
         cluster->died(cluster->died_data, machine);
     }
 }
 
 void simsql_crash(struct simsql_machine *machine, enum bnd_sim_crash kind) {
-    if (machine->life == SIMSQL_DOWN) {
+    if (machine->base.life == BND_SIM_DOWN) {
         return;
     }
     if (machine->cluster->verbose) {
         (void)fprintf(stderr, "%" PRIu64 " node %" PRIu64 " dies\n",
                       simsql_now_ns(machine->cluster) / BND_MS, machine->id);
     }
-    if (machine->life == SIMSQL_UP) {
+    if (machine->base.life == BND_SIM_UP) {
         simsql_count(machine);
     }
     machine->cluster->counts.crashes++;
-    bnd_sim_env_crash(machine->env, kind);
+    bnd_sim_env_crash(machine->base.env, kind);
     forget_life(machine);
 }
 
 static void on_closed(void *data) {
     struct simsql_machine *machine = data;
-    machine->life = SIMSQL_CLOSED;
-    bnd_sim_world_at(machine->cluster->world, &machine->reaper, 0);
+    machine->base.life = BND_SIM_CLOSED;
+    bnd_sim_world_at(machine->cluster->world, &machine->base.reaper, 0);
 }
 
 static void on_sql_closed(void *data) {
@@ -147,33 +147,33 @@ static void on_retired(void *data) {
 
 /* As node/node.c: the leaderships first. */
 void simsql_stop(struct simsql_machine *machine) {
-    if (machine->life != SIMSQL_UP || machine->fatal) {
+    if (machine->base.life != BND_SIM_UP || machine->base.fatal) {
         return;
     }
     simsql_count(machine);
-    machine->life = SIMSQL_CLOSING;
-    bnd_sim_env_enter(machine->env);
+    machine->base.life = BND_SIM_CLOSING;
+    bnd_sim_env_enter(machine->base.env);
     if (machine->host == NULL) {
         on_retired(machine);
     } else {
         bnd_raft_host_retire(machine->host, on_retired, machine);
     }
-    bnd_sim_env_leave(machine->env);
+    bnd_sim_env_leave(machine->base.env);
 }
 
 static void on_reap(struct bnd_timer *timer) {
     struct simsql_machine *machine = timer->data;
-    if (machine->fatal) {
+    if (machine->base.fatal) {
         simsql_crash(machine, BND_SIM_KILL);
-    } else if (machine->life == SIMSQL_CLOSED) {
-        bnd_sim_env_enter(machine->env);
+    } else if (machine->base.life == BND_SIM_CLOSED) {
+        bnd_sim_env_enter(machine->base.env);
         bnd_sql_destroy(machine->sql);
         bnd_shard_client_destroy(machine->client);
-        bnd_rpc_destroy(machine->rpc);
-        bnd_sim_net_detach(machine->mesh);
-        machine->state->ops->close(machine->state);
-        bnd_sim_env_leave(machine->env);
-        bnd_sim_env_stop(machine->env);
+        bnd_rpc_destroy(machine->base.rpc);
+        bnd_sim_net_detach(machine->base.mesh);
+        machine->base.state->ops->close(machine->base.state);
+        bnd_sim_env_leave(machine->base.env);
+        bnd_sim_env_stop(machine->base.env);
         forget_life(machine);
     }
 }
@@ -181,9 +181,9 @@ static void on_reap(struct bnd_timer *timer) {
 static int open_host(struct simsql_machine *machine, struct bnd_env *env, struct bnd_error *err) {
     struct bnd_raft_host_config config = machine->cluster->config;
     config.env = env;
-    config.mesh = machine->mesh;
-    config.rpc = machine->rpc;
-    config.state = machine->state;
+    config.mesh = machine->base.mesh;
+    config.rpc = machine->base.rpc;
+    config.state = machine->base.state;
     config.journal_dir = JOURNAL_DIR;
     config.cluster_id = 1;
     config.node_id = machine->id;
@@ -203,7 +203,7 @@ static int open_machine(struct simsql_machine *machine, struct bnd_env *env,
     char name[16];
     (void)snprintf(name, sizeof name, "node-%" PRIu64, machine->id);
     const struct bnd_sql_config sql = {.env = env,
-                                       .state = machine->gateway ? NULL : machine->state,
+                                       .state = machine->gateway ? NULL : machine->base.state,
                                        .self = machine->id,
                                        .name = name,
                                        .memory_bytes = MEMORY_BYTES,
@@ -211,7 +211,7 @@ static int open_machine(struct simsql_machine *machine, struct bnd_env *env,
     BND_ASSERT(bnd_sql_create(&sql, &machine->sql) == 0);
     int rv = machine->gateway ? 0 : open_host(machine, env, err);
     const struct bnd_shard_client_config client = {
-        .env = env, .rpc = machine->rpc, .host = machine->host};
+        .env = env, .rpc = machine->base.rpc, .host = machine->host};
     if (rv == 0) {
         BND_ASSERT(bnd_shard_client_create(&client, &machine->client) == 0);
         bnd_sql_start(machine->sql, machine->client, machine->host);
@@ -223,25 +223,26 @@ static int open_machine(struct simsql_machine *machine, struct bnd_env *env,
 void simsql_start(struct simsql_machine *machine) {
     struct simsql_cluster *cluster = machine->cluster;
     struct bnd_error err = {0};
-    BND_ASSERT(machine->life == SIMSQL_DOWN);
+    BND_ASSERT(machine->base.life == BND_SIM_DOWN);
     if (cluster->verbose) {
         (void)fprintf(stderr, "%" PRIu64 " node %" PRIu64 " starts\n",
                       simsql_now_ns(cluster) / BND_MS, machine->id);
     }
-    machine->lives++;
+    machine->base.lives++;
     machine->seen = (struct bnd_sql_stats){0};
     machine->installs_seen = 0;
-    machine->env = bnd_sim_env_create(cluster->world, machine->disk, &machine->clock, machine->id);
-    bnd_sim_env_log(machine->env, cluster->verbose ? BND_LOG_DEBUG : BND_LOG_ERROR + 1);
-    bnd_sim_store_stall(machine->store, 0); /* recovery cannot wait */
-    bnd_sim_env_enter(machine->env);
-    struct bnd_env *env = bnd_sim_env(machine->env);
-    machine->mesh = bnd_sim_net_attach(cluster->net, machine->env);
-    BND_ASSERT(bnd_rpc_create(env, machine->mesh, 0, &machine->rpc) == 0);
-    machine->state = bnd_sim_store_open(machine->store, machine->env);
+    machine->base.env =
+        bnd_sim_env_create(cluster->world, machine->base.disk, &machine->base.clock, machine->id);
+    bnd_sim_env_log(machine->base.env, cluster->verbose ? BND_LOG_DEBUG : BND_LOG_ERROR + 1);
+    bnd_sim_store_stall(machine->base.store, 0); /* recovery cannot wait */
+    bnd_sim_env_enter(machine->base.env);
+    struct bnd_env *env = bnd_sim_env(machine->base.env);
+    machine->base.mesh = bnd_sim_net_attach(cluster->net, machine->base.env);
+    BND_ASSERT(bnd_rpc_create(env, machine->base.mesh, 0, &machine->base.rpc) == 0);
+    machine->base.state = bnd_sim_store_open(machine->base.store, machine->base.env);
     int rv = open_machine(machine, env, &err);
-    machine->life = SIMSQL_UP;
-    bnd_sim_env_leave(machine->env);
+    machine->base.life = BND_SIM_UP;
+    bnd_sim_env_leave(machine->base.env);
     if (rv != 0) {
         bnd_sim_violation(&cluster->check, "node %" PRIu64 " does not start: %d: %s", machine->id,
                           rv, err.message);
@@ -270,10 +271,10 @@ static void found(struct simsql_cluster *cluster, size_t voters) {
         simsql_want(cluster, g, (UINT32_C(2) << voters) - 2);
         for (size_t n = 0; n < voters; n++) {
             struct simsql_machine *machine = &cluster->machines[n];
-            bnd_sim_env_enter(machine->env);
+            bnd_sim_env_enter(machine->base.env);
             BND_ASSERT(bnd_raft_group_bootstrap(machine->host, group->gid, group->want.members,
                                                 voters, on_bootstrapped, &left) == 0);
-            bnd_sim_env_leave(machine->env);
+            bnd_sim_env_leave(machine->base.env);
         }
     }
     BND_ASSERT(bnd_sim_run_until_true(cluster->world, none_left, &left, 60 * SIMSQL_SECOND));
@@ -286,11 +287,11 @@ static void machine_make(struct simsql_cluster *cluster, size_t place, bool slow
     machine->cluster = cluster;
     machine->id = place + 1;
     machine->gateway = place == SIMSQL_MACHINES_MAX - 1;
-    machine->disk = bnd_sim_disk_create(cluster->world, machine->id, 0);
-    machine->store = bnd_sim_store_create(cluster->world, machine->id);
-    machine->reaper = (struct bnd_timer){.cb = on_reap, .data = machine};
+    machine->base.disk = bnd_sim_disk_create(cluster->world, machine->id, 0);
+    machine->base.store = bnd_sim_store_create(cluster->world, machine->id);
+    machine->base.reaper = (struct bnd_timer){.cb = on_reap, .data = machine};
     if (slow) {
-        bnd_sim_disk_latency(machine->disk, &slow_disk);
+        bnd_sim_disk_latency(machine->base.disk, &slow_disk);
     }
 }
 
@@ -339,8 +340,8 @@ struct simsql_cluster *simsql_cluster_create(const struct simsql_config *config)
 void simsql_cluster_destroy(struct simsql_cluster *cluster) {
     for (size_t i = 0; i < SIMSQL_MACHINES_MAX; i++) {
         simsql_crash(&cluster->machines[i], BND_SIM_KILL);
-        bnd_sim_store_destroy(cluster->machines[i].store);
-        bnd_sim_disk_destroy(cluster->machines[i].disk);
+        bnd_sim_store_destroy(cluster->machines[i].base.store);
+        bnd_sim_disk_destroy(cluster->machines[i].base.disk);
     }
     for (size_t g = 0; g < SIMSQL_SHARDS; g++) {
         bnd_sim_free(cluster->groups[g].applied);

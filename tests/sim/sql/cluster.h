@@ -7,14 +7,12 @@
 #ifndef BND_TESTS_SIM_SQL_CLUSTER_H
 #define BND_TESTS_SIM_SQL_CLUSTER_H
 
-#include "net/rpc.h"
 #include "raft/client.h"
 #include "raft/host.h"
 #include "sql/sql.h"
 #include "tests/sim/check.h"
-#include "tests/sim/env.h"
+#include "tests/sim/machine.h"
 #include "tests/sim/mesh.h"
-#include "tests/sim/state.h"
 
 #define SIMSQL_MACHINES_MAX 6 /* the last one is the gateway */
 #define SIMSQL_SHARDS 2
@@ -28,27 +26,14 @@ struct simsql_want {
     size_t count;
 };
 
-enum simsql_life { SIMSQL_DOWN, SIMSQL_UP, SIMSQL_CLOSING, SIMSQL_CLOSED };
-
 struct simsql_machine {
+    struct bnd_sim_machine base;
     struct simsql_cluster *cluster;
     uint64_t id; /* place + 1 */
     bool gateway;
-    struct bnd_sim_disk *disk;
-    struct bnd_sim_store *store;
-    struct bnd_sim_clock clock;
-    enum simsql_life life;
-    uint64_t lives;
-    bool disk_failed; /* an error was injected in this life: a fatal stop is right */
-    bool fatal;
-    struct bnd_sim_env *env;
-    struct bnd_mesh *mesh;
-    struct bnd_rpc *rpc;
-    struct bnd_state *state;
     struct bnd_raft_host *host;
     struct bnd_shard_client *client;
     struct bnd_sql *sql;
-    struct bnd_timer reaper; /* in the world: ends a life that stopped itself */
     struct simsql_want known[SIMSQL_SHARDS];
     struct bnd_sim_event learn;
     bool learning;

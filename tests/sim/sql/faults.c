@@ -27,7 +27,7 @@ static bool takes_part(const struct simsql_cluster *cluster, size_t place) {
 static void restart_some(struct simsql_cluster *cluster, unsigned per_mille) {
     for (size_t i = 0; i < SIMSQL_MACHINES_MAX; i++) {
         struct simsql_machine *machine = &cluster->machines[i];
-        if (takes_part(cluster, i) && machine->life == SIMSQL_DOWN &&
+        if (takes_part(cluster, i) && machine->base.life == BND_SIM_DOWN &&
             bnd_sim_rng_chance(&cluster->rng, per_mille)) {
             simsql_start(machine);
         }
@@ -69,25 +69,25 @@ static void hurt_disk(struct simsql_cluster *cluster) {
     struct simsql_machine *machine = draw_machine(cluster);
     switch (bnd_sim_rng_below(rng, 4)) {
     case 0:
-        machine->disk_failed = machine->life == SIMSQL_UP;
-        if (machine->disk_failed) {
-            bnd_sim_disk_fail(machine->disk, 1 + bnd_sim_rng_below(rng, 20), BND_IO, true);
+        machine->base.disk_failed = machine->base.life == BND_SIM_UP;
+        if (machine->base.disk_failed) {
+            bnd_sim_disk_fail(machine->base.disk, 1 + bnd_sim_rng_below(rng, 20), BND_IO, true);
         }
         break;
     case 1:
-        bnd_sim_store_stall(machine->store, bnd_sim_rng_below(rng, 500 * BND_MS));
+        bnd_sim_store_stall(machine->base.store, bnd_sim_rng_below(rng, 500 * BND_MS));
         break;
     default:
-        bnd_sim_disk_stall(machine->disk, bnd_sim_rng_below(rng, 800 * BND_MS));
+        bnd_sim_disk_stall(machine->base.disk, bnd_sim_rng_below(rng, 800 * BND_MS));
         break;
     }
 }
 
 static void hand_over(struct simsql_machine *machine) {
-    if (machine->life == SIMSQL_UP && !machine->fatal && machine->host != NULL) {
-        bnd_sim_env_enter(machine->env);
+    if (machine->base.life == BND_SIM_UP && !machine->base.fatal && machine->host != NULL) {
+        bnd_sim_env_enter(machine->base.env);
         bnd_raft_step_down_all(machine->host);
-        bnd_sim_env_leave(machine->env);
+        bnd_sim_env_leave(machine->base.env);
     }
 }
 
@@ -95,7 +95,7 @@ static void hand_over(struct simsql_machine *machine) {
 static struct simsql_machine *draw_leader(struct simsql_cluster *cluster) {
     size_t group = bnd_sim_rng_below(&cluster->rng, SIMSQL_SHARDS);
     for (size_t i = 0; i < cluster->nodes_count; i++) {
-        if (cluster->machines[i].life == SIMSQL_UP && cluster->machines[i].led[group]) {
+        if (cluster->machines[i].base.life == BND_SIM_UP && cluster->machines[i].led[group]) {
             return &cluster->machines[i];
         }
     }
@@ -117,8 +117,8 @@ static void flicker(struct simsql_faults *faults) {
 
 static void pause_machine(struct simsql_machine *machine) {
     struct simsql_cluster *cluster = machine->cluster;
-    if (machine->life == SIMSQL_UP) {
-        bnd_sim_env_pause(machine->env, bnd_sim_rng_below(&cluster->rng, 1500 * BND_MS));
+    if (machine->base.life == BND_SIM_UP) {
+        bnd_sim_env_pause(machine->base.env, bnd_sim_rng_below(&cluster->rng, 1500 * BND_MS));
     }
 }
 
@@ -127,13 +127,13 @@ static void jump_clock(struct simsql_cluster *cluster) {
     struct simsql_machine *machine = draw_machine(cluster);
     uint64_t most_ms = bnd_sim_rng_chance(rng, 300) ? 30000 : 400;
     for (size_t i = 0; i < SIMSQL_MACHINES_MAX; i++) { /* one at a time is out of bound */
-        struct bnd_sim_clock *clock = &cluster->machines[i].clock;
+        struct bnd_sim_clock *clock = &cluster->machines[i].base.clock;
         if (clock->offset_ms > 400 || clock->offset_ms < -400) {
             clock->offset_ms = 0;
         }
     }
-    machine->clock.offset_ms = (int64_t)bnd_sim_rng_below(rng, 2 * most_ms) - (int64_t)most_ms;
-    machine->clock.drift_ppm = (int64_t)bnd_sim_rng_below(rng, 400) - 200;
+    machine->base.clock.offset_ms = (int64_t)bnd_sim_rng_below(rng, 2 * most_ms) - (int64_t)most_ms;
+    machine->base.clock.drift_ppm = (int64_t)bnd_sim_rng_below(rng, 400) - 200;
 }
 
 static void fault(struct simsql_faults *faults) {
@@ -215,9 +215,9 @@ void simsql_faults_heal(struct simsql_faults *faults) {
     bnd_sim_net_heal(cluster->net);
     for (size_t i = 0; i < SIMSQL_MACHINES_MAX; i++) {
         struct simsql_machine *machine = &cluster->machines[i];
-        machine->clock = (struct bnd_sim_clock){0};
-        bnd_sim_disk_heal(machine->disk);
-        bnd_sim_store_stall(machine->store, 0);
+        machine->base.clock = (struct bnd_sim_clock){0};
+        bnd_sim_disk_heal(machine->base.disk);
+        bnd_sim_store_stall(machine->base.store, 0);
     }
     restart_some(cluster, 1000);
     bnd_sim_world_at(cluster->world, &faults->timer, HEAL_CHECK_NS);

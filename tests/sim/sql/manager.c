@@ -166,10 +166,10 @@ static void restore(struct manager *manager) {
     struct call *call =
         manager_call(manager, manager->step == STEP_NUDGE ? on_nudged : on_restored);
     if (call != NULL) {
-        bnd_sim_env_enter(call->machine->env);
+        bnd_sim_env_enter(call->machine->base.env);
         int rv = bnd_sql_restore(call->machine->sql, &call->admin, managed(manager)->uuid,
                                  &manager->target.bookmark);
-        bnd_sim_env_leave(call->machine->env);
+        bnd_sim_env_leave(call->machine->base.env);
         simsql_call_made(call, rv);
     }
 }
@@ -244,10 +244,10 @@ static void on_forked(struct call *call, int status, const struct bnd_sql_answer
 static void fork_database(struct manager *manager) {
     struct call *call = manager_call(manager, on_forked);
     if (call != NULL) {
-        bnd_sim_env_enter(call->machine->env);
+        bnd_sim_env_enter(call->machine->base.env);
         int rv = bnd_sql_fork(call->machine->sql, &call->admin, managed(manager)->uuid,
                               &manager->target.bookmark, manager->fork);
-        bnd_sim_env_leave(call->machine->env);
+        bnd_sim_env_leave(call->machine->base.env);
         simsql_call_made(call, rv);
     }
 }
@@ -258,9 +258,9 @@ static bool draw_fork(struct manager *manager) {
     if (history->databases_count == SIMSQL_DATABASES_MAX || machine == NULL) {
         return false;
     }
-    bnd_sim_env_enter(machine->env);
+    bnd_sim_env_enter(machine->base.env);
     bnd_sql_fork_uuid(machine->sql, managed(manager)->uuid, manager->fork);
-    bnd_sim_env_leave(machine->env);
+    bnd_sim_env_leave(machine->base.env);
     return true;
 }
 

@@ -131,7 +131,7 @@ static void learn(struct bnd_sim_event *event) {
     struct simsql_machine *machine = event->data;
     struct simsql_cluster *cluster = machine->cluster;
     machine->learning = false;
-    if (machine->life != SIMSQL_UP || machine->fatal) {
+    if (machine->base.life != BND_SIM_UP || machine->base.fatal) {
         return;
     }
     for (size_t g = 0; g < SIMSQL_SHARDS; g++) {
@@ -157,13 +157,13 @@ static void not_learned(struct bnd_sim_event *event) {
 
 void simsql_learn(struct simsql_machine *machine) {
     struct bnd_sim_rng *rng = &machine->cluster->rng;
-    if (machine->life != SIMSQL_UP || machine->learning) {
+    if (machine->base.life != BND_SIM_UP || machine->learning) {
         return;
     }
     machine->learning = true;
     machine->learn = (struct bnd_sim_event){.run = learn, .drop = not_learned, .data = machine};
     bnd_sim_env_at(
-        machine->env, &machine->learn,
+        machine->base.env, &machine->learn,
         bnd_sim_rng_below(rng, bnd_sim_rng_chance(rng, 900) ? LEARN_NS_MAX : LEARN_NS_LATE));
 }
 
@@ -236,7 +236,7 @@ static bool leader_of(const struct simsql_cluster *cluster, size_t g,
     for (size_t n = 0; n < cluster->nodes_count; n++) {
         const struct simsql_machine *machine = &cluster->machines[n];
         struct bnd_raft_group_status status;
-        if (machine->life != SIMSQL_UP || machine->fatal) {
+        if (machine->base.life != BND_SIM_UP || machine->base.fatal) {
             return false;
         }
         if (bnd_raft_group_status(machine->host, group->gid, &status) != 0 || status.term < term ||
@@ -287,7 +287,7 @@ static uint64_t state_hash(const struct simsql_machine *machine, uint64_t gid) {
     uint8_t to[4];
     bnd_put_be32(from, status.slot);
     bnd_put_be32(to, status.slot + 1);
-    return bnd_sim_store_hash(machine->store, false, bnd_slice(from, 4), bnd_slice(to, 4), 4);
+    return bnd_sim_store_hash(machine->base.store, false, bnd_slice(from, 4), bnd_slice(to, 4), 4);
 }
 
 void simsql_compare(struct simsql_cluster *cluster) {
@@ -336,10 +336,10 @@ static bool version_of(const struct simsql_machine *machine, uint64_t gid,
     struct sql_database_record record;
     struct sql_commit_record commit;
     BND_ASSERT(bnd_raft_group_status(machine->host, gid, &status) == 0);
-    if (sql_history_database(machine->state, status.slot, uuid, &record) != 0) {
+    if (sql_history_database(machine->base.state, status.slot, uuid, &record) != 0) {
         return false;
     }
-    *out_at = (struct sql_at){.state = machine->state,
+    *out_at = (struct sql_at){.state = machine->base.state,
                               .slot = status.slot,
                               .number = record.number,
                               .epoch = record.epoch,
@@ -360,11 +360,11 @@ static void compare_version(struct simsql_cluster *cluster, const struct simsql_
         const struct simsql_machine *machine = &cluster->machines[group->want.members[i].node - 1];
         struct sql_at at;
         uint32_t count = 0;
-        bnd_sim_env_enter(machine->env);
+        bnd_sim_env_enter(machine->base.env);
         uint64_t hash = version_of(machine, group->gid, uuid, version, &at, &count)
                             ? pages_hash(machine, &at, count)
                             : 0;
-        bnd_sim_env_leave(machine->env);
+        bnd_sim_env_leave(machine->base.env);
         first = i == 0 ? hash : first;
         if (hash != first) {
             bnd_sim_divergence(&cluster->check,
@@ -383,9 +383,9 @@ void simsql_compare_pages(struct simsql_cluster *cluster, const uint8_t uuid[BND
     const struct simsql_machine *first = &cluster->machines[group->want.members[0].node - 1];
     struct sql_at newest;
     uint32_t count = 0;
-    bnd_sim_env_enter(first->env);
+    bnd_sim_env_enter(first->base.env);
     bool there = version_of(first, group->gid, uuid, 0, &newest, &count);
-    bnd_sim_env_leave(first->env);
+    bnd_sim_env_leave(first->base.env);
     for (uint64_t version = 1; there && version < newest.version; version += step) {
         compare_version(cluster, group, uuid, version);
     }
