@@ -1,13 +1,12 @@
 #include "tests/sim/kv/faults.h"
 
-#include "base/assert.h"
 #include "tests/sim/kv/history.h"
 #include "tests/sim/kv/oracle.h"
 #include "tests/sim/memory.h"
+#include "tests/sim/nemesis.h"
 
 #define INTERVAL_NS_MIN (200 * BND_MS)
 #define INTERVAL_NS_MAX (2500 * BND_MS)
-#define HEAL_CHECK_NS (200 * BND_MS)
 /* Before a machine is lost the others get so long to be well. */
 #define WIPE_NS_MAX (40 * SIMKV_SECOND)
 #define WIPE_CHECK_NS (500 * BND_MS)
@@ -15,10 +14,8 @@
 
 struct simkv_faults {
     struct simkv_cluster *cluster;
-    struct bnd_timer timer;
+    struct bnd_sim_nemesis nemesis;
     struct bnd_timer look; /* at clocks, and who comes back */
-    bool healed;
-    uint64_t wipe_until_ns; /* a machine is to be lost with its disk; 0: no */
 };
 
 static struct simkv_machine *draw_machine(struct simkv_cluster *cluster) {
@@ -39,7 +36,8 @@ static void heal_net(struct simkv_cluster *cluster) {
     }
 }
 
-static void restart_some(struct simkv_cluster *cluster, unsigned per_mille) {
+static void restart_some(void *data, unsigned per_mille) {
+    struct simkv_cluster *cluster = ((struct simkv_faults *)data)->cluster;
     for (size_t i = 0; i < cluster->machines_count; i++) {
         struct simkv_machine *machine = &cluster->machines[i];
         if (machine->base.life == BND_SIM_DOWN && !is_away(machine) &&
@@ -94,27 +92,13 @@ static void jump_clock(struct simkv_cluster *cluster) {
             clock->offset_ms = 0;
         }
     }
-    machine->base.clock.offset_ms = (int64_t)bnd_sim_rng_below(rng, 2 * most_ms) - (int64_t)most_ms;
-    machine->base.clock.drift_ppm = (int64_t)bnd_sim_rng_below(rng, 400) - 200;
+    bnd_sim_nemesis_clock(&machine->base, rng, most_ms);
 }
 
 static void hurt_disk(struct simkv_cluster *cluster) {
     struct bnd_sim_rng *rng = &cluster->rng;
     struct simkv_machine *machine = draw_machine(cluster);
-    switch (bnd_sim_rng_below(rng, 4)) {
-    case 0:
-        machine->base.disk_failed = machine->base.life == BND_SIM_UP;
-        if (machine->base.disk_failed) {
-            bnd_sim_disk_fail(machine->base.disk, 1 + bnd_sim_rng_below(rng, 20), BND_IO, true);
-        }
-        break;
-    case 1:
-        bnd_sim_store_stall(machine->base.store, bnd_sim_rng_below(rng, 500 * BND_MS));
-        break;
-    default:
-        bnd_sim_disk_stall(machine->base.disk, bnd_sim_rng_below(rng, 800 * BND_MS));
-        break;
-    }
+    bnd_sim_nemesis_disk(&machine->base, rng, bnd_sim_rng_below(rng, 4));
 }
 
 /* Another set of machines that hold shards: one leaves or comes back, or is placed anew. */
@@ -171,7 +155,8 @@ static bool at_rest(struct simkv_cluster *cluster) {
     return simkv_oracle_settled(cluster) && simkv_equal(cluster, false);
 }
 
-static bool wipe_one(struct simkv_cluster *cluster) {
+static bool wipe_one(void *data) {
+    struct simkv_cluster *cluster = ((struct simkv_faults *)data)->cluster;
     if (cluster->next_id > IDS_MAX) {
         return true;
     }
@@ -184,7 +169,8 @@ static bool wipe_one(struct simkv_cluster *cluster) {
 
 /* ---- one after the other ----------------------------------------------------------------------*/
 
-static void fault(struct simkv_faults *faults) {
+static void fault(void *data) {
+    struct simkv_faults *faults = data;
     struct simkv_cluster *cluster = faults->cluster;
     struct bnd_sim_rng *rng = &cluster->rng;
     struct simkv_machine *machine = draw_machine(cluster);
@@ -222,7 +208,7 @@ static void fault(struct simkv_faults *faults) {
     case 16:
     case 17:
         heal_net(cluster);
-        faults->wipe_until_ns = simkv_now_ns(cluster) + WIPE_NS_MAX;
+        bnd_sim_nemesis_lose(&faults->nemesis);
         break;
     case 18:
         if (bnd_sim_rng_chance(rng, 300)) {
@@ -230,32 +216,9 @@ static void fault(struct simkv_faults *faults) {
         }
         break;
     default:
-        if (machine->base.life == BND_SIM_UP) {
-            bnd_sim_env_pause(machine->base.env, bnd_sim_rng_below(rng, 2000 * BND_MS));
-        }
+        bnd_sim_nemesis_pause(&machine->base, rng, 2000 * BND_MS);
         break;
     }
-}
-
-static void on_timer(struct bnd_timer *timer) {
-    struct simkv_faults *faults = timer->data;
-    struct simkv_cluster *cluster = faults->cluster;
-    if (faults->healed) {
-        restart_some(cluster, 1000); /* a stop under way may end only now */
-        bnd_sim_world_at(cluster->world, timer, HEAL_CHECK_NS);
-        return;
-    }
-    if (faults->wipe_until_ns > 0) {
-        restart_some(cluster, 1000);
-        bool over = wipe_one(cluster) || simkv_now_ns(cluster) > faults->wipe_until_ns;
-        faults->wipe_until_ns = over ? 0 : faults->wipe_until_ns;
-        bnd_sim_world_at(cluster->world, timer, WIPE_CHECK_NS);
-        return;
-    }
-    fault(faults);
-    restart_some(cluster, 500);
-    bnd_sim_world_at(cluster->world, timer,
-                     bnd_sim_rng_range(&cluster->rng, INTERVAL_NS_MIN, INTERVAL_NS_MAX));
 }
 
 /* A clock is found to be off, or right again, within a second; who was away comes back. */
@@ -280,33 +243,40 @@ static void on_look(struct bnd_timer *timer) {
 struct simkv_faults *simkv_faults_start(struct simkv_cluster *cluster) {
     struct simkv_faults *faults = bnd_sim_zalloc(sizeof *faults);
     faults->cluster = cluster;
-    faults->timer = (struct bnd_timer){.cb = on_timer, .data = faults};
+    const struct bnd_sim_nemesis_config config = {
+        .world = cluster->world,
+        .rng = &cluster->rng,
+        .interval_ns_min = INTERVAL_NS_MIN,
+        .interval_ns_max = INTERVAL_NS_MAX,
+        .data = faults,
+        .fault = fault,
+        .restart = restart_some,
+        .lose = wipe_one,
+        .lose_check_ns = WIPE_CHECK_NS,
+        .lose_ns_max = WIPE_NS_MAX,
+    };
+    bnd_sim_nemesis_start(&faults->nemesis, &config);
     faults->look = (struct bnd_timer){.cb = on_look, .data = faults};
-    bnd_sim_world_at(cluster->world, &faults->timer, INTERVAL_NS_MAX);
     bnd_sim_world_at(cluster->world, &faults->look, SIMKV_SECOND);
     return faults;
 }
 
 void simkv_faults_heal(struct simkv_faults *faults) {
     struct simkv_cluster *cluster = faults->cluster;
-    faults->healed = true;
     cluster->calm = true;
     cluster->calm_since_ns = simkv_now_ns(cluster);
     simkv_heal_net(cluster);
     for (size_t i = 0; i < cluster->machines_count; i++) {
         struct simkv_machine *machine = &cluster->machines[i];
-        machine->base.clock = (struct bnd_sim_clock){0};
         machine->clock_fit = true;
         machine->away_until_ns = 0;
-        bnd_sim_disk_heal(machine->base.disk);
-        bnd_sim_store_stall(machine->base.store, 0);
+        bnd_sim_nemesis_mend(&machine->base);
     }
-    restart_some(cluster, 1000);
-    bnd_sim_world_at(cluster->world, &faults->timer, HEAL_CHECK_NS);
+    bnd_sim_nemesis_heal(&faults->nemesis);
 }
 
 void simkv_faults_destroy(struct simkv_faults *faults) {
-    bnd_sim_world_cancel(faults->cluster->world, &faults->timer);
+    bnd_sim_nemesis_end(&faults->nemesis);
     bnd_sim_world_cancel(faults->cluster->world, &faults->look);
     bnd_sim_free(faults);
 }

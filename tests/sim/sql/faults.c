@@ -1,17 +1,16 @@
 #include "tests/sim/sql/faults.h"
 
-#include "base/assert.h"
 #include "tests/sim/memory.h"
+#include "tests/sim/nemesis.h"
 
 #define INTERVAL_NS_MIN (50 * BND_MS)
 #define INTERVAL_NS_MAX (800 * BND_MS)
-#define HEAL_CHECK_NS (200 * BND_MS)
+#define PAUSE_NS_MAX (1500 * BND_MS)
 
 struct simsql_faults {
     struct simsql_cluster *cluster;
-    struct bnd_timer timer;
+    struct bnd_sim_nemesis nemesis;
     struct bnd_timer flicker; /* heals a short cut */
-    bool healed;
 };
 
 /* One that stores, mostly. */
@@ -24,7 +23,8 @@ static bool takes_part(const struct simsql_cluster *cluster, size_t place) {
     return place < cluster->nodes_count || cluster->machines[place].gateway;
 }
 
-static void restart_some(struct simsql_cluster *cluster, unsigned per_mille) {
+static void restart_some(void *data, unsigned per_mille) {
+    struct simsql_cluster *cluster = ((struct simsql_faults *)data)->cluster;
     for (size_t i = 0; i < SIMSQL_MACHINES_MAX; i++) {
         struct simsql_machine *machine = &cluster->machines[i];
         if (takes_part(cluster, i) && machine->base.life == BND_SIM_DOWN &&
@@ -40,14 +40,7 @@ static void cut_links(struct simsql_cluster *cluster) {
     uint64_t a = draw_machine(cluster)->id;
     uint64_t b = draw_machine(cluster)->id;
     bnd_sim_net_heal(cluster->net);
-    if (bnd_sim_rng_chance(rng, 600)) {
-        bnd_sim_net_isolate(cluster->net, a, noticed);
-    } else if (a != b) {
-        bnd_sim_net_cut(cluster->net, a, b, true, noticed);
-        if (bnd_sim_rng_chance(rng, 500)) {
-            bnd_sim_net_cut(cluster->net, b, a, true, noticed);
-        }
-    }
+    bnd_sim_nemesis_cut(cluster->net, rng, a, b, noticed);
 }
 
 static void crash_some(struct simsql_cluster *cluster) {
@@ -67,20 +60,7 @@ static void crash_some(struct simsql_cluster *cluster) {
 static void hurt_disk(struct simsql_cluster *cluster) {
     struct bnd_sim_rng *rng = &cluster->rng;
     struct simsql_machine *machine = draw_machine(cluster);
-    switch (bnd_sim_rng_below(rng, 4)) {
-    case 0:
-        machine->base.disk_failed = machine->base.life == BND_SIM_UP;
-        if (machine->base.disk_failed) {
-            bnd_sim_disk_fail(machine->base.disk, 1 + bnd_sim_rng_below(rng, 20), BND_IO, true);
-        }
-        break;
-    case 1:
-        bnd_sim_store_stall(machine->base.store, bnd_sim_rng_below(rng, 500 * BND_MS));
-        break;
-    default:
-        bnd_sim_disk_stall(machine->base.disk, bnd_sim_rng_below(rng, 800 * BND_MS));
-        break;
-    }
+    bnd_sim_nemesis_disk(&machine->base, rng, bnd_sim_rng_below(rng, 4));
 }
 
 static void hand_over(struct simsql_machine *machine) {
@@ -115,13 +95,6 @@ static void flicker(struct simsql_faults *faults) {
     bnd_sim_world_at(cluster->world, &faults->flicker, bnd_sim_rng_range(rng, 100, 1200) * BND_MS);
 }
 
-static void pause_machine(struct simsql_machine *machine) {
-    struct simsql_cluster *cluster = machine->cluster;
-    if (machine->base.life == BND_SIM_UP) {
-        bnd_sim_env_pause(machine->base.env, bnd_sim_rng_below(&cluster->rng, 1500 * BND_MS));
-    }
-}
-
 static void jump_clock(struct simsql_cluster *cluster) {
     struct bnd_sim_rng *rng = &cluster->rng;
     struct simsql_machine *machine = draw_machine(cluster);
@@ -132,11 +105,11 @@ static void jump_clock(struct simsql_cluster *cluster) {
             clock->offset_ms = 0;
         }
     }
-    machine->base.clock.offset_ms = (int64_t)bnd_sim_rng_below(rng, 2 * most_ms) - (int64_t)most_ms;
-    machine->base.clock.drift_ppm = (int64_t)bnd_sim_rng_below(rng, 400) - 200;
+    bnd_sim_nemesis_clock(&machine->base, rng, most_ms);
 }
 
-static void fault(struct simsql_faults *faults) {
+static void fault(void *data) {
+    struct simsql_faults *faults = data;
     struct simsql_cluster *cluster = faults->cluster;
     struct simsql_machine *machine = draw_machine(cluster);
     switch (bnd_sim_rng_below(&cluster->rng, 24)) {
@@ -178,53 +151,42 @@ static void fault(struct simsql_faults *faults) {
         break;
     case 20:
     case 21:
-        pause_machine(draw_leader(cluster));
+        bnd_sim_nemesis_pause(&draw_leader(cluster)->base, &cluster->rng, PAUSE_NS_MAX);
         break;
     default:
-        pause_machine(machine);
+        bnd_sim_nemesis_pause(&machine->base, &cluster->rng, PAUSE_NS_MAX);
         break;
     }
-}
-
-static void on_timer(struct bnd_timer *timer) {
-    struct simsql_faults *faults = timer->data;
-    struct simsql_cluster *cluster = faults->cluster;
-    if (faults->healed) {
-        restart_some(cluster, 1000); /* a stop under way may end only now */
-        bnd_sim_world_at(cluster->world, timer, HEAL_CHECK_NS);
-        return;
-    }
-    fault(faults);
-    restart_some(cluster, 500);
-    bnd_sim_world_at(cluster->world, timer,
-                     bnd_sim_rng_range(&cluster->rng, INTERVAL_NS_MIN, INTERVAL_NS_MAX));
 }
 
 struct simsql_faults *simsql_faults_start(struct simsql_cluster *cluster) {
     struct simsql_faults *faults = bnd_sim_zalloc(sizeof *faults);
     faults->cluster = cluster;
-    faults->timer = (struct bnd_timer){.cb = on_timer, .data = faults};
     faults->flicker = (struct bnd_timer){.cb = on_flicker, .data = faults};
-    bnd_sim_world_at(cluster->world, &faults->timer, INTERVAL_NS_MAX);
+    const struct bnd_sim_nemesis_config config = {
+        .world = cluster->world,
+        .rng = &cluster->rng,
+        .interval_ns_min = INTERVAL_NS_MIN,
+        .interval_ns_max = INTERVAL_NS_MAX,
+        .data = faults,
+        .fault = fault,
+        .restart = restart_some,
+    };
+    bnd_sim_nemesis_start(&faults->nemesis, &config);
     return faults;
 }
 
 void simsql_faults_heal(struct simsql_faults *faults) {
     struct simsql_cluster *cluster = faults->cluster;
-    faults->healed = true;
     bnd_sim_net_heal(cluster->net);
     for (size_t i = 0; i < SIMSQL_MACHINES_MAX; i++) {
-        struct simsql_machine *machine = &cluster->machines[i];
-        machine->base.clock = (struct bnd_sim_clock){0};
-        bnd_sim_disk_heal(machine->base.disk);
-        bnd_sim_store_stall(machine->base.store, 0);
+        bnd_sim_nemesis_mend(&cluster->machines[i].base);
     }
-    restart_some(cluster, 1000);
-    bnd_sim_world_at(cluster->world, &faults->timer, HEAL_CHECK_NS);
+    bnd_sim_nemesis_heal(&faults->nemesis);
 }
 
 void simsql_faults_destroy(struct simsql_faults *faults) {
-    bnd_sim_world_cancel(faults->cluster->world, &faults->timer);
+    bnd_sim_nemesis_end(&faults->nemesis);
     bnd_sim_world_cancel(faults->cluster->world, &faults->flicker);
     bnd_sim_free(faults);
 }
