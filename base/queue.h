@@ -47,17 +47,22 @@ static inline struct bnd_link *bnd_list_pop(struct bnd_link *head) {
     bnd_link_remove(first);
     return first;
 }
-/* Moves every link of a list, in order, to `out`, which it initialises. For a pass over a list that
- * callbacks may add to or take from meanwhile: what is added stays in the list. */
-static inline void bnd_list_take(struct bnd_link *head, struct bnd_link *out) {
-    bnd_list_init(out);
-    if (bnd_list_empty(head)) {
+/* Moves every link of a list, in order, behind those of another. */
+static inline void bnd_list_move(struct bnd_link *from, struct bnd_link *to) {
+    if (bnd_list_empty(from)) {
         return;
     }
-    *out = *head;
-    out->next->prev = out;
-    out->prev->next = out;
-    bnd_list_init(head);
+    from->next->prev = to->prev;
+    to->prev->next = from->next;
+    from->prev->next = to;
+    to->prev = from->prev;
+    bnd_list_init(from);
+}
+/* The same to `out`, which it initialises. For a pass over a list that callbacks may add to or take
+ * from meanwhile: what is added stays in the list. */
+static inline void bnd_list_take(struct bnd_link *head, struct bnd_link *out) {
+    bnd_list_init(out);
+    bnd_list_move(head, out);
 }
 #define BND_CONTAINER(pointer, type, member)                                                       \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))

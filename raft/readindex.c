@@ -10,13 +10,6 @@ static struct bnd_raft_read *read_at(struct bnd_link *link) {
     return BND_CONTAINER(link, struct bnd_raft_read, link);
 }
 
-static void move_all(struct bnd_link *from, struct bnd_link *to) {
-    struct bnd_link *link = NULL;
-    while ((link = bnd_list_pop(from)) != NULL) {
-        bnd_list_push(to, link);
-    }
-}
-
 static bool idle(const struct group *group) {
     return bnd_list_empty(&group->reads.waiting) && bnd_list_empty(&group->reads.asked) &&
            bnd_list_empty(&group->reads.granted);
@@ -69,10 +62,9 @@ static void answer(struct group *group, struct bnd_link *list, int status) {
 void readindex_cancel(struct group *group, int status) {
     group->reads.seq = 0;
     struct bnd_link all;
-    bnd_list_init(&all);
-    move_all(&group->reads.granted, &all);
-    move_all(&group->reads.asked, &all);
-    move_all(&group->reads.waiting, &all);
+    bnd_list_take(&group->reads.granted, &all);
+    bnd_list_move(&group->reads.asked, &all);
+    bnd_list_move(&group->reads.waiting, &all);
     unlink_idle(group);
     answer(group, &all, status); /* last: a callback may ask again */
 }
@@ -223,7 +215,7 @@ static bool majority(const struct group *group) {
 static void conclude(struct group *group) {
     if (group->reads.seq != 0 && majority(group)) {
         group->reads.seq = 0;
-        move_all(&group->reads.asked, &group->reads.granted);
+        bnd_list_move(&group->reads.asked, &group->reads.granted);
     }
 }
 
@@ -236,7 +228,7 @@ static void begin_round(struct group *group) {
     for (struct bnd_link *link = reads->waiting.next; link != &reads->waiting; link = link->next) {
         read_at(link)->index = group->status.commit;
     }
-    move_all(&reads->waiting, &reads->asked);
+    bnd_list_move(&reads->waiting, &reads->asked);
     reads->seq = ++reads->seq_last;
     reads->term = group->status.term;
     reads->acked_count = 0;
@@ -282,8 +274,7 @@ void readindex_changed(struct group *group) {
     } else if (group->reads.seq != 0 && group->reads.term != group->status.term) {
         group->reads.seq = 0;
         struct bnd_link asked;
-        bnd_list_init(&asked);
-        move_all(&group->reads.asked, &asked);
+        bnd_list_take(&group->reads.asked, &asked);
         unlink_idle(group);
         answer(group, &asked, BND_NOTLEADER);
     } else {

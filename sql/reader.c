@@ -65,13 +65,6 @@ void sql_reads_refuse(struct sql_database *database, int status) {
     sql_database_refuse(database, &database->reads_ready, status);
 }
 
-static void move_all(struct bnd_link *from, struct bnd_link *to) {
-    struct bnd_link *link = NULL;
-    while ((link = bnd_list_pop(from)) != NULL) {
-        bnd_list_push(to, link);
-    }
-}
-
 /* The writer finds out what is there, or makes it. */
 static void to_writer(struct sql_database *database, struct bnd_link *tasks) {
     struct bnd_link *link = NULL;
@@ -126,8 +119,8 @@ static void on_run(struct bnd_work *work) {
         bytes += task->ran.text.len;
         last = reader->stale || bytes > SQL_RUN_BYTES_MAX || bnd_clock_ns(env) > until_ns;
     }
-    move_all(&reader->tasks, &reader->left);
-    move_all(&ran, &reader->tasks);
+    bnd_list_move(&reader->tasks, &reader->left);
+    bnd_list_move(&ran, &reader->tasks);
 }
 
 /* ---- after it
@@ -273,7 +266,7 @@ static bool reader_start(struct sql_reader *reader, size_t tasks_max) {
     }
     reader->work = (struct bnd_work){.run = on_run, .done = on_done, .data = reader};
     if (sql_leader_work(database->leader, &reader->work, true) != 0) {
-        move_all(&reader->tasks, &database->reads_ready);
+        bnd_list_move(&reader->tasks, &database->reads_ready);
         return false;
     }
     reader->busy = true;
@@ -309,7 +302,7 @@ static void granted(struct sql_database *database, uint32_t slot) {
     switch (rv) {
     case 0:
         database->read_base = base;
-        move_all(&database->reads_asked, &database->reads_ready);
+        bnd_list_move(&database->reads_asked, &database->reads_ready);
         break;
     case BND_NOTFOUND:
         to_writer(database, &database->reads_asked);
@@ -337,7 +330,7 @@ static void on_granted(void *data, int status, const struct bnd_fsm_read *contex
 
 static void ask(struct sql_database *database) {
     struct bnd_raft_group_status status;
-    move_all(&database->reads_new, &database->reads_asked);
+    bnd_list_move(&database->reads_new, &database->reads_asked);
     if (!sql_rule(database->leader, SQL_RULE_BARRIER) &&
         bnd_raft_group_status(database->leader->host, database->gid, &status) == 0) {
         granted(database, status.slot);

@@ -171,17 +171,6 @@ static void env_post(struct bnd_env *base, struct bnd_task *task) {
     (void)pthread_mutex_unlock(&env->post_mutex);
 }
 
-static void list_move(struct bnd_link *from, struct bnd_link *to) {
-    bnd_list_init(to);
-    if (!bnd_list_empty(from)) {
-        to->next = from->next;
-        to->prev = from->prev;
-        to->next->prev = to;
-        to->prev->next = to;
-        bnd_list_init(from);
-    }
-}
-
 static void run_tasks(struct bnd_link *tasks) {
     struct bnd_link *link = NULL;
     while ((link = bnd_list_pop(tasks)) != NULL) {
@@ -226,7 +215,7 @@ static void on_async(uv_async_t *handle) {
     io_pool_reap(&env->work_pool);
     struct bnd_link batch;
     (void)pthread_mutex_lock(&env->post_mutex);
-    list_move(&env->posted, &batch);
+    bnd_list_take(&env->posted, &batch);
     (void)pthread_mutex_unlock(&env->post_mutex);
     run_tasks(&batch);
     if (atomic_exchange(&env->stop, false)) {
@@ -242,7 +231,7 @@ static void on_prepare(uv_prepare_t *handle) {
     struct io_env *env = handle->data;
     io_env_tick(env);
     struct bnd_link batch;
-    list_move(&env->deferred, &batch);
+    bnd_list_take(&env->deferred, &batch);
     run_tasks(&batch);
     run_hooks(env);
     if (env->backend == BND_IO_URING) {
