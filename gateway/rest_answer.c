@@ -24,9 +24,9 @@ json_t *rest_envelope(json_t *result) {
                      result);
 }
 
-json_t *rest_envelope_error(int code, const char *message) {
-    return json_pack("{s:b, s:[{s:i, s:s}], s:[], s:n}", "success", 0, "errors", "code", code,
-                     "message", message, "messages", "result");
+json_t *rest_envelope_error(int code, struct bnd_slice message) {
+    return json_pack("{s:b, s:[{s:i, s:o}], s:[], s:n}", "success", 0, "errors", "code", code,
+                     "message", rest_text_json(message), "messages", "result");
 }
 
 /* ---- ends
@@ -133,8 +133,13 @@ void rest_reply(struct rest_request *request, json_t *result) {
     rest_reply_json(request, 200, rest_envelope(result));
 }
 
-void rest_fail(struct rest_request *request, unsigned status, int code, const char *message) {
+void rest_fail_text(struct rest_request *request, unsigned status, int code,
+                    struct bnd_slice message) {
     rest_reply_json(request, status, rest_envelope_error(code, message));
+}
+
+void rest_fail(struct rest_request *request, unsigned status, int code, const char *message) {
+    rest_fail_text(request, status, code, bnd_slice_str(message));
 }
 
 void rest_fail_code(struct rest_request *request, int status) {

@@ -85,7 +85,7 @@ json_t *rest_time_json(uint64_t ms);
 
 /* Cloudflare's envelope: takes result (NULL: null). NULL without memory. */
 json_t *rest_envelope(json_t *result);
-json_t *rest_envelope_error(int code, const char *message);
+json_t *rest_envelope_error(int code, struct bnd_slice message);
 
 /* ---- ends
  * -----------------------------------------------------------------------------------------------
@@ -99,6 +99,9 @@ void rest_reply_json(struct rest_request *request, unsigned status, json_t *docu
 void rest_reply_text(struct rest_request *request, const struct bnd_buf *text);
 /* The envelope of a failure with one error. message is borrowed. */
 void rest_fail(struct rest_request *request, unsigned status, int code, const char *message);
+/* The same with a message of any length and any bytes, as SQLite's about the client's own text. */
+void rest_fail_text(struct rest_request *request, unsigned status, int code,
+                    struct bnd_slice message);
 /* The same for a code of the services: 503 for what may be tried again or is not known, never 500
  * for those. */
 void rest_fail_code(struct rest_request *request, int status);

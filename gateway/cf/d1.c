@@ -17,6 +17,15 @@ void cf_d1_fail(struct rest_request *request, int status) {
     rest_fail(request, failure.status, (int)failure.code, failure.text);
 }
 
+bool cf_d1_failed(struct rest_request *request, int status) {
+    struct cf_d1_op *op = request->data;
+    bool again = status == BND_NOTFOUND && d1_use_missing(&op->use);
+    if (status != 0 && !again) {
+        cf_d1_fail(request, status);
+    }
+    return status != 0;
+}
+
 json_t *cf_d1_database_json(const struct bnd_d1_database *database) {
     char uuid[BND_D1_UUID_TEXT + 1];
     bnd_d1_uuid_text(database->uuid, uuid);

@@ -34,6 +34,10 @@ bool cf_d1_begin(struct rest_request *request, size_t bytes,
 /* Ends the request: a code of sql/ or the catalog; BND_NOTFOUND: there is no such database. */
 void cf_d1_fail(struct rest_request *request, int status);
 
+/* How the SQL group answered an operation. False: well. True: it has no such database and group 0
+ * is asked again, from where act is called once more, or the request has been ended. */
+bool cf_d1_failed(struct rest_request *request, int status);
+
 /* {"uuid","name","version","created_at"}; NULL without memory. */
 json_t *cf_d1_database_json(const struct bnd_d1_database *database);
 json_t *cf_d1_bookmark_json(const struct bnd_sql_bookmark *bookmark);
@@ -52,8 +56,8 @@ struct cf_d1_place {
 /* NULL, or why not. */
 const char *cf_d1_place_read(const struct s3_query *query, uint64_t now_ms,
                              struct cf_d1_place *out);
-/* Ends the request: there is no such place. */
-void cf_d1_fail_place(struct rest_request *request, bool by_time);
+/* As cf_d1_failed, of an operation on a place, which may be what there is not. */
+bool cf_d1_failed_place(struct rest_request *request, int status, bool by_time);
 
 void cf_d1_run_list(struct rest_request *request);
 void cf_d1_run_create(struct rest_request *request);

@@ -327,10 +327,7 @@ static void on_info(struct bnd_sql_admin *admin, int status) {
     struct get_op *op = request->data;
     const struct bnd_sql_request header = {
         .results = BND_SQL_ROWS, .session = BND_SQL_PRIMARY, .read_only = true};
-    if (status != 0) {
-        if (status != BND_NOTFOUND || !d1_use_missing(&op->op.use)) {
-            cf_d1_fail(request, status);
-        }
+    if (cf_d1_failed(request, status)) {
         return;
     }
     (void)json_object_set_new(op->result, "file_size",

@@ -113,10 +113,7 @@ static int act(struct d1_use *use);
 static void take_answer(struct rest_request *request, const struct bnd_sql_answer *answer) {
     struct export_op *op = request->data;
     if (answer->outcome != BND_SQL_DONE) {
-        rest_reply_json(request, 400,
-                        json_pack("{s:b, s:[{s:i, s:o}], s:[], s:n}", "success", 0, "errors",
-                                  "code", (int)D1_SQL, "message", rest_text_json(answer->text),
-                                  "messages", "result"));
+        rest_fail_text(request, 400, D1_SQL, answer->text);
         return;
     }
     int rv = take(op, answer->text);

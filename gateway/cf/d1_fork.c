@@ -77,23 +77,10 @@ static void name_it(struct rest_request *request) {
  * ------------------------------------------------------------------------------------------------
  */
 
-/* True: the request goes on, or has been ended. */
-static bool failed(struct rest_request *request, int status) {
-    struct fork_op *op = request->data;
-    if (status == 0) {
-        return false;
-    }
-    if (status != BND_NOTFOUND) {
-        cf_d1_fail(request, status);
-    } else if (!d1_use_missing(&op->op.use)) {
-        cf_d1_fail_place(request, op->place.by_time);
-    }
-    return true;
-}
-
 static void on_forked(struct bnd_sql_admin *admin, int status) {
     struct rest_request *request = admin->data;
-    if (!failed(request, status)) {
+    const struct fork_op *op = request->data;
+    if (!cf_d1_failed_place(request, status, op->place.by_time)) {
         name_it(request);
     }
 }
@@ -109,7 +96,7 @@ static int start_fork(struct d1_use *use, const struct bnd_sql_bookmark *at) {
 static void on_place(struct bnd_sql_admin *admin, int status) {
     struct rest_request *request = admin->data;
     struct fork_op *op = request->data;
-    if (failed(request, status)) {
+    if (cf_d1_failed_place(request, status, op->place.by_time)) {
         return;
     }
     struct bnd_sql_bookmark at = op->place.by_time ? admin->bookmark : admin->info.bookmark;

@@ -126,14 +126,18 @@ struct import_op {
     struct bnd_sql_call call;
     struct bnd_buf request;
     struct d1_file *file; /* that is ingested */
+    bool answered;        /* else it may be ingested again */
     uint64_t statements;
 };
 
 static void clean_import(struct rest_request *request) {
     struct import_op *op = request->data;
     bnd_buf_free(&op->request);
-    if (op->file != NULL) {
-        op->file->busy = false;
+    if (op->file == NULL) {
+        return;
+    }
+    op->file->busy = false;
+    if (op->answered) {
         d1_file_drop(&request->rest->files, op->file);
     }
 }
@@ -148,10 +152,7 @@ static void reply_url(struct rest_request *request, const struct d1_file *file) 
 static void on_info(struct bnd_sql_admin *admin, int status) {
     struct rest_request *request = admin->data;
     struct import_op *op = request->data;
-    if (status != 0) {
-        if (status != BND_NOTFOUND || !d1_use_missing(&op->op.use)) {
-            cf_d1_fail(request, status);
-        }
+    if (cf_d1_failed(request, status)) {
         return;
     }
     const struct d1_file *file = d1_file_open(&request->rest->files, op->op.use.uuid, op->etag);
@@ -194,19 +195,20 @@ static void reply_complete(struct rest_request *request, const struct bnd_sql_an
 static void on_executed(struct bnd_sql_call *call, int status,
                         const struct bnd_sql_answer *answer) {
     struct rest_request *request = call->data;
-    struct import_op *op = request->data;
-    if (status != 0) {
-        if (status != BND_NOTFOUND || !d1_use_missing(&op->op.use)) {
-            cf_d1_fail(request, status);
-        }
-    } else if (answer->outcome == BND_SQL_DONE) {
+    if (cf_d1_failed(request, status)) {
+        return;
+    }
+    ((struct import_op *)request->data)->answered = true;
+    switch (answer->outcome) {
+    case BND_SQL_DONE:
         reply_complete(request, answer);
-    } else {
-        json_t *message = answer->outcome == BND_SQL_LOST ? json_string(d1_text_lost)
-                                                          : rest_text_json(answer->text);
-        rest_reply_json(request, answer->outcome == BND_SQL_LOST ? 503 : 400,
-                        json_pack("{s:b, s:[{s:i, s:o}], s:[], s:n}", "success", 0, "errors",
-                                  "code", (int)D1_SQL, "message", message, "messages", "result"));
+        return;
+    case BND_SQL_LOST:
+        rest_fail(request, 503, D1_UNAVAILABLE, d1_text_lost);
+        return;
+    case BND_SQL_FAILED:
+        rest_fail_text(request, 400, D1_SQL, answer->text);
+        return;
     }
 }
 
@@ -217,7 +219,8 @@ static int act_ingest(struct d1_use *use) {
     struct rest_request *request = use->data;
     struct import_op *op = request->data;
     if (memcmp(use->uuid, op->file->uuid, sizeof use->uuid) != 0) {
-        return BND_INVALID; /* it was announced for another database */
+        malformed(request, "The file was uploaded for another database");
+        return 0;
     }
     bnd_buf_reset(&op->request);
     bnd_sql_request_begin(&op->request, &header);

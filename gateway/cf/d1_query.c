@@ -19,15 +19,6 @@ static void on_sent(struct d1_query *query, int status) {
     }
 }
 
-/* The message may have any length and any bytes: it is SQLite's about the client's own text. */
-static void refuse(struct rest_request *request) {
-    const struct d1_query *query = request->data;
-    json_t *message = rest_text_json(bnd_buf_slice(&query->text));
-    rest_reply_json(request, query->failure.status,
-                    json_pack("{s:b, s:[{s:i, s:o}], s:[], s:n}", "success", 0, "errors", "code",
-                              (int)query->failure.code, "message", message, "messages", "result"));
-}
-
 static void on_ended(struct d1_query *query, enum d1_end end) {
     struct rest_request *request = query->data;
     if (end == D1_GONE) {
@@ -35,7 +26,8 @@ static void on_ended(struct d1_query *query, enum d1_end end) {
         return;
     }
     if (end == D1_REFUSED) {
-        refuse(request);
+        rest_fail_text(request, query->failure.status, (int)query->failure.code,
+                       bnd_buf_slice(&query->text));
         return;
     }
     const struct bnd_http_header headers[] = {

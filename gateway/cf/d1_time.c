@@ -14,25 +14,17 @@ struct time_op {
     uint8_t space[];
 };
 
-void cf_d1_fail_place(struct rest_request *request, bool by_time) {
-    rest_fail(request, 400, D1_MALFORMED,
-              by_time
-                  ? "There is no bookmark of that time: the database is younger, or its history "
-                    "is not kept for so long"
-                  : "The bookmark is not one of this database, or its history is not kept for "
-                    "so long");
-}
-
-/* True: the request goes on, or has been ended. */
-static bool failed(struct rest_request *request, int status, bool by_time) {
-    struct time_op *op = request->data;
-    if (status == 0) {
-        return false;
-    }
+bool cf_d1_failed_place(struct rest_request *request, int status, bool by_time) {
+    struct cf_d1_op *op = request->data;
     if (status != BND_NOTFOUND) {
-        cf_d1_fail(request, status);
-    } else if (!d1_use_missing(&op->op.use)) {
-        cf_d1_fail_place(request, by_time);
+        return cf_d1_failed(request, status);
+    }
+    if (!d1_use_missing(&op->use)) {
+        rest_fail(request, 400, D1_MALFORMED,
+                  by_time ? "There is no bookmark of that time: the database is younger, or its "
+                            "history is not kept for so long"
+                          : "The bookmark is not one of this database, or its history is not kept "
+                            "for so long");
     }
     return true;
 }
@@ -43,7 +35,7 @@ static bool failed(struct rest_request *request, int status, bool by_time) {
 
 static void on_restored(struct bnd_sql_admin *admin, int status) {
     struct rest_request *request = admin->data;
-    if (!failed(request, status, false)) {
+    if (!cf_d1_failed_place(request, status, false)) {
         rest_reply(request,
                    json_pack("{s:o, s:o, s:s}", "bookmark", cf_d1_bookmark_json(&admin->bookmark),
                              "previous_bookmark", cf_d1_bookmark_json(&admin->previous), "message",
@@ -65,7 +57,7 @@ static int restore(struct d1_use *use, const struct bnd_sql_bookmark *target) {
 static void on_time(struct bnd_sql_admin *admin, int status) {
     struct rest_request *request = admin->data;
     struct time_op *op = request->data;
-    if (failed(request, status, true)) {
+    if (cf_d1_failed_place(request, status, true)) {
         return;
     }
     if (!op->restoring) {
@@ -81,7 +73,7 @@ static void on_time(struct bnd_sql_admin *admin, int status) {
 
 static void on_info(struct bnd_sql_admin *admin, int status) {
     struct rest_request *request = admin->data;
-    if (!failed(request, status, false)) {
+    if (!cf_d1_failed_place(request, status, false)) {
         rest_reply(request,
                    json_pack("{s:o}", "bookmark", cf_d1_bookmark_json(&admin->info.bookmark)));
     }

@@ -4,11 +4,10 @@
  *   [{"sql", "params"}, ...]                  the binding: batch() and exec()
  *   {"batch": [{"sql", "params"}, ...]}       REST
  *
- * Parameters: numbers (an integer that fits 64 bits is one, everything else is real), strings,
- * true and false (1, 0), null, arrays of bytes. The text is never in memory as a whole: a blob of 2
- * MB comes as 8 MB of digits. Strict: a member twice, a value of another type, a nested container
- * are refused with a sentence that says where. Unknown members are passed over. Internal to
- * gateway/. Pure. */
+ * Parameters: numbers, true and false (all bound as reals, as D1 does: ADR 0104), strings, null,
+ * arrays of bytes. The text is never in memory as a whole: a blob of 2 MB comes as 8 MB of digits.
+ * Strict: a member twice, a value of another type, a nested container are refused with a sentence
+ * that says where. Unknown members are passed over. Internal to gateway/. Pure. */
 #ifndef BND_GATEWAY_D1_BODY_H
 #define BND_GATEWAY_D1_BODY_H
 

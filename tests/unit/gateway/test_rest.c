@@ -165,7 +165,7 @@ static void test_envelope(void **state) {
                "{\"success\":true,\"errors\":[],\"messages\":[],\"result\":null}");
     check_json(rest_envelope(json_pack("{s:i}", "a", 1)),
                "{\"success\":true,\"errors\":[],\"messages\":[],\"result\":{\"a\":1}}");
-    check_json(rest_envelope_error(10006, "The specified bucket does not exist."),
+    check_json(rest_envelope_error(10006, bnd_slice_str("The specified bucket does not exist.")),
                "{\"success\":false,\"errors\":[{\"code\":10006,\"message\":\"The specified bucket "
                "does not exist.\"}],\"messages\":[],\"result\":null}");
     check_json(rest_text_json(bnd_slice("\xff", 1)), "null");
