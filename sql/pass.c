@@ -420,7 +420,10 @@ static void ask_barrier(struct sql_pass *pass) {
  * -----------------------------------------------------------------------------------------------
  */
 
-/* Did the operation commit as it was run: the next version, on the version it was made on? */
+/* Did the operation commit as it was run: the next version, on the version it was made on? Epoch
+ * and version tell it from an outcome that its id had before: that one is of a version which the
+ * state had when the writer was opened, in this term and behind everything unknown (open_writer).
+ */
 static bool committed_here(const struct sql_pass *pass, const struct item *item) {
     if (item->state != OP_ANSWERED || item->status != 0 ||
         item->reply_len < BND_SQL_BOOKMARK_BYTES) {

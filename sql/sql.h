@@ -7,7 +7,7 @@
  *  2. A request id is executed at most once; a retry gets the first answer, or LOST.
  *  3. A read on the primary sees everything acknowledged before it began.
  *  4. FAILED means: nothing was changed.
- *  5. Every version can be read until the retention collects it.
+ *  5. Every version can be read until the retention collects it (there is none yet).
  *
  * One per process, on one loop; a gateway has one without a host. Callbacks come on the loop,
  * later, once for every call that returned 0. */
