@@ -479,16 +479,17 @@ static void settle_other(struct sql_pass *pass, struct item *item, struct bnd_li
 
 /* A task that changed nothing, on versions that are committed. Takes it. */
 static void settle_seen(struct sql_pass *pass, struct sql_task *task, const uint8_t *bookmark) {
+    int status = task->ran.status;
     let_go(pass, task);
-    if (task->ran.status != 0) {
-        bool again_may_help = task->ran.status == BND_NOTFOUND || task->ran.status == BND_NOMEM;
-        if (again_may_help) {
-            sql_task_refuse(task, BND_BUSY);
-        } else {
-            sql_task_fail(task, task->ran.status);
-        }
-    } else if (!sql_task_answer_known(task, pass->gid)) {
+    if (sql_task_answer_known(task, pass->gid)) {
+        return;
+    }
+    if (status == 0) {
         sql_task_answer(task, bookmark);
+    } else if (status == BND_NOTFOUND || status == BND_NOMEM) { /* again may help */
+        sql_task_refuse(task, BND_BUSY);
+    } else {
+        sql_task_fail(task, status);
     }
 }
 

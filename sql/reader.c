@@ -137,6 +137,13 @@ static bool still_there(struct sql_reader *reader) {
            now.at.number == reader->target.at.number;
 }
 
+/* Answers with what an earlier attempt did, if one did: what can only be read now, or not be
+ * prepared any more, because of it. */
+static bool answered_before(const struct sql_database *database, struct sql_task *task) {
+    bool may_have_written = task->owned == NULL && !task->request.read_only;
+    return may_have_written && sql_task_answer_known(task, database->gid);
+}
+
 /* A read that could not be done. Takes the task. */
 static void retry(struct sql_database *database, struct sql_task *task, int status) {
     sql_task_forget_run(task);
@@ -149,14 +156,9 @@ static void retry(struct sql_database *database, struct sql_task *task, int stat
     sql_database_release(database, task);
     if (may_help) {
         sql_task_refuse(task, BND_BUSY);
-    } else {
+    } else if (!answered_before(database, task)) {
         sql_task_fail(task, status);
     }
-}
-
-/* An earlier attempt may: what can only be read now, or not be prepared any more, because of it. */
-static bool may_have_written(const struct sql_task *task) {
-    return task->owned == NULL && !task->request.read_only;
 }
 
 static void settle_task(struct sql_reader *reader, struct sql_task *task, bool there) {
@@ -175,7 +177,7 @@ static void settle_task(struct sql_reader *reader, struct sql_task *task, bool t
     } else {
         database->leader->config.stats->reads++;
         sql_database_release(database, task);
-        if (!may_have_written(task) || !sql_task_answer_known(task, database->gid)) {
+        if (!answered_before(database, task)) {
             sql_task_answer(task, reader->target.bookmark);
         }
     }
