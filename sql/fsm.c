@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "sql/fsm_private.h"
 
 #define SCRATCH_KEPT_MAX (64u << 10) /* there is a machine per group */
@@ -36,12 +37,13 @@ int sql_change_database(const struct sql_change *change, const uint8_t uuid[BND_
     return rv != 0 ? rv : sql_database_decode(sql_key_rest(&key), bnd_buf_slice(value), out);
 }
 
-int sql_change_live(const struct sql_change *change, struct sql_database_row *out) {
-    int rv = sql_change_database(change, change->command->uuid, out);
+int sql_change_live(const struct sql_change *change, const uint8_t uuid[BND_SQL_UUID_BYTES],
+                    struct sql_database_row *out) {
+    int rv = sql_change_database(change, uuid, out);
     return rv == 0 && out->record.state != SQL_DATABASE_LIVE ? BND_NOTFOUND : rv;
 }
 
-static int put_value(const struct sql_change *change, const struct sql_key *key) {
+int sql_change_put_value(const struct sql_change *change, const struct sql_key *key) {
     struct bnd_buf *value = &change->fsm->value;
     if (value->failed) {
         return BND_NOMEM;
@@ -56,7 +58,7 @@ int sql_change_put_database(const struct sql_change *change, const uint8_t uuid[
     sql_key_database(&key, change->context->slot, uuid);
     bnd_buf_reset(&change->fsm->value);
     sql_database_encode(&change->fsm->value, &key, row);
-    return put_value(change, &key);
+    return sql_change_put_value(change, &key);
 }
 
 int sql_change_put_commit(const struct sql_change *change, uint32_t number,
@@ -65,7 +67,7 @@ int sql_change_put_commit(const struct sql_change *change, uint32_t number,
     sql_key_commit(&key, change->context->slot, number, row->record.version);
     bnd_buf_reset(&change->fsm->value);
     sql_commit_encode(&change->fsm->value, &key, row);
-    return put_value(change, &key);
+    return sql_change_put_value(change, &key);
 }
 
 int sql_change_put_epoch(const struct sql_change *change, uint32_t number, uint32_t epoch,
@@ -74,7 +76,7 @@ int sql_change_put_epoch(const struct sql_change *change, uint32_t number, uint3
     sql_key_pair(&key, change->context->slot, SQL_TAG_EPOCH, number, epoch);
     bnd_buf_reset(&change->fsm->value);
     sql_epoch_encode(&change->fsm->value, &key, row);
-    return put_value(change, &key);
+    return sql_change_put_value(change, &key);
 }
 
 int sql_change_get_epoch(const struct sql_change *change, uint32_t number, uint32_t epoch,
@@ -84,6 +86,12 @@ int sql_change_get_epoch(const struct sql_change *change, uint32_t number, uint3
     sql_key_pair(&key, change->context->slot, SQL_TAG_EPOCH, number, epoch);
     int rv = sql_change_get(change, &key, value);
     return rv != 0 ? rv : sql_epoch_decode(sql_key_rest(&key), bnd_buf_slice(value), out);
+}
+
+void sql_hash_put(uint8_t out[BND_SQL_HASH_BYTES], struct bnd_slice bytes) {
+    struct bnd_hash128 hash = bnd_hash128(bytes, 0);
+    bnd_put_u64(out, hash.low);
+    bnd_put_u64(out + 8, hash.high);
 }
 
 void sql_reply_bookmark(const struct sql_change *change, const struct sql_database_record *record) {

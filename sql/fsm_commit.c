@@ -8,7 +8,6 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/error.h"
-#include "base/hash.h"
 #include "sql/varint.h"
 
 /* What the hash of a version is over before the change set. */
@@ -87,7 +86,7 @@ int sql_apply_stage(const struct sql_change *change) {
     struct bnd_buf *value = &change->fsm->joined;
     const struct sql_command *command = change->command;
     struct sql_database_row row;
-    int rv = sql_change_live(change, &row);
+    int rv = sql_change_live(change, change->command->uuid, &row);
     if (rv != 0) {
         return rv;
     }
@@ -238,10 +237,10 @@ static int put_pages(const struct sql_change *change, const struct sql_database_
                      record->version);
         bnd_buf_reset(value);
         sql_page_value_encode(value, &key, &page.value);
-        if (value->failed) {
-            return BND_NOMEM;
+        rv = sql_change_put_value(change, &key);
+        if (rv != 0) {
+            return rv;
         }
-        sql_change_put(change, &key, bnd_buf_slice(value));
         const struct sql_head head = {.number = record->number,
                                       .page = page.page,
                                       .epoch = record->epoch,
@@ -253,22 +252,14 @@ static int put_pages(const struct sql_change *change, const struct sql_database_
     return 0;
 }
 
-static void set_hash(const struct sql_change *change, struct sql_database_record *record) {
-    struct bnd_hash128 hash =
-        bnd_hash128(bnd_slice(change->fsm->unpacked.data,
-                              HASH_HEAD_BYTES + change->command->u.commit.pages_bytes),
-                    0);
-    bnd_put_u64(record->hash, hash.low);
-    bnd_put_u64(record->hash + 8, hash.high);
-}
-
 static int put_version(const struct sql_change *change, struct sql_database_row *row) {
     const struct sql_commit *commit = &change->command->u.commit;
     struct sql_database_record *record = &row->record;
     record->version++;
     record->page_count = commit->page_count;
     record->stamp_ms = change->context->stamp_ms;
-    set_hash(change, record);
+    sql_hash_put(record->hash, bnd_slice(change->fsm->unpacked.data,
+                                         HASH_HEAD_BYTES + commit->pages_bytes));
     struct sql_commit_row made = {.record = {.epoch = record->epoch,
                                              .version = record->version,
                                              .stamp_ms = record->stamp_ms,
@@ -284,7 +275,7 @@ static int put_version(const struct sql_change *change, struct sql_database_row 
 
 int sql_apply_commit(const struct sql_change *change) {
     struct sql_database_row row;
-    int rv = sql_change_live(change, &row);
+    int rv = sql_change_live(change, change->command->uuid, &row);
     rv = rv != 0 ? rv : check_base(change, &row);
     rv = rv != 0 ? rv : unpack(change, &row);
     rv = rv != 0 ? rv : check_pages(change, &row.record);

@@ -2,23 +2,17 @@
 #include "sql/fsm_private.h"
 
 #include "base/error.h"
-#include "base/hash.h"
 
-static void put_hash(uint8_t out[BND_SQL_HASH_BYTES], struct bnd_slice bytes) {
-    struct bnd_hash128 hash = bnd_hash128(bytes, 0);
-    bnd_put_u64(out, hash.low);
-    bnd_put_u64(out + 8, hash.high);
-}
-
-void sql_hash_without_pages(uint8_t hash[BND_SQL_HASH_BYTES], uint64_t version, uint32_t page_count,
-                            const struct sql_fork_row *target) {
+/* Of a version without a change set: upon the hash before it. */
+static void hash_without_pages(uint8_t hash[BND_SQL_HASH_BYTES], uint64_t version,
+                               uint32_t page_count, const struct sql_fork_row *target) {
     uint8_t bytes[BND_SQL_HASH_BYTES + 8 + 4 + 4 + 8];
     memcpy(bytes, hash, BND_SQL_HASH_BYTES);
     bnd_put_u64(bytes + 16, version);
     bnd_put_u32(bytes + 24, page_count);
     bnd_put_u32(bytes + 28, target->epoch);
     bnd_put_u64(bytes + 32, target->version);
-    put_hash(hash, bnd_slice(bytes, sizeof bytes));
+    sql_hash_put(hash, bnd_slice(bytes, sizeof bytes));
 }
 
 /* A number that was never given out. The counter's new value is written last of all. */
@@ -44,11 +38,7 @@ static int put_next_number(const struct sql_change *change, uint32_t number) {
     sql_key_tag(&key, change->context->slot, SQL_TAG_COUNTERS);
     bnd_buf_reset(value);
     sql_number_encode(value, &key, number);
-    if (value->failed) {
-        return BND_NOMEM;
-    }
-    sql_change_put(change, &key, bnd_buf_slice(value));
-    return 0;
+    return sql_change_put_value(change, &key);
 }
 
 /* Nothing stands under the command's uuid. Else EXISTS and its record, or NOTFOUND: it was deleted.
@@ -91,7 +81,7 @@ int sql_apply_create(const struct sql_change *change) {
     if (rv != 0) {
         return rv;
     }
-    put_hash(row.record.hash, bnd_slice(change->command->uuid, sizeof change->command->uuid));
+    sql_hash_put(row.record.hash, bnd_slice(change->command->uuid, sizeof change->command->uuid));
     rv = put_beginning(change, &row, &epoch);
     rv = rv != 0 ? rv : put_next_number(change, row.record.number + 1);
     sql_record_encode(change->reply, &row.record);
@@ -142,7 +132,7 @@ int sql_apply_restore(const struct sql_change *change) {
                                         .version = change->command->u.restore.target.version};
     struct sql_database_row row;
     struct sql_commit_record commit;
-    int rv = sql_change_live(change, &row);
+    int rv = sql_change_live(change, change->command->uuid, &row);
     struct sql_database_record *record = &row.record;
     if (rv != 0) {
         return rv;
@@ -162,7 +152,7 @@ int sql_apply_restore(const struct sql_change *change) {
     record->epoch++;
     record->page_count = commit.page_count;
     record->stamp_ms = change->context->stamp_ms;
-    sql_hash_without_pages(record->hash, record->version, record->page_count, &target);
+    hash_without_pages(record->hash, record->version, record->page_count, &target);
     const struct sql_epoch_row epoch = {.parent_number = record->number,
                                         .parent_epoch = target.epoch,
                                         .parent_version = target.version,
@@ -182,19 +172,12 @@ static int put_fork(const struct sql_change *change, uint32_t source, uint32_t n
     sql_key_pair(&key, change->context->slot, SQL_TAG_FORK, source, number);
     bnd_buf_reset(value);
     sql_fork_encode(value, &key, fork);
-    if (value->failed) {
-        return BND_NOMEM;
-    }
-    sql_change_put(change, &key, bnd_buf_slice(value));
-    return 0;
+    return sql_change_put_value(change, &key);
 }
 
 static int find_source(const struct sql_change *change, const struct bnd_sql_bookmark *target,
                        struct sql_database_row *out, struct sql_commit_record *out_commit) {
-    int rv = sql_change_database(change, change->command->u.fork.source, out);
-    if (rv == 0 && out->record.state != SQL_DATABASE_LIVE) {
-        rv = BND_NOTFOUND;
-    }
+    int rv = sql_change_live(change, change->command->u.fork.source, out);
     return rv != 0 ? rv : find_version(change, &out->record, target, out_commit);
 }
 
@@ -218,7 +201,7 @@ int sql_apply_fork(const struct sql_change *change) {
     row.record.version = commit.version + 1;
     row.record.page_count = commit.page_count;
     memcpy(row.record.hash, commit.hash, sizeof commit.hash);
-    sql_hash_without_pages(row.record.hash, row.record.version, row.record.page_count, &target);
+    hash_without_pages(row.record.hash, row.record.version, row.record.page_count, &target);
     const struct sql_epoch_row epoch = {.parent_number = source.record.number,
                                         .parent_epoch = target.epoch,
                                         .parent_version = target.version,

@@ -18,12 +18,15 @@ int sql_change_get(const struct sql_change *change, const struct sql_key *key, s
 void sql_change_put(const struct sql_change *change, const struct sql_key *key,
                     struct bnd_slice value);
 void sql_change_delete(const struct sql_change *change, const struct sql_key *key);
+/* Puts what was encoded into the machine's `value`. BND_NOMEM: it failed, nothing was written. */
+int sql_change_put_value(const struct sql_change *change, const struct sql_key *key);
 
 /* The database of a uuid, deleted ones too. BND_NOTFOUND: it never was. */
 int sql_change_database(const struct sql_change *change, const uint8_t uuid[BND_SQL_UUID_BYTES],
                         struct sql_database_row *out);
-/* The command's, that is live; else BND_NOTFOUND. */
-int sql_change_live(const struct sql_change *change, struct sql_database_row *out);
+/* One that is live; else BND_NOTFOUND. */
+int sql_change_live(const struct sql_change *change, const uint8_t uuid[BND_SQL_UUID_BYTES],
+                    struct sql_database_row *out);
 /* As BND_NOTFOUND is nothing that is missing here: what the state must hold is damaged. */
 static inline int sql_must(int rv) {
     return rv == BND_NOTFOUND ? BND_CORRUPT : rv;
@@ -39,9 +42,8 @@ int sql_change_put_epoch(const struct sql_change *change, uint32_t number, uint3
 int sql_change_get_epoch(const struct sql_change *change, uint32_t number, uint32_t epoch,
                          struct sql_epoch_row *out);
 
-/* Of a version without a change set: upon the hash before it. */
-void sql_hash_without_pages(uint8_t hash[BND_SQL_HASH_BYTES], uint64_t version, uint32_t page_count,
-                            const struct sql_fork_row *target);
+/* Of a version, over what SPEC.md says ("SQL state"). */
+void sql_hash_put(uint8_t out[BND_SQL_HASH_BYTES], struct bnd_slice bytes);
 void sql_reply_bookmark(const struct sql_change *change, const struct sql_database_record *record);
 
 /* Commands. */

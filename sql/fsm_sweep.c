@@ -33,11 +33,7 @@ static int put_dead(const struct sql_change *change, const struct sql_key *key,
     struct bnd_buf *value = &change->fsm->value;
     bnd_buf_reset(value);
     sql_dead_encode(value, key, row);
-    if (value->failed) {
-        return BND_NOMEM;
-    }
-    sql_change_put(change, key, bnd_buf_slice(value));
-    return 0;
+    return sql_change_put_value(change, key);
 }
 
 static int add_due(const struct sql_change *change, uint64_t due_ms, uint32_t number,
@@ -68,11 +64,7 @@ int sql_dead_add(const struct sql_change *change, uint32_t number) {
     sql_key_number(&key, change->context->slot, SQL_TAG_PINNED, number);
     bnd_buf_reset(value);
     sql_number_encode(value, &key, first.parent_number);
-    if (value->failed) {
-        return BND_NOMEM;
-    }
-    sql_change_put(change, &key, bnd_buf_slice(value));
-    return 0;
+    return sql_change_put_value(change, &key);
 }
 
 /* ---- one number -------------------------------------------------------------------------------*/
