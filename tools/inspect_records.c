@@ -43,7 +43,7 @@ void tools_record_time(struct bnd_buf *out, uint64_t ms) {
     }
 }
 
-static void hex(struct bnd_buf *out, struct bnd_slice bytes) {
+void tools_record_hex(struct bnd_buf *out, struct bnd_slice bytes) {
     for (size_t i = 0; i < bytes.len; i++) {
         bnd_buf_printf(out, "%02x", bytes.data[i]);
     }
@@ -218,7 +218,7 @@ static int join_text(const struct tools_record *record, struct bnd_buf *out) {
     int rv = bnd_join_decode(record->value, &r);
     if (rv == 0) {
         bnd_buf_append_str(out, "join token ");
-        hex(out, bnd_slice(record->key.data + 1, record->key.len - 1));
+        tools_record_hex(out, bnd_slice(record->key.data + 1, record->key.len - 1));
         bnd_buf_printf(out, ": redeemed by node %" PRIu64 " (0: nobody), expires ", r.node);
         tools_record_time(out, r.expires_ms);
     }
@@ -304,7 +304,7 @@ static int minter_text(const struct tools_record *record, struct bnd_buf *out) {
 }
 
 static int opaque_text(const struct tools_record *record, struct bnd_buf *out) {
-    hex(out, record->key);
+    tools_record_hex(out, record->key);
     bnd_buf_printf(out, ": %zu bytes", record->value.len);
     return 0;
 }
@@ -350,7 +350,7 @@ static int table_text(const struct tools_record *record, struct bnd_buf *out) {
         return BND_CORRUPT;
     }
     bnd_buf_append_str(out, "bodies of version ");
-    hex(out, bnd_slice(record->key.data + 1, BND_OBJECT_ID_BYTES));
+    tools_record_hex(out, bnd_slice(record->key.data + 1, BND_OBJECT_ID_BYTES));
     bnd_buf_printf(out, ": %zu of %" PRIu64 " bytes", count, size);
     return 0;
 }
@@ -371,7 +371,7 @@ static int upload_text(const struct tools_record *record, struct bnd_buf *out) {
     bnd_buf_printf(out, "upload to bucket %" PRIu64 ", key ", key_number(record, 0));
     tools_record_escape(out, bnd_slice(key, len));
     bnd_buf_append_str(out, ": id ");
-    hex(out, bnd_slice(id, BND_OBJECT_ID_BYTES));
+    tools_record_hex(out, bnd_slice(id, BND_OBJECT_ID_BYTES));
     bnd_buf_append_str(out, ", begun ");
     tools_record_time(out, upload.initiated_ms);
     return 0;
@@ -385,9 +385,9 @@ static int part_text(const struct tools_record *record, struct bnd_buf *out) {
         return BND_CORRUPT;
     }
     bnd_buf_printf(out, "part %u of upload ", part.number);
-    hex(out, bnd_slice(record->key.data + 1, BND_OBJECT_ID_BYTES));
+    tools_record_hex(out, bnd_slice(record->key.data + 1, BND_OBJECT_ID_BYTES));
     bnd_buf_printf(out, ": %" PRIu64 " bytes, version ", part.size);
-    hex(out, bnd_slice(part.version, sizeof part.version));
+    tools_record_hex(out, bnd_slice(part.version, sizeof part.version));
     return 0;
 }
 
@@ -399,7 +399,7 @@ static int body_text(const struct tools_record *record, struct bnd_buf *out) {
         return rv;
     }
     bnd_buf_append_str(out, "body ");
-    hex(out, bnd_slice(record->key.data + 1, BND_OBJECT_ID_BYTES));
+    tools_record_hex(out, bnd_slice(record->key.data + 1, BND_OBJECT_ID_BYTES));
     bnd_buf_printf(out, ": %" PRIu64 " bytes, at its commit on nodes", body.size);
     for (size_t i = 0; i < body.have_count; i++) {
         bnd_buf_printf(out, " %" PRIu64, body.have[i]);
@@ -416,7 +416,7 @@ static int free_text(const struct tools_record *record, struct bnd_buf *out) {
         return BND_CORRUPT;
     }
     bnd_buf_append_str(out, "body ");
-    hex(out, bnd_slice(record->key.data + 9, BND_OBJECT_ID_BYTES));
+    tools_record_hex(out, bnd_slice(record->key.data + 9, BND_OBJECT_ID_BYTES));
     bnd_buf_append_str(out, " goes after ");
     tools_record_time(out, key_number(record, 0));
     return 0;
@@ -473,7 +473,7 @@ static int kv_piece_text(const struct tools_record *record, struct bnd_buf *out)
         return BND_CORRUPT;
     }
     bnd_buf_append_str(out, is_head ? "head of large value " : "piece of large value ");
-    hex(out, bnd_slice(record->key.data + 1, KV_BLOB_ID_BYTES));
+    tools_record_hex(out, bnd_slice(record->key.data + 1, KV_BLOB_ID_BYTES));
     bnd_buf_printf(out, ": %zu bytes", record->value.len);
     return 0;
 }
@@ -483,7 +483,7 @@ static int kv_free_text(const struct tools_record *record, struct bnd_buf *out) 
         return BND_CORRUPT;
     }
     bnd_buf_append_str(out, "large value ");
-    hex(out, bnd_slice(record->key.data + 9, KV_BLOB_ID_BYTES));
+    tools_record_hex(out, bnd_slice(record->key.data + 9, KV_BLOB_ID_BYTES));
     bnd_buf_append_str(out, " goes after ");
     tools_record_time(out, key_number(record, 0));
     return 0;

@@ -20,6 +20,9 @@ int tools_record_text(const struct tools_record *record, struct bnd_buf *out);
 /* Appends text as it is, but %XX for what is not printable ASCII, and for the percent sign. */
 void tools_record_escape(struct bnd_buf *out, struct bnd_slice text);
 
+/* Appends lowercase hex digits. */
+void tools_record_hex(struct bnd_buf *out, struct bnd_slice bytes);
+
 /* Appends "2026-11-30T12:00:00.000Z (1796040000000 ms)". */
 void tools_record_time(struct bnd_buf *out, uint64_t ms);
 

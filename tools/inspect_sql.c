@@ -2,15 +2,10 @@
 #include "tools/inspect_sql.h"
 
 #include "base/error.h"
+#include "catalog/records.h"
 #include "sql/records.h"
 
 #include <inttypes.h>
-
-static void hex(struct bnd_buf *out, const uint8_t *bytes, size_t len) {
-    for (size_t i = 0; i < len; i++) {
-        bnd_buf_printf(out, "%02x", bytes[i]);
-    }
-}
 
 static int database_text(const struct tools_record *record, struct bnd_buf *out) {
     struct sql_database_row row;
@@ -18,19 +13,14 @@ static int database_text(const struct tools_record *record, struct bnd_buf *out)
     if (rv != 0) {
         return rv;
     }
-    const uint8_t *uuid = record->key.data + 1;
-    static const uint8_t cuts[] = {4, 6, 8, 10, BND_SQL_UUID_BYTES};
-    bnd_buf_append_str(out, "database ");
-    for (size_t i = 0, at = 0; i < sizeof cuts; at = cuts[i++]) {
-        bnd_buf_append_str(out, i == 0 ? "" : "-");
-        hex(out, uuid + at, cuts[i] - at);
-    }
+    char uuid[BND_D1_UUID_TEXT + 1];
+    bnd_d1_uuid_text(record->key.data + 1, uuid);
     bnd_buf_printf(out,
-                   ": %snumber %" PRIu32 ", epoch %" PRIu32 ", version %" PRIu64 ", %" PRIu32
-                   " pages, hash ",
-                   row.record.state == SQL_DATABASE_LIVE ? "" : "deleted, ", row.record.number,
-                   row.record.epoch, row.record.version, row.record.page_count);
-    hex(out, row.record.hash, sizeof row.record.hash);
+                   "database %s: %snumber %" PRIu32 ", epoch %" PRIu32 ", version %" PRIu64
+                   ", %" PRIu32 " pages, hash ",
+                   uuid, row.record.state == SQL_DATABASE_LIVE ? "" : "deleted, ",
+                   row.record.number, row.record.epoch, row.record.version, row.record.page_count);
+    tools_record_hex(out, bnd_slice(row.record.hash, sizeof row.record.hash));
     if (row.staged > 0) {
         bnd_buf_printf(out, ", %" PRIu32 " parts staged", row.staged);
     }
@@ -70,7 +60,7 @@ static int commit_text(const struct tools_record *record, struct bnd_buf *out) {
                    " pages, %" PRIu32 " changed, hash ",
                    bnd_get_be32(record->key.data + 1), row.record.version, row.record.epoch,
                    row.record.page_count, row.pages_count);
-    hex(out, row.record.hash, sizeof row.record.hash);
+    tools_record_hex(out, bnd_slice(row.record.hash, sizeof row.record.hash));
     bnd_buf_append_str(out, ", ");
     tools_record_time(out, row.record.stamp_ms);
     return 0;
