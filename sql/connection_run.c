@@ -447,7 +447,8 @@ static int check_one(struct job *job, const char *text, sqlite3_stmt **out, cons
 static int check_text(struct job *job, struct bnd_slice text) {
     struct sql_cache *cache = &job->self->cache;
     sqlite3_stmt *kept = sql_cache_find(cache, text);
-    if (kept != NULL && sqlite3_stmt_readonly(kept)) {
+    /* One without columns may only have found nothing to do (DROP TRIGGER IF EXISTS). */
+    if (kept != NULL && sqlite3_stmt_readonly(kept) && sqlite3_column_count(kept) > 0) {
         return 0;
     }
     int rv = take_text(job, text);

@@ -310,6 +310,24 @@ static void test_read_only_run(void **state) {
     rig_close(&rig);
 }
 
+/* What had nothing to do when it was kept may have something now. */
+static void test_read_only_run_of_kept(void **state) {
+    static const char *const drop = "DROP TRIGGER IF EXISTS g";
+    struct rig rig;
+    rig_open(&rig);
+    (void)ask(&rig, "CREATE TABLE t (x)");
+    rig.run.read_only = true;
+    assert_string_equal(attempt(&rig, drop), "done");
+    rig.run.read_only = false;
+    (void)ask(&rig, "CREATE TRIGGER g AFTER INSERT ON t BEGIN SELECT 1; END");
+    rig.run.read_only = true;
+    assert_string_equal(attempt(&rig, drop), "writer");
+    rig.run.read_only = false;
+    (void)ask(&rig, drop);
+    assert_string_equal(rows(&rig, "SELECT name FROM sqlite_schema"), "[{\"name\":\"t\"}]");
+    rig_close(&rig);
+}
+
 static void test_read_only_request(void **state) {
     struct rig rig;
     rig_open(&rig);
@@ -602,6 +620,7 @@ int main(void) {
         cmocka_unit_test(test_foreign_keys),
         cmocka_unit_test(test_settings_end),
         cmocka_unit_test(test_read_only_run),
+        cmocka_unit_test(test_read_only_run_of_kept),
         cmocka_unit_test(test_read_only_request),
         cmocka_unit_test(test_kept_statements),
         cmocka_unit_test(test_many_texts),
