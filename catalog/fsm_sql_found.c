@@ -1,8 +1,7 @@
 /* Who makes the groups of SQL (ADR 0100, "Founding"): told once, with the first database, so that
  * the first members of each group are the same on every node that makes it. */
-#include "base/hash.h"
 #include "catalog/fsm_private.h"
-#include "placement/rendezvous.h"
+#include "catalog/place.h"
 #include "placement/shard.h"
 
 _Static_assert(BND_SQL_FOUNDERS_MAX == BND_REPLICAS_MAX, "the holders of group 0");
@@ -19,18 +18,7 @@ static void put_founders(const struct change *change, const uint64_t *nodes, siz
     put(change, &key, bnd_buf_slice(&value));
 }
 
-/* Where one node's replicas may be placed. */
-static bool may_found(const struct bnd_node_record *node, struct bnd_place_node *out) {
-    *out = (struct bnd_place_node){
-        .id = node->id,
-        .place = node->place,
-        .weight = node->weight,
-        .zone = node->zone.len > 0 ? bnd_hash64(node->zone, 1) : node->id,
-    };
-    return node->role == BND_NODE_STORAGE && node->weight > 0 && node->state == BND_NODE_ACTIVE;
-}
-
-/* Appends a struct bnd_place_node for each. */
+/* Appends a struct bnd_place_node for each node that holds replicas. */
 static void find_places(const struct change *change, struct bnd_buf *out) {
     const struct bnd_state_ops *ops = batch_ops(change);
     struct state_key from = number_key(change->context->slot, TAG_NODE, 0);
@@ -40,9 +28,9 @@ static void find_places(const struct change *change, struct bnd_buf *out) {
     BND_ASSERT(iter != NULL); /* apply cannot fail */
     for (; ops->iter_valid(iter); ops->iter_next(iter)) {
         struct bnd_node_record node;
-        struct bnd_place_node place;
         BND_ASSERT(bnd_node_decode(ops->iter_value(iter), &node) == 0);
-        if (may_found(&node, &place)) {
+        const struct bnd_place_node place = bnd_catalog_place(&node);
+        if (place.weight > 0) {
             bnd_buf_append(out, &place, sizeof place);
         }
     }

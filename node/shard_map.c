@@ -2,7 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "base/hash.h"
+#include "catalog/place.h"
 
 int node_shard_map_update(struct node_shard_map *map, const struct bnd_catalog_view *view) {
     struct bnd_place_node *nodes = bnd_calloc(view->nodes_count, sizeof *nodes);
@@ -17,12 +17,7 @@ int node_shard_map_update(struct node_shard_map *map, const struct bnd_catalog_v
     for (size_t i = 0; i < view->nodes_count; i++) {
         const struct bnd_node_record *record = &view->nodes[i];
         if (record->state != BND_NODE_GONE && record->role == BND_NODE_STORAGE) {
-            nodes[count++] = (struct bnd_place_node){
-                .id = record->id,
-                .place = record->place,
-                .weight = record->state == BND_NODE_LEAVING ? 0 : record->weight,
-                .zone = record->zone.len > 0 ? bnd_hash64(record->zone, 1) : record->id,
-            };
+            nodes[count++] = bnd_catalog_place(record);
             if (record->state == BND_NODE_ACTIVE) {
                 leaders[leading++] = record->id;
             }

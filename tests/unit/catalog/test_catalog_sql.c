@@ -88,6 +88,19 @@ static void the_first_database_names_the_founders(void **state) {
     assert_memory_equal(first.founders, second.founders, sizeof first.founders);
 }
 
+/* Who is drained for a while keeps its replicas of all groups, and is given these, too: a first
+ * database must not be on fewer disks than everything else. */
+static void who_is_drained_founds_too(void **state) {
+    struct machine *m = *state;
+    init_cluster(m);
+    add_node(m, 2, BND_NODE_DRAINING, 100);
+    add_node(m, 3, BND_NODE_ACTIVE, 100);
+    assert_int_equal(create(m, "a"), 0);
+    struct told first = told(m);
+    assert_int_equal(first.count, 3);
+    assert_true(first.founders[0] == 1 && first.founders[1] == 2 && first.founders[2] == 3);
+}
+
 /* Two of two is no majority that bears anything: the second is added later, as to all groups. */
 static void founders_are_as_many_as_may_vote(void **state) {
     struct machine *m = *state;
@@ -99,16 +112,9 @@ static void founders_are_as_many_as_may_vote(void **state) {
 
 static void without_a_node_there_is_no_database(void **state) {
     struct machine *m = *state;
-    init_cluster(m);
-    struct bnd_catalog_command set = {.op = BND_CATALOG_NODE_STATE,
-                                      .id = 1,
-                                      .number = BND_NODE_DRAINING,
-                                      .a = bnd_slice_str("force")};
-    assert_int_equal(apply(m, &set), 0);
     assert_int_equal(create(m, "a"), BND_PRECONDITION);
+    init_cluster(m);
     assert_int_equal(told(m).count, 0);
-    set.number = BND_NODE_ACTIVE;
-    assert_int_equal(apply(m, &set), 0);
     assert_int_equal(create(m, "a"), 0);
     assert_int_equal(told(m).count, 1);
 }
@@ -150,6 +156,7 @@ static void damaged_founders_are_told(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_first_database_names_the_founders, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_is_drained_founds_too, setup, teardown),
         cmocka_unit_test_setup_teardown(founders_are_as_many_as_may_vote, setup, teardown),
         cmocka_unit_test_setup_teardown(without_a_node_there_is_no_database, setup, teardown),
         cmocka_unit_test_setup_teardown(a_recovery_leaves_the_survivor, setup, teardown),
