@@ -11,7 +11,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define JOURNAL_DIR "/journal"
 #define SECOND (1000 * BND_MS)
 
 /* ---- what hosts ask and tell
@@ -69,22 +68,13 @@ static void on_group_changed(void *owner, uint64_t gid) {
 static void on_fatal(void *owner, const struct bnd_error *why) {
     struct bnd_sim_node *node = owner;
     struct bnd_sim_cluster *cluster = node->cluster;
-    node->base.fatal = true;
     node->fatal_why = *why;
-    bnd_sim_env_halt(node->base.env);
-    bnd_sim_world_at(cluster->world, &node->base.reaper, BND_MS);
-    cluster->counts.fatals++;
-    if (cluster->verbose) {
-        (void)fprintf(stderr, "node %" PRIu64 " stops itself: %s\n", node->id, why->message);
-    }
     /* Rolling a configuration back is not handled in memory (B9, G4): a stop is the answer to it.
      */
-    if (why->code == BND_UNSUPPORTED) {
-        cluster->counts.rollbacks++;
-    } else if (!node->base.disk_failed) {
-        bnd_sim_violation(&cluster->check, "node %" PRIu64 " stops itself: %s", node->id,
-                          why->message);
-    }
+    bool rollback = why->code == BND_UNSUPPORTED;
+    cluster->counts.fatals++;
+    cluster->counts.rollbacks += rollback;
+    bnd_sim_machine_fatal(&node->base, why, rollback);
 }
 
 static void on_pass(struct bnd_hook *hook) {
@@ -96,16 +86,10 @@ static void on_pass(struct bnd_hook *hook) {
 
 static void forget_life(struct bnd_sim_node *node) {
     struct bnd_sim_cluster *cluster = node->cluster;
-    bnd_sim_world_cancel(cluster->world, &node->base.reaper);
-    node->base.life = BND_SIM_DOWN;
     node->host = NULL;
-    node->base.env = NULL;
     node->acks_count = 0;
-    node->base.disk_failed = false;
-    node->base.fatal = false;
     node->installs = 0;
     bnd_sim_membership_forget(node);
-    bnd_sim_disk_heal(node->base.disk);
     for (size_t g = 0; g < BND_SIM_GROUPS_MAX; g++) {
         node->replicas[g].seen.valid = false;
     }
@@ -119,14 +103,12 @@ void bnd_sim_node_crash(struct bnd_sim_node *node, enum bnd_sim_crash kind) {
         return;
     }
     node->cluster->counts.crashes++;
-    bnd_sim_env_crash(node->base.env, kind);
+    bnd_sim_machine_crash(&node->base, kind);
     forget_life(node);
 }
 
 static void on_closed(void *data) {
-    struct bnd_sim_node *node = data;
-    node->base.life = BND_SIM_CLOSED;
-    bnd_sim_world_at(node->cluster->world, &node->base.reaper, 0);
+    bnd_sim_machine_closed(&((struct bnd_sim_node *)data)->base);
 }
 
 static void on_retired(void *data) {
@@ -152,36 +134,17 @@ static void on_reap(struct bnd_timer *timer) {
     } else if (node->base.life == BND_SIM_CLOSED) {
         bnd_sim_env_enter(node->base.env);
         bnd_sim_env(node->base.env)->ops->hook_remove(bnd_sim_env(node->base.env), &node->hook);
-        bnd_rpc_destroy(node->base.rpc);
-        bnd_sim_net_detach(node->base.mesh);
-        node->base.state->ops->close(node->base.state);
-        bnd_sim_env_leave(node->base.env);
-        bnd_sim_env_stop(node->base.env);
+        bnd_sim_machine_end(&node->base);
         forget_life(node);
     }
 }
 
 void bnd_sim_node_start(struct bnd_sim_node *node) {
     struct bnd_sim_cluster *cluster = node->cluster;
-    BND_ASSERT(node->base.life == BND_SIM_DOWN);
-    node->base.lives++;
-    node->base.env =
-        bnd_sim_env_create(cluster->world, node->base.disk, &node->base.clock, node->id);
-    bnd_sim_env_log(node->base.env, cluster->verbose ? BND_LOG_DEBUG : BND_LOG_ERROR + 1);
-    bnd_sim_env_enter(node->base.env);
-    struct bnd_env *env = bnd_sim_env(node->base.env);
-    node->base.mesh = bnd_sim_net_attach(cluster->net, node->base.env);
-    BND_ASSERT(bnd_rpc_create(env, node->base.mesh, 0, &node->base.rpc) == 0);
-    node->base.state = bnd_sim_store_open(node->base.store, node->base.env);
+    struct bnd_env *env = bnd_sim_machine_begin(&node->base, node->id);
     struct bnd_raft_host_config config = cluster->config;
     config.log_bytes_group_max = node->log_bytes_max;
-    config.env = env;
-    config.mesh = node->base.mesh;
-    config.rpc = node->base.rpc;
-    config.state = node->base.state;
-    config.journal_dir = JOURNAL_DIR;
-    config.cluster_id = 1;
-    config.node_id = node->id;
+    bnd_sim_machine_host(&node->base, &config);
     config.guards = cluster->guards;
     config.owner = node;
     config.fsm_make = on_fsm_make;
@@ -192,22 +155,15 @@ void bnd_sim_node_start(struct bnd_sim_node *node) {
     config.fatal = on_fatal;
     struct bnd_error err = {0};
     int rv = bnd_raft_host_create(&config, &node->host, &err);
-    node->base.life = BND_SIM_UP;
     if (rv == 0) {
         node->hook = (struct bnd_hook){.cb = on_pass, .data = node};
         env->ops->hook_add(env, &node->hook);
     }
-    bnd_sim_env_leave(node->base.env);
-    if (rv != 0) {
-        if (cluster->verbose) {
-            (void)fprintf(stderr, "node %" PRIu64 " does not start: %s\n", node->id, err.message);
-        }
-        bnd_sim_violation(&cluster->check, "node %" PRIu64 " does not start: %s", node->id,
-                          err.message);
+    if (bnd_sim_machine_up(&node->base, rv, &err)) {
+        bnd_sim_membership_start(node);
+    } else {
         bnd_sim_node_crash(node, BND_SIM_KILL);
-        return;
     }
-    bnd_sim_membership_start(node);
 }
 
 /* ---- groups
@@ -267,18 +223,16 @@ static void bootstrap(struct bnd_sim_cluster *cluster, size_t nodes) {
 
 static void node_make(struct bnd_sim_cluster *cluster, const struct bnd_sim_cluster_config *config,
                       size_t n) {
-    static const struct bnd_sim_latency slow = {
-        .min_ns = BND_MS, .max_ns = 40 * BND_MS, .slow_ns = 200 * BND_MS, .slow_per_mille = 10};
     struct bnd_sim_node *node = &cluster->nodes[n];
     node->cluster = cluster;
     node->id = n + 1;
-    node->base.disk = bnd_sim_disk_create(cluster->world, node->id, 0);
-    node->base.store = bnd_sim_store_create(cluster->world, node->id);
-    if (bnd_sim_rng_chance(&cluster->rng, config->slow_disks_per_mille)) {
-        bnd_sim_disk_latency(node->base.disk, &slow);
-    }
+    node->base.world = cluster->world;
+    node->base.net = cluster->net;
+    node->base.check = &cluster->check;
+    bnd_sim_machine_make(&node->base, node->id,
+                         bnd_sim_rng_chance(&cluster->rng, config->slow_disks_per_mille), on_reap,
+                         node);
     node->log_bytes_max = bnd_sim_rng_chance(&cluster->rng, 600) ? config->log_bytes_max : 0;
-    node->base.reaper = (struct bnd_timer){.cb = on_reap, .data = node};
     for (size_t g = 0; g < BND_SIM_GROUPS_MAX; g++) {
         struct bnd_sim_replica *replica = &node->replicas[g];
         replica->node = node;
@@ -326,8 +280,7 @@ void bnd_sim_cluster_destroy(struct bnd_sim_cluster *cluster) {
     }
     for (size_t n = 0; n < BND_SIM_NODES_MAX; n++) {
         bnd_sim_node_crash(&cluster->nodes[n], BND_SIM_KILL);
-        bnd_sim_store_destroy(cluster->nodes[n].base.store);
-        bnd_sim_disk_destroy(cluster->nodes[n].base.disk);
+        bnd_sim_machine_destroy(&cluster->nodes[n].base);
     }
     for (size_t g = 0; g < cluster->groups_count; g++) {
         bnd_sim_ledger_free(&cluster->groups[g].ledger);

@@ -39,27 +39,11 @@ static void on_view_wanted(void *owner) {
     simkv_oracle_ask(owner);
 }
 
-static void stop_itself(struct simkv_machine *machine, const struct bnd_error *why) {
-    struct simkv_cluster *cluster = machine->cluster;
-    machine->base.fatal = true;
-    bnd_sim_env_halt(machine->base.env);
-    bnd_sim_world_at(cluster->world, &machine->base.reaper, BND_MS);
-    cluster->counts.fatals++;
-    if (cluster->verbose) {
-        (void)fprintf(stderr, "node %" PRIu64 " stops itself: %s\n", machine->id, why->message);
-    }
-    if (!machine->base.disk_failed) {
-        bnd_sim_violation(&cluster->check, "node %" PRIu64 " stops itself: %s", machine->id,
-                          why->message);
-    }
-}
-
+/* Of the node, or of its journal. */
 static void on_fatal(void *owner, const struct bnd_error *why) {
-    stop_itself(owner, why);
-}
-
-static void on_journal_failed(void *owner, const struct bnd_error *why) {
-    stop_itself(owner, why);
+    struct simkv_machine *machine = owner;
+    machine->cluster->counts.fatals++;
+    bnd_sim_machine_fatal(&machine->base, why, false);
 }
 
 static void on_durable(void *owner, uint64_t lsn) {
@@ -77,13 +61,7 @@ static void on_pass(struct bnd_hook *hook) {
 
 static void forget_life(struct simkv_machine *machine) {
     struct simkv_cluster *cluster = machine->cluster;
-    bnd_sim_world_cancel(cluster->world, &machine->base.reaper);
-    machine->base.life = BND_SIM_DOWN;
-    machine->base.env = NULL;
     machine->kv = NULL;
-    machine->base.disk_failed = false;
-    machine->base.fatal = false;
-    bnd_sim_disk_heal(machine->base.disk);
     if (cluster->died != NULL) {
         cluster->died(cluster->died_data, machine);
     }
@@ -110,20 +88,14 @@ void simkv_crash(struct simkv_machine *machine, enum bnd_sim_crash kind) {
     if (machine->base.life == BND_SIM_DOWN) {
         return;
     }
-    if (machine->cluster->verbose) {
-        (void)fprintf(stderr, "%" PRIu64 " node %" PRIu64 " dies\n",
-                      simkv_now_ns(machine->cluster) / BND_MS, machine->id);
-    }
     simkv_count(machine);
     machine->cluster->counts.crashes++;
-    bnd_sim_env_crash(machine->base.env, kind);
+    bnd_sim_machine_crash(&machine->base, kind);
     forget_life(machine);
 }
 
 static void on_journal_closed(void *data) {
-    struct simkv_machine *machine = data;
-    machine->base.life = BND_SIM_CLOSED;
-    bnd_sim_world_at(machine->cluster->world, &machine->base.reaper, 0);
+    bnd_sim_machine_closed(&((struct simkv_machine *)data)->base);
 }
 
 static void on_kv_closed(void *data) {
@@ -151,11 +123,7 @@ static void on_reap(struct bnd_timer *timer) {
         simkv_crash(machine, BND_SIM_KILL);
     } else if (machine->base.life == BND_SIM_CLOSED) {
         bnd_sim_env_enter(machine->base.env);
-        bnd_rpc_destroy(machine->base.rpc);
-        bnd_sim_net_detach(machine->base.mesh);
-        machine->base.state->ops->close(machine->base.state);
-        bnd_sim_env_leave(machine->base.env);
-        bnd_sim_env_stop(machine->base.env);
+        bnd_sim_machine_end(&machine->base);
         forget_life(machine);
     }
 }
@@ -198,7 +166,7 @@ static int open_kv(struct simkv_machine *machine, struct bnd_env *env, struct bn
         .batch_bytes_max = SEGMENT_BYTES / 2,
         .owner = machine,
         .durable = on_durable,
-        .failed = on_journal_failed,
+        .failed = on_fatal,
     };
     int rv = bnd_kv_create(&config, &machine->kv, err);
     rv = rv != 0 ? rv : bnd_journal_open(&journal, &machine->journal, err);
@@ -214,30 +182,12 @@ static int open_kv(struct simkv_machine *machine, struct bnd_env *env, struct bn
 }
 
 void simkv_start(struct simkv_machine *machine) {
-    struct simkv_cluster *cluster = machine->cluster;
     struct bnd_error err = {0};
-    BND_ASSERT(machine->base.life == BND_SIM_DOWN);
-    if (cluster->verbose) {
-        (void)fprintf(stderr, "%" PRIu64 " node %" PRIu64 " starts\n",
-                      simkv_now_ns(cluster) / BND_MS, machine->id);
-    }
-    machine->base.lives++;
     machine->seen = (struct bnd_kv_stats){0};
-    machine->base.env =
-        bnd_sim_env_create(cluster->world, machine->base.disk, &machine->base.clock, machine->id);
-    bnd_sim_env_log(machine->base.env, cluster->verbose ? BND_LOG_DEBUG : BND_LOG_ERROR + 1);
     bnd_sim_store_stall(machine->base.store, 0); /* recovery cannot wait */
-    bnd_sim_env_enter(machine->base.env);
-    struct bnd_env *env = bnd_sim_env(machine->base.env);
-    machine->base.mesh = bnd_sim_net_attach(cluster->net, machine->base.env);
-    BND_ASSERT(bnd_rpc_create(env, machine->base.mesh, 0, &machine->base.rpc) == 0);
-    machine->base.state = bnd_sim_store_open(machine->base.store, machine->base.env);
+    struct bnd_env *env = bnd_sim_machine_begin(&machine->base, machine->id);
     int rv = open_kv(machine, env, &err);
-    machine->base.life = BND_SIM_UP;
-    bnd_sim_env_leave(machine->base.env);
-    if (rv != 0) {
-        bnd_sim_violation(&cluster->check, "node %" PRIu64 " does not start: %d: %s", machine->id,
-                          rv, err.message);
+    if (!bnd_sim_machine_up(&machine->base, rv, &err)) {
         machine->kv = NULL;
         simkv_crash(machine, BND_SIM_KILL);
         return;
@@ -294,19 +244,15 @@ void simkv_heal_net(struct simkv_cluster *cluster) {
 /* ---- the whole --------------------------------------------------------------------------------*/
 
 static void machine_make(struct simkv_cluster *cluster, size_t place, bool slow) {
-    static const struct bnd_sim_latency slow_disk = {
-        .min_ns = BND_MS, .max_ns = 40 * BND_MS, .slow_ns = 200 * BND_MS, .slow_per_mille = 10};
     struct simkv_machine *machine = &cluster->machines[place];
     machine->cluster = cluster;
     machine->place = place;
     machine->clock_fit = true;
     new_identity(machine);
-    machine->base.disk = bnd_sim_disk_create(cluster->world, machine->id, 0);
-    machine->base.store = bnd_sim_store_create(cluster->world, machine->id);
-    if (slow) {
-        bnd_sim_disk_latency(machine->base.disk, &slow_disk);
-    }
-    machine->base.reaper = (struct bnd_timer){.cb = on_reap, .data = machine};
+    machine->base.world = cluster->world;
+    machine->base.net = cluster->net;
+    machine->base.check = &cluster->check;
+    bnd_sim_machine_make(&machine->base, machine->id, slow, on_reap, machine);
 }
 
 static void draw_shape(struct simkv_cluster *cluster) {
@@ -350,8 +296,7 @@ struct simkv_cluster *simkv_cluster_create(const struct simkv_config *config) {
 void simkv_cluster_destroy(struct simkv_cluster *cluster) {
     for (size_t i = 0; i < cluster->machines_count; i++) {
         simkv_crash(&cluster->machines[i], BND_SIM_KILL);
-        bnd_sim_store_destroy(cluster->machines[i].base.store);
-        bnd_sim_disk_destroy(cluster->machines[i].base.disk);
+        bnd_sim_machine_destroy(&cluster->machines[i].base);
     }
     simkv_oracle_end(cluster);
     bnd_sim_net_destroy(cluster->net);

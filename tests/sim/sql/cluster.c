@@ -11,7 +11,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define JOURNAL_DIR "/journal"
 #define MEMORY_BYTES (1u << 20)
 
 /* ---- what hosts ask and tell ------------------------------------------------------------------*/
@@ -52,19 +51,9 @@ static void on_execute(void *owner, struct bnd_raft_execution *execution) {
 
 static void on_fatal(void *owner, const struct bnd_error *why) {
     struct simsql_machine *machine = owner;
-    struct simsql_cluster *cluster = machine->cluster;
-    machine->base.fatal = true;
-    bnd_sim_env_halt(machine->base.env);
-    bnd_sim_world_at(cluster->world, &machine->base.reaper, BND_MS);
-    cluster->counts.fatals++;
-    if (cluster->verbose) {
-        (void)fprintf(stderr, "node %" PRIu64 " stops itself: %s\n", machine->id, why->message);
-    }
+    machine->cluster->counts.fatals++;
     /* A configuration rolled back is answered by a stop (B9, G4). */
-    if (why->code != BND_UNSUPPORTED && !machine->base.disk_failed) {
-        bnd_sim_violation(&cluster->check, "node %" PRIu64 " stops itself: %s", machine->id,
-                          why->message);
-    }
+    bnd_sim_machine_fatal(&machine->base, why, why->code == BND_UNSUPPORTED);
 }
 
 /* ---- lives ------------------------------------------------------------------------------------*/
@@ -92,18 +81,12 @@ void simsql_count(struct simsql_machine *machine) {
 
 static void forget_life(struct simsql_machine *machine) {
     struct simsql_cluster *cluster = machine->cluster;
-    bnd_sim_world_cancel(cluster->world, &machine->base.reaper);
-    machine->base.life = BND_SIM_DOWN;
-    machine->base.env = NULL;
     machine->host = NULL;
     machine->sql = NULL;
     machine->client = NULL;
-    machine->base.disk_failed = false;
-    machine->base.fatal = false;
     machine->learning = false;
     memset(machine->known, 0, sizeof machine->known);
     memset(machine->led, 0, sizeof machine->led);
-    bnd_sim_disk_heal(machine->base.disk);
     if (cluster->died != NULL) {
         cluster->died(cluster->died_data, machine);
     }
@@ -113,22 +96,16 @@ void simsql_crash(struct simsql_machine *machine, enum bnd_sim_crash kind) {
     if (machine->base.life == BND_SIM_DOWN) {
         return;
     }
-    if (machine->cluster->verbose) {
-        (void)fprintf(stderr, "%" PRIu64 " node %" PRIu64 " dies\n",
-                      simsql_now_ns(machine->cluster) / BND_MS, machine->id);
-    }
     if (machine->base.life == BND_SIM_UP) {
         simsql_count(machine);
     }
     machine->cluster->counts.crashes++;
-    bnd_sim_env_crash(machine->base.env, kind);
+    bnd_sim_machine_crash(&machine->base, kind);
     forget_life(machine);
 }
 
 static void on_closed(void *data) {
-    struct simsql_machine *machine = data;
-    machine->base.life = BND_SIM_CLOSED;
-    bnd_sim_world_at(machine->cluster->world, &machine->base.reaper, 0);
+    bnd_sim_machine_closed(&((struct simsql_machine *)data)->base);
 }
 
 static void on_sql_closed(void *data) {
@@ -169,24 +146,14 @@ static void on_reap(struct bnd_timer *timer) {
         bnd_sim_env_enter(machine->base.env);
         bnd_sql_destroy(machine->sql);
         bnd_shard_client_destroy(machine->client);
-        bnd_rpc_destroy(machine->base.rpc);
-        bnd_sim_net_detach(machine->base.mesh);
-        machine->base.state->ops->close(machine->base.state);
-        bnd_sim_env_leave(machine->base.env);
-        bnd_sim_env_stop(machine->base.env);
+        bnd_sim_machine_end(&machine->base);
         forget_life(machine);
     }
 }
 
-static int open_host(struct simsql_machine *machine, struct bnd_env *env, struct bnd_error *err) {
+static int open_host(struct simsql_machine *machine, struct bnd_error *err) {
     struct bnd_raft_host_config config = machine->cluster->config;
-    config.env = env;
-    config.mesh = machine->base.mesh;
-    config.rpc = machine->base.rpc;
-    config.state = machine->base.state;
-    config.journal_dir = JOURNAL_DIR;
-    config.cluster_id = 1;
-    config.node_id = machine->id;
+    bnd_sim_machine_host(&machine->base, &config);
     config.guards = BND_RAFT_GUARDS_ALL;
     config.owner = machine;
     config.fsm_make = on_fsm_make;
@@ -209,7 +176,7 @@ static int open_machine(struct simsql_machine *machine, struct bnd_env *env,
                                        .memory_bytes = MEMORY_BYTES,
                                        .rules_off = machine->cluster->rules_off};
     BND_ASSERT(bnd_sql_create(&sql, &machine->sql) == 0);
-    int rv = machine->gateway ? 0 : open_host(machine, env, err);
+    int rv = machine->gateway ? 0 : open_host(machine, err);
     const struct bnd_shard_client_config client = {
         .env = env, .rpc = machine->base.rpc, .host = machine->host};
     if (rv == 0) {
@@ -221,35 +188,17 @@ static int open_machine(struct simsql_machine *machine, struct bnd_env *env,
 }
 
 void simsql_start(struct simsql_machine *machine) {
-    struct simsql_cluster *cluster = machine->cluster;
     struct bnd_error err = {0};
-    BND_ASSERT(machine->base.life == BND_SIM_DOWN);
-    if (cluster->verbose) {
-        (void)fprintf(stderr, "%" PRIu64 " node %" PRIu64 " starts\n",
-                      simsql_now_ns(cluster) / BND_MS, machine->id);
-    }
-    machine->base.lives++;
     machine->seen = (struct bnd_sql_stats){0};
     machine->installs_seen = 0;
-    machine->base.env =
-        bnd_sim_env_create(cluster->world, machine->base.disk, &machine->base.clock, machine->id);
-    bnd_sim_env_log(machine->base.env, cluster->verbose ? BND_LOG_DEBUG : BND_LOG_ERROR + 1);
     bnd_sim_store_stall(machine->base.store, 0); /* recovery cannot wait */
-    bnd_sim_env_enter(machine->base.env);
-    struct bnd_env *env = bnd_sim_env(machine->base.env);
-    machine->base.mesh = bnd_sim_net_attach(cluster->net, machine->base.env);
-    BND_ASSERT(bnd_rpc_create(env, machine->base.mesh, 0, &machine->base.rpc) == 0);
-    machine->base.state = bnd_sim_store_open(machine->base.store, machine->base.env);
+    struct bnd_env *env = bnd_sim_machine_begin(&machine->base, machine->id);
     int rv = open_machine(machine, env, &err);
-    machine->base.life = BND_SIM_UP;
-    bnd_sim_env_leave(machine->base.env);
-    if (rv != 0) {
-        bnd_sim_violation(&cluster->check, "node %" PRIu64 " does not start: %d: %s", machine->id,
-                          rv, err.message);
+    if (bnd_sim_machine_up(&machine->base, rv, &err)) {
+        simsql_learn(machine);
+    } else {
         simsql_crash(machine, BND_SIM_KILL);
-        return;
     }
-    simsql_learn(machine);
 }
 
 /* ---- the whole --------------------------------------------------------------------------------*/
@@ -281,18 +230,14 @@ static void found(struct simsql_cluster *cluster, size_t voters) {
 }
 
 static void machine_make(struct simsql_cluster *cluster, size_t place, bool slow) {
-    static const struct bnd_sim_latency slow_disk = {
-        .min_ns = BND_MS, .max_ns = 40 * BND_MS, .slow_ns = 200 * BND_MS, .slow_per_mille = 10};
     struct simsql_machine *machine = &cluster->machines[place];
     machine->cluster = cluster;
     machine->id = place + 1;
     machine->gateway = place == SIMSQL_MACHINES_MAX - 1;
-    machine->base.disk = bnd_sim_disk_create(cluster->world, machine->id, 0);
-    machine->base.store = bnd_sim_store_create(cluster->world, machine->id);
-    machine->base.reaper = (struct bnd_timer){.cb = on_reap, .data = machine};
-    if (slow) {
-        bnd_sim_disk_latency(machine->base.disk, &slow_disk);
-    }
+    machine->base.world = cluster->world;
+    machine->base.net = cluster->net;
+    machine->base.check = &cluster->check;
+    bnd_sim_machine_make(&machine->base, machine->id, slow, on_reap, machine);
 }
 
 static size_t draw_shape(struct simsql_cluster *cluster) {
@@ -340,8 +285,7 @@ struct simsql_cluster *simsql_cluster_create(const struct simsql_config *config)
 void simsql_cluster_destroy(struct simsql_cluster *cluster) {
     for (size_t i = 0; i < SIMSQL_MACHINES_MAX; i++) {
         simsql_crash(&cluster->machines[i], BND_SIM_KILL);
-        bnd_sim_store_destroy(cluster->machines[i].base.store);
-        bnd_sim_disk_destroy(cluster->machines[i].base.disk);
+        bnd_sim_machine_destroy(&cluster->machines[i].base);
     }
     for (size_t g = 0; g < SIMSQL_SHARDS; g++) {
         bnd_sim_free(cluster->groups[g].applied);
