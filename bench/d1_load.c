@@ -8,6 +8,7 @@
  *
  * Prints one line of JSON: operations, rate, latencies, errors, CPU seconds of its own. Exit status
  * 1 if any answer was wrong. */
+#include "bench/closed_loop.h"
 #include "bench/d1_wire.h"
 #include "bench/histogram.h"
 
@@ -17,56 +18,35 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#define CLIENTS_MAX 4096u
 #define ANSWER_MAX (2u << 20)
 #define COUNTED_MAX                                                                                \
     1000000u /* rows that are counted before and after: a longer sum may be cut off */
 
 struct options {
-    unsigned first; /* the endpoint of client 0 */
-    unsigned clients;
     uint64_t rows; /* of t in each database */
-    double seconds, warmup_s;
     enum d1_op op;
 };
 
 struct client {
-    int fd;
+    struct closed_loop_client base;
     unsigned database, turn;
-    uint64_t id; /* what the request is about */
-    uint64_t random;
-    uint64_t begun_ns;
+    uint64_t id;        /* what the request is about */
     uint64_t *last_ids; /* of each database; of one client they rise */
-    uint8_t *answer;
-    size_t got, cap;
 };
 
 struct load {
     struct options options;
+    struct closed_loop loop;
     struct d1_wire wire;
     struct bnd_buf insert_many; /* statement of a batch with --values */
     struct client *clients;
     struct histogram latencies;
-    uint64_t from_ns, until_ns; /* answers between them are measured */
-    uint64_t answered;          /* also before and after it */
-    uint64_t errors;
     uint64_t next_batch;                     /* of a fill */
     uint64_t acknowledged[D1_DATABASES_MAX]; /* rows written */
-    unsigned running;
-    int epoll;
 };
 
 /* ---- requests --------------------------------------------------------------------------------*/
-
-static uint64_t draw_id(const struct options *o, struct client *client) {
-    uint64_t most = o->rows;
-    most -= o->op == D1_SCAN ? D1_SCAN_ROWS - 1 : o->op == D1_SUM ? D1_SUM_ROWS - 1 : 0;
-    return 1 + wire_random(&client->random) % most;
-}
 
 static void put_row(struct d1_wire *wire, uint64_t id) {
     d1_wire_integer(wire, id);
@@ -96,7 +76,7 @@ static const char *insert_many(struct load *load, const char *one) {
 static struct bnd_slice batch(struct load *load, struct client *client) {
     struct d1_wire *wire = &load->wire;
     bool fill = load->options.op == D1_FILL;
-    const char *sql = fill ? D1_FILL_ROW : D1_INSERT_ROW;
+    const char *sql = d1_sql(load->options.op);
     sql = wire->values ? insert_many(load, sql) : sql;
     d1_wire_begin(wire, true);
     for (unsigned i = 0; i < D1_BATCH_ROWS; i++) {
@@ -115,22 +95,17 @@ static struct bnd_slice batch(struct load *load, struct client *client) {
 }
 
 static struct bnd_slice request_of(struct load *load, struct client *client) {
-    static const char *const sql[] = {[D1_READ] = D1_READ_ROW,
-                                      [D1_SCAN] = D1_SCAN_T,
-                                      [D1_SUM] = D1_SUM_T,
-                                      [D1_UPDATE] = D1_UPDATE_ROW,
-                                      [D1_INSERT] = D1_INSERT_ROW};
     struct d1_wire *wire = &load->wire;
     enum d1_op op = load->options.op;
     if (op == D1_FILL) {
         return batch(load, client);
     }
-    client->id = draw_id(&load->options, client);
+    client->id = d1_draw_id(op, load->options.rows, &client->base.random);
     if (op == D1_BATCH) {
         return batch(load, client);
     }
     d1_wire_begin(wire, false);
-    d1_wire_statement(wire, sql[op]);
+    d1_wire_statement(wire, d1_sql(op));
     d1_wire_integer(wire, client->id);
     if (op == D1_SUM) {
         d1_wire_integer(wire, client->id + D1_SUM_ROWS - 1);
@@ -151,24 +126,22 @@ static bool next_batch(struct load *load, struct client *client) {
 }
 
 static void next_database(const struct load *load, struct client *client) {
-    unsigned number = (unsigned)(client - load->clients), clients = load->options.clients;
+    unsigned number = (unsigned)(client - load->clients), clients = load->loop.options.clients;
     unsigned databases = load->wire.databases;
     unsigned mine = number < databases ? (databases - 1 - number) / clients + 1 : 1;
     client->database = (number + clients * (client->turn++ % mine)) % databases;
 }
 
-static void begin(struct load *load, struct client *client) {
-    uint64_t now = wire_now_ns();
-    if (load->options.op == D1_FILL ? !next_batch(load, client) : now >= load->until_ns) {
-        load->running--;
-        return;
-    }
-    if (load->options.op != D1_FILL) {
+static bool ask_next(void *data, struct closed_loop_client *base) {
+    struct load *load = data;
+    struct client *client = (struct client *)base;
+    if (!load->loop.fill) {
         next_database(load, client);
+    } else if (!next_batch(load, client)) {
+        return false;
     }
-    client->begun_ns = now;
-    client->got = 0;
-    wire_send(client->fd, request_of(load, client));
+    wire_send(base->fd, request_of(load, client));
+    return true;
 }
 
 /* ---- answers ---------------------------------------------------------------------------------*/
@@ -200,9 +173,10 @@ static bool answer_right(struct load *load, struct client *client, const struct 
 }
 
 static void wrong(struct load *load, const struct client *client) {
-    if (load->errors++ == 0) {
+    const struct closed_loop_client *base = &client->base;
+    if (load->loop.errors++ == 0) {
         fprintf(stderr, "bench_d1_load: wrong answer: %.*s\n",
-                (int)(client->got < 1000 ? client->got : 1000), client->answer);
+                (int)(base->got < 1000 ? base->got : 1000), base->answer);
     }
 }
 
@@ -210,31 +184,28 @@ static void wrong(struct load *load, const struct client *client) {
 static void complete(struct load *load, struct client *client, const struct wire_http *http) {
     uint64_t now = wire_now_ns();
     enum d1_op op = load->options.op;
-    load->answered++;
     if (!answer_right(load, client, http)) {
         wrong(load, client);
     } else {
         load->acknowledged[client->database] += op >= D1_BATCH ? D1_BATCH_ROWS : 1;
-        if (now >= load->from_ns && now <= load->until_ns) {
-            histogram_add(&load->latencies, (now - client->begun_ns) / 1000);
+        if (now >= load->loop.from_ns && now <= load->loop.until_ns) {
+            histogram_add(&load->latencies, (now - client->base.begun_ns) / 1000);
         }
     }
-    begin(load, client);
+    closed_loop_answered(&load->loop, &client->base);
 }
 
 /* True when a whole answer is there. */
 static bool receive(struct client *client, struct wire_http *http) {
-    if (client->got == client->cap) {
-        errno = EMSGSIZE;
-        wire_die("answer");
+    closed_loop_receive(&client->base);
+    return wire_http_answer(client->base.answer, client->base.got, http) > 0;
+}
+
+static void readable(void *data, struct closed_loop_client *base) {
+    struct wire_http http;
+    if (receive((struct client *)base, &http)) {
+        complete(data, (struct client *)base, &http);
     }
-    ssize_t n = recv(client->fd, client->answer + client->got, client->cap - client->got, 0);
-    if (n <= 0) {
-        errno = n == 0 ? ECONNRESET : errno;
-        wire_die("connection lost");
-    }
-    client->got += (size_t)n;
-    return wire_http_answer(client->answer, client->got, http) > 0;
 }
 
 /* ---- before and after ------------------------------------------------------------------------*/
@@ -246,8 +217,8 @@ static struct wire_http ask(struct load *load, struct client *client, enum d1_ki
     d1_wire_begin(&load->wire, false);
     d1_wire_statement(&load->wire, sql);
     d1_wire_statement_end(&load->wire);
-    client->got = 0;
-    wire_send(client->fd, d1_wire_end(&load->wire, kind, client->database));
+    client->base.got = 0;
+    wire_send(client->base.fd, d1_wire_end(&load->wire, kind, client->database));
     while (!receive(client, &http)) {
     }
     return http;
@@ -305,116 +276,70 @@ static void check_tables(struct load *load, const uint64_t before[]) {
         if (found != load->acknowledged[i]) {
             fprintf(stderr, "bench_d1_load: database %u: %llu acknowledged, %llu found\n", i,
                     (unsigned long long)load->acknowledged[i], (unsigned long long)found);
-            load->errors++;
+            load->loop.errors++;
         }
-    }
-}
-
-/* ---- the loop --------------------------------------------------------------------------------*/
-
-static void open_client(struct load *load, unsigned number) {
-    const struct options *o = &load->options;
-    struct client *client = &load->clients[number];
-    client->random = (number + 1) * UINT64_C(0x9E3779B97F4A7C15) + o->first;
-    client->cap =
-        o->op == D1_READ || o->op == D1_UPDATE || o->op == D1_INSERT ? 64u << 10 : ANSWER_MAX;
-    client->answer = bnd_alloc(client->cap);
-    client->last_ids = bnd_calloc(load->wire.databases, sizeof *client->last_ids);
-    client->fd =
-        wire_connect(&load->wire.endpoints, (o->first + number) % load->wire.endpoints.count);
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
-    if (client->answer == NULL || client->last_ids == NULL ||
-        epoll_ctl(load->epoll, EPOLL_CTL_ADD, client->fd, &event) != 0) {
-        wire_die("set-up of a client");
     }
 }
 
 static void open_clients(struct load *load) {
-    load->clients = bnd_calloc(load->options.clients, sizeof *load->clients);
-    load->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (load->clients == NULL || load->epoll < 0) {
+    enum d1_op op = load->options.op;
+    bool small = op == D1_READ || op == D1_UPDATE || op == D1_INSERT;
+    load->clients = bnd_calloc(load->loop.options.clients, sizeof *load->clients);
+    if (load->clients == NULL) {
         wire_die("set-up");
     }
-    for (unsigned i = 0; i < load->options.clients; i++) {
-        open_client(load, i);
-    }
-}
-
-static void run(struct load *load) {
-    const struct options *o = &load->options;
-    load->from_ns = wire_now_ns() + (o->op == D1_FILL ? 0 : (uint64_t)(o->warmup_s * 1e9));
-    load->until_ns = o->op == D1_FILL ? UINT64_MAX : load->from_ns + (uint64_t)(o->seconds * 1e9);
-    load->running = o->clients;
-    for (unsigned i = 0; i < o->clients; i++) {
-        begin(load, &load->clients[i]);
-    }
-    while (load->running > 0) {
-        struct epoll_event events[256];
-        int count = epoll_wait(load->epoll, events, 256, 60000);
-        if (count < 0 && errno != EINTR) {
-            wire_die("epoll_wait");
+    closed_loop_prepare(&load->loop);
+    for (unsigned i = 0; i < load->loop.options.clients; i++) {
+        struct client *client = &load->clients[i];
+        client->last_ids = bnd_calloc(load->wire.databases, sizeof *client->last_ids);
+        if (client->last_ids == NULL) {
+            wire_die("set-up of a client");
         }
-        if (count == 0) {
-            errno = ETIMEDOUT;
-            wire_die("no answer within 60 s");
-        }
-        for (int i = 0; i < count; i++) {
-            struct wire_http http;
-            if (receive(events[i].data.ptr, &http)) {
-                complete(load, events[i].data.ptr, &http);
-            }
-        }
+        closed_loop_open(&load->loop, &client->base, i, &load->wire.endpoints,
+                         small ? 64u << 10 : ANSWER_MAX);
     }
 }
 
 /* ---- options and report ----------------------------------------------------------------------*/
 
 static void set_option(struct load *load, const char *name, const char *value) {
-    struct options *o = &load->options;
-#define IS(text) (strcmp(name, "--" text) == 0)
-    if (IS("first")) {
-        o->first = (unsigned)atoi(value);
-    } else if (IS("clients")) {
-        o->clients = (unsigned)atoi(value);
-    } else if (IS("rows")) {
-        o->rows = strtoull(value, NULL, 10);
-    } else if (IS("seconds")) {
-        o->seconds = atof(value);
-    } else if (IS("warmup")) {
-        o->warmup_s = atof(value);
-    } else if (IS("op")) {
-        o->op = d1_op_named(value);
-    } else if (!d1_wire_option(&load->wire, name, value)) {
+    if (strcmp(name, "--rows") == 0) {
+        load->options.rows = strtoull(value, NULL, 10);
+    } else if (strcmp(name, "--op") == 0) {
+        load->options.op = d1_op_named(value);
+    } else if (!closed_loop_option(&load->loop.options, name, value) &&
+               !d1_wire_option(&load->wire, name, value)) {
         fprintf(stderr, "bench_d1_load: unknown option %s\n", name);
         exit(2);
     }
-#undef IS
 }
 
-static void report(const struct load *load, double wall, double cpu) {
-    const struct options *o = &load->options;
+static void report(const struct load *load) {
+    const struct closed_loop *loop = &load->loop;
     printf(
         "{\"op\": \"%s\", \"clients\": %u, \"databases\": %u, \"ops\": %llu, \"answered\": %llu, "
         "\"per_s\": %.1f, ",
-        d1_op_name(o->op), o->clients, load->wire.databases,
-        (unsigned long long)load->latencies.total, (unsigned long long)load->answered,
-        (double)load->latencies.total / (o->op == D1_FILL ? wall : o->seconds));
+        d1_op_name(load->options.op), loop->options.clients, load->wire.databases,
+        (unsigned long long)load->latencies.total, (unsigned long long)loop->answered,
+        closed_loop_per_s(loop, load->latencies.total));
     histogram_print(&load->latencies, "");
-    printf("\"errors\": %llu, \"cpu_s\": %.3f, \"wall_s\": %.3f}\n",
-           (unsigned long long)load->errors, cpu, wall);
+    closed_loop_print(loop);
 }
 
 static bool options_fit(struct load *load) {
-    const struct options *o = &load->options;
-    uint64_t least = o->op == D1_SUM ? D1_SUM_ROWS : D1_BATCH_ROWS;
-    return o->clients > 0 && o->clients <= CLIENTS_MAX && o->rows >= least &&
-           o->rows % D1_BATCH_ROWS == 0 && d1_wire_prepare(&load->wire);
+    unsigned clients = load->loop.options.clients;
+    return clients > 0 && clients <= CLOSED_LOOP_CLIENTS_MAX &&
+           d1_rows_fit(load->options.op, load->options.rows) && d1_wire_prepare(&load->wire);
 }
 
 int main(int argc, char **argv) {
     static struct load load;
     static uint64_t before[D1_DATABASES_MAX];
-    load.options = (struct options){.clients = 1, .rows = 1000, .seconds = 5, .warmup_s = 1};
+    load.options.rows = 1000;
+    load.loop = (struct closed_loop){.options = CLOSED_LOOP_DEFAULTS,
+                                     .data = &load,
+                                     .ask = ask_next,
+                                     .readable = readable};
     for (int i = 1; i + 1 < argc; i += 2) {
         set_option(&load, argv[i], argv[i + 1]);
     }
@@ -427,13 +352,11 @@ int main(int argc, char **argv) {
             "  [--seconds S] [--warmup S] [--first N]\n");
         return 2;
     }
+    load.loop.fill = load.options.op == D1_FILL;
     open_clients(&load);
     prepare_tables(&load, before);
-    double cpu = wire_cpu_seconds();
-    uint64_t begun = wire_now_ns();
-    run(&load);
-    double wall = (double)(wire_now_ns() - begun) / 1e9;
-    report(&load, wall, wire_cpu_seconds() - cpu);
+    closed_loop_run(&load.loop, load.clients, sizeof *load.clients);
+    report(&load);
     check_tables(&load, before);
-    return load.errors == 0 ? 0 : 1;
+    return load.loop.errors == 0 ? 0 : 1;
 }

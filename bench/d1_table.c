@@ -26,6 +26,23 @@ const char *d1_op_name(enum d1_op op) {
     return names[op];
 }
 
+const char *d1_sql(enum d1_op op) {
+    static const char *const sql[] = {
+        [D1_READ] = D1_READ_ROW,     [D1_SCAN] = D1_SCAN_T,       [D1_SUM] = D1_SUM_T,
+        [D1_UPDATE] = D1_UPDATE_ROW, [D1_INSERT] = D1_INSERT_ROW, [D1_BATCH] = D1_INSERT_ROW,
+        [D1_FILL] = D1_FILL_ROW};
+    return sql[op];
+}
+
+uint64_t d1_draw_id(enum d1_op op, uint64_t rows, uint64_t *random) {
+    rows -= op == D1_SCAN ? D1_SCAN_ROWS - 1 : op == D1_SUM ? D1_SUM_ROWS - 1 : 0;
+    return 1 + wire_random(random) % rows;
+}
+
+bool d1_rows_fit(enum d1_op op, uint64_t rows) {
+    return rows >= (op == D1_SUM ? D1_SUM_ROWS : D1_BATCH_ROWS) && rows % D1_BATCH_ROWS == 0;
+}
+
 static const uint8_t *make_text(void) {
     static const char letters[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";

@@ -26,6 +26,13 @@ enum d1_op {
 enum d1_op d1_op_named(const char *name);
 const char *d1_op_name(enum d1_op op);
 
+/* Its statement; of a batch and a fill, that of one row. */
+const char *d1_sql(enum d1_op op);
+/* An id in a table t of so many rows, so that all of the rows that op reads are there. */
+uint64_t d1_draw_id(enum d1_op op, uint64_t rows, uint64_t *random);
+/* A table t that op has enough in. */
+bool d1_rows_fit(enum d1_op op, uint64_t rows);
+
 #define D1_DROP_T "DROP TABLE IF EXISTS t"
 #define D1_MAKE_T "CREATE TABLE t (id INTEGER PRIMARY KEY, k INTEGER NOT NULL, v TEXT NOT NULL)"
 #define D1_DROP_W "DROP TABLE IF EXISTS w"

@@ -68,19 +68,9 @@ void d1_wire_statement(struct d1_wire *wire, const char *sql) {
     }
 }
 
-static void append_number(struct bnd_buf *out, uint64_t number) {
-    char text[24];
-    size_t at = sizeof text;
-    do {
-        text[--at] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number > 0);
-    bnd_buf_append(out, text + at, sizeof text - at);
-}
-
 void d1_wire_integer(struct d1_wire *wire, uint64_t value) {
     separate(wire);
-    append_number(&wire->body, value);
+    wire_append_number(&wire->body, value);
 }
 
 void d1_wire_text(struct d1_wire *wire, struct bnd_slice value) {
@@ -129,7 +119,7 @@ struct bnd_slice d1_wire_end(struct d1_wire *wire, enum d1_kind kind, unsigned d
         LITERAL(out, "\r\n");
     }
     LITERAL(out, "Content-Length: ");
-    append_number(out, wire->body.len);
+    wire_append_number(out, wire->body.len);
     LITERAL(out, "\r\n\r\n");
     bnd_buf_append_slice(out, bnd_buf_slice(&wire->body));
     if (wire->body.failed || out->failed) {

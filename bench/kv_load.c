@@ -5,19 +5,16 @@
  *
  * Prints one line of JSON: operations, rate, latencies, errors, CPU seconds of its own. Exit status
  * 1 if any request failed. */
+#include "bench/closed_loop.h"
 #include "bench/histogram.h"
 #include "bench/kv_wire.h"
 
 #include "base/alloc.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
 
-#define CLIENTS_MAX 4096u
 #define ANSWER_MAX (256u << 10)
 
 enum op { OP_GET, OP_PUT, OP_MIX, OP_LIST, OP_FILL /* each key once */ };
@@ -28,10 +25,8 @@ enum waiting { WAIT_NONE, WAIT_AFTER, WAIT_TOGETHER };
 static const char *const waiting_names[] = {"none", "after", "together"};
 
 struct options {
-    unsigned first; /* the endpoint of client 0 */
-    unsigned clients, keys;
+    unsigned keys;
     size_t bytes_min, bytes_max;
-    double seconds, warmup_s;
     double put_share;  /* of a mix */
     double zipf_theta; /* 0: every key as often as the others */
     enum op op;
@@ -42,32 +37,24 @@ struct options {
 enum call { CALL_GET, CALL_PUT, CALL_LIST, CALLS };
 
 struct client {
-    int fd;
+    struct closed_loop_client base;
     enum call call;
     unsigned key;
     unsigned answers; /* that are expected still */
     bool wait_sent;
-    uint64_t random;
-    uint64_t begun_ns;
-    uint8_t *answer;
-    size_t got;
 };
 
 struct load {
     struct options options;
+    struct closed_loop loop;
     struct kv_wire wire;
     struct kv_values values;
     struct kv_zipf zipf;
     struct client *clients;
     struct histogram latencies[CALLS];
     struct histogram all;
-    struct bnd_buf request;     /* that is being sent */
-    uint64_t from_ns, until_ns; /* what is measured */
-    uint64_t answered;          /* also before and after it */
-    uint64_t errors;
+    struct bnd_buf request; /* that is being sent */
     unsigned next_key;
-    unsigned running;
-    int epoll;
 };
 
 /* ---- requests --------------------------------------------------------------------------------*/
@@ -77,9 +64,9 @@ static void draw_key(struct load *load, struct client *client) {
     if (o->op == OP_FILL) {
         client->key = load->next_key++;
     } else if (o->zipf_theta > 0) {
-        client->key = (unsigned)kv_zipf_draw(&load->zipf, &client->random);
+        client->key = (unsigned)kv_zipf_draw(&load->zipf, &client->base.random);
     } else {
-        client->key = (unsigned)(wire_random(&client->random) % o->keys);
+        client->key = (unsigned)(wire_random(&client->base.random) % o->keys);
     }
 }
 
@@ -90,8 +77,9 @@ static enum call draw_call(const struct options *o, struct client *client) {
     case OP_LIST:
         return CALL_LIST;
     case OP_MIX:
-        return (double)(wire_random(&client->random) >> 11) < o->put_share * 0x1p53 ? CALL_PUT
-                                                                                    : CALL_GET;
+        return (double)(wire_random(&client->base.random) >> 11) < o->put_share * 0x1p53
+                   ? CALL_PUT
+                   : CALL_GET;
     default:
         return CALL_PUT;
     }
@@ -121,21 +109,19 @@ static void send_request(struct load *load, struct client *client) {
     if (load->request.failed) {
         wire_die("memory");
     }
-    wire_send(client->fd, bnd_buf_slice(&load->request));
+    wire_send(client->base.fd, bnd_buf_slice(&load->request));
 }
 
-static void begin(struct load *load, struct client *client) {
-    const struct options *o = &load->options;
-    uint64_t now = wire_now_ns();
-    if (o->op == OP_FILL ? load->next_key == o->keys : now >= load->until_ns) {
-        load->running--;
-        return;
+static bool ask_next(void *data, struct closed_loop_client *base) {
+    struct load *load = data;
+    struct client *client = (struct client *)base;
+    if (load->loop.fill && load->next_key == load->options.keys) {
+        return false;
     }
     draw_key(load, client);
-    client->call = draw_call(o, client);
-    client->begun_ns = now;
-    client->got = 0;
+    client->call = draw_call(&load->options, client);
     send_request(load, client);
+    return true;
 }
 
 /* ---- answers ---------------------------------------------------------------------------------*/
@@ -156,33 +142,31 @@ static bool answer_right(const struct load *load, const struct client *client,
 }
 
 static void wrong(struct load *load, const struct client *client) {
-    if (load->errors++ == 0) {
+    const struct closed_loop_client *base = &client->base;
+    if (load->loop.errors++ == 0) {
         fprintf(stderr, "bench_kv_load: key %u: %.*s\n", client->key,
-                (int)(client->got < 600 ? client->got : 600), client->answer);
+                (int)(base->got < 600 ? base->got : 600), base->answer);
     }
 }
 
 /* The whole answer of a request is there. */
 static void complete(struct load *load, struct client *client) {
-    uint64_t now = wire_now_ns();
-    load->answered++;
-    if (client->begun_ns >= load->from_ns && now <= load->until_ns) {
-        histogram_add(&load->latencies[client->call], (now - client->begun_ns) / 1000);
-        histogram_add(&load->all, (now - client->begun_ns) / 1000);
+    const struct closed_loop *loop = &load->loop;
+    uint64_t begun = client->base.begun_ns, now = wire_now_ns();
+    if (begun >= loop->from_ns && now <= loop->until_ns) {
+        histogram_add(&load->latencies[client->call], (now - begun) / 1000);
+        histogram_add(&load->all, (now - begun) / 1000);
     }
-    begin(load, client);
+    closed_loop_answered(&load->loop, &client->base);
 }
 
-static void receive(struct load *load, struct client *client) {
-    ssize_t n = recv(client->fd, client->answer + client->got, ANSWER_MAX - client->got, 0);
-    if (n <= 0) {
-        errno = n == 0 ? ECONNRESET : errno;
-        wire_die("connection lost");
-    }
-    client->got += (size_t)n;
+static void readable(void *data, struct closed_loop_client *base) {
+    struct load *load = data;
+    struct client *client = (struct client *)base;
+    closed_loop_receive(base);
     while (client->answers > 0) {
         struct kv_answer answer;
-        size_t len = kv_wire_answer(&load->wire, client->answer, client->got, &answer);
+        size_t len = kv_wire_answer(&load->wire, base->answer, base->got, &answer);
         if (len == 0) {
             return;
         }
@@ -190,13 +174,13 @@ static void receive(struct load *load, struct client *client) {
             wrong(load, client);
         }
         client->answers--;
-        client->got -= len;
-        memmove(client->answer, client->answer + len, client->got);
+        base->got -= len;
+        memmove(base->answer, base->answer + len, base->got);
     }
     if (!client->wait_sent) {
         bnd_buf_reset(&load->request);
         kv_wire_wait(&load->request);
-        wire_send(client->fd, bnd_buf_slice(&load->request));
+        wire_send(base->fd, bnd_buf_slice(&load->request));
         client->wait_sent = true;
         client->answers = 1;
         return;
@@ -204,50 +188,15 @@ static void receive(struct load *load, struct client *client) {
     complete(load, client);
 }
 
-/* ---- the loop --------------------------------------------------------------------------------*/
-
-static void open_client(struct load *load, unsigned number) {
-    const struct options *o = &load->options;
-    struct client *client = &load->clients[number];
-    client->random = (number + 1) * UINT64_C(0x9E3779B97F4A7C15) + o->first;
-    client->answer = bnd_alloc(ANSWER_MAX);
-    client->fd =
-        wire_connect(&load->wire.endpoints, (o->first + number) % load->wire.endpoints.count);
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
-    if (client->answer == NULL || epoll_ctl(load->epoll, EPOLL_CTL_ADD, client->fd, &event) != 0) {
-        wire_die("set-up of a client");
-    }
-}
-
-static void run(struct load *load) {
-    const struct options *o = &load->options;
-    load->clients = bnd_calloc(o->clients, sizeof *load->clients);
-    load->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (load->clients == NULL || load->epoll < 0) {
+static void open_clients(struct load *load) {
+    unsigned clients = load->loop.options.clients;
+    load->clients = bnd_calloc(clients, sizeof *load->clients);
+    if (load->clients == NULL) {
         wire_die("set-up");
     }
-    for (unsigned i = 0; i < o->clients; i++) {
-        open_client(load, i);
-    }
-    load->from_ns = wire_now_ns() + (uint64_t)(o->warmup_s * 1e9);
-    load->until_ns = o->op == OP_FILL ? UINT64_MAX : load->from_ns + (uint64_t)(o->seconds * 1e9);
-    load->running = o->clients;
-    for (unsigned i = 0; i < o->clients; i++) {
-        begin(load, &load->clients[i]);
-    }
-    while (load->running > 0) {
-        struct epoll_event events[256];
-        int count = epoll_wait(load->epoll, events, 256, 20000);
-        if (count < 0 && errno != EINTR) {
-            wire_die("epoll_wait");
-        }
-        if (count == 0) {
-            errno = ETIMEDOUT;
-            wire_die("no answer within 20 s");
-        }
-        for (int i = 0; i < count; i++) {
-            receive(load, events[i].data.ptr);
-        }
+    closed_loop_prepare(&load->loop);
+    for (unsigned i = 0; i < clients; i++) {
+        closed_loop_open(&load->loop, &load->clients[i].base, i, &load->wire.endpoints, ANSWER_MAX);
     }
 }
 
@@ -266,20 +215,12 @@ static int index_of(const char *const *names, size_t count, const char *value) {
 static void set_option(struct load *load, const char *name, const char *value) {
     struct options *o = &load->options;
 #define IS(text) (strcmp(name, "--" text) == 0)
-    if (IS("first")) {
-        o->first = (unsigned)atoi(value);
-    } else if (IS("clients")) {
-        o->clients = (unsigned)atoi(value);
-    } else if (IS("keys")) {
+    if (IS("keys")) {
         o->keys = (unsigned)atoi(value);
     } else if (IS("bytes")) { /* MIN or MIN:MAX */
         const char *colon = strchr(value, ':');
         o->bytes_min = (size_t)atol(value);
         o->bytes_max = colon == NULL ? o->bytes_min : (size_t)atol(colon + 1);
-    } else if (IS("seconds")) {
-        o->seconds = atof(value);
-    } else if (IS("warmup")) {
-        o->warmup_s = atof(value);
     } else if (IS("put-share")) {
         o->put_share = atof(value);
     } else if (IS("zipf")) {
@@ -291,29 +232,29 @@ static void set_option(struct load *load, const char *name, const char *value) {
     } else if (IS("wait")) {
         o->waiting = (enum waiting)index_of(waiting_names,
                                             sizeof waiting_names / sizeof *waiting_names, value);
-    } else if (!kv_wire_option(&load->wire, name, value)) {
+    } else if (!closed_loop_option(&load->loop.options, name, value) &&
+               !kv_wire_option(&load->wire, name, value)) {
         fprintf(stderr, "bench_kv_load: unknown option %s\n", name);
         exit(2);
     }
 #undef IS
 }
 
-static void report(const struct load *load, double wall, double cpu) {
-    const struct options *o = &load->options;
+static void report(const struct load *load) {
+    const struct closed_loop *loop = &load->loop;
     printf("{\"op\": \"%s\", \"clients\": %u, \"ops\": %llu, \"answered\": %llu, \"per_s\": %.1f, ",
-           op_names[o->op], o->clients, (unsigned long long)load->all.total,
-           (unsigned long long)load->answered,
-           (double)load->all.total / (o->op == OP_FILL ? wall : o->seconds));
+           op_names[load->options.op], loop->options.clients, (unsigned long long)load->all.total,
+           (unsigned long long)loop->answered, closed_loop_per_s(loop, load->all.total));
     histogram_print(&load->all, "");
     histogram_print(&load->latencies[CALL_GET], "get_");
     histogram_print(&load->latencies[CALL_PUT], "put_");
-    printf("\"errors\": %llu, \"cpu_s\": %.3f, \"wall_s\": %.3f}\n",
-           (unsigned long long)load->errors, cpu, wall);
+    closed_loop_print(loop);
 }
 
 static bool options_fit(struct load *load) {
     const struct options *o = &load->options;
-    return o->clients > 0 && o->clients <= CLIENTS_MAX && o->keys > 0 && o->bytes_min > 0 &&
+    unsigned clients = load->loop.options.clients;
+    return clients > 0 && clients <= CLOSED_LOOP_CLIENTS_MAX && o->keys > 0 && o->bytes_min > 0 &&
            o->bytes_min <= o->bytes_max && o->bytes_max < ANSWER_MAX / 2 &&
            (o->op != OP_LIST || (!load->wire.redis && o->keys % KV_LIST_KEYS == 0)) &&
            (o->waiting == WAIT_NONE || load->wire.redis) && kv_wire_prepare(&load->wire);
@@ -322,13 +263,11 @@ static bool options_fit(struct load *load) {
 int main(int argc, char **argv) {
     static struct load load;
     struct options *o = &load.options;
-    *o = (struct options){.clients = 1,
-                          .keys = 1000,
-                          .bytes_min = 64,
-                          .bytes_max = 64,
-                          .seconds = 5,
-                          .warmup_s = 1,
-                          .put_share = 0.05};
+    *o = (struct options){.keys = 1000, .bytes_min = 64, .bytes_max = 64, .put_share = 0.05};
+    load.loop = (struct closed_loop){.options = CLOSED_LOOP_DEFAULTS,
+                                     .data = &load,
+                                     .ask = ask_next,
+                                     .readable = readable};
     for (int i = 1; i + 1 < argc; i += 2) {
         set_option(&load, argv[i], argv[i + 1]);
     }
@@ -344,9 +283,9 @@ int main(int argc, char **argv) {
     if (o->zipf_theta > 0) {
         kv_zipf_make(&load.zipf, o->keys, o->zipf_theta);
     }
-    double cpu = wire_cpu_seconds();
-    uint64_t begun = wire_now_ns();
-    run(&load);
-    report(&load, (double)(wire_now_ns() - begun) / 1e9, wire_cpu_seconds() - cpu);
-    return load.errors == 0 ? 0 : 1;
+    load.loop.fill = o->op == OP_FILL;
+    open_clients(&load);
+    closed_loop_run(&load.loop, load.clients, sizeof *load.clients);
+    report(&load);
+    return load.loop.errors == 0 ? 0 : 1;
 }

@@ -56,16 +56,6 @@ static void key_text(const struct kv_wire *wire, unsigned key, char text[KV_KEY_
 
 #define LITERAL(out, text) bnd_buf_append(out, text, sizeof(text) - 1)
 
-static void append_number(struct bnd_buf *out, size_t number) {
-    char text[24];
-    size_t at = sizeof text;
-    do {
-        text[--at] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number > 0);
-    bnd_buf_append(out, text + at, sizeof text - at);
-}
-
 /* CF-KV-FLPROD-405 is sent by workerd with every request. */
 static void http_head(const struct kv_wire *wire, struct bnd_buf *out, struct bnd_slice method,
                       struct bnd_slice target) {
@@ -106,7 +96,7 @@ void kv_wire_put(const struct kv_wire *wire, struct bnd_buf *out, unsigned key,
         LITERAL(out, "*3\r\n$3\r\nSET\r\n$9\r\n");
         bnd_buf_append(out, text, sizeof text);
         LITERAL(out, "\r\n$");
-        append_number(out, value.len);
+        wire_append_number(out, value.len);
         LITERAL(out, "\r\n");
         bnd_buf_append_slice(out, value);
         LITERAL(out, "\r\n");
@@ -114,7 +104,7 @@ void kv_wire_put(const struct kv_wire *wire, struct bnd_buf *out, unsigned key,
     }
     http_head_of_key(wire, out, bnd_slice_str("PUT "), key);
     LITERAL(out, "Content-Type: text/plain;charset=UTF-8\r\nContent-Length: ");
-    append_number(out, value.len);
+    wire_append_number(out, value.len);
     LITERAL(out, "\r\n\r\n");
     bnd_buf_append_slice(out, value);
 }

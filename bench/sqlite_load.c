@@ -5,6 +5,7 @@
  * ceiling, not their percentiles.
  *
  * Options and report are those of d1_load.c. */
+#include "bench/closed_loop.h"
 #include "bench/d1_table.h"
 #include "bench/histogram.h"
 #include "bench/wire.h"
@@ -24,10 +25,10 @@
 struct options {
     const char *dir;
     const char *synchronous;
-    unsigned databases, clients, first;
+    unsigned databases;
     uint64_t rows;
-    double seconds, warmup_s;
     enum d1_op op;
+    struct closed_loop_options loop;
 };
 
 struct session {
@@ -91,14 +92,6 @@ static sqlite3_stmt *prepare(sqlite3 *db, const char *sql) {
 }
 
 /* ---- one operation ---------------------------------------------------------------------------*/
-
-static const char *sql_of(enum d1_op op) {
-    static const char *const sql[] = {
-        [D1_READ] = D1_READ_ROW,     [D1_SCAN] = D1_SCAN_T,       [D1_SUM] = D1_SUM_T,
-        [D1_UPDATE] = D1_UPDATE_ROW, [D1_INSERT] = D1_INSERT_ROW, [D1_BATCH] = D1_INSERT_ROW,
-        [D1_FILL] = D1_FILL_ROW};
-    return sql[op];
-}
 
 static bool is_value(sqlite3_stmt *statement, int column, uint64_t id) {
     const void *text = sqlite3_column_text(statement, column);
@@ -171,7 +164,7 @@ static bool write_right(struct session *session, enum d1_op op, uint64_t id) {
 
 static struct session open_session(const struct options *o, unsigned number) {
     struct session session = {.db = open_database(o, number)};
-    session.statement = prepare(session.db, sql_of(o->op));
+    session.statement = prepare(session.db, d1_sql(o->op));
     return session;
 }
 
@@ -186,16 +179,10 @@ static bool write_in_turn(struct load *load, unsigned number, uint64_t id) {
 
 /* ---- clients ---------------------------------------------------------------------------------*/
 
-static uint64_t draw_id(const struct options *o, struct client *client) {
-    uint64_t most = o->rows;
-    most -= o->op == D1_SCAN ? D1_SCAN_ROWS - 1 : o->op == D1_SUM ? D1_SUM_ROWS - 1 : 0;
-    return 1 + wire_random(&client->random) % most;
-}
-
 static void operate(struct client *client, unsigned database) {
     struct load *load = client->load;
     const struct options *o = &load->options;
-    uint64_t id = draw_id(o, client);
+    uint64_t id = d1_draw_id(o->op, o->rows, &client->random);
     if (o->op >= D1_UPDATE) {
         if (!write_in_turn(load, database, id)) {
             fail(load->databases[database].writer.db, "wrong answer");
@@ -225,7 +212,7 @@ static void *run_client(void *data) {
         if (now >= load->from_ns && now <= load->until_ns) {
             histogram_add(&client->latencies, (now - begun) / 1000);
         }
-        database += o->clients;
+        database += o->loop.clients;
         database = database < o->databases ? database : client->number % o->databases;
     }
 }
@@ -234,35 +221,35 @@ static void make_client(struct load *load, struct client *client, unsigned numbe
     const struct options *o = &load->options;
     client->load = load;
     client->number = number;
-    client->random = (number + 1) * UINT64_C(0x9E3779B97F4A7C15) + o->first;
+    client->random = closed_loop_seed(&o->loop, number);
     client->readers = bnd_calloc(o->databases, sizeof *client->readers);
     if (client->readers == NULL) {
         wire_die("set-up of a client");
     }
     for (unsigned i = number % o->databases; i < o->databases && o->op < D1_UPDATE;
-         i += o->clients) {
+         i += o->loop.clients) {
         client->readers[i] = open_session(o, i);
     }
 }
 
 static uint64_t run_clients(struct load *load, struct histogram *out) {
     const struct options *o = &load->options;
-    struct client *clients = bnd_calloc(o->clients, sizeof *clients);
+    struct client *clients = bnd_calloc(o->loop.clients, sizeof *clients);
     uint64_t answered = 0;
     if (clients == NULL) {
         wire_die("set-up");
     }
-    for (unsigned i = 0; i < o->clients; i++) {
+    for (unsigned i = 0; i < o->loop.clients; i++) {
         make_client(load, &clients[i], i);
     }
-    load->from_ns = wire_now_ns() + (uint64_t)(o->warmup_s * 1e9);
-    load->until_ns = load->from_ns + (uint64_t)(o->seconds * 1e9);
-    for (unsigned i = 0; i < o->clients; i++) {
+    load->from_ns = wire_now_ns() + (uint64_t)(o->loop.warmup_s * 1e9);
+    load->until_ns = load->from_ns + (uint64_t)(o->loop.seconds * 1e9);
+    for (unsigned i = 0; i < o->loop.clients; i++) {
         if (pthread_create(&clients[i].thread, NULL, run_client, &clients[i]) != 0) {
             wire_die("thread");
         }
     }
-    for (unsigned i = 0; i < o->clients; i++) {
+    for (unsigned i = 0; i < o->loop.clients; i++) {
         pthread_join(clients[i].thread, NULL);
         histogram_merge(out, &clients[i].latencies);
         answered += clients[i].answered;
@@ -342,19 +329,11 @@ static void set_option(struct options *o, const char *name, const char *value) {
         o->synchronous = value;
     } else if (IS("databases")) {
         o->databases = (unsigned)atoi(value);
-    } else if (IS("clients")) {
-        o->clients = (unsigned)atoi(value);
-    } else if (IS("first")) {
-        o->first = (unsigned)atoi(value);
     } else if (IS("rows")) {
         o->rows = strtoull(value, NULL, 10);
-    } else if (IS("seconds")) {
-        o->seconds = atof(value);
-    } else if (IS("warmup")) {
-        o->warmup_s = atof(value);
     } else if (IS("op")) {
         o->op = d1_op_named(value);
-    } else {
+    } else if (!closed_loop_option(&o->loop, name, value)) {
         fprintf(stderr, "bench_sqlite_load: unknown option %s\n", name);
         exit(2);
     }
@@ -362,9 +341,8 @@ static void set_option(struct options *o, const char *name, const char *value) {
 }
 
 static bool options_fit(const struct options *o) {
-    uint64_t least = o->op == D1_SUM ? D1_SUM_ROWS : D1_BATCH_ROWS;
-    return o->dir != NULL && o->clients > 0 && o->clients <= CLIENTS_MAX && o->databases > 0 &&
-           o->databases <= DATABASES_MAX && o->rows >= least && o->rows % D1_BATCH_ROWS == 0;
+    return o->dir != NULL && o->loop.clients > 0 && o->loop.clients <= CLIENTS_MAX &&
+           o->databases > 0 && o->databases <= DATABASES_MAX && d1_rows_fit(o->op, o->rows);
 }
 
 static void report(const struct load *load, const struct histogram *latencies, uint64_t answered,
@@ -373,8 +351,8 @@ static void report(const struct load *load, const struct histogram *latencies, u
     printf(
         "{\"op\": \"%s\", \"clients\": %u, \"databases\": %u, \"ops\": %llu, \"answered\": %llu, "
         "\"per_s\": %.1f, ",
-        d1_op_name(o->op), o->clients, o->databases, (unsigned long long)latencies->total,
-        (unsigned long long)answered, (double)latencies->total / o->seconds);
+        d1_op_name(o->op), o->loop.clients, o->databases, (unsigned long long)latencies->total,
+        (unsigned long long)answered, (double)latencies->total / o->loop.seconds);
     histogram_print(latencies, "");
     printf("\"sqlite\": \"%s\", \"errors\": 0, \"cpu_s\": %.3f, \"wall_s\": %.3f}\n",
            sqlite3_libversion(), cpu, wall);
@@ -383,12 +361,8 @@ static void report(const struct load *load, const struct histogram *latencies, u
 int main(int argc, char **argv) {
     static struct load load;
     static struct histogram latencies;
-    load.options = (struct options){.synchronous = "FULL",
-                                    .databases = 1,
-                                    .clients = 1,
-                                    .rows = 1000,
-                                    .seconds = 5,
-                                    .warmup_s = 1};
+    load.options = (struct options){
+        .synchronous = "FULL", .databases = 1, .rows = 1000, .loop = CLOSED_LOOP_DEFAULTS};
     for (int i = 1; i + 1 < argc; i += 2) {
         set_option(&load.options, argv[i], argv[i + 1]);
     }

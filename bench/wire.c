@@ -40,6 +40,16 @@ uint64_t wire_random(uint64_t *state) {
     return x * UINT64_C(2685821657736338717);
 }
 
+void wire_append_number(struct bnd_buf *out, uint64_t number) {
+    char text[24];
+    size_t at = sizeof text;
+    do {
+        text[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    bnd_buf_append(out, text + at, sizeof text - at);
+}
+
 /* ---- connections -----------------------------------------------------------------------------*/
 
 void wire_endpoint_add(struct wire_endpoints *endpoints, const char *text) {

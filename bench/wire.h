@@ -17,6 +17,9 @@ _Noreturn void wire_die(const char *what);
 /* xorshift64*; the state must not be 0. */
 uint64_t wire_random(uint64_t *state);
 
+/* In decimal. */
+void wire_append_number(struct bnd_buf *out, uint64_t number);
+
 /* ---- connections -----------------------------------------------------------------------------*/
 
 struct wire_endpoints {
