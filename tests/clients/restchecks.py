@@ -1,5 +1,6 @@
 """Checks of the REST port and the client commands of `bindery`, for the class of `run`: errors and bounds that wrangler
 does not meet, and credentials from their making to their end."""
+import contextlib
 import json
 import os
 import re
@@ -67,6 +68,23 @@ class RestChecks:
                 return answer.status, answer.headers, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.headers, error.read()
+
+    @contextlib.contextmanager
+    def one_node(self):
+        """Calls within stay on one node, through which they see what they wrote; the others see it a moment later."""
+        self.turn += 1
+        self.step = 0
+        try:
+            yield
+        finally:
+            self.step = 1
+
+    @staticmethod
+    def refused_saying(answer, status, code, text):
+        got, _, body = answer
+        envelope = json.loads(body)
+        assert (got, envelope["success"], envelope["errors"]) == (status, False, [{"code": code, "message": text}]), \
+            f"{got} {body}"
 
     def r2(self, method, path="", body=None, **more):
         return self.rest(method, f"/client/v4/accounts/{self.cluster.info['account_id']}/r2/buckets{path}", body, **more)
