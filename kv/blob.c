@@ -9,6 +9,8 @@
 #define BLOBS_MAX 4096u
 /* A replica that has not answered by then is out. */
 #define PIECE_NS (UINT64_C(3000) * BND_MS)
+/* One that is up and has not answered is sent it again. */
+#define RESEND_NS (UINT64_C(1000) * BND_MS)
 
 static void add_target(struct bnd_kv_blob *blob, uint64_t node);
 
@@ -128,9 +130,21 @@ static void add_target(struct bnd_kv_blob *blob, uint64_t node) {
     target->to = (struct kv_push_to){.answered = on_answered, .data = target, .node = node};
 }
 
-static void send(struct bnd_kv_blob *blob) {
+/* One that is up but cannot take it now (the bulk lane is only being connected, or full) is sent it
+ * again by the tick. */
+static void send_to(struct kv_blob_target *target) {
+    struct bnd_kv_blob *blob = target->blob;
     struct bnd_kv *kv = blob->kv;
     uint32_t epoch = kv->view.shards[blob->shard].epoch;
+    kv_push_forget(kv, &target->to);
+    int rv = kv_push_send(kv, &target->to, blob->entry, epoch);
+    target->waiting = rv == 0 || kv->config.mesh->ops->up(kv->config.mesh, target->to.node);
+    target->has_all = target->waiting;
+    target->sent_ns = bnd_now_ns(kv->config.env);
+}
+
+static void send(struct bnd_kv_blob *blob) {
+    struct bnd_kv *kv = blob->kv;
     if (blob->own && blob->own_has_all) {
         blob->own_waiting = kv_log_append(kv->log, blob->entry) == 0;
         blob->own_has_all = blob->own_waiting;
@@ -138,8 +152,7 @@ static void send(struct bnd_kv_blob *blob) {
     for (size_t i = 0; i < blob->targets_count; i++) {
         struct kv_blob_target *target = &blob->targets[i];
         if (target->has_all) {
-            target->waiting = kv_push_send(kv, &target->to, blob->entry, epoch) == 0;
-            target->has_all = target->waiting;
+            send_to(target);
         }
     }
 }
@@ -185,6 +198,13 @@ int bnd_kv_blob_piece(struct bnd_kv_blob *blob, struct bnd_slice piece,
 void kv_blob_tick(struct bnd_kv_blob *blob, uint64_t now_ns) {
     if (blob->cb == NULL) {
         return;
+    }
+    for (size_t i = 0; i < blob->targets_count; i++) {
+        struct kv_blob_target *target = &blob->targets[i];
+        bool late = now_ns - target->sent_ns > RESEND_NS;
+        if (target->waiting && (late || !kv_push_under_way(&target->to))) {
+            send_to(target);
+        }
     }
     if (now_ns - blob->sent_ns > PIECE_NS) {
         piece_end(blob);

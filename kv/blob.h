@@ -10,6 +10,7 @@ struct kv_blob_target {
     struct bnd_kv_blob *blob;
     bool waiting; /* for this piece */
     bool has_all; /* every piece so far */
+    uint64_t sent_ns;
 };
 
 struct bnd_kv_blob {

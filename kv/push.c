@@ -78,16 +78,19 @@ static struct peer *peer_of(struct kv_push *push, uint64_t node) {
 /* ---- the sender's side
  * ---------------------------------------------------------------------------- */
 
-static void flush_pushes(struct bnd_kv *kv, struct peer *peer, struct bnd_slice body) {
+/* The mesh's status: a message that it does not take is as one that is lost, whoever waits sends
+ * again. */
+static int flush_pushes(struct bnd_kv *kv, struct peer *peer, struct bnd_slice body) {
     struct bnd_mesh *mesh = kv->config.mesh;
     struct bnd_slice parts[2] = {bnd_buf_slice(&peer->pushes), body};
+    int rv = 0;
     if (peer->pushes.len > 0 && !peer->pushes.failed) {
         enum bnd_mesh_lane lane = body.len > COPY_BYTES_MAX * 16 ? BND_MESH_BULK : BND_MESH_CONTROL;
-        /* One that is not taken is as one that is lost: whoever waits sends again. */
-        (void)mesh->ops->send(mesh, peer->node, lane, BND_MESH_KV, parts, body.len > 0 ? 2 : 1);
+        rv = mesh->ops->send(mesh, peer->node, lane, BND_MESH_KV, parts, body.len > 0 ? 2 : 1);
         kv->stats.pushes_sent++;
     }
     bnd_buf_reset(&peer->pushes);
+    return rv;
 }
 
 static void message_begin(struct bnd_kv *kv, struct bnd_buf *buf, enum kv_message kind) {
@@ -129,7 +132,7 @@ int kv_push_send(struct bnd_kv *kv, struct kv_push_to *to, const struct kv_log_e
                                      .body = entry->body};
     bool copied = entry->body.len <= COPY_BYTES_MAX;
     if (peer->pushes.len >= MESSAGE_BYTES || (!copied && peer->pushes.len > 0)) {
-        flush_pushes(kv, peer, bnd_slice(NULL, 0));
+        (void)flush_pushes(kv, peer, bnd_slice(NULL, 0));
     }
     message_begin(kv, &peer->pushes, KV_MESSAGE_PUSHES);
     kv_pushed_head(&peer->pushes, &pushed);
@@ -140,8 +143,9 @@ int kv_push_send(struct bnd_kv *kv, struct kv_push_to *to, const struct kv_log_e
         bnd_buf_reset(&peer->pushes); /* what else was in it is lost like a message */
         return BND_NOMEM;
     }
-    if (!copied) {
-        flush_pushes(kv, peer, entry->body);
+    int rv = copied ? 0 : flush_pushes(kv, peer, entry->body);
+    if (rv != 0) {
+        return rv;
     }
     to->seq = push->seq;
     struct kv_push_to **chain = &push->chains[to->seq & (CHAINS - 1)];

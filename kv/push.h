@@ -21,10 +21,14 @@ int kv_push_create(struct bnd_kv *kv, struct kv_push **out);
 void kv_push_destroy(struct kv_push *push); /* nothing may be under way; NULL allowed */
 
 /* Sends an entry (RECORD or PIECE), copied into the pass's message or straight into the mesh.
- * BND_CLOSED: no connection; BND_FULL, BND_NOMEM: nothing was sent; answered never comes. */
+ * BND_CLOSED: no connection, or that of its lane is only being made; BND_FULL, BND_NOMEM: nothing
+ * was sent; answered never comes. */
 int kv_push_send(struct bnd_kv *kv, struct kv_push_to *to, const struct kv_log_entry *entry,
                  uint32_t epoch);
 void kv_push_forget(struct bnd_kv *kv, struct kv_push_to *to); /* idempotent */
+static inline bool kv_push_under_way(const struct kv_push_to *to) {
+    return to->seq != 0;
+}
 
 void kv_push_receive(struct bnd_kv *kv, uint64_t from, struct bnd_slice message);
 /* Sends what was collected in this pass. */

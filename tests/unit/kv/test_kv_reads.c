@@ -326,6 +326,40 @@ static void test_large_crash(void **state) {
     cluster_close(c);
 }
 
+static void lanes_full(struct cluster *c, bool full) {
+    struct bnd_sim_net_config net;
+    bnd_sim_net_config_default(&net);
+    net.loss_per_mille = 0;
+    net.full_per_mille = full ? 1000 : 0;
+    bnd_sim_net_configure(c->net, &net);
+}
+
+/* A piece that nobody could take at first, or that was lost, is sent again. */
+static void test_large_not_taken(void **state) {
+    static const uint8_t piece[BND_KV_INLINE_MAX] = {1};
+    for (unsigned lost = 0; lost < 2; lost++) {
+        struct cluster *c = five(20 + lost);
+        struct bnd_kv_blob *blob = NULL;
+        int status = PENDING;
+        c->drop_type = lost ? KV_MESSAGE_PUSHES : 0;
+        lanes_full(c, !lost);
+        bnd_sim_env_enter(node_of(c, 5)->sim);
+        assert_int_equal(bnd_kv_blob_begin(node_of(c, 5)->kv, NS, bnd_slice_str("big"), &blob), 0);
+        assert_int_equal(
+            bnd_kv_blob_piece(blob, bnd_slice(piece, sizeof piece), on_piece, &status), 0);
+        bnd_sim_env_leave(node_of(c, 5)->sim);
+        run(c, 500);
+        assert_int_equal(status, PENDING);
+        c->drop_type = 0;
+        lanes_full(c, false);
+        run(c, 1500);
+        assert_int_equal(status, 0);
+        assert_int_equal(add_piece(c, 5, blob, bnd_slice_str("the rest")), 0);
+        assert_int_equal(put_blob(c, 5, blob), 0);
+        cluster_close(c);
+    }
+}
+
 /* ---- lists
  * ----------------------------------------------------------------------------------- */
 
@@ -444,6 +478,7 @@ int main(void) {
         cmocka_unit_test(test_large),
         cmocka_unit_test(test_large_superseded),
         cmocka_unit_test(test_large_crash),
+        cmocka_unit_test(test_large_not_taken),
         cmocka_unit_test(test_list),
         cmocka_unit_test(test_list_without_nodes),
     };
