@@ -57,7 +57,7 @@ static int post(const struct tools_api *api, const char *verb, const char *id, c
 static int run(const struct tools_api *api) {
     const struct tools_args *args = &api->args;
     if (tools_args_is(args, "ls")) {
-        return tools_show(api, "nodes", tools_print_nodes);
+        return tools_show_nodes(api);
     }
     for (size_t i = 0; i < args->words_count; i++) {
         if (!check_id(args->verb->name, args->words[i])) {

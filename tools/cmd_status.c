@@ -1,5 +1,5 @@
 /* bindery status: the cluster as one node sees it; shard ls (and node ls) show a part of the same
- * answer. */
+ * answer: groups and KV's shards, or nodes. */
 #include "tools/api.h"
 #include "tools/commands.h"
 #include "tools/fleet.h"
@@ -34,7 +34,7 @@ static void print_replicas(const json_t *node) {
     (void)printf("%-14s", out);
 }
 
-void tools_print_nodes(const json_t *nodes) {
+static void print_nodes(const json_t *nodes) {
     size_t i = 0;
     json_t *node = NULL;
     (void)printf("%-6s %-24s %-8s %-10s %-5s %-7s %-14s%s\n", "NODE", "ADDRESS", "ROLE", "STATE",
@@ -49,21 +49,30 @@ void tools_print_nodes(const json_t *nodes) {
     }
 }
 
-static void print_groups(const json_t *groups) {
+static void print_members(const json_t *members) {
     size_t i = 0;
-    json_t *group = NULL;
+    json_t *member = NULL;
+    json_array_foreach(members, i, member) {
+        (void)printf(" %lld:%s", number(member, "node"), text(member, "role"));
+    }
+    (void)printf("\n");
+}
+
+/* KV's shards have no leader, and an epoch where groups have a term. */
+static void print_shards(const json_t *shards) {
+    size_t i = 0;
+    json_t *shard = NULL;
     (void)printf("%-10s %-6s %-7s %-6s %-10s %s\n", "KIND", "SHARD", "LEADER", "TERM", "APPLIED",
                  "MEMBERS");
-    json_array_foreach(groups, i, group) {
-        size_t j = 0;
-        json_t *member = NULL;
-        (void)printf("%-10s %-6lld %-7lld %-6lld %-10lld", text(group, "kind"),
-                     number(group, "shard"), number(group, "leader"), number(group, "term"),
-                     number(group, "applied"));
-        json_array_foreach(json_object_get(group, "members"), j, member) {
-            (void)printf(" %lld:%s", number(member, "node"), text(member, "role"));
+    json_array_foreach(shards, i, shard) {
+        (void)printf("%-10s %-6lld ", text(shard, "kind"), number(shard, "shard"));
+        if (json_object_get(shard, "epoch") != NULL) {
+            (void)printf("%-7s %-6lld %-10s", "-", number(shard, "epoch"), "-");
+        } else {
+            (void)printf("%-7lld %-6lld %-10lld", number(shard, "leader"), number(shard, "term"),
+                         number(shard, "applied"));
         }
-        (void)printf("\n");
+        print_members(json_object_get(shard, "members"));
     }
 }
 
@@ -72,7 +81,7 @@ struct health {
     size_t storage, gateways, down; /* nodes */
     size_t groups, leaderless,
         changing; /* a group that changes has a member that does not vote yet */
-    long long moves_left;
+    long long moves_left, kv_moves_left;
     bool settled, answers;
 };
 
@@ -102,6 +111,7 @@ static struct health health_of(const json_t *status) {
     const json_t *groups = json_object_get(status, "groups");
     struct health health = {.groups = json_array_size(groups),
                             .moves_left = number(status, "moves_left"),
+                            .kv_moves_left = number(status, "kv_moves_left"),
                             .settled = json_is_true(json_object_get(status, "settled")),
                             .answers = json_is_true(json_object_get(status, "group0_answers"))};
     count_nodes(json_object_get(status, "nodes"), &health);
@@ -244,7 +254,12 @@ static void print_problems(const json_t *status, const struct health *health) {
     if (health->moves_left > 0) {
         print_moves(status, health->moves_left);
     }
-    if (!health->settled && health->leaderless + health->changing == 0 && health->answers) {
+    if (health->kv_moves_left > 0) {
+        (void)printf("  %lld replica%s of KV's shards still to be filled, or to go\n",
+                     health->kv_moves_left, health->kv_moves_left == 1 ? " is" : "s are");
+    }
+    if (!health->settled && health->leaderless + health->changing == 0 && health->answers &&
+        health->kv_moves_left == 0) {
         (void)printf("  not every group has all its voters yet: `bindery shard ls`\n");
     }
 }
@@ -265,20 +280,37 @@ static void print_summary(const json_t *status) {
     }
     print_problems(status, &health);
     (void)printf("\n");
-    tools_print_nodes(json_object_get(status, "nodes"));
+    print_nodes(json_object_get(status, "nodes"));
 }
 
-int tools_show(const struct tools_api *api, const char *key, void (*print)(const json_t *part)) {
-    json_t *status = tools_api_call(api, "GET", STATUS_PATH, NULL);
-    if (status == NULL) {
-        return TOOLS_FAILED;
-    }
-    const json_t *part = key == NULL ? status : json_object_get(status, key);
+static void show(const struct tools_api *api, const json_t *part,
+                 void (*print)(const json_t *part)) {
     if (api->json) {
         tools_api_print(part);
     } else {
         print(part);
     }
+}
+
+int tools_show_nodes(const struct tools_api *api) {
+    json_t *status = tools_api_call(api, "GET", STATUS_PATH, NULL);
+    if (status == NULL) {
+        return TOOLS_FAILED;
+    }
+    show(api, json_object_get(status, "nodes"), print_nodes);
+    json_decref(status);
+    return TOOLS_OK;
+}
+
+/* Groups, then KV's shards. */
+static int show_shards(const struct tools_api *api) {
+    json_t *status = tools_api_call(api, "GET", STATUS_PATH, NULL);
+    if (status == NULL) {
+        return TOOLS_FAILED;
+    }
+    json_t *shards = json_object_get(status, "groups");
+    (void)json_array_extend(shards, json_object_get(status, "kv_shards"));
+    show(api, shards, print_shards);
     json_decref(status);
     return TOOLS_OK;
 }
@@ -365,7 +397,7 @@ int tools_cmd_status(int argc, const char **argv) {
 int tools_cmd_shard(int argc, const char **argv) {
     struct tools_api api;
     int status = tools_api_parse(argc, argv, &api);
-    status = status != -1 ? status : tools_show(&api, "groups", print_groups);
+    status = status != -1 ? status : show_shards(&api);
     tools_api_free(&api);
     return status;
 }

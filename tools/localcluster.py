@@ -163,7 +163,7 @@ class Cluster:
         return self.get(number, "/readyz")[0] == 200
 
     def settled(self, number=1):
-        """True when every group has a leader and all the voters it should have."""
+        """True when every group has a leader and all the voters it should have, and every shard of KV its replicas."""
         status, answer = self.get(number, "/bindery/v1/status")
         return status == 200 and answer["result"]["settled"] and \
             sum(node["role"] == "storage" and node["state"] != "gone"

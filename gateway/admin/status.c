@@ -271,18 +271,21 @@ static void answer(struct rest_request *request, const struct bnd_survey_result 
          shard++) {
         add_group(&status, bnd_gid(BND_GROUP_SQL, shard));
     }
+    struct admin_kv_moves kv = {0};
+    json_t *kv_shards = admin_kv_shards(request->services, view, &kv);
     json_t *nodes = nodes_json(&status);
     uint64_t age_ms = bnd_catalog_age_ms(request->services->catalog);
     json_t *reply =
-        json_pack("{s:o, s:I, s:s, s:b, s:b, s:o, s:I, s:I, s:I, s:o, s:o}", "cluster",
+        json_pack("{s:o, s:I, s:s, s:b, s:b, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "cluster",
                   rest_text_json(view->settings.account), "self",
                   (json_int_t)request->services->self, "version", BND_VERSION_TEXT, "settled",
-                  status.unsettled == 0 && age_ms <= BND_CATALOG_STALE_MS, "group0_answers",
+                  status.unsettled + kv.shards == 0 && age_ms <= BND_CATALOG_STALE_MS, "group0_answers",
                   age_ms <= BND_CATALOG_STALE_MS, "view_age_ms",
                   age_ms == UINT64_MAX ? json_null() : json_integer((json_int_t)age_ms), "revision",
                   (json_int_t)view->revision, "moves_left", (json_int_t)status.moves,
+                  "kv_moves_left", (json_int_t)kv.replicas,
                   "nodes_silent", (json_int_t)(result == NULL ? 0 : result->nodes_silent), "nodes",
-                  nodes, "groups", status.groups);
+                  nodes, "groups", status.groups, "kv_shards", kv_shards);
     add_cost(&status, reply);
     bnd_free(status.tallies);
     rest_reply(request, reply);

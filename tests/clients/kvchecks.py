@@ -235,10 +235,16 @@ class KvChecks:
     def check_kv_cloudflare_sdk(self):
         self.sdk("kv")
 
+    def kv_shards_filled(self):
+        shards = [s for s in self.bindery("shard", "ls", "--json") if s["kind"] == "kv"]
+        return shards and all([m["role"] for m in s["members"]] == ["filled"] * 3 for s in shards) \
+            and self.bindery("status", "--json")["kv_moves_left"] == 0
+
     def check_kv_cli(self):
         with self.one_node():
             made = self.bindery("kv", "namespace", "create", "cli", "--json")
             assert made["title"] == "cli" and made["consistency"] == "eventual"
+            localcluster.wait(self.kv_shards_filled, 10, "every shard of KV to have three filled replicas")
             assert made in self.bindery("kv", "namespace", "ls", "--json")
             changed = self.bindery("kv", "namespace", "set", "cli", "--consistency", "local", "--json")
             assert changed["consistency"] == "local", changed

@@ -221,6 +221,7 @@ class Test:
         self.cluster.save()
         self.cluster.wait(lambda: self.cluster.ready(4), 60, "the new node to be ready")
         self.cluster.wait(self.filled, 60, "the new node to be filled")
+        self.cluster.wait(self.told_filled, 60, "the status to say that every shard of KV is as it should be")
         self.check_equal((1, 2, 4), "after a node was replaced")
         expected = self.values(4, ["local"])  # the only ones that are read where group 0 is out of reach
         for number in (1, 2):
@@ -235,6 +236,15 @@ class Test:
         _, text = self.cluster.get(4, "/metrics")
         values = dict(line.rsplit(" ", 1) for line in str(text).splitlines() if line.startswith("bindery_kv_shards_"))
         return int(values.get("bindery_kv_shards_filled", 0)) == SHARDS
+
+    def told_filled(self):
+        """What is settled has no shard of KV that lacks the new node."""
+        _, answer = self.cluster.get(1, "/bindery/v1/status")
+        shards = answer["result"]["kv_shards"]
+        on_new = all({"node": 4, "role": "filled"} in shard["members"] for shard in shards) and len(shards) == SHARDS
+        done = answer["result"]["settled"] and answer["result"]["kv_moves_left"] == 0
+        assert on_new or not done, answer["result"]
+        return done and on_new
 
     def run(self):
         self.cluster.start()
