@@ -24,34 +24,13 @@ void cf_kv_no_key(struct rest_request *request, const char *what) {
 }
 
 void cf_kv_fail_code(struct rest_request *request, const char *what, int status) {
-    switch (bnd_code_class(status)) {
-    case BND_CLASS_UNKNOWN:
-        cf_kv_fail(request, 503, KV_SERVICE_UNAVAILABLE, what,
-                   "it is not known whether this was stored: try again");
-        return;
-    case BND_CLASS_RETRY:
-        cf_kv_fail(
-            request, 503, KV_SERVICE_UNAVAILABLE, what,
-            request->http->head->method == BND_HTTP_GET
-                ? "no replica can be reached"
-                : "too few replicas can be reached; a write may or may not have been stored");
-        return;
-    case BND_CLASS_FULL:
-        cf_kv_fail(request, status == BND_NOSPACE ? 507 : 503, KV_SERVICE_UNAVAILABLE, what,
-                   bnd_code_text(status));
-        return;
-    case BND_CLASS_CALLER:
-        if (status == BND_NOTFOUND) {
-            cf_kv_fail(request, 404, KV_NO_NAMESPACE, what, "namespace not found");
-        } else {
-            cf_kv_fail(request, 400, KV_BAD_REQUEST, what, bnd_code_text(status));
-        }
-        return;
-    default:
+    struct kv_refusal refusal;
+    kv_refuse_code(&refusal, status, request->route->permission == BND_PERM_KV_READ);
+    if (refusal.status == 500) {
         bnd_log(request->services->env, BND_LOG_ERROR, "kv", "%s over REST: %s", what,
-                bnd_code_text(status));
-        cf_kv_fail(request, 500, KV_SERVICE_UNAVAILABLE, what, bnd_code_text(status));
+                refusal.text);
     }
+    cf_kv_refuse(request, what, &refusal);
 }
 
 void cf_kv_done(struct rest_request *request, enum bnd_kv_durability durability) {

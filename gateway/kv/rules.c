@@ -1,5 +1,6 @@
 #include "gateway/kv/rules.h"
 
+#include "base/error.h"
 #include "base/utf8.h"
 #include "gateway/json_scan.h"
 #include "kv/kv.h"
@@ -47,6 +48,34 @@ bool kv_refuse(struct kv_refusal *out, unsigned status, enum kv_code code, const
         }
     }
     return false;
+}
+
+void kv_refuse_code(struct kv_refusal *out, int code, bool reads) {
+    switch (bnd_code_class(code)) {
+    case BND_CLASS_UNKNOWN:
+        (void)kv_refuse(out, 503, KV_SERVICE_UNAVAILABLE,
+                        "it is not known whether this was stored: try again");
+        return;
+    case BND_CLASS_RETRY:
+        (void)kv_refuse(out, 503, KV_SERVICE_UNAVAILABLE, "%s",
+                        reads ? "no replica can be reached"
+                              : "too few replicas can be reached; a write may or may not have "
+                                "been stored");
+        return;
+    case BND_CLASS_FULL:
+        (void)kv_refuse(out, code == BND_NOSPACE ? 507 : 503, KV_SERVICE_UNAVAILABLE, "%s",
+                        bnd_code_text(code));
+        return;
+    case BND_CLASS_CALLER:
+        if (code == BND_NOTFOUND) {
+            (void)kv_refuse(out, 404, KV_NO_NAMESPACE, "namespace not found");
+        } else {
+            (void)kv_refuse(out, 400, KV_BAD_REQUEST, "%s", bnd_code_text(code));
+        }
+        return;
+    default:
+        (void)kv_refuse(out, 500, KV_SERVICE_UNAVAILABLE, "%s", bnd_code_text(code));
+    }
 }
 
 static bool length_check(struct bnd_slice key, struct kv_refusal *out) {

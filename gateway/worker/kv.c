@@ -11,33 +11,19 @@ void kv_op_refuse(struct worker_op *op, const struct kv_refusal *refusal) {
     worker_fail(op, refusal->status, refusal->text);
 }
 
-/* "Unknown" is said so: a put that met a lack of replicas may have been stored. */
 void kv_op_fail_code(struct worker_op *op, int status) {
-    switch (bnd_code_class(status)) {
-    case BND_CLASS_UNKNOWN:
-        worker_fail(op, 503, "It is not known whether this was stored: try again");
+    struct kv_refusal refusal;
+    if (status == BND_NOTFOUND) {
+        worker_fail(op, 400, worker_kv_kind.missing);
         return;
-    case BND_CLASS_RETRY:
-        worker_fail(op, 503,
-                    op->http->head->method == BND_HTTP_GET
-                        ? "No replica can be reached"
-                        : "Too few replicas can be reached; a write may or may not have been "
-                          "stored");
-        return;
-    case BND_CLASS_FULL:
-        worker_fail(op, status == BND_NOSPACE ? 507 : 503, bnd_code_text(status));
-        return;
-    case BND_CLASS_CALLER:
-        worker_fail(op, 400,
-                    status == BND_NOTFOUND ? "The KV namespace does not exist"
-                                           : bnd_code_text(status));
-        return;
-    default:
+    }
+    kv_refuse_code(&refusal, status, op->kv.reads);
+    if (refusal.status == 500) {
         bnd_log(op->services->env, BND_LOG_ERROR, "kv", "%.*s of a binding: %s",
                 (int)op->http->head->method_token.len,
-                (const char *)op->http->head->method_token.data, bnd_code_text(status));
-        worker_fail(op, 500, bnd_code_text(status));
+                (const char *)op->http->head->method_token.data, refusal.text);
     }
+    kv_op_refuse(op, &refusal);
 }
 
 /* ---- to the operation
@@ -119,6 +105,7 @@ static void run(struct worker_op *op) {
     }
     op->kv.namespace_id = op->id;
     op->kv.key_len = 0;
+    op->kv.reads = step->permission == BND_PERM_KV_READ;
     op->kv.newest = consistency != NULL && bnd_http_text_is(*consistency, "newest");
     if (consistency != NULL && !op->kv.newest && !bnd_http_text_is(*consistency, "any")) {
         worker_fail(op, 400, "X-Bindery-Consistency must be newest or any");

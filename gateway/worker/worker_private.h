@@ -45,6 +45,7 @@ struct kv_request {
     uint64_t namespace_id;
     size_t key_len;
     bool newest; /* X-Bindery-Consistency */
+    bool reads;  /* stores nothing */
     union {
         struct bnd_kv_get get;
         struct bnd_kv_put put;

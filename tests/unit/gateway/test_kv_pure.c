@@ -25,6 +25,33 @@ static void expect(bool ok, const struct kv_refusal *refusal, unsigned status, c
     assert_string_equal(refusal->text, text);
 }
 
+/* Who reads is not told of a write, and what is unknown is called so. */
+static void codes_of_the_store(void **state) {
+    static const struct {
+        int code;
+        bool reads;
+        unsigned status;
+        const char *text;
+    } said[] = {
+        {BND_UNKNOWN, false, 503, "it is not known whether this was stored: try again"},
+        {BND_UNAVAILABLE, true, 503, "no replica can be reached"},
+        {BND_UNAVAILABLE, false, 503,
+         "too few replicas can be reached; a write may or may not have been stored"},
+        {BND_NOSPACE, false, 507, NULL},
+        {BND_FULL, false, 503, NULL},
+        {BND_NOTFOUND, true, 404, "namespace not found"},
+        {BND_TOOBIG, false, 400, NULL},
+        {BND_CORRUPT, true, 500, NULL},
+    };
+    for (size_t i = 0; i < sizeof said / sizeof said[0]; i++) {
+        struct kv_refusal r;
+        kv_refuse_code(&r, said[i].code, said[i].reads);
+        assert_int_equal(r.status, said[i].status);
+        assert_string_equal(r.text,
+                            said[i].text == NULL ? bnd_code_text(said[i].code) : said[i].text);
+    }
+}
+
 /* ---- rules
  * ------------------------------------------------------------------------------------------------
  */
@@ -324,6 +351,7 @@ static void strings_are_quoted(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(codes_of_the_store),
         cmocka_unit_test(keys),
         cmocka_unit_test(expirations),
         cmocka_unit_test(metadata_values_and_counts),
