@@ -27,6 +27,7 @@ enum {
 #define MOVE_RATE_MIN (UINT64_C(1) << 20)
 #define KV_BULK_BYTES_MAX (UINT64_C(1) << 30)
 #define D1_DATABASES_MAX UINT64_C(1000000)
+#define D1_RETENTION_S_MAX UINT64_C(3153600000) /* a hundred years */
 #define KV_BULK_GET_MAX UINT64_C(1000) /* each key is compared with those before it */
 #define BYTES(field) BND_SETTING_BYTES, offsetof(struct bnd_config, field)
 #define BOOL(field) BND_SETTING_BOOL, offsetof(struct bnd_config, field)
@@ -88,6 +89,8 @@ static const struct bnd_setting settings[] = {
     {"kv_ttl_min_s", NUMBER(kv_ttl_min_s), "60", "S", "shortest time to live of a KV key"},
     {"d1_databases_max", NUMBER(d1_databases_max), "50000", "N",
      "D1 databases there may be: up to 1000000"},
+    {"d1_retention_s", NUMBER(d1_retention_s), "2592000", "S",
+     "how long each version of a D1 database can be restored and forked; 0: for ever"},
     {"secrets_file", TEXT(secrets_file), "", "FILE",
      "first start only: write the new cluster's tokens and keys here (mode 600), not to stdout"},
     {"log_level", TEXT(log_level), "info", "LEVEL", "debug, info, warn or error"},
@@ -421,6 +424,11 @@ static int check_d1(const struct bnd_config *config, struct bnd_error *err) {
         return BND_FAIL(err, INVALID, "d1_databases_max must be 1 to %llu, not %llu",
                         (unsigned long long)D1_DATABASES_MAX,
                         (unsigned long long)config->d1_databases_max);
+    }
+    if (config->d1_retention_s > D1_RETENTION_S_MAX) {
+        return BND_FAIL(err, INVALID, "d1_retention_s must be at most %llu, not %llu",
+                        (unsigned long long)D1_RETENTION_S_MAX,
+                        (unsigned long long)config->d1_retention_s);
     }
     return 0;
 }

@@ -184,6 +184,8 @@ static void sql_metrics(const struct node_metrics_sources *from, struct bnd_buf 
     metric(out, "bindery_sql_conflicts_total", "counter", stats.conflicts);
     metric(out, "bindery_sql_entries_total", "counter", stats.entries);
     metric(out, "bindery_sql_change_set_bytes_total", "counter", stats.change_set_bytes);
+    metric(out, "bindery_sql_cutoffs_total", "counter", stats.cutoffs);
+    metric(out, "bindery_sql_collected_keys_total", "counter", stats.collected_keys);
     metric(out, "bindery_sql_databases_open", "gauge", stats.databases_open);
     metric(out, "bindery_sql_pages_bytes", "gauge", stats.pages_bytes);
 }

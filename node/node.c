@@ -530,6 +530,7 @@ static int open_sql(struct bnd_node *node, struct bnd_error *err) {
         .state = node->state,
         .self = node->identity.node,
         .memory_bytes = node->budget.sql_pages,
+        .keep_ms = node->config.d1_retention_s * 1000,
     };
     return node_sql_create(&node->sql, err);
 }

@@ -75,7 +75,8 @@ int node_sql_create(struct node_sql *node, struct bnd_error *err) {
                                           .state = node->state,
                                           .self = node->self,
                                           .name = name,
-                                          .memory_bytes = node->memory_bytes};
+                                          .memory_bytes = node->memory_bytes,
+                                          .keep_ms = node->keep_ms};
     node->retry = (struct bnd_timer){.cb = on_retry, .data = node};
     int rv = bnd_sql_create(&config, &node->sql);
     return rv == 0 ? 0 : bnd_error_set(err, rv, "SQL: %s", bnd_code_text(rv));

@@ -14,6 +14,7 @@ struct node_sql {
     struct bnd_state *state; /* NULL: a gateway, which stores nothing */
     uint64_t self;
     size_t memory_bytes; /* of page caches */
+    uint64_t keep_ms;    /* of versions that others took the place of; 0: for ever */
     /* read by others; NULL: not made yet, or gone */
     struct bnd_sql *sql;
     /* private */

@@ -2,6 +2,7 @@
 #include "sql/command.h"
 
 #include "base/error.h"
+#include "sql/records.h"
 
 static void encode_commit(struct bnd_buf *out, const struct sql_commit *commit) {
     bnd_buf_u32(out, commit->number);
@@ -41,6 +42,10 @@ void sql_command_encode(struct bnd_buf *out, const struct sql_command *command) 
         bnd_buf_append(out, command->u.fork.source, sizeof command->u.fork.source);
         bnd_sql_bookmark_append(out, &command->u.fork.target);
         break;
+    case SQL_RETAIN:
+        bnd_buf_u64(out, command->u.retain.cutoff);
+        bnd_buf_u64(out, command->u.retain.keep_ms);
+        break;
     case SQL_CREATE:
     case SQL_DELETE:
     case SQL_TICK:
@@ -69,7 +74,7 @@ int sql_command_decode(struct bnd_slice bytes, struct sql_command *out) {
     struct bnd_reader r = bnd_reader(bytes);
     struct sql_command command = {.op = 0};
     uint8_t op = bnd_read_u8(&r);
-    if (op < SQL_CREATE || op > SQL_TICK) {
+    if (op < SQL_CREATE || op > SQL_RETAIN) {
         return BND_INVALID;
     }
     command.op = (enum sql_op)op;
@@ -95,6 +100,11 @@ int sql_command_decode(struct bnd_slice bytes, struct sql_command *out) {
     case SQL_FORK:
         bnd_read_into(&r, command.u.fork.source, sizeof command.u.fork.source);
         bnd_sql_bookmark_read(&r, &command.u.fork.target);
+        break;
+    case SQL_RETAIN:
+        command.u.retain.cutoff = bnd_read_u64(&r);
+        command.u.retain.keep_ms = bnd_read_u64(&r);
+        r.failed = r.failed || command.u.retain.cutoff > SQL_CUTOFF_ALL;
         break;
     case SQL_CREATE:
     case SQL_DELETE:

@@ -16,7 +16,11 @@ enum sql_op {
                         base; NOTFOUND: no such database or version */
     SQL_FORK = 6,    /* new uuid; source uuid, epoch, version -> record; NOTFOUND: no such source or
                         version, or the new one was deleted; EXISTS: it is there (-> record) */
-    SQL_TICK = 7,    /* deletes what is dead, so much at a time */
+    SQL_TICK = 7,    /* deletes what is dead or not kept any more, so much at a time */
+    SQL_RETAIN = 8,  /* uuid, cutoff, ms: from now on no version below the cutoff can be restored,
+                        forked or read, and what only they need is deleted. PRECONDITION: a pass is
+                        under way, the cutoff is younger than so many ms, or time is suspended;
+                        NOTFOUND */
 };
 
 /* A change set that is too long for one command is cut into parts of so many bytes. */
@@ -57,6 +61,10 @@ struct sql_command {
             uint8_t source[BND_SQL_UUID_BYTES];
             struct bnd_sql_bookmark target;
         } fork;
+        struct {
+            uint64_t cutoff;  /* SQL_CUTOFF_ALL: it was deleted and has forks */
+            uint64_t keep_ms; /* what came after the cutoff is older than this */
+        } retain;
     } u;
 };
 

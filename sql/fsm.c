@@ -28,6 +28,12 @@ void sql_change_delete(const struct sql_change *change, const struct sql_key *ke
                                               sql_key_slice(key));
 }
 
+struct bnd_state_iter *sql_change_iter(const struct sql_change *change, const struct sql_key *from,
+                                       const struct sql_key *to) {
+    return change->context->state->ops->batch_iter(change->context->batch, BND_CF_SQL,
+                                                   sql_key_slice(from), sql_key_slice(to));
+}
+
 int sql_change_database(const struct sql_change *change, const uint8_t uuid[BND_SQL_UUID_BYTES],
                         struct sql_database_row *out) {
     struct bnd_buf *value = &change->fsm->value;
@@ -76,6 +82,7 @@ int sql_change_put_epoch(const struct sql_change *change, uint32_t number, uint3
     sql_key_pair(&key, change->context->slot, SQL_TAG_EPOCH, number, epoch);
     bnd_buf_reset(&change->fsm->value);
     sql_epoch_encode(&change->fsm->value, &key, row);
+    sql_plan_clear(change->fsm);
     return sql_change_put_value(change, &key);
 }
 
@@ -112,6 +119,8 @@ static int fsm_open(void *self, uint64_t gid, uint32_t slot, struct bnd_state *s
     fsm->slot = slot;
     fsm->state = state;
     fsm->due_known = false;
+    fsm->pass_known = false;
+    sql_plan_clear(fsm);
     sql_heads_clear(fsm);
     if (fsm->hooks.opened != NULL) {
         fsm->hooks.opened(fsm->hooks.owner, fsm);
@@ -133,6 +142,8 @@ static int dispatch(const struct sql_change *change) {
         return sql_apply_restore(change);
     case SQL_FORK:
         return sql_apply_fork(change);
+    case SQL_RETAIN:
+        return sql_apply_retain(change);
     case SQL_TICK:
         return 0; /* what it is for is done after every command */
     }
@@ -159,6 +170,7 @@ static int fsm_apply(void *self, const struct bnd_fsm_apply *context, struct bnd
     if (rv == 0) {
         bool tick = command.op == SQL_TICK;
         rv = sql_dead_sweep(&change, tick ? SQL_SWEEP_TICK_MAX : SQL_SWEEP_COMMAND_MAX);
+        rv = rv != 0 ? rv : sql_pass_step(&change, tick);
     }
     trim(&fsm->joined);
     trim(&fsm->unpacked);
@@ -178,7 +190,7 @@ static int read_at_time(const struct bnd_fsm_read *context,
                               .number = record->number,
                               .epoch = record->epoch,
                               .version = record->version};
-    int rv = sql_history_at_time(&at, stamp_ms, &commit);
+    int rv = sql_history_at_time(&at, record->cutoff, stamp_ms, &commit);
     if (rv != 0) {
         return rv;
     }
@@ -234,6 +246,7 @@ static void fsm_close(void *self) {
         fsm->hooks.closed(fsm->hooks.owner, fsm);
     }
     sql_unpacker_destroy(fsm->unpacker);
+    sql_plan_free(fsm);
     bnd_free(fsm->heads);
     bnd_buf_free(&fsm->joined);
     bnd_buf_free(&fsm->unpacked);

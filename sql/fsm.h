@@ -5,8 +5,8 @@
  *  2. What it decides, it decides from the state, the entry and its context. What it keeps in
  * memory only spares reads, and a look into the state gives the same.
  *  3. In an epoch every page's versions end with an image; spans stand upon the newest version.
- *  4. Pages of a number are there while its database lives or a number that descends from it has
- *     not been swept.
+ *  4. Of a number's pages all that a version from its cutoff on needs is there while its database
+ *     lives, and what a fork needs until that has been swept.
  *  5. BND_CORRUPT, BND_IO and BND_NOMEM from apply are this node's trouble: the host must stop. A
  *     damaged command is BND_INVALID, on every replica alike. */
 #ifndef BND_SQL_FSM_H
@@ -15,6 +15,7 @@
 #include "raft/fsm.h"
 #include "sql/pack.h"
 #include "sql/records.h"
+#include "sql/rules.h"
 
 /* A deleted database's pages are swept so long after it, for those who read them. */
 #define SQL_DEAD_KEEP_MS UINT64_C(600000)
@@ -30,21 +31,29 @@ struct sql_fsm_hooks {
      * start, and after another slot took the place of the group's. */
     void (*opened)(void *owner, struct sql_fsm *fsm);
     void (*closed)(void *owner, struct sql_fsm *fsm);
+    uint32_t rules_off; /* for the simulator (rules.h) */
 };
 
 struct sql_head; /* fsm_commit.c */
+struct sql_plan; /* fsm_plan.h */
 
 struct sql_fsm {
     struct sql_fsm_hooks hooks;
     uint64_t gid;
     uint32_t slot;
     struct bnd_state *state; /* NULL before open */
-    struct bnd_link link;    /* the owner's */
+    struct bnd_link link;    /* the owner's, and what follows */
+    uint8_t looked_at[BND_SQL_UUID_BYTES];
+    bool proposing;
 
     /* As the newest batch leaves them. */
     struct sql_head *heads; /* newest versions of pages, by number and page modulo; NULL: none */
     bool due_known;
     uint64_t due_ms; /* when the first dead number may be swept; UINT64_MAX: there is none */
+    bool pass_known;
+    bool passing;          /* a pass of the retention is under way */
+    struct sql_plan *plan; /* of it; NULL: none yet */
+    uint64_t collected;    /* keys that passes have deleted since the machine was made */
 
     struct sql_unpacker *unpacker;
     struct bnd_buf joined;   /* staged parts */

@@ -100,18 +100,22 @@ int sql_apply_delete(const struct sql_change *change) {
     return rv != 0 ? rv : sql_dead_add(change, row.record.number);
 }
 
-/* A version that a database has or had, whatever epoch it is in. BND_NOTFOUND: there is none, or
- * another than the bookmark is of: another database's. */
+/* A version that a database has or had, whatever epoch it is in. BND_NOTFOUND: there is none, it is
+ * not kept any more, or it is another than the bookmark is of: another database's. */
 static int find_version(const struct sql_change *change, const struct sql_database_record *record,
                         const struct bnd_sql_bookmark *target, struct sql_commit_record *out) {
     struct bnd_buf *value = &change->fsm->value;
     struct sql_commit_row row;
     struct sql_epoch_row epoch;
     struct sql_key key;
-    if (target->epoch > record->epoch || target->version > record->version) {
+    bool kept = target->version >= record->cutoff || !sql_fsm_rule(change->fsm, SQL_RULE_CUTOFF);
+    if (target->epoch > record->epoch || target->version > record->version || !kept) {
         return BND_NOTFOUND;
     }
     int rv = sql_change_get_epoch(change, record->number, target->epoch, &epoch);
+    if (rv == BND_NOTFOUND && record->cutoff > 0) {
+        return rv; /* an epoch that ended below the cutoff */
+    }
     if (rv != 0 || target->version < epoch.first_version) {
         return rv != 0 ? sql_must(rv) : BND_NOTFOUND;
     }
@@ -170,6 +174,7 @@ static int put_fork(const struct sql_change *change, uint32_t source, uint32_t n
     struct bnd_buf *value = &change->fsm->value;
     struct sql_key key;
     sql_key_pair(&key, change->context->slot, SQL_TAG_FORK, source, number);
+    sql_plan_clear(change->fsm);
     bnd_buf_reset(value);
     sql_fork_encode(value, &key, fork);
     return sql_change_put_value(change, &key);

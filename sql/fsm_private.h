@@ -18,6 +18,9 @@ int sql_change_get(const struct sql_change *change, const struct sql_key *key, s
 void sql_change_put(const struct sql_change *change, const struct sql_key *key,
                     struct bnd_slice value);
 void sql_change_delete(const struct sql_change *change, const struct sql_key *key);
+/* Keys in [from, to), which must outlive it. NULL: no memory. */
+struct bnd_state_iter *sql_change_iter(const struct sql_change *change, const struct sql_key *from,
+                                       const struct sql_key *to);
 /* Puts what was encoded into the machine's `value`. BND_NOMEM: it failed, nothing was written. */
 int sql_change_put_value(const struct sql_change *change, const struct sql_key *key);
 
@@ -53,6 +56,7 @@ int sql_apply_restore(const struct sql_change *change);
 int sql_apply_fork(const struct sql_change *change);
 int sql_apply_commit(const struct sql_change *change);
 int sql_apply_stage(const struct sql_change *change);
+int sql_apply_retain(const struct sql_change *change);
 
 /* fsm_commit.c: the staged parts of a database, and what is known of pages. */
 void sql_staged_drop(const struct sql_change *change, struct sql_database_row *row);
@@ -63,5 +67,20 @@ void sql_heads_clear(struct sql_fsm *fsm);
 int sql_dead_add(const struct sql_change *change, uint32_t number);
 /* Deletes at most `keys` keys of what is due. */
 int sql_dead_sweep(const struct sql_change *change, unsigned keys);
+
+/* fsm_retain.c: goes on with the pass that is under way, if this command is one that does. */
+int sql_pass_step(const struct sql_change *change, bool tick);
+/* Ends it, if it is over this number: all of it goes. */
+int sql_pass_end(const struct sql_change *change, uint32_t number);
+/* A fork of the parent is gone: asks for a pass, if something was kept for it. */
+int sql_unpinned(const struct sql_change *change, uint32_t parent, const struct sql_fork_row *fork);
+
+/* fsm_plan.c: epochs or forks of some number have changed. */
+void sql_plan_clear(struct sql_fsm *fsm);
+void sql_plan_free(struct sql_fsm *fsm);
+
+static inline bool sql_fsm_rule(const struct sql_fsm *fsm, enum sql_rule rule) {
+    return (fsm->hooks.rules_off & rule) == 0;
+}
 
 #endif

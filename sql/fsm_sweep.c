@@ -6,19 +6,13 @@
 
 #include "base/error.h"
 
-static struct bnd_state_iter *iter_of(const struct sql_change *change, const struct sql_key *from,
-                                      const struct sql_key *to) {
-    return change->context->state->ops->batch_iter(change->context->batch, BND_CF_SQL,
-                                                   sql_key_slice(from), sql_key_slice(to));
-}
-
 static int has_forks(const struct sql_change *change, uint32_t number, bool *out) {
     const struct bnd_state_ops *ops = change->context->state->ops;
     struct sql_key from;
     sql_key_number(&from, change->context->slot, SQL_TAG_FORK, number);
     struct sql_key to = from;
     sql_key_past(&to);
-    struct bnd_state_iter *iter = iter_of(change, &from, &to);
+    struct bnd_state_iter *iter = sql_change_iter(change, &from, &to);
     if (iter == NULL) {
         return BND_NOMEM;
     }
@@ -84,7 +78,7 @@ static int first_dead(const struct sql_change *change, struct dead *out) {
     sql_key_tag(&from, change->context->slot, SQL_TAG_DEAD);
     struct sql_key to = from;
     sql_key_past(&to);
-    struct bnd_state_iter *iter = iter_of(change, &from, &to);
+    struct bnd_state_iter *iter = sql_change_iter(change, &from, &to);
     if (iter == NULL) {
         return BND_NOMEM;
     }
@@ -132,7 +126,7 @@ static int sweep_section(const struct sql_change *change, struct dead *dead, uns
     struct sql_key from;
     struct sql_key to;
     section_range(change, dead, &from, &to);
-    struct bnd_state_iter *iter = iter_of(change, &from, &to);
+    struct bnd_state_iter *iter = sql_change_iter(change, &from, &to);
     if (iter == NULL) {
         return BND_NOMEM;
     }
@@ -170,6 +164,22 @@ static int sweep_section(const struct sql_change *change, struct dead *dead, uns
     return 0;
 }
 
+/* The parent is free of it. */
+static int end_fork(const struct sql_change *change, uint32_t parent, uint32_t number) {
+    struct bnd_buf *value = &change->fsm->value;
+    struct sql_fork_row fork;
+    struct sql_key key;
+    sql_key_pair(&key, change->context->slot, SQL_TAG_FORK, parent, number);
+    int rv = sql_must(sql_change_get(change, &key, value));
+    rv = rv != 0 ? rv : sql_fork_decode(sql_key_rest(&key), bnd_buf_slice(value), &fork);
+    if (rv != 0) {
+        return rv;
+    }
+    sql_change_delete(change, &key);
+    sql_plan_clear(change->fsm);
+    return sql_unpinned(change, parent, &fork);
+}
+
 /* Nothing of the number is left: its parent may have waited for that. */
 static int end_number(const struct sql_change *change, const struct dead *dead) {
     struct bnd_buf *value = &change->fsm->value;
@@ -178,13 +188,17 @@ static int end_number(const struct sql_change *change, const struct dead *dead) 
     bool forked = false;
     struct sql_key key;
     sql_change_delete(change, &dead->key);
+    sql_key_number(&key, change->context->slot, SQL_TAG_UNPINNED, dead->number);
+    sql_change_delete(change, &key);
     if (parent == 0) {
         return 0;
     }
-    sql_key_pair(&key, change->context->slot, SQL_TAG_FORK, parent, dead->number);
-    sql_change_delete(change, &key);
+    int rv = end_fork(change, parent, dead->number);
+    if (rv != 0) {
+        return rv;
+    }
     sql_key_number(&key, change->context->slot, SQL_TAG_PINNED, parent);
-    int rv = sql_change_get(change, &key, value);
+    rv = sql_change_get(change, &key, value);
     if (rv != 0) {
         return rv == BND_NOTFOUND ? 0 : rv; /* it lives */
     }
@@ -198,7 +212,8 @@ static int end_number(const struct sql_change *change, const struct dead *dead) 
 }
 
 static int sweep_number(const struct sql_change *change, struct dead *dead, unsigned *keys) {
-    int rv = 0;
+    bool begins = dead->row.section == SQL_SECTION_EPOCHS && dead->row.last.len == 0;
+    int rv = begins ? sql_pass_end(change, dead->number) : 0;
     while (rv == 0 && *keys > 0 && dead->row.section < SQL_SECTION_END) {
         rv = sweep_section(change, dead, keys);
     }

@@ -2,8 +2,10 @@
  *
  * Invariants that reading relies on (ADR 0102): 1. the versions of a page in an epoch stand newest
  * first and end with an image; 2. the parent of an epoch is an older one; 3. a dead
- * number's epoch records go before its pages: while one is there after the look, what was seen of
- * its pages was whole, and what was missing never was. */
+ * number's epoch records go before its pages, and so do they, or get their cutoff, where a version
+ * is not kept any more: while the record of the epoch that is read is there after the last look,
+ * with no cutoff above the version, what was seen of its pages, and of those it stands upon, was
+ * whole, and what was missing never was. */
 #include "sql/history.h"
 
 #include "base/assert.h"
@@ -125,34 +127,52 @@ static int epoch_of(const struct sql_at *at, uint32_t epoch, struct sql_epoch_ro
     return rv != 0 ? rv : sql_epoch_decode(sql_key_rest(&key), bnd_buf_slice(&value), out);
 }
 
-int sql_history_page(const struct sql_at *at, uint32_t page, uint8_t out[SQL_PAGE_BYTES],
-                     struct sql_page_found *found) {
-    struct sql_page_found seen = {0};
+/* Is the version still kept? Asked after its pages were looked at (invariant 3). */
+static int check_kept(const struct sql_at *at, struct sql_epoch_row *out) {
+    int rv = epoch_of(at, at->epoch, out);
+    return rv == 0 && at->version < out->cutoff ? BND_NOTFOUND : rv;
+}
+
+/* From the epochs that *at's stands upon, whose own has nothing of the page. */
+static int page_inherited(const struct sql_at *at, const struct sql_epoch_row *own, uint32_t page,
+                          uint8_t out[SQL_PAGE_BYTES], struct sql_page_found *found) {
     struct sql_at place = *at;
-    for (;;) {
-        struct sql_epoch_row epoch;
-        int rv = page_in_epoch(&place, page, out, &seen);
-        if (rv != 0 && rv != BND_NOTFOUND) {
-            return rv;
-        }
-        int gone = epoch_of(&place, place.epoch, &epoch); /* after the page: invariant 3 */
-        if (gone != 0) {
-            return gone;
-        }
-        if (rv == 0) {
-            if (found != NULL) {
-                *found = seen;
-            }
-            return 0;
-        }
+    struct sql_epoch_row epoch = *own;
+    int rv = BND_NOTFOUND;
+    while (rv == BND_NOTFOUND) {
         if (epoch.parent_number == 0 || place.version < epoch.first_version) {
             return BND_NOTFOUND;
         }
         place.number = epoch.parent_number;
         place.epoch = epoch.parent_epoch;
         place.version = epoch.parent_version;
-        seen.inherited = true;
+        rv = page_in_epoch(&place, page, out, found);
+        int gone = rv == BND_NOTFOUND ? epoch_of(&place, place.epoch, &epoch) : 0;
+        if (gone != 0) {
+            return gone;
+        }
     }
+    found->inherited = true;
+    return rv != 0 ? rv : check_kept(at, &epoch);
+}
+
+int sql_history_page(const struct sql_at *at, uint32_t page, uint8_t out[SQL_PAGE_BYTES],
+                     struct sql_page_found *found) {
+    struct sql_page_found seen = {0};
+    struct sql_epoch_row epoch;
+    int rv = page_in_epoch(at, page, out, &seen);
+    if (rv != 0 && rv != BND_NOTFOUND) {
+        return rv;
+    }
+    int gone = check_kept(at, &epoch);
+    if (gone != 0) {
+        return gone;
+    }
+    rv = rv == BND_NOTFOUND ? page_inherited(at, &epoch, page, out, &seen) : rv;
+    if (rv == 0 && found != NULL) {
+        *found = seen;
+    }
+    return rv;
 }
 
 /* ---- commits ----------------------------------------------------------------------------------*/
@@ -173,11 +193,16 @@ int sql_history_commit(const struct sql_at *at, uint64_t version, struct sql_com
     return rv;
 }
 
-int sql_history_at_time(const struct sql_at *at, uint64_t stamp_ms, struct sql_commit_record *out) {
-    struct sql_epoch_row epoch;
+int sql_history_oldest(const struct sql_at *at, uint64_t cutoff, struct sql_commit_record *out) {
+    struct sql_epoch_row epoch = {.first_version = cutoff};
+    int rv = cutoff > 0 ? 0 : epoch_of(at, 0, &epoch);
+    return rv != 0 ? rv : sql_history_commit(at, epoch.first_version, out);
+}
+
+int sql_history_at_time(const struct sql_at *at, uint64_t cutoff, uint64_t stamp_ms,
+                        struct sql_commit_record *out) {
     struct sql_commit_record best;
-    int rv = epoch_of(at, 0, &epoch);
-    rv = rv != 0 ? rv : sql_history_commit(at, epoch.first_version, &best);
+    int rv = sql_history_oldest(at, cutoff, &best);
     if (rv != 0 || best.stamp_ms > stamp_ms) {
         return rv != 0 ? rv : BND_NOTFOUND;
     }

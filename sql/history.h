@@ -20,6 +20,7 @@ struct sql_database_record {
     uint64_t stamp_ms;   /* of it */
     uint64_t created_ms;
     uint8_t hash[BND_SQL_HASH_BYTES]; /* of it */
+    uint64_t cutoff;                  /* versions below it are not kept any more; 0: all are */
 };
 
 /* BND_NOTFOUND, BND_CORRUPT, BND_IO, BND_NOMEM. */
@@ -43,8 +44,8 @@ struct sql_page_found {
     uint32_t spans_bytes; /* of them */
 };
 
-/* The page's bytes at a version; page 1 is the first. found may be NULL. BND_NOTFOUND: it has none
- * (never written, or collected); BND_CORRUPT, BND_IO, BND_NOMEM: out is of no use then. */
+/* The page's bytes at a version; page 1 is the first. found may be NULL. BND_NOTFOUND: it has none,
+ * or the version is not kept any more; BND_CORRUPT, BND_IO, BND_NOMEM: out is of no use then. */
 int sql_history_page(const struct sql_at *at, uint32_t page, uint8_t out[SQL_PAGE_BYTES],
                      struct sql_page_found *found);
 
@@ -59,8 +60,12 @@ struct sql_commit_record {
 /* BND_NOTFOUND: no such version of this database, or it is above at's (its forks begin with their
  * own first). Of at only state, slot, number and version count here and below. */
 int sql_history_commit(const struct sql_at *at, uint64_t version, struct sql_commit_record *out);
+/* The oldest version that is kept, of a database with this cutoff. */
+int sql_history_oldest(const struct sql_at *at, uint64_t cutoff, struct sql_commit_record *out);
 /* What the database was at a time: its newest version with a stamp at or before it, also one that a
- * restore took back since. BND_NOTFOUND: the database is younger. */
-int sql_history_at_time(const struct sql_at *at, uint64_t stamp_ms, struct sql_commit_record *out);
+ * restore took back since. BND_NOTFOUND: the database is younger, or that version is below the
+ * cutoff. */
+int sql_history_at_time(const struct sql_at *at, uint64_t cutoff, uint64_t stamp_ms,
+                        struct sql_commit_record *out);
 
 #endif

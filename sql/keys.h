@@ -19,6 +19,8 @@ enum sql_tag {
     SQL_TAG_FORK = 'f',
     SQL_TAG_PINNED = 'w',
     SQL_TAG_DEAD = 'x',
+    SQL_TAG_PASS = 'r',
+    SQL_TAG_UNPINNED = 'u',
 };
 
 #define SQL_KEY_SLOT_BYTES 4u
@@ -37,10 +39,10 @@ static inline struct bnd_slice sql_key_rest(const struct sql_key *key) {
     return bnd_slice(key->bytes + SQL_KEY_SLOT_BYTES, key->len - SQL_KEY_SLOT_BYTES);
 }
 
-/* Only the slot and the tag: counters, and the beginning of the others. */
+/* Only the slot and the tag: counters, the pass, and the beginning of the others. */
 void sql_key_tag(struct sql_key *out, uint32_t slot, enum sql_tag tag);
 void sql_key_database(struct sql_key *out, uint32_t slot, const uint8_t uuid[BND_SQL_UUID_BYTES]);
-/* Only the number: PINNED, and the beginning of EPOCH, COMMIT, PAGE, STAGED, FORK. */
+/* Only the number: PINNED, UNPINNED, and the beginning of EPOCH, COMMIT, PAGE, STAGED, FORK. */
 void sql_key_number(struct sql_key *out, uint32_t slot, enum sql_tag tag, uint32_t number);
 /* EPOCH (epoch), STAGED (part), FORK (number of the fork). */
 void sql_key_pair(struct sql_key *out, uint32_t slot, enum sql_tag tag, uint32_t number,

@@ -33,7 +33,7 @@ void sql_database_encode(struct bnd_buf *out, const struct sql_key *key,
     bnd_buf_u64(out, record->stamp_ms);
     bnd_buf_u64(out, record->created_ms);
     bnd_buf_append(out, record->hash, sizeof record->hash);
-    bnd_buf_u64(out, row->cutoff);
+    bnd_buf_u64(out, record->cutoff);
     bnd_buf_u32(out, row->staged);
     bnd_buf_append(out, row->attempt, sizeof row->attempt);
     sql_value_end(out, begin, key);
@@ -60,10 +60,11 @@ int sql_database_decode(struct bnd_slice key, struct bnd_slice value,
     record->stamp_ms = bnd_read_u64(&r);
     record->created_ms = bnd_read_u64(&r);
     bnd_read_into(&r, record->hash, sizeof record->hash);
-    row.cutoff = bnd_read_u64(&r);
+    record->cutoff = bnd_read_u64(&r);
     row.staged = bnd_read_u32(&r);
     bnd_read_into(&r, row.attempt, sizeof row.attempt);
-    if (!bnd_reader_done(&r) || record->number == 0 || record->version > BND_SQL_VERSION_MAX) {
+    if (!bnd_reader_done(&r) || record->number == 0 || record->version > BND_SQL_VERSION_MAX ||
+        record->cutoff > SQL_CUTOFF_ALL) {
         return BND_CORRUPT;
     }
     *out = row;
@@ -78,6 +79,9 @@ void sql_epoch_encode(struct bnd_buf *out, const struct sql_key *key,
     bnd_buf_u64(out, row->parent_version);
     bnd_buf_u64(out, row->first_version);
     bnd_buf_u64(out, row->stamp_ms);
+    if (row->cutoff != 0) {
+        bnd_buf_u64(out, row->cutoff);
+    }
     sql_value_end(out, begin, key);
 }
 
@@ -92,6 +96,10 @@ int sql_epoch_decode(struct bnd_slice key, struct bnd_slice value, struct sql_ep
     row.parent_version = bnd_read_u64(&r);
     row.first_version = bnd_read_u64(&r);
     row.stamp_ms = bnd_read_u64(&r);
+    if (r.rest.len > 0) {
+        row.cutoff = bnd_read_u64(&r);
+        r.failed = r.failed || row.cutoff == 0 || row.cutoff > SQL_CUTOFF_ALL;
+    }
     uint32_t number = bnd_get_be32(key.data + 1);
     uint32_t epoch = bnd_get_be32(key.data + 5);
     bool older =
@@ -174,8 +182,10 @@ void sql_number_encode(struct bnd_buf *out, const struct sql_key *key, uint32_t 
 int sql_number_decode(struct bnd_slice key, struct bnd_slice value, uint32_t *out) {
     struct bnd_reader r;
     bool counters = key.len == 1 && key.data[0] == SQL_TAG_COUNTERS;
+    enum sql_tag tag =
+        key.len > 0 && key.data[0] == SQL_TAG_UNPINNED ? SQL_TAG_UNPINNED : SQL_TAG_PINNED;
     int rv = counters ? sql_value_open(key, value, &r)
-                      : open_value(key, value, SQL_TAG_PINNED, NUMBER_KEY_BYTES, &r);
+                      : open_value(key, value, tag, NUMBER_KEY_BYTES, &r);
     if (rv != 0) {
         return rv;
     }
@@ -209,6 +219,38 @@ int sql_dead_decode(struct bnd_slice key, struct bnd_slice value, struct sql_dea
         return BND_CORRUPT;
     }
     row.section = (enum sql_section)section;
+    *out = row;
+    return 0;
+}
+
+void sql_pass_encode(struct bnd_buf *out, const struct sql_key *key,
+                     const struct sql_pass_row *row) {
+    size_t begin = sql_value_begin(out);
+    bnd_buf_u32(out, row->number);
+    bnd_buf_u64(out, row->cutoff);
+    bnd_buf_u8(out, (uint8_t)row->section);
+    bnd_buf_u8(out, row->row_goes_on);
+    bnd_buf_append_slice(out, row->last);
+    sql_value_end(out, begin, key);
+}
+
+int sql_pass_decode(struct bnd_slice key, struct bnd_slice value, struct sql_pass_row *out) {
+    struct bnd_reader r;
+    int rv = open_value(key, value, SQL_TAG_PASS, 1, &r);
+    if (rv != 0) {
+        return rv;
+    }
+    struct sql_pass_row row = {.number = bnd_read_u32(&r)};
+    row.cutoff = bnd_read_u64(&r);
+    uint8_t section = bnd_read_u8(&r);
+    uint8_t goes_on = bnd_read_u8(&r);
+    row.last = r.rest;
+    if (r.failed || row.number == 0 || row.cutoff > SQL_CUTOFF_ALL || section >= SQL_SECTION_END ||
+        goes_on > 1 || row.last.len > SQL_KEY_PAGE_BYTES) {
+        return BND_CORRUPT;
+    }
+    row.section = (enum sql_section)section;
+    row.row_goes_on = goes_on == 1;
     *out = row;
     return 0;
 }

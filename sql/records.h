@@ -6,10 +6,11 @@
 #include "sql/history.h"
 
 #define SQL_ATTEMPT_BYTES 16u
+/* The cutoff of a database that was deleted: only what its forks stand upon is kept. */
+#define SQL_CUTOFF_ALL (BND_SQL_VERSION_MAX + 1)
 
 struct sql_database_row {
     struct sql_database_record record;
-    uint64_t cutoff;                    /* versions below it may have been collected; 0: none */
     uint32_t staged;                    /* parts that are put down, 0 to staged - 1 */
     uint8_t attempt[SQL_ATTEMPT_BYTES]; /* that they are of */
 };
@@ -22,6 +23,7 @@ struct sql_epoch_row {
     uint64_t parent_version;
     uint64_t first_version;
     uint64_t stamp_ms;
+    uint64_t cutoff; /* who reads the epoch below it finds nothing any more; 0: none */
 };
 void sql_epoch_encode(struct bnd_buf *out, const struct sql_key *key,
                       const struct sql_epoch_row *row);
@@ -41,7 +43,7 @@ struct sql_fork_row {
 void sql_fork_encode(struct bnd_buf *out, const struct sql_key *key,
                      const struct sql_fork_row *row);
 
-/* Of PINNED, and of counters: one number. */
+/* Of PINNED, UNPINNED and counters: one number. */
 void sql_number_encode(struct bnd_buf *out, const struct sql_key *key, uint32_t number);
 
 enum sql_section {
@@ -58,6 +60,17 @@ struct sql_dead_row {
 void sql_dead_encode(struct bnd_buf *out, const struct sql_key *key,
                      const struct sql_dead_row *row);
 
+/* The pass of the retention that is under way (fsm_retain.c). */
+struct sql_pass_row {
+    uint32_t number;
+    uint64_t cutoff;
+    enum sql_section section;
+    bool row_goes_on;      /* what was looked at last is kept, and stands upon what comes next */
+    struct bnd_slice last; /* key without slot that was looked at last in it; empty: none */
+};
+void sql_pass_encode(struct bnd_buf *out, const struct sql_key *key,
+                     const struct sql_pass_row *row);
+
 /* key: without its slot, of the tag in question (checked). All: BND_CORRUPT. */
 int sql_database_decode(struct bnd_slice key, struct bnd_slice value, struct sql_database_row *out);
 int sql_epoch_decode(struct bnd_slice key, struct bnd_slice value, struct sql_epoch_row *out);
@@ -65,5 +78,6 @@ int sql_commit_decode(struct bnd_slice key, struct bnd_slice value, struct sql_c
 int sql_fork_decode(struct bnd_slice key, struct bnd_slice value, struct sql_fork_row *out);
 int sql_number_decode(struct bnd_slice key, struct bnd_slice value, uint32_t *out);
 int sql_dead_decode(struct bnd_slice key, struct bnd_slice value, struct sql_dead_row *out);
+int sql_pass_decode(struct bnd_slice key, struct bnd_slice value, struct sql_pass_row *out);
 
 #endif

@@ -13,8 +13,10 @@ enum sql_rule {
     SQL_RULE_OUTCOME =
         1u << 6,             /* what changed nothing asks the id table whether it was done before */
     SQL_RULE_JOIN = 1u << 7, /* an id that is under way is not run beside itself */
-    SQL_RULE_UNSURE = 1u << 8, /* after an unknown outcome a writer is opened through the log */
-    SQL_RULE_BASE = 1u << 9,   /* what was run on a version that was not committed is run again */
+    SQL_RULE_UNSURE = 1u << 8,  /* after an unknown outcome a writer is opened through the log */
+    SQL_RULE_BASE = 1u << 9,    /* what was run on a version that was not committed is run again */
+    SQL_RULE_PIN = 1u << 10,    /* the retention keeps what a fork stands upon */
+    SQL_RULE_CUTOFF = 1u << 11, /* no version below the cutoff is restored, or forked at */
 };
 
 #endif

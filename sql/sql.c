@@ -5,7 +5,6 @@
 #include "sql/sql_private.h"
 
 #define QUERY_NS (UINT64_C(30000) * BND_MS)
-#define TICK_NS (UINT64_C(5000) * BND_MS)
 
 int sql_gid(const struct bnd_sql *sql, const uint8_t uuid[BND_SQL_UUID_BYTES], uint64_t *out) {
     if (sql->shards == 0 || sql->closing) {
@@ -88,8 +87,9 @@ static void on_fsm_opened(void *owner, struct sql_fsm *fsm) {
 }
 
 static void on_fsm_closed(void *owner, struct sql_fsm *fsm) {
-    (void)owner;
+    struct bnd_sql *sql = owner;
     if (bnd_link_linked(&fsm->link)) {
+        sql->stats.collected_keys += fsm->collected;
         bnd_link_remove(&fsm->link);
     }
 }
@@ -97,55 +97,15 @@ static void on_fsm_closed(void *owner, struct sql_fsm *fsm) {
 int bnd_sql_fsm_make(struct bnd_sql *sql, uint64_t gid, struct bnd_fsm *out,
                      struct bnd_error *err) {
     const struct sql_fsm_hooks hooks = {
-        .owner = sql, .opened = on_fsm_opened, .closed = on_fsm_closed};
+        .owner = sql,
+        .opened = on_fsm_opened,
+        .closed = on_fsm_closed,
+        .rules_off = sql->config.rules_off,
+    };
     int rv = sql_fsm_create(gid, &hooks, out);
     return rv == 0
                ? 0
                : BND_FAIL(err, NOMEM, "the state machine of group %llx", (unsigned long long)gid);
-}
-
-/* ---- what is dead
- * ----------------------------------------------------------------------------------------- */
-
-static void on_swept(struct bnd_raft_propose *sweep, int status, struct bnd_slice reply) {
-    (void)status; /* nobody waits for it */
-    (void)reply;
-    bnd_free(sweep);
-}
-
-static void sweep_group(struct bnd_sql *sql, uint64_t gid, uint64_t stamp_ms) {
-    const struct sql_command command = {.op = SQL_TICK};
-    BND_AUTO_BUF struct bnd_buf bytes = {0};
-    struct bnd_raft_propose *sweep = bnd_zalloc(sizeof *sweep);
-    sql_command_encode(&bytes, &command);
-    if (sweep == NULL || bytes.failed) {
-        bnd_free(sweep);
-        return; /* the next tick comes */
-    }
-    *sweep = (struct bnd_raft_propose){
-        .id = {.minter = bnd_random(sql->config.env) | 1, .seq = 1},
-        .low_seq = 1,
-        .deadline_ms = stamp_ms + 2 * TICK_NS / BND_MS,
-        .command = bnd_buf_slice(&bytes),
-        .cb = on_swept,
-    };
-    if (bnd_raft_propose(sql->host, gid, sweep) != 0) {
-        bnd_free(sweep);
-    }
-}
-
-static void on_tick(struct bnd_timer *timer) {
-    struct bnd_sql *sql = timer->data;
-    bnd_timer_start(sql->config.env, timer, TICK_NS);
-    uint64_t stamp_ms = bnd_raft_stamp_ms(sql->host);
-    for (struct bnd_link *link = sql->machines.next; link != &sql->machines; link = link->next) {
-        const struct sql_fsm *fsm = BND_CONTAINER(link, struct sql_fsm, link);
-        struct bnd_raft_group_status status;
-        bool due = !fsm->due_known || fsm->due_ms <= stamp_ms;
-        if (due && bnd_raft_group_status(sql->host, fsm->gid, &status) == 0 && status.ready) {
-            sweep_group(sql, fsm->gid, stamp_ms);
-        }
-    }
 }
 
 /* ---- for the host
@@ -195,7 +155,7 @@ int bnd_sql_create(const struct bnd_sql_config *config, struct bnd_sql **out) {
     bnd_list_init(&sql->calls);
     bnd_list_init(&sql->admins);
     bnd_list_init(&sql->machines);
-    sql->tick = (struct bnd_timer){.cb = on_tick, .data = sql};
+    sql_upkeep_init(sql);
     sql->closed_task = (struct bnd_task){.cb = on_all_closed, .data = sql};
     sql->config.name = bnd_strdup(config->name == NULL ? "" : config->name);
     int rv = sql->config.name == NULL ? BND_NOMEM : 0;
@@ -216,7 +176,7 @@ void bnd_sql_start(struct bnd_sql *sql, struct bnd_shard_client *client,
     sql->host = host;
     if (host != NULL) {
         sql_leader_start(sql->leader, client, host);
-        bnd_timer_start(sql->config.env, &sql->tick, TICK_NS);
+        sql_upkeep_start(sql);
     }
 }
 
@@ -230,7 +190,7 @@ void bnd_sql_close(struct bnd_sql *sql, void (*closed)(void *data), void *data) 
     sql->closing = true;
     sql->closed = closed;
     sql->closed_data = data;
-    bnd_timer_stop(sql->config.env, &sql->tick);
+    sql_upkeep_stop(sql);
     while (!bnd_list_empty(&sql->calls)) {
         struct bnd_sql_call *call = BND_CONTAINER(sql->calls.next, struct bnd_sql_call, link);
         call_forget(call);
@@ -263,4 +223,8 @@ void bnd_sql_shards(struct bnd_sql *sql, uint32_t shards) {
 
 void bnd_sql_stats(const struct bnd_sql *sql, struct bnd_sql_stats *out) {
     *out = sql->stats;
+    for (const struct bnd_link *link = sql->machines.next; link != &sql->machines;
+         link = link->next) {
+        out->collected_keys += BND_CONTAINER(link, const struct sql_fsm, link)->collected;
+    }
 }

@@ -7,7 +7,7 @@
  *  2. A request id is executed at most once; a retry gets the first answer, or LOST.
  *  3. A read on the primary sees everything acknowledged before it began.
  *  4. FAILED means: nothing was changed.
- *  5. Every version can be read until the retention collects it (there is none yet).
+ *  5. Every version can be restored and forked for keep_ms after another took its place (ADR 0105).
  *
  * One per process, on one loop; a gateway has one without a host. Callbacks come on the loop,
  * later, once for every call that returned 0. */
@@ -27,6 +27,7 @@ struct bnd_sql_config {
     uint64_t self;
     const char *name;    /* of the node, in meta.served_by; copied */
     size_t memory_bytes; /* of page caches; 0: 64 MiB */
+    uint64_t keep_ms;    /* how long versions are kept that others took the place of; 0: for ever */
     uint32_t rules_off;  /* bits of rules that the simulator switches off one by one */
 };
 
@@ -115,6 +116,8 @@ void bnd_sql_admin_cancel(struct bnd_sql_admin *admin);
 struct bnd_sql_stats {
     uint64_t queries, transactions, failures, conflicts, reads, entries, change_set_bytes;
     uint64_t databases_open, pages_bytes;
+    uint64_t cutoffs;        /* given by this node, as a leader */
+    uint64_t collected_keys; /* that the retention has deleted here */
 };
 void bnd_sql_stats(const struct bnd_sql *sql, struct bnd_sql_stats *out);
 

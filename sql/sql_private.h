@@ -15,6 +15,7 @@ struct bnd_sql {
     struct bnd_link admins;
     struct bnd_link machines; /* sql_fsm */
     struct bnd_timer tick;
+    struct bnd_timer retain;
     struct bnd_sql_stats stats;
     bool closing;
     void (*closed)(void *data);
@@ -35,6 +36,12 @@ void sql_call_end(struct bnd_sql_call *call, int status, struct bnd_slice reply)
 int sql_replica_ask(struct bnd_sql_call *call, const uint8_t uuid[BND_SQL_UUID_BYTES],
                     struct bnd_slice request);
 void sql_replica_forget(struct bnd_sql_call *call);
+
+/* upkeep.c: has the groups that this node leads delete what is dead, and what is not kept any more.
+ */
+void sql_upkeep_init(struct bnd_sql *sql);
+void sql_upkeep_start(struct bnd_sql *sql);
+void sql_upkeep_stop(struct bnd_sql *sql);
 
 /* Answers an admin call with what is known of its outcome. */
 void sql_admin_end(struct bnd_sql_admin *admin, int status);

@@ -581,6 +581,8 @@ static const struct {
     {BND_CF_SQL, SQL_TAG_FORK, "forks", tools_sql_text},
     {BND_CF_SQL, SQL_TAG_PINNED, "deleted and kept", tools_sql_text},
     {BND_CF_SQL, SQL_TAG_DEAD, "deleted and to be swept", tools_sql_text},
+    {BND_CF_SQL, SQL_TAG_PASS, "passes under way", tools_sql_text},
+    {BND_CF_SQL, SQL_TAG_UNPINNED, "forks gone", tools_sql_text},
 };
 
 const char *tools_record_kind(enum bnd_state_cf cf, uint8_t tag) {

@@ -21,6 +21,11 @@ static int database_text(const struct tools_record *record, struct bnd_buf *out)
                    uuid, row.record.state == SQL_DATABASE_LIVE ? "" : "deleted, ",
                    row.record.number, row.record.epoch, row.record.version, row.record.page_count);
     tools_record_hex(out, bnd_slice(row.record.hash, sizeof row.record.hash));
+    if (row.record.cutoff == SQL_CUTOFF_ALL) {
+        bnd_buf_append_str(out, ", kept for its forks");
+    } else if (row.record.cutoff > 0) {
+        bnd_buf_printf(out, ", kept from version %" PRIu64 " on", row.record.cutoff);
+    }
     if (row.staged > 0) {
         bnd_buf_printf(out, ", %" PRIu32 " parts staged", row.staged);
     }
@@ -43,6 +48,11 @@ static int epoch_text(const struct tools_record *record, struct bnd_buf *out) {
     if (row.parent_number != 0) {
         bnd_buf_printf(out, ", over number %" PRIu32 " epoch %" PRIu32 " version %" PRIu64,
                        row.parent_number, row.parent_epoch, row.parent_version);
+    }
+    if (row.cutoff == SQL_CUTOFF_ALL) {
+        bnd_buf_append_str(out, ", not to be read any more");
+    } else if (row.cutoff > 0) {
+        bnd_buf_printf(out, ", to be read from version %" PRIu64 " on", row.cutoff);
     }
     bnd_buf_append_str(out, ", made ");
     tools_record_time(out, row.stamp_ms);
@@ -124,10 +134,22 @@ static int number_text(const struct tools_record *record, struct bnd_buf *out) {
     if (record->key.data[0] == SQL_TAG_COUNTERS) {
         bnd_buf_printf(out, "next number %" PRIu32, number);
     } else {
-        bnd_buf_printf(out, "number %" PRIu32 ": deleted, kept for its forks",
-                       bnd_get_be32(record->key.data + 1));
+        bnd_buf_printf(out, "number %" PRIu32 ": %s", bnd_get_be32(record->key.data + 1),
+                       record->key.data[0] == SQL_TAG_PINNED ? "deleted, kept for its forks"
+                                                             : "a fork of it is gone");
     }
     return 0;
+}
+
+static int pass_text(const struct tools_record *record, struct bnd_buf *out) {
+    static const char *const sections[SQL_SECTION_END] = {"epochs", "pages", "commits"};
+    struct sql_pass_row row;
+    int rv = sql_pass_decode(record->key, record->value, &row);
+    if (rv == 0) {
+        bnd_buf_printf(out, "number %" PRIu32 ": what is not kept is deleted, now of its %s",
+                       row.number, sections[row.section]);
+    }
+    return rv;
 }
 
 static int dead_text(const struct tools_record *record, struct bnd_buf *out) {
@@ -157,9 +179,12 @@ int tools_sql_text(const struct tools_record *record, struct bnd_buf *out) {
         return fork_text(record, out);
     case SQL_TAG_COUNTERS:
     case SQL_TAG_PINNED:
+    case SQL_TAG_UNPINNED:
         return number_text(record, out);
     case SQL_TAG_DEAD:
         return dead_text(record, out);
+    case SQL_TAG_PASS:
+        return pass_text(record, out);
     default:
         return BND_CORRUPT;
     }

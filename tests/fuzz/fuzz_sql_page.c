@@ -47,6 +47,7 @@ static void records(const struct sql_key *key, struct bnd_slice value) {
     struct sql_commit_row commit;
     struct sql_fork_row fork;
     struct sql_dead_row dead;
+    struct sql_pass_row pass;
     uint32_t number = 0;
     if (sql_database_decode(rest, value, &database) == 0) {
         sql_database_encode(&out, key, &database);
@@ -58,6 +59,8 @@ static void records(const struct sql_key *key, struct bnd_slice value) {
         sql_fork_encode(&out, key, &fork);
     } else if (sql_dead_decode(rest, value, &dead) == 0) {
         sql_dead_encode(&out, key, &dead);
+    } else if (sql_pass_decode(rest, value, &pass) == 0) {
+        sql_pass_encode(&out, key, &pass);
     } else if (sql_number_decode(rest, value, &number) == 0) {
         sql_number_encode(&out, key, number);
     } else {
@@ -91,7 +94,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         sql_key_pair(&key, 0, (enum sql_tag)data[0], 2, 3);
         break;
     case SQL_TAG_PINNED:
-        sql_key_number(&key, 0, SQL_TAG_PINNED, 2);
+    case SQL_TAG_UNPINNED:
+        sql_key_number(&key, 0, (enum sql_tag)data[0], 2);
+        break;
+    case SQL_TAG_PASS:
+        sql_key_tag(&key, 0, SQL_TAG_PASS);
         break;
     case SQL_TAG_DEAD:
         sql_key_dead(&key, 0, 1, 2);

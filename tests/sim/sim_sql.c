@@ -115,6 +115,9 @@ static const struct bnd_sim_sum sums[] = {
     {"restores", AT(counts.restores), 0},
     {"under load", AT(counts.restores_under_load), 0},
     {"forks", AT(counts.forks), 0},
+    {"cutoffs", AT(counts.cutoffs), 20},
+    {"collected", AT(counts.collected), 1000},
+    {"too old", AT(counts.too_old), 0},
     {"elections", AT(counts.elections), 500},
     {"installs", AT(counts.installs), 20},
     {"wishes", AT(counts.wishes), 0},
@@ -127,7 +130,7 @@ static const struct bnd_sim_switch switches[] = {
     {"RELEASE", SQL_RULE_RELEASE}, {"CLOSE", SQL_RULE_CLOSE}, {"SPOIL", SQL_RULE_SPOIL},
     {"BARRIER", SQL_RULE_BARRIER}, {"TERM", SQL_RULE_TERM},   {"EPOCH", SQL_RULE_EPOCH},
     {"OUTCOME", SQL_RULE_OUTCOME}, {"JOIN", SQL_RULE_JOIN},   {"UNSURE", SQL_RULE_UNSURE},
-    {"BASE", SQL_RULE_BASE},
+    {"BASE", SQL_RULE_BASE},       {"PIN", SQL_RULE_PIN},     {"CUTOFF", SQL_RULE_CUTOFF},
 };
 
 int main(int argc, char **argv) {

@@ -167,7 +167,8 @@ static enum simsql_outcome take_done(struct call *call, struct simsql_op *op,
         check_session(client, op, answer);
     }
     if (op->token != 0) {
-        const struct simsql_mark mark = {.bookmark = place, .rows = (size_t)op->n};
+        const struct simsql_mark mark = {
+            .bookmark = place, .rows = (size_t)op->n, .told_ns = op->invoked_ns};
         simsql_history_mark(history, op->database, &mark);
     }
     return SIMSQL_DONE;

@@ -70,6 +70,8 @@ void simsql_count(struct simsql_machine *machine) {
     counts->failures += now.failures - machine->seen.failures;
     counts->conflicts += now.conflicts - machine->seen.conflicts;
     counts->entries += now.entries - machine->seen.entries;
+    counts->cutoffs += now.cutoffs - machine->seen.cutoffs;
+    counts->collected += now.collected_keys - machine->seen.collected_keys;
     machine->seen = now;
     if (machine->host != NULL) {
         struct bnd_raft_host_stats host;
@@ -174,6 +176,7 @@ static int open_machine(struct simsql_machine *machine, struct bnd_env *env,
                                        .self = machine->id,
                                        .name = name,
                                        .memory_bytes = MEMORY_BYTES,
+                                       .keep_ms = machine->cluster->keep_ms,
                                        .rules_off = machine->cluster->rules_off};
     BND_ASSERT(bnd_sql_create(&sql, &machine->sql) == 0);
     int rv = machine->gateway ? 0 : open_host(machine, err);
@@ -240,6 +243,13 @@ static void machine_make(struct simsql_cluster *cluster, size_t place, bool slow
     bnd_sim_machine_make(&machine->base, machine->id, slow, on_reap, machine);
 }
 
+/* Of its own chance, so that the shapes of seeds stay what they were. */
+static uint64_t draw_keep_ms(uint64_t seed) {
+    struct bnd_sim_rng rng;
+    bnd_sim_rng_init(&rng, seed, "keep", 0);
+    return bnd_sim_rng_chance(&rng, 600) ? bnd_sim_rng_range(&rng, 1000, 8000) : 0;
+}
+
 static size_t draw_shape(struct simsql_cluster *cluster) {
     struct bnd_sim_rng *rng = &cluster->rng;
     struct bnd_raft_host_config *config = &cluster->config;
@@ -269,6 +279,7 @@ struct simsql_cluster *simsql_cluster_create(const struct simsql_config *config)
     cluster->check.print = config->verbose;
     bnd_sim_rng_init(&cluster->rng, config->seed, "sql", 0);
     size_t voters = draw_shape(cluster);
+    cluster->keep_ms = draw_keep_ms(config->seed);
     bool slow = bnd_sim_rng_chance(&cluster->rng, 300);
     for (size_t i = 0; i < SIMSQL_MACHINES_MAX; i++) {
         machine_make(cluster, i, slow && bnd_sim_rng_chance(&cluster->rng, 500));

@@ -60,7 +60,7 @@ struct simsql_group {
 struct simsql_counts {
     uint64_t transactions, reads, failures, conflicts, entries, crashes, fatals, elections,
         installs, wishes, departures, restores, restores_under_load, forks, follower_reads, refused,
-        unknown;
+        unknown, cutoffs, collected, too_old;
 };
 
 struct simsql_cluster {
@@ -71,6 +71,8 @@ struct simsql_cluster {
     struct simsql_counts counts;
     struct bnd_raft_host_config config; /* bounds */
     uint32_t rules_off;
+    uint64_t keep_ms; /* 0: for ever */
+    bool jumped;      /* a clock was far off: a group of few may have followed it */
     bool verbose;
     struct simsql_machine machines[SIMSQL_MACHINES_MAX];
     size_t nodes_count; /* that store: the first ones */

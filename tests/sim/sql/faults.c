@@ -105,6 +105,7 @@ static void jump_clock(struct simsql_cluster *cluster) {
             clock->offset_ms = 0;
         }
     }
+    cluster->jumped |= most_ms > 400;
     bnd_sim_nemesis_clock(&machine->base, rng, most_ms);
 }
 

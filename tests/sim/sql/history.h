@@ -72,6 +72,7 @@ struct simsql_line {
 struct simsql_mark {
     struct bnd_sql_bookmark bookmark;
     size_t rows;
+    uint64_t told_ns; /* it was the newest a moment before, at most */
 };
 #define SIMSQL_MARKS_MAX 16
 
@@ -89,6 +90,7 @@ struct simsql_database {
     /* what the last restore can be undone to */
     bool undoable;
     struct bnd_sql_bookmark undo;
+    uint64_t undo_ns; /* when that was told */
     struct simsql_line undo_line;
     /* of the manager: no new operation begins */
     bool paused;

@@ -10,6 +10,7 @@
 
 #define MANAGE_NS_MAX (3 * SIMSQL_SECOND)
 #define RETRY_NS (200 * BND_MS)
+#define CLOCK_NS_MAX (2 * SIMSQL_SECOND) /* that a group's stamps may run ahead by meanwhile */
 #define BUMPS_MAX 8 /* transactions that may stand on a database whose restore is in doubt */
 
 static void manage_in(struct manager *manager, uint64_t ns) {
@@ -75,8 +76,9 @@ static bool draw_target(struct manager *manager) {
     struct simsql_database *database = managed(manager);
     manager->undo = database->undoable && bnd_sim_rng_chance(&manager->rng, 400);
     if (manager->undo) {
-        manager->target =
-            (struct simsql_mark){.bookmark = database->undo, .rows = database->undo_line.count};
+        manager->target = (struct simsql_mark){.bookmark = database->undo,
+                                               .rows = database->undo_line.count,
+                                               .told_ns = database->undo_ns};
         return true;
     }
     if (database->marks_count == 0) {
@@ -99,9 +101,24 @@ static void restored(struct manager *manager, const struct bnd_sql_bookmark *pre
     database->undoable = previous != NULL;
     if (previous != NULL) {
         database->undo = *previous;
+        database->undo_ns = simsql_now_ns(manager->clients->cluster);
     }
     bnd_sim_free(database->undo_line.rows);
     database->undo_line = before;
+}
+
+/* That is right of a version that another took the place of so long ago. */
+static void no_version(struct manager *manager, const char *what) {
+    struct simsql_cluster *cluster = manager->clients->cluster;
+    uint64_t age_ns = simsql_now_ns(cluster) - manager->target.told_ns;
+    bool old = age_ns + CLOCK_NS_MAX >= cluster->keep_ms * BND_MS || cluster->jumped;
+    if (cluster->keep_ms > 0 && old) {
+        cluster->counts.too_old++;
+        return;
+    }
+    bnd_sim_violation(&cluster->check, "%s: database %zu: no version %" PRIu64 " of epoch %" PRIu32,
+                      what, manager->number, manager->target.bookmark.version,
+                      manager->target.bookmark.epoch);
 }
 
 static void on_restored(struct call *call, int status, const struct bnd_sql_answer *answer) {
@@ -116,10 +133,7 @@ static void on_restored(struct call *call, int status, const struct bnd_sql_answ
     } else if (simsql_is_certain(status) || status == BND_CONFLICT) {
         again(manager);
     } else if (status == BND_NOTFOUND || status == BND_INVALID) {
-        bnd_sim_violation(&manager->clients->cluster->check,
-                          "RESTORE: database %zu: no version %" PRIu64 " of epoch %" PRIu32,
-                          manager->number, manager->target.bookmark.version,
-                          manager->target.bookmark.epoch);
+        no_version(manager, "RESTORE");
         go(manager, STEP_IDLE);
     } else {
         manager->bumps = 0;
@@ -132,10 +146,7 @@ static void on_nudged(struct call *call, int status, const struct bnd_sql_answer
     struct manager *manager = call->data;
     (void)answer;
     if (status == BND_NOTFOUND || status == BND_INVALID) {
-        bnd_sim_violation(&manager->clients->cluster->check,
-                          "RESTORE: database %zu: no version %" PRIu64 " of epoch %" PRIu32,
-                          manager->number, manager->target.bookmark.version,
-                          manager->target.bookmark.epoch);
+        no_version(manager, "RESTORE");
     }
     manager->in_doubt = status != 0 && !simsql_is_certain(status) && status != BND_CONFLICT;
     manager->bumps = 0;
@@ -231,10 +242,7 @@ static void on_forked(struct call *call, int status, const struct bnd_sql_answer
     } else if (status == BND_UNSUPPORTED) {
         go(manager, STEP_IDLE);
     } else if (status == BND_NOTFOUND || status == BND_INVALID) {
-        bnd_sim_violation(&manager->clients->cluster->check,
-                          "FORK: database %zu: no version %" PRIu64 " of epoch %" PRIu32,
-                          manager->number, manager->target.bookmark.version,
-                          manager->target.bookmark.epoch);
+        no_version(manager, "FORK");
         go(manager, STEP_IDLE);
     } else {
         again(manager);

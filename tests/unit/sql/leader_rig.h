@@ -38,6 +38,7 @@ struct sql_rig {
     struct bnd_raft_host *host;
     struct bnd_shard_client *client;
     struct bnd_sql *sql;
+    uint64_t keep_ms; /* set before rig_start; 0: for ever */
     struct bnd_timer timer;
     bool (*until)(void *data);
     void *until_data;
@@ -150,7 +151,8 @@ static void rig_start(struct sql_rig *rig, size_t memory_bytes) {
                                        .state = rig->state,
                                        .self = 1,
                                        .name = "node-1",
-                                       .memory_bytes = memory_bytes};
+                                       .memory_bytes = memory_bytes,
+                                       .keep_ms = rig->keep_ms};
     assert_int_equal(bnd_sql_create(&sql, &rig->sql), 0);
     assert_int_equal(rig->env->ops->dir_make(rig->env, journal, &err), 0);
     const struct bnd_raft_host_config host = {.env = rig->env,

@@ -216,6 +216,13 @@ static inline int machine_fork(struct machine *m, uint8_t uuid, uint8_t source, 
     return machine_apply(m, &command);
 }
 
+static inline int machine_retain(struct machine *m, uint8_t uuid, uint64_t cutoff,
+                                 uint64_t keep_ms) {
+    const struct sql_command command = {
+        .op = SQL_RETAIN, .uuid = {uuid}, .u.retain = {.cutoff = cutoff, .keep_ms = keep_ms}};
+    return machine_apply(m, &command);
+}
+
 static inline struct sql_database_record machine_record(struct machine *m, uint8_t uuid) {
     const uint8_t id[BND_SQL_UUID_BYTES] = {uuid};
     struct sql_database_record record = {0};
@@ -267,6 +274,52 @@ machine_header(struct machine *m, const struct sql_database_record *record, uint
                                .attempt = {1, 2, 3}};
 }
 
+/* Commits `count` pages of one byte value each, as a database without any before. */
+static inline int commit_images(struct machine *m, uint8_t uuid, uint32_t count, uint8_t value) {
+    uint8_t bytes[SQL_PAGE_BYTES];
+    struct sql_change_set set = {0};
+    struct sql_database_record record = machine_record(m, uuid);
+    memset(bytes, value, sizeof bytes);
+    for (uint32_t page = 1; page <= count; page++) {
+        struct sql_page_found made;
+        sql_change_set_page(&set, page, NULL, NULL, bytes, record.version + 1, &made);
+    }
+    const struct machine_commit what = {
+        .uuid = uuid, .header = machine_header(m, &record, count), .set = &set};
+    int status = machine_commit(m, &what);
+    sql_change_set_free(&set);
+    return status;
+}
+
+/* Sets one byte of a page, as a leader does that has just read it. */
+static inline int commit_byte(struct machine *m, uint8_t uuid, uint32_t page, uint8_t value) {
+    uint8_t old[SQL_PAGE_BYTES];
+    uint8_t bytes[SQL_PAGE_BYTES];
+    struct sql_page_found found;
+    struct sql_change_set set = {0};
+    struct sql_database_record record = machine_record(m, uuid);
+    const struct sql_at at = machine_at(m, &record);
+    assert_int_equal(sql_history_page(&at, page, old, &found), 0);
+    memcpy(bytes, old, sizeof bytes);
+    bytes[page] = value;
+    sql_change_set_page(&set, page, old, &found, bytes, record.version + 1, &found);
+    const struct machine_commit what = {
+        .uuid = uuid, .header = machine_header(m, &record, record.page_count), .set = &set};
+    int status = machine_commit(m, &what);
+    sql_change_set_free(&set);
+    return status;
+}
+
+/* The byte that commit_byte sets. */
+static inline int byte_at(struct machine *m, uint32_t number, uint32_t epoch, uint64_t version,
+                          uint32_t page) {
+    uint8_t bytes[SQL_PAGE_BYTES];
+    const struct sql_at at = {
+        .state = m->state, .slot = SLOT, .number = number, .epoch = epoch, .version = version};
+    int rv = sql_history_page(&at, page, bytes, NULL);
+    return rv != 0 ? rv : bytes[page];
+}
+
 /* How many keys of a tag the first replica's state has, of any number or (not 0) of one. */
 static inline size_t machine_count(struct machine *m, enum sql_tag tag, uint32_t number) {
     struct sql_key from;
@@ -285,6 +338,14 @@ static inline size_t machine_count(struct machine *m, enum sql_tag tag, uint32_t
     }
     m->state->ops->iter_destroy(iter);
     return count;
+}
+
+/* Until no pass of the retention is under way. */
+static inline void machine_end_pass(struct machine *m) {
+    for (unsigned i = 0; machine_count(m, SQL_TAG_PASS, 0) > 0; i++) {
+        assert_true(i < 10000);
+        machine_ticks(m, 1);
+    }
 }
 
 static inline void machine_equal(struct machine *m) {

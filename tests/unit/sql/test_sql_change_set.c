@@ -370,7 +370,7 @@ static void queries_and_records_read_back(void **state) {
         assert_int_equal(sql_query_decode(bnd_buf_slice(&bytes), &read), BND_INVALID);
         bnd_buf_free(&bytes);
     }
-    static const struct sql_database_record record = {SQL_DATABASE_LIVE, 1, 2, 3, 4, 5, 6, {7}};
+    static const struct sql_database_record record = {SQL_DATABASE_LIVE, 1, 2, 3, 4, 5, 6, {7}, 0};
     struct sql_database_record read;
     struct bnd_buf bytes = {0};
     sql_record_encode(&bytes, &record);

@@ -16,52 +16,6 @@ static void fill_random(uint8_t *bytes, size_t len) {
     }
 }
 
-/* Commits `count` pages of one byte value each, as a database without any before. */
-static int commit_images(struct machine *m, uint8_t uuid, uint32_t count, uint8_t value) {
-    uint8_t bytes[SQL_PAGE_BYTES];
-    struct sql_change_set set = {0};
-    struct sql_database_record record = machine_record(m, uuid);
-    memset(bytes, value, sizeof bytes);
-    for (uint32_t page = 1; page <= count; page++) {
-        struct sql_page_found made;
-        sql_change_set_page(&set, page, NULL, NULL, bytes, record.version + 1, &made);
-    }
-    const struct machine_commit what = {
-        .uuid = uuid, .header = machine_header(m, &record, count), .set = &set};
-    int status = machine_commit(m, &what);
-    sql_change_set_free(&set);
-    return status;
-}
-
-/* Sets one byte of a page, as a leader does that has just read it. */
-static int commit_byte(struct machine *m, uint8_t uuid, uint32_t page, uint8_t value) {
-    uint8_t old[SQL_PAGE_BYTES];
-    uint8_t bytes[SQL_PAGE_BYTES];
-    struct sql_page_found found;
-    struct sql_change_set set = {0};
-    struct sql_database_record record = machine_record(m, uuid);
-    const struct sql_at at = machine_at(m, &record);
-    assert_int_equal(sql_history_page(&at, page, old, &found), 0);
-    memcpy(bytes, old, sizeof bytes);
-    bytes[page] = value;
-    sql_change_set_page(&set, page, old, &found, bytes, record.version + 1, &found);
-    const struct machine_commit what = {
-        .uuid = uuid, .header = machine_header(m, &record, record.page_count), .set = &set};
-    int status = machine_commit(m, &what);
-    sql_change_set_free(&set);
-    return status;
-}
-
-/* The byte that commit_byte sets. */
-static int byte_at(struct machine *m, uint32_t number, uint32_t epoch, uint64_t version,
-                   uint32_t page) {
-    uint8_t bytes[SQL_PAGE_BYTES];
-    const struct sql_at at = {
-        .state = m->state, .slot = SLOT, .number = number, .epoch = epoch, .version = version};
-    int rv = sql_history_page(&at, page, bytes, NULL);
-    return rv != 0 ? rv : bytes[page];
-}
-
 static struct bnd_sql_bookmark bookmark_at(const struct machine *m, size_t at) {
     struct bnd_sql_bookmark bookmark;
     assert_true(m->reply.len >= at + BND_SQL_BOOKMARK_BYTES);

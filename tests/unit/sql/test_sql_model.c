@@ -1,6 +1,7 @@
 /* Random databases against a model: pages written, cut off and written again, restores, forks of
- * forks, deletions. Every version of every database that can be reached reads as the model has it;
- * what nobody can reach is gone; two replicas are equal all along. */
+ * forks, deletions, cutoffs. Every version of every database that can be reached reads as the model
+ * has it; what is below a cutoff is refused, and never read wrong while it goes; what nobody can
+ * reach is gone; two replicas are equal all along. */
 #include "tests/unit/sql/machine.h"
 
 #include <stdio.h>
@@ -22,6 +23,7 @@ struct model_version {
     uint64_t stamp_ms;
     uint8_t hash[BND_SQL_HASH_BYTES];
     const page_bytes *pages[PAGES_MAX]; /* from 1 on: pages[page - 1] */
+    size_t target; /* of the restore that made it, the first of its epoch: a version's index */
 };
 
 struct model_database {
@@ -29,7 +31,10 @@ struct model_database {
     bool live;
     uint32_t number;
     uint32_t parent; /* number it was forked from; 0: none */
+    uint64_t parent_version;
+    uint32_t parent_epoch;
     uint64_t first;  /* version */
+    uint64_t cutoff; /* version; 0: none */
     size_t count;    /* versions */
     struct model_version *versions;
 };
@@ -106,6 +111,22 @@ static void settle(struct model *model, struct model_database *database) {
 
 /* ---- reading ----------------------------------------------------------------------------------*/
 
+/* Below the cutoff: read as it was while it is still there, then not at all. */
+static void check_refused(struct model *model, const struct model_database *database, size_t i,
+                          const struct sql_at *at) {
+    const struct model_version *version = &database->versions[i];
+    bool passing = machine_count(model->m, SQL_TAG_PASS, 0) > 0;
+    for (uint32_t page = 1; page <= version->page_count; page++) {
+        uint8_t bytes[SQL_PAGE_BYTES];
+        int rv = sql_history_page(at, page, bytes, NULL);
+        bool right = rv == 0 && memcmp(bytes, version->pages[page - 1], sizeof bytes) == 0;
+        if (rv != BND_NOTFOUND && !(passing && right)) {
+            fail_msg("database %u, version %llu below its cutoff, page %u: %d", database->uuid,
+                     (unsigned long long)at->version, page, rv);
+        }
+    }
+}
+
 static void check_version(struct model *model, const struct model_database *database, size_t i) {
     const struct model_version *version = &database->versions[i];
     const struct sql_at at = {.state = model->m->state,
@@ -114,6 +135,10 @@ static void check_version(struct model *model, const struct model_database *data
                               .epoch = version->epoch,
                               .version = database->first + i};
     struct sql_commit_record commit;
+    if (at.version < database->cutoff) {
+        check_refused(model, database, i, &at);
+        return;
+    }
     assert_int_equal(sql_history_commit(&at, at.version, &commit), 0);
     assert_int_equal(commit.epoch, version->epoch);
     assert_int_equal(commit.page_count, version->page_count);
@@ -144,9 +169,10 @@ static void check_time(struct model *model, struct model_database *database) {
     while (want > 0 && database->versions[want - 1].stamp_ms > stamp_ms) {
         want--;
     }
-    int rv = sql_history_at_time(&at, stamp_ms, &found);
-    assert_int_equal(rv, want == 0 ? BND_NOTFOUND : 0);
-    if (want > 0) {
+    bool kept = want > 0 && database->first + want - 1 >= database->cutoff;
+    int rv = sql_history_at_time(&at, database->cutoff, stamp_ms, &found);
+    assert_int_equal(rv, kept ? 0 : BND_NOTFOUND);
+    if (kept) {
         assert_int_equal(found.version, database->first + want - 1);
         assert_int_equal(found.epoch, database->versions[want - 1].epoch);
     }
@@ -292,25 +318,37 @@ static void restore(struct model *model, struct model_database *database) {
     assert_int_equal(machine_restore(model->m, database->uuid, base + 1, version.epoch,
                                      database->first + target),
                      BND_CONFLICT);
+    bool kept = database->first + target >= database->cutoff;
     assert_int_equal(
         machine_restore(model->m, database->uuid, base, version.epoch, database->first + target),
-        0);
+        kept ? 0 : BND_NOTFOUND);
+    if (!kept) {
+        return;
+    }
     struct model_version *made = add_version(model, database);
     uint64_t stamp_ms = made->stamp_ms;
     *made = version;
     made->stamp_ms = stamp_ms;
     made->epoch = epoch + 1;
+    made->target = target;
     settle(model, database);
 }
 
 static void fork_one(struct model *model, struct model_database *source) {
     size_t at = draw(model, source->count);
     struct model_version version = source->versions[at];
+    uint8_t uuid = (uint8_t)(model->count + 1);
+    bool kept = source->first + at >= source->cutoff;
+    assert_int_equal(machine_fork(model->m, uuid, source->uuid, version.epoch, source->first + at),
+                     kept ? 0 : BND_NOTFOUND);
+    if (!kept) {
+        return;
+    }
     struct model_database *database = add_database(model);
-    assert_int_equal(
-        machine_fork(model->m, database->uuid, source->uuid, version.epoch, source->first + at), 0);
     database->first = source->first + at + 1;
     database->parent = source->number;
+    database->parent_epoch = version.epoch;
+    database->parent_version = source->first + at;
     struct model_version *made = add_version(model, database);
     uint64_t stamp_ms = made->stamp_ms;
     *made = version;
@@ -324,6 +362,188 @@ static void delete_one(struct model *model, struct model_database *database) {
     assert_int_equal(machine_simple(model->m, SQL_DELETE, database->uuid), 0);
     assert_int_equal(machine_simple(model->m, SQL_CREATE, database->uuid), BND_NOTFOUND);
     database->live = false;
+}
+
+/* ---- retention --------------------------------------------------------------------------------*/
+
+/* A version of a page that the state has. */
+struct held {
+    uint32_t page, epoch;
+    uint64_t version;
+    bool image;
+    bool needed;
+};
+
+struct holding {
+    struct held *held; /* as the keys stand */
+    size_t count, cap;
+    bool epochs[VERSIONS_MAX]; /* needed */
+};
+
+static void hold(struct model *model, uint32_t number, struct holding *out) {
+    struct bnd_state *state = model->m->state;
+    struct sql_key from;
+    sql_key_number(&from, SLOT, SQL_TAG_PAGE, number);
+    struct sql_key to = from;
+    sql_key_past(&to);
+    struct bnd_state_iter *iter =
+        state->ops->iter(state, BND_CF_SQL, sql_key_slice(&from), sql_key_slice(&to));
+    for (; state->ops->iter_valid(iter); state->ops->iter_next(iter)) {
+        const uint8_t *key = state->ops->iter_key(iter).data + SQL_KEY_SLOT_BYTES;
+        assert_true(BND_ROOM(out->held, out->count, out->cap, 64));
+        out->held[out->count++] =
+            (struct held){.page = bnd_get_be32(key + 5),
+                          .epoch = bnd_get_be32(key + 9),
+                          .version = ~bnd_get_be64(key + 13),
+                          .image = state->ops->iter_value(iter).data[1] == SQL_PAGE_IMAGE};
+    }
+    state->ops->iter_destroy(iter);
+}
+
+/* Whoever reads at this place sees of each page the newest version that is not above it, and needs
+ * what that stands upon. */
+static void need_pages(struct holding *holding, uint32_t epoch, uint64_t version) {
+    uint32_t found = 0; /* page of which the reader has what it needs */
+    uint32_t within = 0;
+    for (size_t i = 0; i < holding->count; i++) {
+        struct held *held = &holding->held[i];
+        if (held->epoch != epoch || held->version > version || held->page == found) {
+            continue;
+        }
+        assert_true(within == 0 || within == held->page);
+        held->needed = true;
+        within = held->image ? 0 : held->page;
+        found = held->image ? held->page : found;
+    }
+}
+
+static void need(const struct model_database *database, struct holding *holding, uint32_t epoch,
+                 uint64_t version) {
+    need_pages(holding, epoch, version);
+    holding->epochs[epoch] = true;
+    for (size_t i = 0; i < database->count && epoch > 0; i++) {
+        if (database->versions[i].epoch == epoch) {
+            size_t target = database->versions[i].target;
+            need(database, holding, database->versions[target].epoch, database->first + target);
+            return;
+        }
+    }
+}
+
+static bool is_pinned(struct model *model, uint32_t number, uint32_t fork) {
+    struct bnd_buf value = {0};
+    struct sql_key key;
+    sql_key_pair(&key, SLOT, SQL_TAG_FORK, number, fork);
+    int rv = model->m->state->ops->get(model->m->state, BND_CF_SQL, sql_key_slice(&key), &value);
+    bnd_buf_free(&value);
+    return rv == 0;
+}
+
+/* What of the keys is needed, from the definition: read at every version that stays. */
+static void need_all(struct model *model, const struct model_database *database,
+                     struct holding *holding) {
+    for (size_t i = 0; i < holding->count; i++) {
+        holding->held[i].needed = false;
+    }
+    memset(holding->epochs, 0, sizeof holding->epochs);
+    for (size_t i = 0; i < database->count; i++) {
+        if (database->first + i >= database->cutoff) {
+            need(database, holding, database->versions[i].epoch, database->first + i);
+        }
+    }
+    for (size_t i = 0; i < model->count; i++) {
+        const struct model_database *fork = &model->databases[i];
+        if (fork->parent == database->number && is_pinned(model, database->number, fork->number)) {
+            need(database, holding, fork->parent_epoch, fork->parent_version);
+        }
+    }
+}
+
+static void check_kept(struct model *model, const struct model_database *database,
+                       const struct holding *before) {
+    struct holding after = {0};
+    size_t at = 0;
+    size_t epochs = 0;
+    hold(model, database->number, &after);
+    for (size_t i = 0; i < before->count; i++) {
+        if (before->held[i].needed) {
+            assert_true(at < after.count);
+            assert_int_equal(after.held[at].page, before->held[i].page);
+            assert_int_equal(after.held[at].epoch, before->held[i].epoch);
+            assert_int_equal(after.held[at].version, before->held[i].version);
+            at++;
+        }
+    }
+    assert_int_equal(at, after.count);
+    for (size_t i = 0; i < VERSIONS_MAX; i++) {
+        epochs += before->epochs[i];
+    }
+    assert_int_equal(machine_count(model->m, SQL_TAG_EPOCH, database->number), epochs);
+    uint64_t commits = database->live ? newest_number(database) - database->cutoff + 1 : 0;
+    assert_int_equal(machine_count(model->m, SQL_TAG_COMMIT, database->number), commits);
+    bnd_free(after.held);
+}
+
+/* Exactly what is needed is left. Time stands still: no fork is swept meanwhile. */
+static void pass_whole(struct model *model, struct model_database *database) {
+    struct holding before = {0};
+    hold(model, database->number, &before);
+    need_all(model, database, &before);
+    model->m->time_suspended = true;
+    machine_end_pass(model->m);
+    model->m->time_suspended = false;
+    check_kept(model, database, &before);
+    for (size_t i = 0; i < model->count; i++) {
+        if (model->databases[i].live) {
+            check_all(model, &model->databases[i]);
+        }
+    }
+    bnd_free(before.held);
+}
+
+static void retain(struct model *model, struct model_database *database) {
+    struct machine *m = model->m;
+    bool passing = machine_count(m, SQL_TAG_PASS, 0) > 0;
+    uint64_t least = database->cutoff > database->first ? database->cutoff : database->first;
+    uint64_t cutoff = least + draw(model, newest_number(database) - least + 1);
+    uint64_t age_ms = m->stamp_ms - database->versions[cutoff - database->first].stamp_ms;
+    if (cutoff != database->cutoff) {
+        assert_int_equal(machine_retain(m, database->uuid, cutoff, age_ms + 1), BND_PRECONDITION);
+    }
+    if (least > database->first) {
+        assert_int_equal(machine_retain(m, database->uuid, least - 1, 0), BND_PRECONDITION);
+    }
+    assert_int_equal(machine_retain(m, database->uuid, newest_number(database) + 1, 0),
+                     BND_PRECONDITION);
+    m->time_suspended = true;
+    assert_int_equal(machine_retain(m, database->uuid, cutoff, age_ms), BND_PRECONDITION);
+    m->time_suspended = false;
+    assert_int_equal(machine_retain(m, database->uuid, cutoff, age_ms),
+                     passing ? BND_PRECONDITION : 0);
+    if (!passing) {
+        database->cutoff = cutoff;
+        if (draw(model, 2) == 0) {
+            pass_whole(model, database);
+        }
+    }
+}
+
+/* One that was deleted keeps what its forks begin with. */
+static void retain_deleted(struct model *model) {
+    struct model_database *database = &model->databases[draw(model, model->count)];
+    bool waits = !database->live && machine_count(model->m, SQL_TAG_PINNED, database->number) > 0;
+    bool passing = machine_count(model->m, SQL_TAG_PASS, 0) > 0;
+    if (database->live) {
+        return;
+    }
+    assert_int_equal(machine_retain(model->m, database->uuid, newest_number(database), 0),
+                     BND_PRECONDITION);
+    assert_int_equal(machine_retain(model->m, database->uuid, SQL_CUTOFF_ALL, 0),
+                     waits && !passing ? 0 : BND_PRECONDITION);
+    if (waits && !passing) {
+        database->cutoff = SQL_CUTOFF_ALL;
+        pass_whole(model, database);
+    }
 }
 
 static void step(struct model *model) {
@@ -346,7 +566,11 @@ static void step(struct model *model) {
     } else if (what < 28) {
         model->m->stamp_ms += draw(model, SQL_DEAD_KEEP_MS);
         machine_ticks(model->m, 1);
-    } else if (what < 34) {
+    } else if (what < 33) {
+        retain(model, database);
+    } else if (what < 35) {
+        retain_deleted(model);
+    } else if (what < 40) {
         check_version(model, database, draw(model, database->count));
         check_time(model, database);
     } else {
@@ -369,13 +593,14 @@ static bool is_reachable(const struct model *model, const struct model_database 
 static void check_swept(struct model *model) {
     model->m->stamp_ms += SQL_DEAD_KEEP_MS + 1;
     machine_ticks(model->m, 60);
+    machine_end_pass(model->m);
     assert_int_equal(machine_count(model->m, SQL_TAG_DEAD, 0), 0);
     assert_int_equal(machine_count(model->m, SQL_TAG_STAGED, 0), 0);
     for (size_t i = 0; i < model->count; i++) {
         const struct model_database *database = &model->databases[i];
         bool reachable = is_reachable(model, database);
         static const enum sql_tag tags[] = {SQL_TAG_EPOCH, SQL_TAG_COMMIT, SQL_TAG_PAGE,
-                                            SQL_TAG_FORK, SQL_TAG_PINNED};
+                                            SQL_TAG_FORK,  SQL_TAG_PINNED, SQL_TAG_UNPINNED};
         for (size_t t = 0; t < sizeof tags / sizeof *tags && !reachable; t++) {
             assert_int_equal(machine_count(model->m, tags[t], database->number), 0);
         }

@@ -212,6 +212,11 @@ static int decode_number(struct bnd_slice key, struct bnd_slice value) {
     uint32_t out = 0;
     return sql_number_decode(key, value, &out);
 }
+static int decode_pass(struct bnd_slice key, struct bnd_slice value) {
+    struct sql_pass_row row;
+    return sql_pass_decode(key, value, &row);
+}
+
 static int decode_dead(struct bnd_slice key, struct bnd_slice value) {
     struct sql_dead_row out;
     return sql_dead_decode(key, value, &out);
@@ -228,8 +233,8 @@ static void records_read_back_and_damage_is_found(void **state) {
                                                                 .page_count = 9,
                                                                 .stamp_ms = 1000,
                                                                 .created_ms = 900,
-                                                                .hash = {4}},
-                                                     .cutoff = 3,
+                                                                .hash = {4},
+                                                                .cutoff = 3},
                                                      .staged = 2,
                                                      .attempt = {6}};
     struct sql_database_row read;
@@ -244,14 +249,14 @@ static void records_read_back_and_damage_is_found(void **state) {
     assert_int_equal(read.staged, 2);
     expect_flips_found(&key, &value, decode_database);
 
-    static const struct sql_epoch_row epoch = {5, 1, 60, 61, 1000};
+    static const struct sql_epoch_row epoch = {5, 1, 60, 61, 1000, 70};
     struct sql_epoch_row read_epoch;
     sql_key_pair(&key, SLOT, SQL_TAG_EPOCH, 5, 2);
     sql_epoch_encode(&value, &key, &epoch);
     assert_int_equal(sql_epoch_decode(sql_key_rest(&key), bnd_buf_slice(&value), &read_epoch), 0);
     assert_true(read_epoch.parent_number == 5 && read_epoch.parent_epoch == 1 &&
                 read_epoch.parent_version == 60 && read_epoch.first_version == 61 &&
-                read_epoch.stamp_ms == 1000);
+                read_epoch.stamp_ms == 1000 && read_epoch.cutoff == 70);
     expect_flips_found(&key, &value, decode_epoch);
 
     static const uint8_t pages[] = {1, 2, 6};
@@ -282,9 +287,24 @@ static void records_read_back_and_damage_is_found(void **state) {
     expect_flips_found(&key, &value, decode_dead);
 }
 
+static void a_pass_reads_back_and_damage_is_found(void **state) {
+    static const uint8_t last[] = {'p', 0, 0, 0, 5};
+    struct sql_key key;
+    struct bnd_buf value = {0};
+    const struct sql_pass_row pass = {4, 70, SQL_SECTION_PAGES, true, bnd_slice(last, sizeof last)};
+    struct sql_pass_row read_pass;
+    sql_key_tag(&key, SLOT, SQL_TAG_PASS);
+    sql_pass_encode(&value, &key, &pass);
+    assert_int_equal(sql_pass_decode(sql_key_rest(&key), bnd_buf_slice(&value), &read_pass), 0);
+    assert_true(read_pass.number == 4 && read_pass.cutoff == 70 && read_pass.row_goes_on &&
+                read_pass.section == SQL_SECTION_PAGES && bnd_slice_eq(read_pass.last, pass.last));
+    expect_flips_found(&key, &value, decode_pass);
+}
+
 /* A line of parents that would be a ring is damage, and so are pages beyond the database. */
 static void senseless_records_are_refused(void **state) {
-    static const struct sql_epoch_row bad[] = {{5, 2, 1, 1, 1}, {5, 3, 1, 1, 1}, {6, 0, 1, 1, 1}};
+    static const struct sql_epoch_row bad[] = {
+        {5, 2, 1, 1, 1, 0}, {5, 3, 1, 1, 1, 0}, {6, 0, 1, 1, 1, 0}, {5, 1, 1, 1, 1, UINT64_MAX}};
     struct sql_key key;
     struct bnd_buf value = {0};
     sql_key_pair(&key, SLOT, SQL_TAG_EPOCH, 5, 2);
@@ -334,6 +354,7 @@ int main(void) {
         cmocka_unit_test(damaged_page_values_are_found),
         cmocka_unit_test(senseless_page_values_are_refused),
         cmocka_unit_test(records_read_back_and_damage_is_found),
+        cmocka_unit_test(a_pass_reads_back_and_damage_is_found),
         cmocka_unit_test(senseless_records_are_refused),
         cmocka_unit_test(keys_stand_in_the_order_that_reading_needs),
     };

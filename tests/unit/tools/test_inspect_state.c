@@ -108,8 +108,10 @@ static void test_records_of_sql(void **state) {
     static const uint8_t uuid[BND_SQL_UUID_BYTES] = {1, 2, 3, 4, 5, 6, 7, 8};
     static const uint8_t spans[] = {10, 0, 1};
     const struct sql_database_row database = {
-        .record = {.state = SQL_DATABASE_LIVE, .number = 5, .version = 77, .page_count = 9}};
-    const struct sql_epoch_row epoch = {4, 0, 60, 61, 0};
+        .record = {
+            .state = SQL_DATABASE_LIVE, .number = 5, .version = 77, .page_count = 9, .cutoff = 64}};
+    const struct sql_epoch_row epoch = {4, 0, 60, 61, 0, 65};
+    const struct sql_pass_row pass = {.number = 5, .cutoff = 65, .section = SQL_SECTION_PAGES};
     const struct sql_page_value page = {
         .form = SQL_PAGE_SPANS, .place = 2, .row_bytes = 90, .bytes = bnd_slice(spans, 3)};
     sql_key_database(&key, 2, uuid);
@@ -117,6 +119,9 @@ static void test_records_of_sql(void **state) {
     put_sql(world, &key, &value);
     sql_key_pair(&key, 2, SQL_TAG_EPOCH, 5, 0);
     sql_epoch_encode(&value, &key, &epoch);
+    put_sql(world, &key, &value);
+    sql_key_tag(&key, 2, SQL_TAG_PASS);
+    sql_pass_encode(&value, &key, &pass);
     put_sql(world, &key, &value);
     sql_key_page(&key, 2, 5, 6, 0, 70);
     sql_page_value_encode(&value, &key, &page);
@@ -130,7 +135,10 @@ static void test_records_of_sql(void **state) {
     assert_int_equal(count(world->text, "DAMAGED: sql: p%00%00%00%05%00%00%00%07"), 1);
     assert_int_equal(count(world->text, "DAMAGED"), 1);
     assert_non_null(strstr(world->text, "database 01020304-0506-0708-0000-000000000000: number 5"));
-    assert_non_null(strstr(world->text, "over number 4 epoch 0 version 60"));
+    assert_non_null(strstr(world->text, "kept from version 64 on"));
+    assert_non_null(
+        strstr(world->text, "over number 4 epoch 0 version 60, to be read from version 65 on"));
+    assert_non_null(strstr(world->text, "number 5: what is not kept is deleted, now of its pages"));
     assert_non_null(strstr(world->text, "number 5 page 6 epoch 0 version 70: spans of 3 bytes"));
     assert_non_null(strstr(world->text, "sql: 1 databases, 1 epochs, 1 versions of pages"));
     bnd_buf_free(&value);
