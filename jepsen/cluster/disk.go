@@ -12,6 +12,7 @@ type disk struct {
 	image string
 	mount string
 	kind  string // of the file system
+	bytes int64
 }
 
 // ShareMounts lets the nodes' namespaces see what is mounted and unmounted in ours, which `ip netns exec` made
@@ -19,16 +20,8 @@ type disk struct {
 func ShareMounts() error { return command("mount", "--make-rshared", "/") }
 
 func makeDisk(directory string, node int, bytes int64, kind string) (*disk, error) {
-	d := &disk{image: filepath.Join(directory, fmt.Sprintf("n%d.img", node)),
+	d := &disk{bytes: bytes, image: filepath.Join(directory, fmt.Sprintf("n%d.img", node)),
 		mount: filepath.Join(directory, fmt.Sprintf("n%d", node)), kind: kind}
-	file, err := os.Create(d.image)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	if err := file.Truncate(bytes); err != nil {
-		return nil, err
-	}
 	if err := os.MkdirAll(d.mount, 0o755); err != nil {
 		return nil, err
 	}
@@ -38,7 +31,20 @@ func makeDisk(directory string, node int, bytes int64, kind string) (*disk, erro
 	return d, d.attach()
 }
 
+// format makes an empty file system on a new file: a loop device that somebody still holds would show what it remembers of the old
+// one.
 func (d *disk) format() error {
+	if err := os.Remove(d.image); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	file, err := os.Create(d.image)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if err := file.Truncate(d.bytes); err != nil {
+		return err
+	}
 	force := map[string]string{"xfs": "-f", "ext4": "-F"}[d.kind]
 	return command("mkfs."+d.kind, "-q", force, d.image)
 }
