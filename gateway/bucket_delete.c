@@ -2,7 +2,9 @@
  *
  * Invariants: 1. group 0 hears REMOVE only after every shard was sealed and empty under the newest
  * attempt; 2. the shards are unsealed before group 0 calls the bucket ACTIVE again, so that no
- * ACTIVE bucket stays sealed: a crash between the two leaves it DELETING, and so to the sweep. */
+ * ACTIVE bucket stays sealed: a crash between the two leaves it DELETING, and so to the sweep;
+ * 3. "not empty" is told only once nothing of the attempt is left: a deletion that the sweep may
+ * still carry out is not called refused. */
 #include "gateway/bucket_delete.h"
 
 static struct bnd_slice name_of(const struct bnd_bucket_delete *del) {
@@ -28,23 +30,35 @@ static int command(struct bnd_bucket_delete *del, enum bnd_catalog_op op,
  * -----------------------------------------------------------------------------------------------
  */
 
+/* status: of the way back. If it failed, the name stays sealed until a later attempt ends this one,
+ * which deletes the bucket if it is empty by then: the verdict would not be true. If a newer one
+ * has the bucket, or had it, nothing of this one is left. */
+static void end_back(struct bnd_bucket_delete *del, int status) {
+    bool back = status == 0 || status == BND_EPOCH || status == BND_NOTFOUND;
+    finish(del, back ? del->verdict : status);
+}
+
 static void on_name_unsealed(struct bnd_catalog_call *call, int status, struct bnd_slice reply) {
-    struct bnd_bucket_delete *del = call->data;
-    finish(del, del->verdict);
+    end_back(call->data, status);
 }
 
 static void on_shards_unsealed(struct bnd_bucket_seal *seal, int status, bool holds_anything) {
     struct bnd_bucket_delete *del = seal->data;
-    if (status != 0 || command(del, BND_CATALOG_BUCKET_UNSEAL, on_name_unsealed) != 0) {
-        finish(del, del->verdict); /* the name stays sealed until a later attempt ends this one */
+    if (status == 0) {
+        status = command(del, BND_CATALOG_BUCKET_UNSEAL, on_name_unsealed);
+        if (status == 0) {
+            return;
+        }
     }
+    end_back(del, status);
 }
 
 static void roll_back(struct bnd_bucket_delete *del, int verdict) {
     del->verdict = verdict;
     del->seal = (struct bnd_bucket_seal){.cb = on_shards_unsealed, .data = del};
-    if (bnd_bucket_unseal(del->services->objects, &del->seal, del->bucket, del->attempt) != 0) {
-        finish(del, verdict);
+    int rv = bnd_bucket_unseal(del->services->objects, &del->seal, del->bucket, del->attempt);
+    if (rv != 0) {
+        end_back(del, rv);
     }
 }
 

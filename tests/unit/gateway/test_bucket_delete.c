@@ -184,6 +184,10 @@ static bool cut_after(struct rig *rig, uint64_t n, bool empty) {
     bool was_cut = rig->cluster.refuse;
     rig->cluster.calls_left = 0;
     rig->cluster.refuse = false;
+    if (status == BND_NOTEMPTY) { /* nothing of it may happen any more */
+        assert_int_equal(find(rig, name, &record), 0);
+        assert_int_equal(record.state, BND_BUCKET_ACTIVE);
+    }
     bool ended = status == 0 || (status == BND_NOTEMPTY && !empty);
     assert_true(ended || bnd_code_class(status) == BND_CLASS_RETRY ||
                 bnd_code_class(status) == BND_CLASS_UNKNOWN);
