@@ -26,7 +26,7 @@ func runAll(o options) int {
 			done[line.Workload+" "+line.Nemesis] = true
 		}
 	}
-	rows := plan.Pairs(workload.Names(), nemesis.Names())
+	rows := plan.Pairs(workload.Names(), nemesis.Common())
 	for i, row := range rows {
 		if done[row.Workload+" "+row.Nemesis()] {
 			continue
@@ -52,5 +52,6 @@ func runAll(o options) int {
 func (o options) words() []string {
 	return []string{"--workload", o.workload, "--nemesis", o.nemesis, "--time", o.seconds.String(), "--seed",
 		strconv.FormatInt(o.seed, 10), "--nodes", strconv.Itoa(o.nodes), "--workers", strconv.Itoa(o.workers), "--binary", o.binary,
-		"--dir", o.directory, "--name", o.name, "--disks", o.disks, "--results", o.results, "--report", o.report}
+		"--dir", o.directory, "--name", o.name, "--disks", o.disks, "--results", o.results, "--report", o.report,
+		"--workerd", o.workerd, "--old-binary", o.oldBinary}
 }

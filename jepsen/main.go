@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"bindery/jepsen/check"
 	"bindery/jepsen/cluster"
 	"bindery/jepsen/history"
 	"bindery/jepsen/nemesis"
@@ -23,22 +24,26 @@ import (
 const insideMark = "JEPSEN_INSIDE=1"
 
 type options struct {
-	workload, nemesis, binary, directory, name, disks, results, report string
-	seconds                                                            time.Duration
-	seed                                                               int64
-	nodes, workers                                                     int
-	all, summary                                                       bool
+	system, workload, nemesis, binary, oldBinary, workerd, directory, name, disks, results, report string
+
+	seconds        time.Duration
+	seed           int64
+	nodes, workers int
+	all, summary   bool
 }
 
 func parse() options {
 	var o options
 	flag.StringVar(&o.workload, "workload", "register", strings.Join(workload.Names(), " or "))
+	flag.StringVar(&o.system, "system", "", "another system to compare with: "+strings.Join(workload.Systems(), " or "))
 	flag.StringVar(&o.nemesis, "nemesis", "kill,pause,partition,oneway,ring", "faults to draw from: "+strings.Join(nemesis.Names(), ", ")+"; or none")
 	flag.DurationVar(&o.seconds, "time", time.Minute, "how long clients and faults run")
 	flag.Int64Var(&o.seed, "seed", time.Now().UnixNano()%1000000, "of the schedule and the operations")
 	flag.IntVar(&o.nodes, "nodes", 5, "of the cluster: 3 or 5")
 	flag.IntVar(&o.workers, "workers", 10, "clients, each at one node")
 	flag.StringVar(&o.binary, "binary", "", "the bindery program")
+	flag.StringVar(&o.oldBinary, "old-binary", "", "the program that nodes begin with, for the fault upgrade")
+	flag.StringVar(&o.workerd, "workerd", "", "the released workerd, for the workloads do-*")
 	flag.StringVar(&o.directory, "dir", "", "where data, logs and histories go (kept if the run fails)")
 	flag.StringVar(&o.name, "name", "bndj", "of the network namespaces, to run several at once")
 	flag.StringVar(&o.report, "report", "", "the page about the run (report.html in --dir)")
@@ -52,7 +57,7 @@ func parse() options {
 
 func main() {
 	o := parse()
-	if err := check(o); err != nil {
+	if err := validate(o); err != nil {
 		fmt.Fprintln(os.Stderr, "jepsen:", err)
 		os.Exit(2)
 	}
@@ -67,8 +72,8 @@ func main() {
 	os.Exit(inside(o))
 }
 
-func check(o options) error {
-	if _, err := workload.Named(o.workload); err != nil {
+func validate(o options) error {
+	if _, err := workload.Named(o.system, o.workload); err != nil {
 		return err
 	}
 	if flag.NArg() > 0 {
@@ -85,6 +90,12 @@ func check(o options) error {
 	}
 	if _, err := os.Stat(o.binary); err != nil {
 		return fmt.Errorf("--binary: %w", err)
+	}
+	if _, err := os.Stat(o.oldBinary); o.oldBinary != "" && err != nil {
+		return fmt.Errorf("--old-binary: %w", err)
+	}
+	if _, err := os.Stat(o.workerd); workload.Durable(o.workload) && err != nil {
+		return fmt.Errorf("--workerd: %w", err)
 	}
 	if o.directory == "" {
 		return fmt.Errorf("--dir is needed")
@@ -135,42 +146,56 @@ func inside(o options) int {
 
 // replay is the command that draws the same faults and operations again.
 func (o options) replay() string {
-	return fmt.Sprintf("jepsen/run --workload %s --nemesis %s --time %s --nodes %d --workers %d --disks '%s' --seed %d", o.workload,
-		o.nemesis, o.seconds, o.nodes, o.workers, o.disks, o.seed)
+	more := ""
+	if o.system != "" {
+		more = " --system " + o.system
+	}
+	if o.oldBinary != "" {
+		more += " --old-binary " + o.oldBinary
+	}
+	return fmt.Sprintf("jepsen/run --workload %s --nemesis %s --time %s --nodes %d --workers %d --disks '%s' --seed %d%s", o.workload,
+		o.nemesis, o.seconds, o.nodes, o.workers, o.disks, o.seed, more)
 }
 
 // run does everything once. An error is about the run itself; false: the cluster broke a promise.
 func run(ctx context.Context, o options) (bool, error) {
 	began := time.Now()
 	c, err := cluster.New(cluster.Options{Binary: o.binary, Directory: o.directory, Nodes: o.nodes, Name: o.name,
-		Disks: o.disks, Clocks: strings.Contains(o.nemesis, "clock")})
+		Disks: o.disks, Clocks: strings.Contains(o.nemesis, "clock"), OldBinary: o.oldBinary, System: o.system})
 	defer c.Close()
 	if err != nil {
 		return false, err
 	}
 	log := history.New()
-	work, err := workload.Named(o.workload)
+	work, err := workload.Named(o.system, o.workload)
 	if err != nil {
+		return false, err
+	}
+	load := &workload.Run{Cluster: c, Log: log, Seed: o.seed, Workers: o.workers, Workerd: o.workerd}
+	if err := load.Prepare(work); err != nil {
 		return false, err
 	}
 	evil, err := nemesis.New(c, log, o.seed, o.nemesis)
 	if err != nil {
 		return false, err
 	}
-	load := &workload.Run{Cluster: c, Log: log, Seed: o.seed, Workers: o.workers}
-	if err := load.Prepare(work); err != nil {
-		return false, err
+	recovered, broken := hurt(ctx, o, c, load, work, evil)
+	if ctx.Err() != nil {
+		return false, ctx.Err()
 	}
-	recovered, err := hurt(ctx, o, c, load, work, evil)
-	if err != nil {
-		return false, err
+	if broken == nil {
+		load.Final(work)
 	}
-	load.Final(work)
 	if err := write(o.directory, log.Events()); err != nil {
 		return false, err
 	}
-	result := load.Check(work, time.Minute)
-	told := report.Run{Workload: o.workload, Nemesis: o.nemesis, Seed: o.seed, Nodes: o.nodes, Disks: o.disks, Seconds: o.seconds,
+	result := check.Result{Counts: map[string]int{}}
+	if broken == nil {
+		result = load.Check(work, time.Minute)
+	} else { // a history without its end cannot be judged
+		result.Unknown = []string{broken.Error()}
+	}
+	told := report.Run{System: o.system, Workload: o.workload, Nemesis: o.nemesis, Seed: o.seed, Nodes: o.nodes, Disks: o.disks, Seconds: o.seconds,
 		Began: began, Replay: o.replay(), Counts: result.Counts, Faults: evil.Count(), Stops: c.Stops(), Whole: recovered,
 		Anomalies: result.Anomalies, Undecided: result.Unknown, Aborts: c.Aborts(), Notes: result.Notes, Events: log.Events()}
 	judge(&told)
@@ -237,7 +262,7 @@ func judge(told *report.Run) {
 // tell prints the verdict, makes the page, and adds the run to the list.
 func tell(o options, told report.Run) error {
 	fmt.Printf("%s under %s, seed %d: ok %d, refused %d, unknown outcome %d; %d faults, %d deliberate stops; whole %.1f s after healing\n",
-		told.Workload, told.Nemesis, told.Seed, told.Counts["ok"], told.Counts["fail"], told.Counts["info"], told.Faults, told.Stops,
+		strings.TrimSpace(told.System+" "+told.Workload), told.Nemesis, told.Seed, told.Counts["ok"], told.Counts["fail"], told.Counts["info"], told.Faults, told.Stops,
 		told.Whole.Seconds())
 	for i, each := range told.Anomalies {
 		if i == anomaliesShown {

@@ -28,12 +28,22 @@ const (
 // Options of a cluster.
 type Options struct {
 	Binary    string
+	OldBinary string // what nodes begin with, if not empty (Upgrade)
 	Directory string // made; data, logs
 	Nodes     int
 	Name      string // of the namespaces
 	Disks     string // file system of each node's own disk: "ext4", "xfs", or "" for none
 	Clocks    bool   // nodes whose wall clock can be set (SetClock)
+	System    string // "": Bindery; "etcd": the peer that Debian packages
 	Flags     []string
+}
+
+// system is what the nodes run: how one is started, how they become a cluster, and how that is.
+type system interface {
+	words(node *Node, join []string) []string
+	form() error
+	leader() int            // the number of the node that leads; 0: nobody knows
+	settled(count int) bool // that many nodes are there, and all are ready
 }
 
 // Cluster of nodes 1..Nodes.
@@ -43,10 +53,13 @@ type Cluster struct {
 	Keys    s3.Credentials
 	Roots   *x509.CertPool
 
-	nodes   []*Node
-	token   string
-	account string
-	rest    *http.Client
+	system   system
+	nodes    []*Node
+	spare    *Node // nil: there is none
+	workerds []*Workerd
+	token    string
+	account  string
+	rest     *http.Client
 
 	mutex  sync.Mutex
 	aborts []string
@@ -56,23 +69,46 @@ type Cluster struct {
 // New makes a cluster in directory and waits until it is whole. The network must be up.
 func New(options Options) (*Cluster, error) {
 	c := &Cluster{Options: options, Network: &Network{Name: options.Name, Nodes: options.Nodes}}
+	c.system = bindery{c}
+	if options.System == "etcd" {
+		c.system = etcd{c}
+	}
 	for number := 1; number <= options.Nodes; number++ {
-		node := &Node{cluster: c, Number: number, data: filepath.Join(options.Directory, fmt.Sprintf("n%d", number))}
-		if options.Disks != "" {
-			d, err := makeDisk(options.Directory, number, 2<<30, options.Disks)
-			if err != nil {
-				return c, err
-			}
-			node.disk = d
-			node.data = filepath.Join(d.mount, "data")
+		node, err := c.makeNode(number)
+		if err != nil {
+			return c, err
 		}
+		node.old = options.OldBinary != ""
 		c.nodes = append(c.nodes, node)
 	}
-	return c, c.form()
+	return c, c.system.form()
+}
+
+func (c *Cluster) makeNode(number int) (*Node, error) {
+	node := &Node{process: process{name: fmt.Sprintf("node %d", number)}, cluster: c, Number: number,
+		data: filepath.Join(c.Directory, fmt.Sprintf("n%d", number))}
+	if c.Disks != "" {
+		d, err := makeDisk(c.Directory, number, 2<<30, c.Disks)
+		if err != nil {
+			return nil, err
+		}
+		node.disk = d
+		node.data = filepath.Join(d.mount, "data")
+	}
+	return node, nil
+}
+
+// bindery is this project's.
+type bindery struct{ *Cluster }
+
+func (c bindery) words(node *Node, join []string) []string {
+	words := append([]string{node.binary(), "start", "--data", node.data, "--listen", Address(node.Number), "--memory", "256MiB"},
+		c.Flags...)
+	return append(words, join...)
 }
 
 // form starts node 1 as a new cluster and joins the others to it.
-func (c *Cluster) form() error {
+func (c bindery) form() error {
 	if err := c.nodes[0].start(nil); err != nil {
 		return err
 	}
@@ -87,6 +123,9 @@ func (c *Cluster) form() error {
 	}
 	authority, err := os.ReadFile(filepath.Join(c.nodes[0].data, "certs", "ca.pem"))
 	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(c.authorityFile(), authority, 0o644); err != nil {
 		return err
 	}
 	c.Roots = x509.NewCertPool()
@@ -131,6 +170,9 @@ func (c *Cluster) secrets() (map[string]string, error) {
 	return found, err
 }
 
+// authorityFile is the CA's certificate, for those who read it from a file.
+func (c *Cluster) authorityFile() string { return filepath.Join(c.Directory, "ca.pem") }
+
 func (c *Cluster) path(node int, suffix string) string {
 	return filepath.Join(c.Directory, fmt.Sprintf("n%d.%s", node, suffix))
 }
@@ -144,6 +186,12 @@ func (c *Cluster) Endpoint(node int) string {
 func (c *Cluster) Bindings(node int) string {
 	return fmt.Sprintf("https://%s:%d", Address(node), bindingsPort)
 }
+
+// REST is a node's port for Cloudflare's API.
+func (c *Cluster) REST(node int) string { return fmt.Sprintf("https://%s:%d", Address(node), restPort) }
+
+// Account is the cluster's id in paths of Cloudflare's API.
+func (c *Cluster) Account() string { return c.account }
 
 // Token of the cluster's administrator.
 func (c *Cluster) Token() string { return c.token }
@@ -172,6 +220,10 @@ func (c *Cluster) Node(number int) *Node { return c.nodes[number-1] }
 
 // call asks a node's REST port, with fields as a JSON body; false: no answer, or not 200.
 func (c *Cluster) call(node int, method, path string, fields map[string]string, result interface{}) bool {
+	return c.callAt(Address(node), method, path, fields, result)
+}
+
+func (c *Cluster) callAt(address, method, path string, fields map[string]string, result interface{}) bool {
 	body, err := json.Marshal(fields)
 	if fields == nil {
 		body = []byte("{}")
@@ -179,7 +231,7 @@ func (c *Cluster) call(node int, method, path string, fields map[string]string, 
 	if err != nil {
 		return false
 	}
-	request, err := http.NewRequest(method, fmt.Sprintf("https://%s:%d%s", Address(node), restPort, path), bytes.NewReader(body))
+	request, err := http.NewRequest(method, fmt.Sprintf("https://%s:%d%s", address, restPort, path), bytes.NewReader(body))
 	if err != nil {
 		return false
 	}
@@ -197,109 +249,6 @@ func (c *Cluster) call(node int, method, path string, fields map[string]string, 
 }
 
 func (c *Cluster) ready(node int) bool { return c.call(node, "GET", "/readyz", nil, nil) }
-
-// joinToken asks the other nodes for a token with which node number may join.
-func (c *Cluster) joinToken(number int) (string, error) {
-	var result struct{ Token string }
-	err := c.Wait("a join token", 30*time.Second, func() bool {
-		for other := 1; other <= c.Nodes; other++ {
-			if other != number && c.call(other, "POST", "/bindery/v1/join-tokens", nil, &result) {
-				return true
-			}
-		}
-		return false
-	})
-	return result.Token, err
-}
-
-// Replace puts a new, empty node in the place of one that is lost with its disk.
-func (c *Cluster) Replace(number int) error {
-	node, other := c.Node(number), 1+number%c.Nodes
-	var seen status
-	if !c.call(other, "GET", "/bindery/v1/status", nil, &seen) {
-		return fmt.Errorf("node %d does not answer", other)
-	}
-	lost := 0
-	for _, each := range seen.Nodes {
-		if c.number(&seen, each.ID) == number {
-			lost = each.ID
-		}
-	}
-	if err := node.Kill(); err != nil {
-		return err
-	}
-	if err := node.wipe(); err != nil {
-		return err
-	}
-	token, err := c.joinToken(number)
-	if err != nil {
-		return err
-	}
-	return node.start([]string{"--join", fmt.Sprintf("%s:%d", Address(other), peerPort), "--token", token, "--replaces",
-		fmt.Sprint(lost)})
-}
-
-type status struct {
-	Settled bool
-	Nodes   []struct {
-		ID      int
-		Role    string
-		State   string
-		Address string
-	}
-	Groups []struct{ Leader int }
-}
-
-// number of the node that has this id now (one that was replaced has another than it began with); 0: none.
-func (c *Cluster) number(seen *status, id int) int {
-	for _, each := range seen.Nodes {
-		for number := 1; number <= c.Nodes && each.ID == id && each.State == "active"; number++ {
-			if each.Address == fmt.Sprintf("%s:%d", Address(number), peerPort) {
-				return number
-			}
-		}
-	}
-	return 0
-}
-
-// Leader is the node that leads most groups, as the first node that answers sees it; 0: nobody answers.
-func (c *Cluster) Leader() int {
-	for node := 1; node <= c.Nodes; node++ {
-		var seen status
-		if !c.call(node, "GET", "/bindery/v1/status", nil, &seen) {
-			continue
-		}
-		count, best := map[int]int{}, 0
-		for _, group := range seen.Groups {
-			count[group.Leader]++
-			if group.Leader != 0 && count[group.Leader] > count[best] {
-				best = group.Leader
-			}
-		}
-		return c.number(&seen, best)
-	}
-	return 0
-}
-
-// whole: every node is ready, and every group has its leader and its voters.
-func (c *Cluster) whole() bool {
-	for node := 1; node <= c.Nodes; node++ {
-		var seen status
-		if !c.ready(node) || !c.call(node, "GET", "/bindery/v1/status", nil, &seen) || !seen.Settled {
-			return false
-		}
-		count := 0
-		for _, each := range seen.Nodes {
-			if each.Role == "storage" && each.State == "active" {
-				count++
-			}
-		}
-		if count != c.Nodes {
-			return false
-		}
-	}
-	return true
-}
 
 // WaitWhole waits until every node is ready and every group has its leader and its voters.
 func (c *Cluster) WaitWhole(limit time.Duration) error {
@@ -335,6 +284,12 @@ func (c *Cluster) Stops() int {
 	return c.stops
 }
 
+func (c *Cluster) noteStop() {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	c.stops++
+}
+
 func (c *Cluster) noteAbort(text string) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -343,10 +298,18 @@ func (c *Cluster) noteAbort(text string) {
 
 // Close kills every node and gives back the disks. Data and logs stay.
 func (c *Cluster) Close() {
-	for _, node := range c.nodes {
+	for _, workerd := range c.workerds {
+		_ = workerd.Kill()
+		_ = workerd.gateway.Kill()
+	}
+	for _, node := range append([]*Node{c.spare}, c.nodes...) {
+		if node == nil {
+			continue
+		}
 		_ = node.Kill()
 		if node.disk != nil {
 			_ = node.disk.detach()
 		}
 	}
+	_ = c.Network.Heal() // ends what holds packets back
 }

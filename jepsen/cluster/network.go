@@ -14,15 +14,31 @@ import (
 type Network struct {
 	Name  string // prefix of the namespaces: at most 8 letters
 	Nodes int
+
+	slow []*slowQueueOf
 }
+
+// Spare is the number of a node that the network has room for beside the Nodes.
+func (network *Network) Spare() int { return network.Nodes + 1 }
+
+// Workerds is how many hosts there are beside the nodes, for workerds.
+const Workerds = 2
 
 // Address of node 1, 2, ...
 func Address(node int) string { return fmt.Sprintf("10.77.0.%d", node) }
+
+// WorkerdAddress is that of workerd 1, 2.
+func WorkerdAddress(number int) string { return fmt.Sprintf("10.77.0.%d", 200+number) }
 
 const clientAddress = "10.77.0.100"
 
 // Space is the name of a node's namespace.
 func (network *Network) Space(node int) string { return fmt.Sprintf("%s-n%d", network.Name, node) }
+
+// WorkerdSpace is the name of a workerd's namespace.
+func (network *Network) WorkerdSpace(number int) string {
+	return fmt.Sprintf("%s-w%d", network.Name, number)
+}
 
 // ClientSpace is where the harness itself runs.
 func (network *Network) ClientSpace() string { return network.Name + "-c" }
@@ -57,8 +73,11 @@ func (network *Network) Up() error {
 	bridge := network.bridgeSpace()
 	err := commands("ip netns add "+bridge, "ip -n "+bridge+" link add br0 type bridge",
 		"ip -n "+bridge+" link set br0 up")
-	for node := 1; node <= network.Nodes && err == nil; node++ {
+	for node := 1; node <= network.Spare() && err == nil; node++ {
 		err = network.attach(network.Space(node), fmt.Sprintf("n%d", node), Address(node))
+	}
+	for number := 1; number <= Workerds && err == nil; number++ {
+		err = network.attach(network.WorkerdSpace(number), fmt.Sprintf("w%d", number), WorkerdAddress(number))
 	}
 	if err == nil {
 		err = network.attach(network.ClientSpace(), "c", clientAddress)
@@ -113,18 +132,25 @@ func (network *Network) Inside(arguments []string, mark string) (int, error) {
 	return 0, err
 }
 
-// Block drops everything that node `from` sends to node `to`.
-func (network *Network) Block(from, to int) error {
-	return command("ip", "netns", "exec", network.Space(to), "iptables", "-w", "-A", "INPUT", "-s", Address(from), "-j",
-		"DROP")
+// rule adds one to what arrives at node `to` from node `from`.
+func (network *Network) rule(to, from int, target ...string) error {
+	return command(append([]string{"ip", "netns", "exec", network.Space(to), "iptables", "-w", "-A", "INPUT", "-s", Address(from), "-j"},
+		target...)...)
 }
 
-// Heal ends every Block.
+// Block drops everything that node `from` sends to node `to`.
+func (network *Network) Block(from, to int) error { return network.rule(to, from, "DROP") }
+
+// Heal ends every Block and Slow.
 func (network *Network) Heal() error {
-	for node := 1; node <= network.Nodes; node++ {
+	for node := 1; node <= network.Spare(); node++ {
 		if err := command("ip", "netns", "exec", network.Space(node), "iptables", "-w", "-F", "INPUT"); err != nil {
 			return err
 		}
 	}
+	for _, slow := range network.slow {
+		slow.close()
+	}
+	network.slow = nil
 	return nil
 }

@@ -225,3 +225,8 @@ func Failure(text string) (s3.Outcome, error) {
 	}
 	return s3.Unknown, fmt.Errorf("%w: D1: %s", s3.ErrBroken, text)
 }
+
+// Missing says whether a failure is that there is no such database: broken, where there must be one.
+func Missing(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "D1: The database ") && strings.HasSuffix(err.Error(), " could not be found")
+}

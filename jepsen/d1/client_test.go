@@ -37,6 +37,20 @@ func TestFailure(t *testing.T) {
 	}
 }
 
+func TestMissing(t *testing.T) {
+	for text, wanted := range map[string]bool{
+		"The database 5f0e could not be found":      true,
+		"It is not known whether this was executed": false,
+	} {
+		if _, err := Failure(text); Missing(err) != wanted {
+			t.Errorf("%s: %v", text, !wanted)
+		}
+	}
+	if Missing(nil) {
+		t.Error("no error is one")
+	}
+}
+
 const meta = `"meta":{"changes":1,"served_by_primary":true}`
 
 func TestJudge(t *testing.T) {

@@ -47,10 +47,30 @@ func clock(n *Nemesis) (string, func() error, error) {
 	if n.rng.Intn(2) == 0 {
 		ahead = -ahead
 	}
-	what, heal, err := each(n, n.victims(true),
-		func(node *cluster.Node) error { return node.SetClock(ahead) },
-		func(node *cluster.Node) error { return node.SetClock(0) })
+	what, heal, err := setClocks(n, ahead, 1)
 	return fmt.Sprintf("%s %+v", what, ahead), heal, err
+}
+
+// clockRate lets the wall clocks of the victims run slower or faster, the monotonic ones not.
+func clockRate(n *Nemesis) (string, func() error, error) {
+	rates := []float64{0.5, 0.9, 0.99, 1.01, 1.1, 2}
+	rate := rates[n.rng.Intn(len(rates))]
+	what, heal, err := setClocks(n, 0, rate)
+	return fmt.Sprintf("%s x%g", what, rate), heal, err
+}
+
+func setClocks(n *Nemesis, ahead time.Duration, rate float64) (string, func() error, error) {
+	return each(n, n.victims(true),
+		func(node *cluster.Node) error { return node.SetClock(ahead, rate) },
+		func(node *cluster.Node) error { return node.SetClock(0, 1) })
+}
+
+// slow makes all links of a minority slow, by something between a LAN's and what elections wait for.
+func slow(n *Nemesis) (string, func() error, error) {
+	delays := []time.Duration{5 * time.Millisecond, 30 * time.Millisecond, 120 * time.Millisecond, 500 * time.Millisecond}
+	side, delay := n.victims(false), delays[n.rng.Intn(len(delays))]
+	err := n.cluster.Network.Slow(side, others(n, side), delay, n.rng.Int63())
+	return fmt.Sprintf("%v by %s each way, half of it more or less", side, delay), n.cluster.Network.Heal, err
 }
 
 func power(n *Nemesis) (string, func() error, error) {

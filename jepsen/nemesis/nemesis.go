@@ -17,26 +17,56 @@ import (
 // it returns makes it good again.
 type fault func(n *Nemesis) (what string, heal func() error, err error)
 
-var faults = map[string]fault{
-	"clock":     clock,
-	"flip":      flip,
-	"full":      full,
-	"kill":      kill,
-	"pause":     pause,
-	"replace":   replace,
-	"restart":   restart,
-	"partition": partition,
-	"oneway":    oneway,
-	"ring":      ring,
-	"power":     power,
-	"power-all": powerAll,
+// kind of a fault: how it is done, and what it needs.
+type kind struct {
+	do     fault
+	needs  func(c *cluster.Cluster) bool
+	wanted string // what needs wants
+	extra  bool   // not of the faults that every workload of Bindery can meet
+	ours   bool   // done by means that only Bindery has
+}
+
+func disks(c *cluster.Cluster) bool  { return c.Disks != "" }
+func clocks(c *cluster.Cluster) bool { return c.Clocks }
+
+const wantDisks, wantClocks = "needs --disks ext4 or xfs", "needs a cluster whose clocks can be set"
+
+var faults = map[string]kind{
+	"clock":        {do: clock, needs: clocks, wanted: wantClocks},
+	"clock-rate":   {do: clockRate, needs: clocks, wanted: wantClocks},
+	"decommission": {do: decommission, ours: true},
+	"drain":        {do: drain, ours: true},
+	"flip":         {do: flip, ours: true},
+	"full":         {do: full, needs: disks, wanted: wantDisks},
+	"join":         {do: join, ours: true},
+	"kill":         {do: kill},
+	"oneway":       {do: oneway},
+	"partition":    {do: partition},
+	"pause":        {do: pause},
+	"power":        {do: power, needs: disks, wanted: wantDisks},
+	"power-all":    {do: powerAll, needs: disks, wanted: wantDisks},
+	"replace":      {do: replace, ours: true},
+	"restart":      {do: restart},
+	"ring":         {do: ring},
+	"slow":         {do: slow},
+	"upgrade": {do: upgrade, extra: true, wanted: "needs --old-binary",
+		needs: func(c *cluster.Cluster) bool { return c.OldBinary != "" }},
+	"workerd": {do: killWorkerd, extra: true, wanted: "needs a workload of Durable Objects",
+		needs: (*cluster.Cluster).HasWorkerds},
 }
 
 // Names of the faults there are.
-func Names() []string {
+func Names() []string { return names(func(kind) bool { return true }) }
+
+// Common are the names of those that every workload of Bindery can meet.
+func Common() []string { return names(func(one kind) bool { return !one.extra }) }
+
+func names(wanted func(kind) bool) []string {
 	var names []string
-	for name := range faults {
-		names = append(names, name)
+	for name, one := range faults {
+		if wanted(one) {
+			names = append(names, name)
+		}
 	}
 	sort.Strings(names)
 	return names
@@ -59,14 +89,15 @@ func New(c *cluster.Cluster, log *history.Log, seed int64, names string) (*Nemes
 		if name == "none" {
 			continue
 		}
-		if faults[name] == nil {
+		one, known := faults[name]
+		if !known {
 			return nil, fmt.Errorf("unknown fault %q; there are %s", name, strings.Join(Names(), ", "))
 		}
-		if (strings.HasPrefix(name, "power") || name == "full") && c.Disks == "" {
-			return nil, fmt.Errorf("%s needs --disks ext4 or xfs", name)
+		if one.ours && c.System != "" {
+			return nil, fmt.Errorf("%s: not to %s", name, c.System)
 		}
-		if name == "clock" && !c.Clocks {
-			return nil, fmt.Errorf("clock needs a cluster whose clocks can be set")
+		if one.needs != nil && !one.needs(c) {
+			return nil, fmt.Errorf("%s %s", name, one.wanted)
 		}
 		n.drawn = append(n.drawn, name)
 	}
@@ -81,7 +112,7 @@ func (n *Nemesis) Count() int { return n.count }
 func (n *Nemesis) Run(ctx context.Context) error {
 	for len(n.drawn) > 0 && n.pause(ctx, 3*time.Second, 6*time.Second) {
 		name := n.drawn[n.rng.Intn(len(n.drawn))]
-		what, heal, err := faults[name](n)
+		what, heal, err := faults[name].do(n)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}

@@ -12,6 +12,7 @@ import (
 
 // Run is what a page is made of.
 type Run struct {
+	System            string // "": Bindery
 	Workload, Nemesis string
 	Seed              int64
 	Nodes             int
@@ -79,7 +80,7 @@ func end(events []history.Event) time.Duration {
 }
 
 // reads are operations that change nothing: they say nothing about when writes go on.
-var reads = map[string]bool{"read": true, "final": true, "list": true, "rows": true}
+var reads = map[string]bool{"read": true, "final": true, "list": true, "look": true, "rows": true, "plans": true}
 
 // settle is how long after its end a fault can still be the reason of a gap.
 const settle = 10 * time.Second

@@ -13,6 +13,7 @@ import (
 
 // Line is what the list of runs keeps of one: a line of JSON each.
 type Line struct {
+	System     string `json:",omitempty"`
 	Workload   string
 	Nemesis    string
 	Seed       int64
@@ -28,15 +29,18 @@ type Line struct {
 	Undecided  int
 	Aborts     int
 	Passed     bool
+	Why        string `json:",omitempty"` // it failed
+	Replay     string
 	Recoveries map[string][]float64 // seconds, for each fault
 }
 
 // Summary of a run, for the list.
 func Summary(run Run) Line {
-	line := Line{Workload: run.Workload, Nemesis: run.Nemesis, Seed: run.Seed, Nodes: run.Nodes,
+	line := Line{System: run.System, Workload: run.Workload, Nemesis: run.Nemesis, Seed: run.Seed, Nodes: run.Nodes,
 		Seconds: run.Seconds.Seconds(), Day: run.Began.Format("2006-01-02"), OK: run.Counts["ok"],
 		Fail: run.Counts["fail"], Info: run.Counts["info"], Faults: run.Faults, Stops: run.Stops,
 		Anomalies: len(run.Anomalies), Undecided: len(run.Undecided), Aborts: len(run.Aborts), Passed: run.Passed,
+		Why: why(run), Replay: run.Replay,
 		Recoveries: map[string][]float64{}}
 	for name, times := range Recoveries(run.Events) {
 		for _, each := range times {
@@ -44,6 +48,18 @@ func Summary(run Run) Line {
 		}
 	}
 	return line
+}
+
+// why a run failed, in a few words: its first reason.
+func why(run Run) string {
+	reasons := append(append(append([]string{}, run.Aborts...), run.Anomalies...), run.Undecided...)
+	if run.TooLittle {
+		reasons = append(reasons, "too little was done")
+	}
+	if run.Passed || len(reasons) == 0 {
+		return ""
+	}
+	return strings.NewReplacer("|", "/", "\n", " ").Replace(reasons[0])
 }
 
 // Append adds a line to the list at path.
@@ -114,37 +130,108 @@ func (s *sum) row(name string) string {
 		s.fail, share, s.faults, s.stops, s.anomalies, s.undecided, s.aborts)
 }
 
+// ours is how this project is called where others stand beside it.
+const ours = "bindery"
+
+func (line Line) system() string {
+	if line.System == "" {
+		return ours
+	}
+	return line.System
+}
+
+const introduction = `# Results of jepsen/
+Made by ` + "`jepsen/run --summary`" + ` from results.jsonl, a line for each run, none left out: one that failed stays, and its row below says what became of it (docs/track-record.md has the causes).
+
+`
+
+const head = "| %s | runs | failed | minutes of load | acknowledged | refused | unknown outcome | faults | deliberate stops | anomalies | undecided | aborts |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n"
+
 // Markdown is the list as people read it.
 func Markdown(out io.Writer, lines []Line) error {
 	text := &strings.Builder{}
-	text.WriteString("# Results of jepsen/\nMade by `jepsen/run --summary`, from the runs in `results.jsonl`; each was one of the present program against five or three nodes, as its line says.\n\n")
-	text.WriteString("| workload | runs | failed | minutes of load | acknowledged | refused | unknown outcome | faults | deliberate stops | anomalies | undecided | aborts |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n")
-	sums, total := map[string]*sum{}, &sum{}
-	recoveries := map[string][]time.Duration{}
+	text.WriteString(introduction)
+	mine, all := map[string]*sum{}, map[string]*sum{}
+	total := &sum{}
 	for _, line := range lines {
-		if sums[line.Workload] == nil {
-			sums[line.Workload] = &sum{}
-		}
-		sums[line.Workload].add(line)
-		total.add(line)
-		for name, times := range line.Recoveries {
-			for _, each := range times {
-				recoveries[name] = append(recoveries[name], time.Duration(each*float64(time.Second)))
-			}
+		if line.system() == ours {
+			sumOf(mine, line.Workload).add(line)
+			total.add(line)
+		} else {
+			sumOf(all, line.system()+" "+line.Workload).add(line)
 		}
 	}
+	table(text, "workload", mine)
+	text.WriteString(total.row("all"))
+	text.WriteString("\nUnknown outcome: of all operations; a run in which most are says little, and one with too few acknowledged ones does not count.\n")
+	if len(all) > 0 {
+		text.WriteString("\n## The same faults on other systems\n")
+		table(text, "system, workload", all)
+	}
+	recoveries(text, lines)
+	runs(text, lines)
+	_, err := io.WriteString(out, text.String())
+	return err
+}
+
+func sumOf(sums map[string]*sum, name string) *sum {
+	if sums[name] == nil {
+		sums[name] = &sum{}
+	}
+	return sums[name]
+}
+
+func table(text *strings.Builder, what string, sums map[string]*sum) {
+	fmt.Fprintf(text, head, what)
 	for _, name := range sorted(sums) {
 		text.WriteString(sums[name].row(name))
 	}
-	text.WriteString(total.row("all"))
-	text.WriteString("\nUnknown outcome: of all operations; a run in which most are says little, and one with too few acknowledged ones does not count.\n\n")
-	text.WriteString("Longest time in which no client had any write acknowledged, while a fault was there and 10 s after:\n\n| fault | times | p50 | max |\n|---|---|---|---|\n")
-	for _, name := range sorted(recoveries) {
-		middle, greatest := Middle(recoveries[name])
-		fmt.Fprintf(text, "| %s | %d | %.2f s | %.2f s |\n", name, len(recoveries[name]), middle.Seconds(), greatest.Seconds())
+}
+
+// recoveries says what each fault cost, a column for each system.
+func recoveries(text *strings.Builder, lines []Line) {
+	times := map[string]map[string][]time.Duration{} // by fault, by system
+	systems := map[string]bool{}
+	for _, line := range lines {
+		systems[line.system()] = true
+		for name, seconds := range line.Recoveries {
+			if times[name] == nil {
+				times[name] = map[string][]time.Duration{}
+			}
+			for _, each := range seconds {
+				times[name][line.system()] = append(times[name][line.system()], time.Duration(each*float64(time.Second)))
+			}
+		}
 	}
-	_, err := io.WriteString(out, text.String())
-	return err
+	text.WriteString("\n## What a fault costs\nThe longest time in which no client had any write acknowledged, while the fault was there and 10 s after: times it was done, p50, max.\n\n| fault |")
+	for _, system := range sorted(systems) {
+		fmt.Fprintf(text, " %s |", system)
+	}
+	text.WriteString("\n|---|" + strings.Repeat("---|", len(systems)) + "\n")
+	for _, name := range sorted(times) {
+		fmt.Fprintf(text, "| %s |", name)
+		for _, system := range sorted(systems) {
+			if all := times[name][system]; len(all) > 0 {
+				middle, greatest := Middle(all)
+				fmt.Fprintf(text, " %d: %.2f s, %.2f s |", len(all), middle.Seconds(), greatest.Seconds())
+			} else {
+				text.WriteString(" |")
+			}
+		}
+		text.WriteString("\n")
+	}
+}
+
+// runs lists each run with what replays it.
+func runs(text *strings.Builder, lines []Line) {
+	text.WriteString("\n## Runs\n| day | verdict | acknowledged | faults | replay |\n|---|---|---|---|---|\n")
+	for _, line := range lines {
+		verdict := "passed"
+		if !line.Passed {
+			verdict = "FAILED: " + line.Why
+		}
+		fmt.Fprintf(text, "| %s | %s | %d | %d | `%s` |\n", line.Day, verdict, line.OK, line.Faults, line.Replay)
+	}
 }
 
 func sorted[T any](of map[string]T) []string {

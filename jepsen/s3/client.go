@@ -167,3 +167,20 @@ func (client *Client) Read(request Request) (*Reply, error) {
 	}
 	return nil, fmt.Errorf("%w: %s /%s: %d %s", ErrBroken, request.Method, request.Path, reply.Status, reply.Code)
 }
+
+// Names lists the first thousand keys under a prefix. err: nothing was learnt.
+func (client *Client) Names(bucket, prefix string) ([]string, error) {
+	reply, err := client.Read(Request{Method: "GET", Path: bucket, Query: url.Values{"list-type": {"2"}, "prefix": {prefix}}})
+	if err != nil {
+		return nil, err
+	}
+	var listing struct{ Contents []struct{ Key string } }
+	if reply.Status != http.StatusOK || xml.Unmarshal(reply.Body, &listing) != nil {
+		return nil, fmt.Errorf("%w: the list of %s: %d %s", ErrBroken, bucket, reply.Status, reply.Code)
+	}
+	var names []string
+	for _, each := range listing.Contents {
+		names = append(names, each.Key)
+	}
+	return names, nil
+}

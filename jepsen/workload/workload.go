@@ -12,9 +12,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"bindery/jepsen/cf"
 	"bindery/jepsen/check"
 	"bindery/jepsen/cluster"
 	"bindery/jepsen/d1"
+	"bindery/jepsen/durable"
+	"bindery/jepsen/etcd"
 	"bindery/jepsen/history"
 	"bindery/jepsen/kv"
 	"bindery/jepsen/s3"
@@ -29,9 +32,11 @@ type Run struct {
 	Log     *history.Log
 	Seed    int64
 	Workers int
+	Workerd string // the program, for workloads that need it
 
 	Namespace string   // of KV, where the workload has one
 	databases []string // uuids of D1's, likewise
+	things    controlIDs
 
 	settled int32 // 1: somebody has seen all nodes equal, or not, in the end
 	numbers int64 // the newest value
@@ -51,8 +56,11 @@ type Worker struct {
 	node     int
 	kvClient *kv.Client
 
-	d1Clients map[[2]int]*d1.Client // by node and database
-	session   *d1Session
+	cfClient      *cf.Client
+	durableClient *durable.Client
+	etcdClient    *etcd.Client
+	d1Clients     map[[2]int]*d1.Client // by node and database
+	session       *d1Session
 }
 
 // Workload of a name.
@@ -68,12 +76,29 @@ var workloads = map[string]Workload{
 	"multipart": {prepareBucket, stepMultipart, finalRegister, check.Registers},
 	"list":      {prepareBucket, stepList, finalList, untimed(check.Lists)},
 	"kv":        {prepareKV, stepKV, finalKV, untimed(check.KV)},
+	"control":   {prepareNothing, stepControl, finalControl, check.Things},
 
 	"d1-register": {prepareD1(registerSchema...), stepD1Register, finalD1Register, check.Registers},
 	"d1-append":   {prepareD1(appendSchema...), stepD1Append, finalD1Append, untimed(check.Appends)},
 	"d1-bank":     {prepareD1(bankSchema...), stepD1Bank, finalD1Bank, untimed(check.Banks)},
 	"d1-sessions": {prepareD1(sessionsSchema...), stepD1Sessions, finalD1Sessions, untimed(check.Sessions)},
+
+	"do-append":  {prepareDurable, stepDurableAppend, finalDurableRows, untimed(check.Appends)},
+	"do-counter": {prepareDurable, stepDurableCounter, finalDurableRows, untimed(check.Appends)},
+	"do-alarm":   {prepareDurable, stepDurableAlarm, finalDurableAlarm, untimed(check.Alarms)},
 }
+
+// peers have some of the workloads on other systems: "system/name".
+var peers = map[string]Workload{
+	"etcd/register": {prepareNothing, stepEtcdRegister, finalEtcdRegister, check.Registers},
+	"etcd/append":   {prepareNothing, stepEtcdAppend, finalEtcdAppend, untimed(check.Appends)},
+}
+
+// Systems are the other systems, on which there are some workloads.
+func Systems() []string { return []string{"etcd"} }
+
+// Durable says whether a workload has Durable Objects, and so workerds.
+func Durable(name string) bool { return strings.HasPrefix(name, "do-") }
 
 func untimed(judge func([]history.Event) check.Result) func([]history.Event, time.Duration) check.Result {
 	return func(events []history.Event, _ time.Duration) check.Result { return judge(events) }
@@ -89,11 +114,20 @@ func Names() []string {
 	return names
 }
 
-// Named finds a workload.
-func Named(name string) (Workload, error) {
+// Named finds a workload; system "": Bindery's.
+func Named(system, name string) (Workload, error) {
 	found, ok := workloads[name]
+	names := Names()
+	if system != "" {
+		found, ok = peers[system+"/"+name]
+		names = nil
+		for each := range peers {
+			names = append(names, each)
+		}
+		sort.Strings(names)
+	}
 	if !ok {
-		return found, fmt.Errorf("unknown workload %q; there are %s", name, strings.Join(Names(), ", "))
+		return found, fmt.Errorf("unknown workload %q; there are %s", name, strings.Join(names, ", "))
 	}
 	return found, nil
 }
@@ -111,6 +145,15 @@ func (worker *Worker) close() {
 	worker.Client.Close()
 	if worker.kvClient != nil {
 		worker.kvClient.Close()
+	}
+	if worker.cfClient != nil {
+		worker.cfClient.Close()
+	}
+	if worker.durableClient != nil {
+		worker.durableClient.Close()
+	}
+	if worker.etcdClient != nil {
+		worker.etcdClient.Close()
 	}
 	for _, client := range worker.d1Clients {
 		client.Close()
