@@ -13,6 +13,8 @@ enum kind {
     ADMIN_RESTORE_BASE, /* what is the version that it is made on? */
     ADMIN_RESTORE,
     ADMIN_FORK,
+    ADMIN_BRANCH,
+    ADMIN_SWAP,
 };
 
 void sql_admin_end(struct bnd_sql_admin *admin, int status) {
@@ -49,6 +51,17 @@ static int take_bookmarks(struct bnd_slice reply, struct bnd_sql_bookmark *first
     return bnd_reader_done(&r) ? 0 : BND_CORRUPT;
 }
 
+static int take_branch(struct bnd_sql_admin *admin, struct bnd_slice reply) {
+    if (reply.len < BND_SQL_BOOKMARK_BYTES) {
+        return BND_CORRUPT;
+    }
+    size_t len = reply.len - BND_SQL_BOOKMARK_BYTES;
+    int rv = take_record(admin, bnd_slice(reply.data, len));
+    return rv != 0 ? rv
+                   : take_bookmarks(bnd_slice(reply.data + len, BND_SQL_BOOKMARK_BYTES),
+                                    &admin->previous, NULL);
+}
+
 static int restore(struct bnd_sql_admin *admin);
 static int look(struct bnd_sql_admin *admin, enum kind kind, uint64_t stamp_ms);
 
@@ -70,11 +83,17 @@ static void on_reply(struct bnd_shard_call *shard, int status, struct bnd_slice 
             rv = rv == 0 ? status : rv;
         }
         break;
+    case ADMIN_BRANCH:
+        rv = status == 0 ? take_branch(admin, reply) : status;
+        break;
     case ADMIN_INFO:
         rv = status == 0 ? take_record(admin, reply) : status;
         break;
     case ADMIN_AT_TIME:
         rv = status == 0 ? take_bookmarks(reply, &admin->bookmark, NULL) : status;
+        break;
+    case ADMIN_SWAP:
+        rv = status == 0 ? take_bookmarks(reply, &admin->bookmark, &admin->previous) : status;
         break;
     case ADMIN_RESTORE_BASE:
         rv = status == 0 ? take_record(admin, reply) : status;
@@ -195,6 +214,26 @@ int bnd_sql_fork(struct bnd_sql *sql, struct bnd_sql_admin *admin,
     memcpy(what.u.fork.source, uuid, BND_SQL_UUID_BYTES);
     what.u.fork.target = *at;
     return command(admin, ADMIN_FORK, &what);
+}
+
+int bnd_sql_branch(struct bnd_sql *sql, struct bnd_sql_admin *admin,
+                   const uint8_t uuid[BND_SQL_UUID_BYTES],
+                   const uint8_t branch[BND_SQL_UUID_BYTES], bool holds) {
+    struct sql_command what = {.op = SQL_BRANCH};
+    begin(sql, admin, branch);
+    memcpy(what.u.branch.source, uuid, BND_SQL_UUID_BYTES);
+    what.u.branch.holds = holds;
+    return command(admin, ADMIN_BRANCH, &what);
+}
+
+int bnd_sql_swap(struct bnd_sql *sql, struct bnd_sql_admin *admin,
+                 const uint8_t uuid[BND_SQL_UUID_BYTES], const uint8_t branch[BND_SQL_UUID_BYTES],
+                 uint64_t version) {
+    struct sql_command what = {.op = SQL_SWAP};
+    begin(sql, admin, uuid);
+    memcpy(what.u.swap.branch, branch, BND_SQL_UUID_BYTES);
+    what.u.swap.version = version;
+    return command(admin, ADMIN_SWAP, &what);
 }
 
 /* Version 4 (RFC 9562); on average as many draws as there are shards. */

@@ -46,6 +46,14 @@ void sql_command_encode(struct bnd_buf *out, const struct sql_command *command) 
         bnd_buf_u64(out, command->u.retain.cutoff);
         bnd_buf_u64(out, command->u.retain.keep_ms);
         break;
+    case SQL_BRANCH:
+        bnd_buf_append(out, command->u.branch.source, sizeof command->u.branch.source);
+        bnd_buf_u8(out, command->u.branch.holds);
+        break;
+    case SQL_SWAP:
+        bnd_buf_append(out, command->u.swap.branch, sizeof command->u.swap.branch);
+        bnd_buf_u64(out, command->u.swap.version);
+        break;
     case SQL_CREATE:
     case SQL_DELETE:
     case SQL_TICK:
@@ -70,11 +78,18 @@ static void read_commit(struct bnd_reader *r, struct sql_commit *out) {
                 out->staged > SQL_PARTS_MAX || (out->staged > 0 && out->packed.len > 0);
 }
 
+static void read_branch(struct bnd_reader *r, struct sql_command *out) {
+    bnd_read_into(r, out->u.branch.source, sizeof out->u.branch.source);
+    uint8_t holds = bnd_read_u8(r);
+    out->u.branch.holds = holds == 1;
+    r->failed = r->failed || holds > 1;
+}
+
 int sql_command_decode(struct bnd_slice bytes, struct sql_command *out) {
     struct bnd_reader r = bnd_reader(bytes);
     struct sql_command command = {.op = 0};
     uint8_t op = bnd_read_u8(&r);
-    if (op < SQL_CREATE || op > SQL_RETAIN) {
+    if (op < SQL_CREATE || op > SQL_SWAP) {
         return BND_INVALID;
     }
     command.op = (enum sql_op)op;
@@ -105,6 +120,13 @@ int sql_command_decode(struct bnd_slice bytes, struct sql_command *out) {
         command.u.retain.cutoff = bnd_read_u64(&r);
         command.u.retain.keep_ms = bnd_read_u64(&r);
         r.failed = r.failed || command.u.retain.cutoff > SQL_CUTOFF_ALL;
+        break;
+    case SQL_BRANCH:
+        read_branch(&r, &command);
+        break;
+    case SQL_SWAP:
+        bnd_read_into(&r, command.u.swap.branch, sizeof command.u.swap.branch);
+        command.u.swap.version = bnd_read_u64(&r);
         break;
     case SQL_CREATE:
     case SQL_DELETE:

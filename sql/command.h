@@ -21,6 +21,14 @@ enum sql_op {
                         forked or read, and what only they need is deleted. PRECONDITION: a pass is
                         under way, the cutoff is younger than so many ms, or time is suspended;
                         NOTFOUND */
+    SQL_BRANCH = 9,  /* new uuid; source uuid, does it hold the source. A fork of the
+                        source's present for SQL_LEASE_MS; again: its lease begins anew. -> record,
+                        bookmark of the source that it was made of. NOTFOUND: no
+                        such source, or the branch was deleted; LOCKED: another branch holds the
+                        source; EXISTS: the uuid is something else's */
+    SQL_SWAP = 10,   /* branch, its version: what the branch is, the database that it holds is from
+                        now on -> bookmark made, bookmark before. NOTFOUND: no such database;
+                        PRECONDITION: the branch is gone, does not hold it or is at another version */
 };
 
 /* A change set that is too long for one command is cut into parts of so many bytes. */
@@ -65,6 +73,14 @@ struct sql_command {
             uint64_t cutoff;  /* SQL_CUTOFF_ALL: it was deleted and has forks */
             uint64_t keep_ms; /* what came after the cutoff is older than this */
         } retain;
+        struct {
+            uint8_t source[BND_SQL_UUID_BYTES];
+            bool holds;
+        } branch;
+        struct {
+            uint8_t branch[BND_SQL_UUID_BYTES];
+            uint64_t version;
+        } swap;
     } u;
 };
 

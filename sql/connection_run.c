@@ -522,6 +522,10 @@ int sql_connection_run(struct sql_connection *self, struct sql_run *run) {
     self->deadline_ns = begin_ns + timeout_ms * 1000000;
     sql_memory_enter(&self->memory);
     sqlite3_set_last_insert_rowid(self->db, run->last_row_id);
+    if (job.request.unlinked) {
+        (void)sqlite3_db_config(self->db, SQLITE_DBCONFIG_ENABLE_FKEY, 0, NULL); /* cannot fail */
+        self->authorizer.setting = true; /* it is set back behind the transaction */
+    }
     int rv = run_transaction(&job);
     if (rv == 0) {
         run->outcome = BND_SQL_DONE;

@@ -197,7 +197,7 @@ int sql_base_look(const struct sql_leader *leader, uint32_t slot,
     if (rv != 0) {
         return rv;
     }
-    if (record.state != SQL_DATABASE_LIVE) {
+    if (record.state == SQL_DATABASE_DELETED) {
         return BND_DENIED;
     }
     *out = (struct sql_base){

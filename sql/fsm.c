@@ -46,7 +46,7 @@ int sql_change_database(const struct sql_change *change, const uint8_t uuid[BND_
 int sql_change_live(const struct sql_change *change, const uint8_t uuid[BND_SQL_UUID_BYTES],
                     struct sql_database_row *out) {
     int rv = sql_change_database(change, uuid, out);
-    return rv == 0 && out->record.state != SQL_DATABASE_LIVE ? BND_NOTFOUND : rv;
+    return rv == 0 && out->record.state == SQL_DATABASE_DELETED ? BND_NOTFOUND : rv;
 }
 
 int sql_change_put_value(const struct sql_change *change, const struct sql_key *key) {
@@ -95,6 +95,23 @@ int sql_change_get_epoch(const struct sql_change *change, uint32_t number, uint3
     return rv != 0 ? rv : sql_epoch_decode(sql_key_rest(&key), bnd_buf_slice(value), out);
 }
 
+int sql_change_first_epoch(const struct sql_change *change, uint32_t number, uint32_t *out_epoch,
+                           struct sql_epoch_row *out) {
+    const struct bnd_state_ops *ops = change->context->state->ops;
+    struct sql_key from;
+    sql_key_number(&from, change->context->slot, SQL_TAG_EPOCH, number);
+    struct sql_key to = from;
+    sql_key_past(&to);
+    struct bnd_state_iter *iter = ops->batch_iter(change->context->batch, BND_CF_SQL,
+                                                  sql_key_slice(&from), sql_key_slice(&to));
+    if (iter == NULL) {
+        return BND_NOMEM;
+    }
+    int rv = sql_history_epoch_here(change->context->state, iter, out_epoch, out);
+    ops->iter_destroy(iter);
+    return rv;
+}
+
 void sql_hash_put(uint8_t out[BND_SQL_HASH_BYTES], struct bnd_slice bytes) {
     struct bnd_hash128 hash = bnd_hash128(bytes, 0);
     bnd_put_u64(out, hash.low);
@@ -121,6 +138,7 @@ static int fsm_open(void *self, uint64_t gid, uint32_t slot, struct bnd_state *s
     fsm->due_known = false;
     fsm->pass_known = false;
     sql_plan_clear(fsm);
+    fsm->lease_known = false;
     sql_heads_clear(fsm);
     if (fsm->hooks.opened != NULL) {
         fsm->hooks.opened(fsm->hooks.owner, fsm);
@@ -144,6 +162,10 @@ static int dispatch(const struct sql_change *change) {
         return sql_apply_fork(change);
     case SQL_RETAIN:
         return sql_apply_retain(change);
+    case SQL_BRANCH:
+        return sql_apply_branch(change);
+    case SQL_SWAP:
+        return sql_apply_swap(change);
     case SQL_TICK:
         return 0; /* what it is for is done after every command */
     }
@@ -167,6 +189,7 @@ static int fsm_apply(void *self, const struct bnd_fsm_apply *context, struct bnd
     struct sql_change change = {
         .fsm = fsm, .context = context, .command = &command, .reply = reply};
     rv = dispatch(&change);
+    rv = rv != 0 ? rv : sql_branches_end(&change);
     if (rv == 0) {
         bool tick = command.op == SQL_TICK;
         rv = sql_dead_sweep(&change, tick ? SQL_SWEEP_TICK_MAX : SQL_SWEEP_COMMAND_MAX);
@@ -210,7 +233,7 @@ static int fsm_read(void *self, const struct bnd_fsm_read *context, struct bnd_s
     if (rv != 0) {
         return rv;
     }
-    if (record.state != SQL_DATABASE_LIVE) {
+    if (record.state == SQL_DATABASE_DELETED) {
         return BND_NOTFOUND;
     }
     switch (query.kind) {
@@ -224,7 +247,7 @@ static int fsm_read(void *self, const struct bnd_fsm_read *context, struct bnd_s
     return rv == 0 && reply->failed ? BND_NOMEM : rv;
 }
 
-/* What frees is taken while the disk has its reserve. */
+/* What frees is taken while the disk has its reserve, and what ends an import. */
 static bool fsm_grows(void *self, struct bnd_slice command) {
     switch (command.len == 0 ? 0 : command.data[0]) {
     case SQL_CREATE:
@@ -232,6 +255,7 @@ static bool fsm_grows(void *self, struct bnd_slice command) {
     case SQL_STAGE:
     case SQL_RESTORE:
     case SQL_FORK:
+    case SQL_BRANCH:
         return true;
     default:
         return false;

@@ -21,6 +21,8 @@
 #define SQL_DEAD_KEEP_MS UINT64_C(600000)
 #define SQL_SWEEP_COMMAND_MAX 16u /* keys deleted with each command, while there are any */
 #define SQL_SWEEP_TICK_MAX 1000u  /* and with a TICK */
+/* A branch that nobody renews is deleted so long after it was made or renewed. */
+#define SQL_LEASE_MS UINT64_C(30000) /* BND_SQL_LEASE_MS of sql.h */
 
 struct sql_fsm;
 
@@ -54,6 +56,8 @@ struct sql_fsm {
     bool passing;          /* a pass of the retention is under way */
     struct sql_plan *plan; /* of it; NULL: none yet */
     uint64_t collected;    /* keys that passes have deleted since the machine was made */
+    bool lease_known;
+    uint64_t lease_ms; /* no lease is over before; UINT64_MAX: there is none */
 
     struct sql_unpacker *unpacker;
     struct bnd_buf joined;   /* staged parts */

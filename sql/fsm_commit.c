@@ -277,6 +277,9 @@ int sql_apply_commit(const struct sql_change *change) {
     struct sql_database_row row;
     int rv = sql_change_live(change, change->command->uuid, &row);
     rv = rv != 0 ? rv : check_base(change, &row);
+    if (rv == 0 && row.record.state == SQL_DATABASE_HELD) {
+        rv = BND_LOCKED;
+    }
     rv = rv != 0 ? rv : unpack(change, &row);
     rv = rv != 0 ? rv : check_pages(change, &row.record);
     rv = rv != 0 ? rv : put_version(change, &row);

@@ -3,9 +3,8 @@
 
 #include "base/error.h"
 
-/* Of a version without a change set: upon the hash before it. */
-static void hash_without_pages(uint8_t hash[BND_SQL_HASH_BYTES], uint64_t version,
-                               uint32_t page_count, const struct sql_fork_row *target) {
+void sql_hash_without_pages(uint8_t hash[BND_SQL_HASH_BYTES], uint64_t version, uint32_t page_count,
+                            const struct sql_fork_row *target) {
     uint8_t bytes[BND_SQL_HASH_BYTES + 8 + 4 + 4 + 8];
     memcpy(bytes, hash, BND_SQL_HASH_BYTES);
     bnd_put_u64(bytes + 16, version);
@@ -49,17 +48,15 @@ static int check_new(const struct sql_change *change) {
     if (rv != 0) {
         return rv == BND_NOTFOUND ? 0 : rv;
     }
-    if (row.record.state != SQL_DATABASE_LIVE) {
+    if (row.record.state == SQL_DATABASE_DELETED) {
         return BND_NOTFOUND;
     }
     sql_record_encode(change->reply, &row.record);
     return BND_EXISTS;
 }
 
-/* Writes the version that a database begins with, or that a restore makes: its commit record, its
- * epoch, its database record. */
-static int put_beginning(const struct sql_change *change, const struct sql_database_row *row,
-                         const struct sql_epoch_row *epoch) {
+int sql_database_begin(const struct sql_change *change, const uint8_t uuid[BND_SQL_UUID_BYTES],
+                       const struct sql_database_row *row, const struct sql_epoch_row *epoch) {
     const struct sql_database_record *record = &row->record;
     struct sql_commit_row commit = {.record = {.epoch = record->epoch,
                                                .version = record->version,
@@ -68,7 +65,7 @@ static int put_beginning(const struct sql_change *change, const struct sql_datab
     memcpy(commit.record.hash, record->hash, sizeof record->hash);
     int rv = sql_change_put_epoch(change, record->number, record->epoch, epoch);
     rv = rv != 0 ? rv : sql_change_put_commit(change, record->number, &commit);
-    return rv != 0 ? rv : sql_change_put_database(change, change->command->uuid, row);
+    return rv != 0 ? rv : sql_change_put_database(change, uuid, row);
 }
 
 int sql_apply_create(const struct sql_change *change) {
@@ -82,50 +79,83 @@ int sql_apply_create(const struct sql_change *change) {
         return rv;
     }
     sql_hash_put(row.record.hash, bnd_slice(change->command->uuid, sizeof change->command->uuid));
-    rv = put_beginning(change, &row, &epoch);
+    rv = sql_database_begin(change, change->command->uuid, &row, &epoch);
     rv = rv != 0 ? rv : put_next_number(change, row.record.number + 1);
     sql_record_encode(change->reply, &row.record);
     return rv;
 }
 
-int sql_apply_delete(const struct sql_change *change) {
+int sql_database_delete(const struct sql_change *change, const uint8_t uuid[BND_SQL_UUID_BYTES]) {
     struct sql_database_row row;
-    int rv = sql_change_database(change, change->command->uuid, &row);
+    int rv = sql_change_database(change, uuid, &row);
     if (rv != 0 || row.record.state == SQL_DATABASE_DELETED) {
         return rv;
     }
     sql_staged_drop(change, &row);
     row.record.state = SQL_DATABASE_DELETED;
-    rv = sql_change_put_database(change, change->command->uuid, &row);
+    rv = sql_change_put_database(change, uuid, &row);
+    rv = rv != 0 ? rv : sql_branch_ended(change, row.record.number);
     return rv != 0 ? rv : sql_dead_add(change, row.record.number);
 }
 
-/* A version that a database has or had, whatever epoch it is in. BND_NOTFOUND: there is none, it is
- * not kept any more, or it is another than the bookmark is of: another database's. */
+int sql_apply_delete(const struct sql_change *change) {
+    return sql_database_delete(change, change->command->uuid);
+}
+
+/* The number that a database had in an epoch, with the epoch's record: its own, or one that it had
+ * before an import gave it its own. BND_NOTFOUND: no such epoch, it was not the database's, or it
+ * ended below the cutoff. */
+static int find_epoch(const struct sql_change *change, const struct sql_database_record *record,
+                      uint32_t epoch, uint32_t *number, struct sql_epoch_row *out) {
+    *number = record->number;
+    for (;;) {
+        struct sql_epoch_row row;
+        uint32_t first = 0;
+        int rv = sql_change_get_epoch(change, *number, epoch, out);
+        if (rv != BND_NOTFOUND || record->cutoff > 0) {
+            return rv;
+        }
+        rv = sql_must(sql_change_first_epoch(change, *number, &first, &row));
+        if (rv != 0) {
+            return rv;
+        }
+        if (epoch >= first || row.parent_number == *number) { /* of what it was some may be gone */
+            return *number == record->number ? BND_CORRUPT : BND_NOTFOUND;
+        }
+        *number = row.parent_number;
+    }
+}
+
+/* A version that a database has or had, whatever epoch it is in, and the number that it has there.
+ * BND_NOTFOUND: there is none, it is not kept any more, or it is another than the bookmark is of:
+ * another database's. */
 static int find_version(const struct sql_change *change, const struct sql_database_record *record,
-                        const struct bnd_sql_bookmark *target, struct sql_commit_record *out) {
+                        const struct bnd_sql_bookmark *target, struct sql_commit_record *out,
+                        uint32_t *out_number) {
     struct bnd_buf *value = &change->fsm->value;
     struct sql_commit_row row;
     struct sql_epoch_row epoch;
     struct sql_key key;
+    uint32_t number = 0;
     bool kept = target->version >= record->cutoff || !sql_fsm_rule(change->fsm, SQL_RULE_CUTOFF);
     if (target->epoch > record->epoch || target->version > record->version || !kept) {
         return BND_NOTFOUND;
     }
-    int rv = sql_change_get_epoch(change, record->number, target->epoch, &epoch);
-    if (rv == BND_NOTFOUND && record->cutoff > 0) {
-        return rv; /* an epoch that ended below the cutoff */
-    }
+    int rv = find_epoch(change, record, target->epoch, &number, &epoch);
     if (rv != 0 || target->version < epoch.first_version) {
-        return rv != 0 ? sql_must(rv) : BND_NOTFOUND;
+        return rv != 0 ? rv : BND_NOTFOUND;
     }
-    sql_key_commit(&key, change->context->slot, record->number, target->version);
+    if (number != record->number && target->version < epoch.cutoff) {
+        return BND_NOTFOUND; /* it was not kept any more when the import came */
+    }
+    sql_key_commit(&key, change->context->slot, number, target->version);
     rv = sql_must(sql_change_get(change, &key, value));
     rv = rv != 0 ? rv : sql_commit_decode(sql_key_rest(&key), bnd_buf_slice(value), &row);
     if (rv != 0) {
         return rv;
     }
     *out = row.record;
+    *out_number = number;
     bool same = row.record.epoch == target->epoch &&
                 memcmp(row.record.hash, target->hash, sizeof target->hash) == 0;
     return same ? 0 : BND_NOTFOUND;
@@ -136,6 +166,7 @@ int sql_apply_restore(const struct sql_change *change) {
                                         .version = change->command->u.restore.target.version};
     struct sql_database_row row;
     struct sql_commit_record commit;
+    uint32_t number = 0;
     int rv = sql_change_live(change, change->command->uuid, &row);
     struct sql_database_record *record = &row.record;
     if (rv != 0) {
@@ -144,7 +175,10 @@ int sql_apply_restore(const struct sql_change *change) {
     if (change->command->u.restore.base != record->version) {
         return BND_CONFLICT;
     }
-    rv = find_version(change, record, &change->command->u.restore.target, &commit);
+    if (record->state == SQL_DATABASE_HELD) {
+        return BND_LOCKED;
+    }
+    rv = find_version(change, record, &change->command->u.restore.target, &commit, &number);
     if (rv != 0) {
         return rv;
     }
@@ -156,13 +190,13 @@ int sql_apply_restore(const struct sql_change *change) {
     record->epoch++;
     record->page_count = commit.page_count;
     record->stamp_ms = change->context->stamp_ms;
-    hash_without_pages(record->hash, record->version, record->page_count, &target);
-    const struct sql_epoch_row epoch = {.parent_number = record->number,
+    sql_hash_without_pages(record->hash, record->version, record->page_count, &target);
+    const struct sql_epoch_row epoch = {.parent_number = number,
                                         .parent_epoch = target.epoch,
                                         .parent_version = target.version,
                                         .first_version = record->version,
                                         .stamp_ms = record->stamp_ms};
-    rv = put_beginning(change, &row, &epoch);
+    rv = sql_database_begin(change, change->command->uuid, &row, &epoch);
     sql_reply_bookmark(change, record);
     sql_reply_bookmark(change, &before);
     return rv;
@@ -180,41 +214,48 @@ static int put_fork(const struct sql_change *change, uint32_t source, uint32_t n
     return sql_change_put_value(change, &key);
 }
 
-static int find_source(const struct sql_change *change, const struct bnd_sql_bookmark *target,
-                       struct sql_database_row *out, struct sql_commit_record *out_commit) {
-    int rv = sql_change_live(change, change->command->u.fork.source, out);
-    return rv != 0 ? rv : find_version(change, &out->record, target, out_commit);
-}
-
-int sql_apply_fork(const struct sql_change *change) {
-    const struct sql_fork_row target = {.epoch = change->command->u.fork.target.epoch,
-                                        .version = change->command->u.fork.target.version};
-    struct sql_database_row source;
-    struct sql_commit_record commit;
+int sql_fork_make(const struct sql_change *change, uint32_t source,
+                  const struct sql_commit_record *at, uint32_t epoch,
+                  struct sql_database_record *out) {
+    const struct sql_fork_row target = {.epoch = at->epoch, .version = at->version};
     struct sql_database_row row = {.record = {.state = SQL_DATABASE_LIVE,
+                                              .epoch = epoch,
                                               .stamp_ms = change->context->stamp_ms,
                                               .created_ms = change->context->stamp_ms}};
-    int rv = check_new(change);
-    rv = rv != 0 ? rv : find_source(change, &change->command->u.fork.target, &source, &commit);
-    rv = rv != 0 ? rv : next_number(change, &row.record.number);
+    int rv = next_number(change, &row.record.number);
     if (rv != 0) {
         return rv;
     }
-    if (commit.version == BND_SQL_VERSION_MAX) {
-        return BND_FULL;
-    }
-    row.record.version = commit.version + 1;
-    row.record.page_count = commit.page_count;
-    memcpy(row.record.hash, commit.hash, sizeof commit.hash);
-    hash_without_pages(row.record.hash, row.record.version, row.record.page_count, &target);
-    const struct sql_epoch_row epoch = {.parent_number = source.record.number,
+    row.record.version = at->version + 1;
+    row.record.page_count = at->page_count;
+    memcpy(row.record.hash, at->hash, sizeof at->hash);
+    sql_hash_without_pages(row.record.hash, row.record.version, row.record.page_count, &target);
+    const struct sql_epoch_row first = {.parent_number = source,
                                         .parent_epoch = target.epoch,
                                         .parent_version = target.version,
                                         .first_version = row.record.version,
                                         .stamp_ms = row.record.stamp_ms};
-    rv = put_beginning(change, &row, &epoch);
-    rv = rv != 0 ? rv : put_fork(change, source.record.number, row.record.number, &target);
+    rv = sql_database_begin(change, change->command->uuid, &row, &first);
+    rv = rv != 0 ? rv : put_fork(change, source, row.record.number, &target);
     rv = rv != 0 ? rv : put_next_number(change, row.record.number + 1);
     sql_record_encode(change->reply, &row.record);
+    *out = row.record;
     return rv;
+}
+
+int sql_apply_fork(const struct sql_change *change) {
+    struct sql_database_row source;
+    struct sql_database_record made;
+    struct sql_commit_record commit;
+    uint32_t number = 0;
+    int rv = check_new(change);
+    rv = rv != 0 ? rv : sql_change_live(change, change->command->u.fork.source, &source);
+    rv = rv != 0 ? rv
+                 : find_version(change, &source.record, &change->command->u.fork.target, &commit,
+                                &number);
+    if (rv != 0) {
+        return rv;
+    }
+    return commit.version == BND_SQL_VERSION_MAX ? BND_FULL
+                                                 : sql_fork_make(change, number, &commit, 0, &made);
 }

@@ -45,8 +45,15 @@ int sql_change_put_epoch(const struct sql_change *change, uint32_t number, uint3
 int sql_change_get_epoch(const struct sql_change *change, uint32_t number, uint32_t epoch,
                          struct sql_epoch_row *out);
 
+/* The epoch that a number began with. BND_NOTFOUND: the number is gone. */
+int sql_change_first_epoch(const struct sql_change *change, uint32_t number, uint32_t *out_epoch,
+                           struct sql_epoch_row *out);
+
 /* Of a version, over what SPEC.md says ("SQL state"). */
 void sql_hash_put(uint8_t out[BND_SQL_HASH_BYTES], struct bnd_slice bytes);
+/* Of one without a change set: upon the hash before it. */
+void sql_hash_without_pages(uint8_t hash[BND_SQL_HASH_BYTES], uint64_t version, uint32_t page_count,
+                            const struct sql_fork_row *target);
 void sql_reply_bookmark(const struct sql_change *change, const struct sql_database_record *record);
 
 /* Commands. */
@@ -57,6 +64,25 @@ int sql_apply_fork(const struct sql_change *change);
 int sql_apply_commit(const struct sql_change *change);
 int sql_apply_stage(const struct sql_change *change);
 int sql_apply_retain(const struct sql_change *change);
+int sql_apply_branch(const struct sql_change *change);
+int sql_apply_swap(const struct sql_change *change);
+
+/* fsm_database.c. Writes the version that a database begins with, or that a restore makes: its
+ * commit record, its epoch, its database record. */
+int sql_database_begin(const struct sql_change *change, const uint8_t uuid[BND_SQL_UUID_BYTES],
+                       const struct sql_database_row *row, const struct sql_epoch_row *epoch);
+/* The command's uuid as a fork of a number at a version of it (below the last one there can be),
+ * beginning with that epoch. The reply gets its record. */
+int sql_fork_make(const struct sql_change *change, uint32_t source,
+                  const struct sql_commit_record *at, uint32_t epoch,
+                  struct sql_database_record *out);
+/* BND_NOTFOUND: it never was. */
+int sql_database_delete(const struct sql_change *change, const uint8_t uuid[BND_SQL_UUID_BYTES]);
+
+/* fsm_branch.c: a number that was deleted is no branch any more, and holds nothing. */
+int sql_branch_ended(const struct sql_change *change, uint32_t number);
+/* Deletes the branches whose lease is over. */
+int sql_branches_end(const struct sql_change *change);
 
 /* fsm_commit.c: the staged parts of a database, and what is known of pages. */
 void sql_staged_drop(const struct sql_change *change, struct sql_database_row *row);

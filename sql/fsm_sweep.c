@@ -44,9 +44,10 @@ static int add_due(const struct sql_change *change, uint64_t due_ms, uint32_t nu
 int sql_dead_add(const struct sql_change *change, uint32_t number) {
     struct bnd_buf *value = &change->fsm->value;
     struct sql_epoch_row first;
+    uint32_t epoch = 0;
     struct sql_key key;
     bool forked = false;
-    int rv = sql_must(sql_change_get_epoch(change, number, 0, &first));
+    int rv = sql_must(sql_change_first_epoch(change, number, &epoch, &first));
     rv = rv != 0 ? rv : has_forks(change, number, &forked);
     if (rv != 0) {
         return rv;

@@ -193,16 +193,50 @@ int sql_history_commit(const struct sql_at *at, uint64_t version, struct sql_com
     return rv;
 }
 
-int sql_history_oldest(const struct sql_at *at, uint64_t cutoff, struct sql_commit_record *out) {
-    struct sql_epoch_row epoch = {.first_version = cutoff};
-    int rv = cutoff > 0 ? 0 : epoch_of(at, 0, &epoch);
-    return rv != 0 ? rv : sql_history_commit(at, epoch.first_version, out);
+int sql_history_epoch_here(struct bnd_state *state, struct bnd_state_iter *iter,
+                           uint32_t *out_epoch, struct sql_epoch_row *out) {
+    const struct bnd_state_ops *ops = state->ops;
+    if (!ops->iter_valid(iter)) {
+        int rv = ops->iter_status(iter);
+        return rv != 0 ? rv : BND_NOTFOUND;
+    }
+    struct bnd_slice key = ops->iter_key(iter);
+    struct bnd_slice rest = bnd_slice(key.data + SQL_KEY_SLOT_BYTES, key.len - SQL_KEY_SLOT_BYTES);
+    int rv = sql_epoch_decode(rest, ops->iter_value(iter), out);
+    if (rv == 0) {
+        *out_epoch = bnd_get_be32(rest.data + 5);
+    }
+    return rv;
 }
 
-int sql_history_at_time(const struct sql_at *at, uint64_t cutoff, uint64_t stamp_ms,
-                        struct sql_commit_record *out) {
+/* What the number began with. */
+static int first_epoch(const struct sql_at *at, uint32_t *out_epoch, struct sql_epoch_row *out) {
+    struct sql_key from;
+    sql_key_number(&from, at->slot, SQL_TAG_EPOCH, at->number);
+    struct sql_key to = from;
+    sql_key_past(&to);
+    struct bnd_state_iter *iter =
+        at->state->ops->iter(at->state, BND_CF_SQL, sql_key_slice(&from), sql_key_slice(&to));
+    if (iter == NULL) {
+        return BND_NOMEM;
+    }
+    int rv = sql_history_epoch_here(at->state, iter, out_epoch, out);
+    at->state->ops->iter_destroy(iter);
+    return rv;
+}
+
+int sql_history_oldest(const struct sql_at *at, uint64_t cutoff, struct sql_commit_record *out) {
+    struct sql_epoch_row row = {.first_version = cutoff};
+    uint32_t epoch = 0;
+    int rv = cutoff > 0 ? 0 : first_epoch(at, &epoch, &row);
+    return rv != 0 ? rv : sql_history_commit(at, row.first_version, out);
+}
+
+/* Of the versions that the database has under this number, from `first` on. */
+static int number_at_time(const struct sql_at *at, uint64_t first, uint64_t stamp_ms,
+                          struct sql_commit_record *out) {
     struct sql_commit_record best;
-    int rv = sql_history_oldest(at, cutoff, &best);
+    int rv = sql_history_commit(at, first, &best);
     if (rv != 0 || best.stamp_ms > stamp_ms) {
         return rv != 0 ? rv : BND_NOTFOUND;
     }
@@ -221,4 +255,26 @@ int sql_history_at_time(const struct sql_at *at, uint64_t cutoff, uint64_t stamp
     }
     *out = best;
     return 0;
+}
+
+/* A database that was imported into goes on under a number of its own, whose first epoch is not 0:
+ * before that it had the parent's. */
+int sql_history_at_time(const struct sql_at *at, uint64_t cutoff, uint64_t stamp_ms,
+                        struct sql_commit_record *out) {
+    struct sql_at place = *at;
+    for (;;) {
+        struct sql_epoch_row row = {0};
+        uint32_t epoch = 0;
+        uint64_t first = cutoff;
+        int rv = cutoff > 0 ? 0 : first_epoch(&place, &epoch, &row);
+        if (cutoff == 0) { /* what it was may have had one of its own */
+            first = row.cutoff > row.first_version ? row.cutoff : row.first_version;
+        }
+        rv = rv != 0 ? rv : number_at_time(&place, first, stamp_ms, out);
+        if (rv != BND_NOTFOUND || epoch == 0 || row.parent_number == place.number) {
+            return rv;
+        }
+        place.number = row.parent_number;
+        place.version = row.parent_version;
+    }
 }

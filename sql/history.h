@@ -8,7 +8,11 @@
 #include "sql/bookmark.h"
 #include "sql/page.h"
 
-enum sql_database_state { SQL_DATABASE_LIVE = 1, SQL_DATABASE_DELETED = 2 };
+enum sql_database_state {
+    SQL_DATABASE_LIVE = 1,
+    SQL_DATABASE_DELETED = 2,
+    SQL_DATABASE_HELD = 3, /* as LIVE, but nothing may change it: it is being imported into */
+};
 
 /* What the state says of a database. */
 struct sql_database_record {
@@ -57,14 +61,19 @@ struct sql_commit_record {
     uint8_t hash[BND_SQL_HASH_BYTES];
 };
 
+/* What an iterator over epoch records of one number stands on. BND_NOTFOUND: on none. */
+struct sql_epoch_row;
+int sql_history_epoch_here(struct bnd_state *state, struct bnd_state_iter *iter,
+                           uint32_t *out_epoch, struct sql_epoch_row *out);
+
 /* BND_NOTFOUND: no such version of this database, or it is above at's (its forks begin with their
  * own first). Of at only state, slot, number and version count here and below. */
 int sql_history_commit(const struct sql_at *at, uint64_t version, struct sql_commit_record *out);
 /* The oldest version that is kept, of a database with this cutoff. */
 int sql_history_oldest(const struct sql_at *at, uint64_t cutoff, struct sql_commit_record *out);
 /* What the database was at a time: its newest version with a stamp at or before it, also one that a
- * restore took back since. BND_NOTFOUND: the database is younger, or that version is below the
- * cutoff. */
+ * restore took back since, or one that it had before an import (ADR 0106). BND_NOTFOUND: the
+ * database is younger, or that version is below the cutoff. */
 int sql_history_at_time(const struct sql_at *at, uint64_t cutoff, uint64_t stamp_ms,
                         struct sql_commit_record *out);
 

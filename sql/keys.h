@@ -17,6 +17,7 @@ enum sql_tag {
     SQL_TAG_PAGE = 'p',
     SQL_TAG_STAGED = 's',
     SQL_TAG_FORK = 'f',
+    SQL_TAG_LEASE = 'l',
     SQL_TAG_PINNED = 'w',
     SQL_TAG_DEAD = 'x',
     SQL_TAG_PASS = 'r',
@@ -42,7 +43,8 @@ static inline struct bnd_slice sql_key_rest(const struct sql_key *key) {
 /* Only the slot and the tag: counters, the pass, and the beginning of the others. */
 void sql_key_tag(struct sql_key *out, uint32_t slot, enum sql_tag tag);
 void sql_key_database(struct sql_key *out, uint32_t slot, const uint8_t uuid[BND_SQL_UUID_BYTES]);
-/* Only the number: PINNED, UNPINNED, and the beginning of EPOCH, COMMIT, PAGE, STAGED, FORK. */
+/* Only the number: PINNED, UNPINNED, LEASE (of the branch), and the beginning of EPOCH, COMMIT, PAGE,
+ * STAGED, FORK. */
 void sql_key_number(struct sql_key *out, uint32_t slot, enum sql_tag tag, uint32_t number);
 /* EPOCH (epoch), STAGED (part), FORK (number of the fork). */
 void sql_key_pair(struct sql_key *out, uint32_t slot, enum sql_tag tag, uint32_t number,

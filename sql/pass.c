@@ -468,6 +468,7 @@ static void settle_other(struct sql_pass *pass, struct item *item, struct bnd_li
         sql_task_answer_kept(task, bnd_slice(item->reply, item->reply_len));
         break;
     case BND_NOTFOUND: /* the database was deleted */
+    case BND_LOCKED: /* it is being imported into */
     case BND_TOOBIG:
         sql_task_fail(task, item->status);
         break;

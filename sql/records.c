@@ -49,7 +49,7 @@ int sql_database_decode(struct bnd_slice key, struct bnd_slice value,
         return rv;
     }
     uint8_t state = bnd_read_u8(&r);
-    if (state != SQL_DATABASE_LIVE && state != SQL_DATABASE_DELETED) {
+    if (state < SQL_DATABASE_LIVE || state > SQL_DATABASE_HELD) {
         return BND_CORRUPT;
     }
     record->state = (enum sql_database_state)state;
@@ -167,6 +167,37 @@ int sql_fork_decode(struct bnd_slice key, struct bnd_slice value, struct sql_for
     struct sql_fork_row row = {.epoch = bnd_read_u32(&r)};
     row.version = bnd_read_u64(&r);
     if (!bnd_reader_done(&r)) {
+        return BND_CORRUPT;
+    }
+    *out = row;
+    return 0;
+}
+
+void sql_lease_encode(struct bnd_buf *out, const struct sql_key *key,
+                      const struct sql_lease_row *row) {
+    size_t begin = sql_value_begin(out);
+    bnd_buf_append(out, row->branch, sizeof row->branch);
+    bnd_buf_append(out, row->source, sizeof row->source);
+    bnd_buf_u8(out, row->holds);
+    bnd_sql_bookmark_append(out, &row->at);
+    bnd_buf_u64(out, row->until_ms);
+    sql_value_end(out, begin, key);
+}
+
+int sql_lease_decode(struct bnd_slice key, struct bnd_slice value, struct sql_lease_row *out) {
+    struct bnd_reader r;
+    struct sql_lease_row row;
+    int rv = open_value(key, value, SQL_TAG_LEASE, NUMBER_KEY_BYTES, &r);
+    if (rv != 0) {
+        return rv;
+    }
+    bnd_read_into(&r, row.branch, sizeof row.branch);
+    bnd_read_into(&r, row.source, sizeof row.source);
+    uint8_t holds = bnd_read_u8(&r);
+    row.holds = holds == 1;
+    bnd_sql_bookmark_read(&r, &row.at);
+    row.until_ms = bnd_read_u64(&r);
+    if (!bnd_reader_done(&r) || holds > 1) {
         return BND_CORRUPT;
     }
     *out = row;

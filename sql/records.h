@@ -43,6 +43,17 @@ struct sql_fork_row {
 void sql_fork_encode(struct bnd_buf *out, const struct sql_key *key,
                      const struct sql_fork_row *row);
 
+/* A branch: a fork that nobody has a name for. It is deleted when its time is over. */
+struct sql_lease_row {
+    uint8_t branch[BND_SQL_UUID_BYTES];
+    uint8_t source[BND_SQL_UUID_BYTES];
+    bool holds; /* the source, which it may take the place of */
+    struct bnd_sql_bookmark at; /* of the source, that it was made of */
+    uint64_t until_ms;
+};
+void sql_lease_encode(struct bnd_buf *out, const struct sql_key *key,
+                      const struct sql_lease_row *row);
+
 /* Of PINNED, UNPINNED and counters: one number. */
 void sql_number_encode(struct bnd_buf *out, const struct sql_key *key, uint32_t number);
 
@@ -76,6 +87,7 @@ int sql_database_decode(struct bnd_slice key, struct bnd_slice value, struct sql
 int sql_epoch_decode(struct bnd_slice key, struct bnd_slice value, struct sql_epoch_row *out);
 int sql_commit_decode(struct bnd_slice key, struct bnd_slice value, struct sql_commit_row *out);
 int sql_fork_decode(struct bnd_slice key, struct bnd_slice value, struct sql_fork_row *out);
+int sql_lease_decode(struct bnd_slice key, struct bnd_slice value, struct sql_lease_row *out);
 int sql_number_decode(struct bnd_slice key, struct bnd_slice value, uint32_t *out);
 int sql_dead_decode(struct bnd_slice key, struct bnd_slice value, struct sql_dead_row *out);
 int sql_pass_decode(struct bnd_slice key, struct bnd_slice value, struct sql_pass_row *out);

@@ -5,7 +5,7 @@
 
 #define VERSION 1
 
-enum request_flags { SCRIPT = 1, READ_ONLY = 2 };
+enum request_flags { SCRIPT = 1, READ_ONLY = 2, UNLINKED = 4 };
 
 enum { HEAD_BYTES = 4 };
 
@@ -25,7 +25,8 @@ void bnd_sql_request_begin(struct bnd_buf *out, const struct bnd_sql_request *he
     bnd_buf_u8(out, VERSION);
     bnd_buf_u8(out, (uint8_t)header->results);
     bnd_buf_u8(out, (uint8_t)header->session);
-    bnd_buf_u8(out, (uint8_t)((header->script ? SCRIPT : 0) | (header->read_only ? READ_ONLY : 0)));
+    bnd_buf_u8(out, (uint8_t)((header->script ? SCRIPT : 0) | (header->read_only ? READ_ONLY : 0) |
+                              (header->unlinked ? UNLINKED : 0)));
     if (header->session == BND_SQL_BOOKMARK) {
         bnd_buf_append(out, header->bookmark, sizeof header->bookmark);
     }
@@ -114,11 +115,12 @@ int bnd_sql_request_decode(struct bnd_slice bytes, struct bnd_sql_request *out) 
     uint8_t flags = bnd_read_u8(&r);
     if (r.failed || request.results < BND_SQL_OBJECTS || request.results > BND_SQL_ROWS ||
         request.session < BND_SQL_PRIMARY || request.session > BND_SQL_BOOKMARK ||
-        (flags & ~(SCRIPT | READ_ONLY)) != 0 || bytes.len > BND_SQL_REQUEST_MAX) {
+        (flags & ~(SCRIPT | READ_ONLY | UNLINKED)) != 0 || bytes.len > BND_SQL_REQUEST_MAX) {
         return BND_CORRUPT;
     }
     request.script = (flags & SCRIPT) != 0;
     request.read_only = (flags & READ_ONLY) != 0;
+    request.unlinked = (flags & UNLINKED) != 0;
     if (request.session == BND_SQL_BOOKMARK) {
         read_bookmark(&r, request.bookmark);
     }

@@ -51,6 +51,8 @@ struct bnd_sql_request {
     bool script; /* the text of a statement may hold several (REST): an element each; else one for
                     all of them, with the rows of the last, as D1 does */
     bool read_only; /* who asks may only read: what would write is refused, nothing of it runs */
+    bool unlinked;  /* foreign keys are not looked at: of a part of an import, which checks all of
+                       them in the end */
     uint32_t statements_count;
     struct bnd_reader statements;
 };

@@ -57,7 +57,8 @@ void bnd_sql_group_changed(struct bnd_sql *sql, uint64_t gid);
 
 struct bnd_sql_call {
     /* status 0: answer (borrowed until cb returns). BND_NOTFOUND: it was deleted (one that
-     * never was is made: whether there is one, group 0 says); BND_UNAVAILABLE, BND_NOSPACE,
+     * never was is made: whether there is one, group 0 says); BND_LOCKED: it would have changed what
+     * is being imported into; BND_UNAVAILABLE, BND_NOSPACE,
      * BND_FULL: certainly not executed; BND_UNKNOWN; BND_TOOBIG: the request, or the answer. */
     void (*cb)(struct bnd_sql_call *call, int status, const struct bnd_sql_answer *answer);
     void *data;
@@ -79,13 +80,14 @@ struct bnd_sql_info {
     uint64_t size_bytes; /* pages of 4 KiB, free ones included */
 };
 struct bnd_sql_admin {
-    /* status 0; BND_NOTFOUND; BND_EXISTS; BND_CONFLICT (restore: it changes all the time); and
+    /* status 0; BND_NOTFOUND; BND_EXISTS; BND_LOCKED (it is being imported into); BND_CONFLICT (restore: it changes all the time); and
      * those above. */
     void (*cb)(struct bnd_sql_admin *admin, int status);
     void *data;
-    struct bnd_sql_info info;         /* CREATE, INFO, FORK */
-    struct bnd_sql_bookmark bookmark; /* AT_TIME: the place; RESTORE: the new newest */
-    struct bnd_sql_bookmark previous; /* RESTORE: before it: restoring that undoes it */
+    struct bnd_sql_info info;         /* CREATE, INFO, FORK, BRANCH */
+    struct bnd_sql_bookmark bookmark; /* AT_TIME: the place; RESTORE, SWAP: the new newest */
+    struct bnd_sql_bookmark previous; /* RESTORE, SWAP: before it: restoring that undoes it; BRANCH:
+                                         what it was made of */
     struct bnd_shard_call shard;      /* private, and what follows */
     struct bnd_sql *sql;
     struct bnd_link link;
@@ -111,6 +113,21 @@ int bnd_sql_fork(struct bnd_sql *sql, struct bnd_sql_admin *admin,
                  const uint8_t uuid_new[BND_SQL_UUID_BYTES]);
 void bnd_sql_fork_uuid(struct bnd_sql *sql, const uint8_t uuid[BND_SQL_UUID_BYTES],
                        uint8_t out[BND_SQL_UUID_BYTES]);
+
+/* A fork of the present that nobody has a name for, for as long as it is asked for again every
+ * BND_SQL_LEASE_MS; then it is deleted. holds: meanwhile nothing changes the database, and what
+ * tries is BND_LOCKED, and so is a second branch that holds it. branch: drawn by
+ * bnd_sql_fork_uuid. */
+#define BND_SQL_LEASE_MS UINT64_C(30000)
+int bnd_sql_branch(struct bnd_sql *sql, struct bnd_sql_admin *admin,
+                   const uint8_t uuid[BND_SQL_UUID_BYTES],
+                   const uint8_t branch[BND_SQL_UUID_BYTES], bool holds);
+/* The database becomes what the branch that holds it is, at the version its maker knows: the branch
+ * is gone then, and what the database was stays in its history. BND_PRECONDITION: the branch is
+ * gone, or another. */
+int bnd_sql_swap(struct bnd_sql *sql, struct bnd_sql_admin *admin,
+                 const uint8_t uuid[BND_SQL_UUID_BYTES], const uint8_t branch[BND_SQL_UUID_BYTES],
+                 uint64_t version);
 void bnd_sql_admin_cancel(struct bnd_sql_admin *admin);
 
 struct bnd_sql_stats {

@@ -90,7 +90,8 @@ static void on_tick(struct bnd_timer *timer) {
     uint64_t stamp_ms = bnd_raft_stamp_ms(sql->host);
     for (struct bnd_link *link = sql->machines.next; link != &sql->machines; link = link->next) {
         struct sql_fsm *fsm = BND_CONTAINER(link, struct sql_fsm, link);
-        bool due = !fsm->due_known || fsm->due_ms <= stamp_ms || !fsm->pass_known;
+        bool due = !fsm->due_known || fsm->due_ms <= stamp_ms || !fsm->pass_known ||
+                   !fsm->lease_known || fsm->lease_ms <= stamp_ms;
         if (due && leads(sql, fsm)) {
             propose(sql, fsm, &tick);
         }

@@ -579,6 +579,7 @@ static const struct {
     {BND_CF_SQL, SQL_TAG_PAGE, "versions of pages", tools_sql_text},
     {BND_CF_SQL, SQL_TAG_STAGED, "staged parts", tools_sql_text},
     {BND_CF_SQL, SQL_TAG_FORK, "forks", tools_sql_text},
+    {BND_CF_SQL, SQL_TAG_LEASE, "branches", tools_sql_text},
     {BND_CF_SQL, SQL_TAG_PINNED, "deleted and kept", tools_sql_text},
     {BND_CF_SQL, SQL_TAG_DEAD, "deleted and to be swept", tools_sql_text},
     {BND_CF_SQL, SQL_TAG_PASS, "passes under way", tools_sql_text},

@@ -7,6 +7,12 @@
 
 #include <inttypes.h>
 
+static const char *state_text(enum sql_database_state state) {
+    return state == SQL_DATABASE_DELETED ? "deleted, "
+           : state == SQL_DATABASE_HELD  ? "being imported into, "
+                                         : "";
+}
+
 static int database_text(const struct tools_record *record, struct bnd_buf *out) {
     struct sql_database_row row;
     int rv = sql_database_decode(record->key, record->value, &row);
@@ -18,7 +24,7 @@ static int database_text(const struct tools_record *record, struct bnd_buf *out)
     bnd_buf_printf(out,
                    "database %s: %snumber %" PRIu32 ", epoch %" PRIu32 ", version %" PRIu64
                    ", %" PRIu32 " pages, hash ",
-                   uuid, row.record.state == SQL_DATABASE_LIVE ? "" : "deleted, ",
+                   uuid, state_text(row.record.state),
                    row.record.number, row.record.epoch, row.record.version, row.record.page_count);
     tools_record_hex(out, bnd_slice(row.record.hash, sizeof row.record.hash));
     if (row.record.cutoff == SQL_CUTOFF_ALL) {
@@ -125,6 +131,22 @@ static int fork_text(const struct tools_record *record, struct bnd_buf *out) {
     return rv;
 }
 
+static int lease_text(const struct tools_record *record, struct bnd_buf *out) {
+    struct sql_lease_row row;
+    int rv = sql_lease_decode(record->key, record->value, &row);
+    if (rv == 0) {
+        char branch[BND_D1_UUID_TEXT + 1];
+        char source[BND_D1_UUID_TEXT + 1];
+        bnd_d1_uuid_text(row.branch, branch);
+        bnd_d1_uuid_text(row.source, source);
+        bnd_buf_printf(out, "number %" PRIu32 ": %s, a branch of %s, %suntil ",
+                       bnd_get_be32(record->key.data + 1), branch, source,
+                       row.holds ? "which it holds, " : "");
+        tools_record_time(out, row.until_ms);
+    }
+    return rv;
+}
+
 static int number_text(const struct tools_record *record, struct bnd_buf *out) {
     uint32_t number = 0;
     int rv = sql_number_decode(record->key, record->value, &number);
@@ -177,6 +199,8 @@ int tools_sql_text(const struct tools_record *record, struct bnd_buf *out) {
         return staged_text(record, out);
     case SQL_TAG_FORK:
         return fork_text(record, out);
+    case SQL_TAG_LEASE:
+        return lease_text(record, out);
     case SQL_TAG_COUNTERS:
     case SQL_TAG_PINNED:
     case SQL_TAG_UNPINNED:

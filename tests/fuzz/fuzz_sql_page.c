@@ -48,6 +48,7 @@ static void records(const struct sql_key *key, struct bnd_slice value) {
     struct sql_fork_row fork;
     struct sql_dead_row dead;
     struct sql_pass_row pass;
+    struct sql_lease_row lease;
     uint32_t number = 0;
     if (sql_database_decode(rest, value, &database) == 0) {
         sql_database_encode(&out, key, &database);
@@ -61,6 +62,8 @@ static void records(const struct sql_key *key, struct bnd_slice value) {
         sql_dead_encode(&out, key, &dead);
     } else if (sql_pass_decode(rest, value, &pass) == 0) {
         sql_pass_encode(&out, key, &pass);
+    } else if (sql_lease_decode(rest, value, &lease) == 0) {
+        sql_lease_encode(&out, key, &lease);
     } else if (sql_number_decode(rest, value, &number) == 0) {
         sql_number_encode(&out, key, number);
     } else {
@@ -95,6 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         break;
     case SQL_TAG_PINNED:
     case SQL_TAG_UNPINNED:
+    case SQL_TAG_LEASE:
         sql_key_number(&key, 0, (enum sql_tag)data[0], 2);
         break;
     case SQL_TAG_PASS:

@@ -298,6 +298,8 @@ static void commands_read_back_and_others_are_refused(void **state) {
         {.op = SQL_RESTORE, .uuid = {5}, .u.restore = {1, {2, 3, {4}}}},
         {.op = SQL_FORK, .uuid = {6}, .u.fork = {{1}, {2, 3, {4}}}},
         {.op = SQL_TICK},
+        {.op = SQL_BRANCH, .uuid = {7}, .u.branch = {{1}, true}},
+        {.op = SQL_SWAP, .uuid = {8}, .u.swap = {{1}, 2}},
     };
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         struct bnd_buf bytes = {0};
@@ -323,7 +325,7 @@ static void commands_read_back_and_others_are_refused(void **state) {
     }
     struct sql_command read;
     assert_int_equal(sql_command_decode(bnd_slice("\0", 1), &read), BND_INVALID);
-    assert_int_equal(sql_command_decode(bnd_slice("\x08", 1), &read), BND_INVALID);
+    assert_int_equal(sql_command_decode(bnd_slice("\x0b", 1), &read), BND_INVALID);
 }
 
 static void commits_out_of_bounds_are_refused(void **state) {

@@ -719,9 +719,9 @@ static void what_was_known_of_another_state_is_forgotten(void **state) {
 
 static void what_makes_the_state_grow_is_told(void **state) {
     struct machine *m = *state;
-    for (uint8_t op = 0; op < 10; op++) {
+    for (uint8_t op = 0; op < 12; op++) {
         bool grows = op == SQL_CREATE || op == SQL_COMMIT || op == SQL_STAGE || op == SQL_RESTORE ||
-                     op == SQL_FORK;
+                     op == SQL_FORK || op == SQL_BRANCH;
         assert_int_equal(m->fsm.ops->grows(m->fsm.self, bnd_slice(&op, 1)), grows);
     }
     assert_false(m->fsm.ops->grows(m->fsm.self, bnd_slice(NULL, 0)));

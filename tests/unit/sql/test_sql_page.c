@@ -216,6 +216,10 @@ static int decode_pass(struct bnd_slice key, struct bnd_slice value) {
     struct sql_pass_row row;
     return sql_pass_decode(key, value, &row);
 }
+static int decode_lease(struct bnd_slice key, struct bnd_slice value) {
+    struct sql_lease_row out;
+    return sql_lease_decode(key, value, &out);
+}
 
 static int decode_dead(struct bnd_slice key, struct bnd_slice value) {
     struct sql_dead_row out;
@@ -275,6 +279,11 @@ static void records_read_back_and_damage_is_found(void **state) {
     sql_key_pair(&key, SLOT, SQL_TAG_FORK, 5, 6);
     sql_fork_encode(&value, &key, &fork);
     expect_flips_found(&key, &value, decode_fork);
+
+    const struct sql_lease_row lease = {{1}, {2}, true, {2, 3, {4}}, 123456};
+    sql_key_number(&key, SLOT, SQL_TAG_LEASE, 5);
+    sql_lease_encode(&value, &key, &lease);
+    expect_flips_found(&key, &value, decode_lease);
 
     sql_key_number(&key, SLOT, SQL_TAG_PINNED, 5);
     sql_number_encode(&value, &key, 4);

@@ -81,7 +81,13 @@ static void test_request_flags(void **state) {
     bnd_sql_request_begin(&buf, &request);
     bnd_sql_request_end(&buf, 0);
     assert_int_equal(bnd_sql_request_decode(bnd_buf_slice(&buf), &request), 0);
-    assert_true(request.read_only && !request.script);
+    assert_true(request.read_only && !request.script && !request.unlinked);
+    request.unlinked = true;
+    bnd_buf_reset(&buf);
+    bnd_sql_request_begin(&buf, &request);
+    bnd_sql_request_end(&buf, 0);
+    assert_int_equal(bnd_sql_request_decode(bnd_buf_slice(&buf), &request), 0);
+    assert_true(request.read_only && !request.script && request.unlinked);
     assert_int_equal(request.results, BND_SQL_OBJECTS);
 }
 
@@ -99,7 +105,7 @@ static void test_request_unsound(void **state) {
     assert_int_equal(decode_with(1, 3), BND_CORRUPT);
     assert_int_equal(decode_with(2, 0), BND_CORRUPT); /* session */
     assert_int_equal(decode_with(2, 4), BND_CORRUPT);
-    assert_int_equal(decode_with(3, 4), BND_CORRUPT);  /* flags */
+    assert_int_equal(decode_with(3, 8), BND_CORRUPT);  /* flags */
     assert_int_equal(decode_with(4, 3), BND_CORRUPT);  /* statements */
     assert_int_equal(decode_with(4, 1), BND_CORRUPT);  /* one is left over */
     assert_int_equal(decode_with(7, 1), BND_CORRUPT);  /* more than 10,000 */
