@@ -45,6 +45,7 @@ struct bnd_gateway_services {
     struct bnd_raft_host *host; /* NULL in a gateway process */
     struct bnd_mesh *mesh;
     struct bnd_rpc *rpc; /* NULL in tests of what asks no other node */
+    const char *dir;     /* of the process's data, for uploads; borrowed. NULL: there is none */
     uint64_t self;
     uint64_t started_ms; /* wall clock */
     uint8_t cluster_key[BND_CLUSTER_KEY_LEN];

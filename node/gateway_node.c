@@ -111,6 +111,7 @@ static void open_ports(struct bnd_gateway_node *node, const struct bnd_catalog_v
                      .client = node->client,
                      .mesh = bnd_mesh_tcp_mesh(node->mesh),
                      .rpc = node->rpc,
+                     .dir = node->config.data,
                      .self = node->identity.node,
                      .started_ms = node->started_ms,
                      .owner = node,

@@ -140,6 +140,7 @@ static void open_gateway(struct bnd_node *node) {
                      .host = node->host,
                      .mesh = bnd_mesh_tcp_mesh(node->mesh),
                      .rpc = node->rpc,
+                     .dir = node->config.data,
                      .self = node->identity.node,
                      .started_ms = node->started_ms,
                      .owner = node,

@@ -1,118 +1,17 @@
 /* POST .../import, as wrangler's `d1 execute --file` and the SDK use it: init answers a URL, the
- * file is put there, ingest executes it as one transaction and answers when it is done. So a file
- * is imported whole or not at all, is at most as large as a transaction may be, and stays with the
- * process that was asked. */
+ * file is put there (d1_upload.c), ingest executes it. A small one is one transaction and answered
+ * when it is done; a larger one is loaded into a branch (gateway/d1/load.h), and polls tell how far
+ * it is. Either is imported whole or not at all, and stays with the process that was asked. */
 #include "gateway/cf/d1.h"
 
 #include "base/alloc.h"
 #include "gateway/d1/files.h"
-#include "gateway/d1/split.h"
-#include "gateway/s3/hash.h"
+#include "gateway/d1/load.h"
 
-#define MD5_LEN 16
+#define POLL_NS (UINT64_C(1500) * BND_MS) /* a poll that has nothing new to tell waits so long */
 
 static void malformed(struct rest_request *request, const char *why) {
     rest_fail(request, 400, D1_MALFORMED, why);
-}
-
-/* ---- the file
- * ------------------------------------------------------------------------------------------------
- */
-
-struct put_op {
-    struct d1_file *file;
-    struct bnd_http_read read;
-};
-
-static void clean_put(struct rest_request *request) {
-    struct put_op *op = request->data;
-    op->file->busy = false;
-    bnd_free(op);
-}
-
-static void reply_etag(struct rest_request *request, const char *etag) {
-    char quoted[D1_ETAG_TEXT + 2];
-    (void)snprintf(quoted, sizeof quoted, "\"%s\"", etag); /* fits */
-    const struct bnd_http_header headers[] = {
-        {bnd_slice_str("ETag"), bnd_slice_str(quoted)},
-        {bnd_slice_str("X-Bindery-Request-Id"), bnd_slice_str(request->id)},
-    };
-    const struct bnd_http_response response = {
-        .status = 200, .headers = headers, .header_count = 2};
-    if (bnd_http_respond(request->http, &response) != 0) {
-        bnd_http_abort(request->http);
-    }
-    rest_release(request);
-}
-
-static void end_put(struct rest_request *request) {
-    struct put_op *op = request->data;
-    struct bnd_slice bytes = bnd_buf_slice(&op->file->bytes);
-    uint8_t md5[MD5_LEN];
-    char text[2 * MD5_LEN + 1];
-    int ok = EVP_Digest(bytes.data, bytes.len, md5, NULL, s3_hash(BND_CHECKSUM_MD5), NULL);
-    bnd_hex_encode(md5, sizeof md5, text);
-    if (ok != 1 || strcmp(text, op->file->etag) != 0) {
-        d1_file_clear(&request->rest->files, op->file);
-        malformed(request, "the file is not the one that was announced: its MD5 is another");
-        return;
-    }
-    op->file->whole = true;
-    reply_etag(request, text);
-}
-
-static void fail_put(struct rest_request *request, int status) {
-    struct put_op *op = request->data;
-    d1_file_clear(&request->rest->files, op->file);
-    if (status == BND_TOOBIG) {
-        rest_fail(request, 413, D1_MALFORMED,
-                  "Files above 4 MiB cannot be imported yet: they would take several transactions");
-    } else {
-        cf_d1_fail(request, status);
-    }
-}
-
-static void on_piece(struct bnd_http_read *read, int status, struct bnd_http_chunk *chunk) {
-    struct rest_request *request = read->data;
-    struct put_op *op = request->data;
-    if (status != 0) {
-        d1_file_clear(&request->rest->files, op->file);
-        rest_abort(request);
-        return;
-    }
-    if (chunk == NULL) {
-        end_put(request);
-        return;
-    }
-    int rv = d1_file_take(&request->rest->files, op->file, chunk->bytes);
-    bnd_http_chunk_release(chunk);
-    if (rv != 0) {
-        fail_put(request, rv);
-        return;
-    }
-    bnd_http_body_read(request->http, read);
-}
-
-/* Whoever has the URL may put the file: nothing happens with it before it is ingested. */
-void cf_d1_run_file_put(struct rest_request *request) {
-    struct d1_file *file = d1_file_find(&request->rest->files, rest_segment(request, CF_D1_FILE));
-    if (file == NULL || file->busy || file->etag[0] == 0) {
-        rest_fail(request, 404, D1_MALFORMED, "There is no such file at this process");
-        return;
-    }
-    struct put_op *op = bnd_zalloc(sizeof *op);
-    if (op == NULL) {
-        rest_fail_code(request, BND_NOMEM);
-        return;
-    }
-    op->file = file;
-    file->busy = true;
-    request->data = op;
-    request->clean = clean_put;
-    d1_file_clear(&request->rest->files, file);
-    op->read =
-        (struct bnd_http_read){.cb = on_piece, .data = request, .bytes_min = BND_HTTP_CHUNK_BYTES};
-    bnd_http_body_read(request->http, &op->read);
 }
 
 /* ---- init
@@ -128,13 +27,15 @@ struct import_op {
     struct d1_file *file; /* that is ingested */
     bool answered;        /* else it may be ingested again */
     uint64_t statements;
+    struct d1_load_wait wait; /* for its end */
+    struct bnd_timer timer;   /* or not so long */
 };
 
 static void clean_import(struct rest_request *request) {
     struct import_op *op = request->data;
     bnd_buf_free(&op->request);
-    if (op->file == NULL) {
-        return;
+    if (op->file == NULL || op->file->load != NULL) {
+        return; /* polls tell of it for a while */
     }
     op->file->busy = false;
     if (op->answered) {
@@ -168,6 +69,122 @@ static int act_init(struct d1_use *use) {
     struct import_op *op = request->data;
     op->admin = (struct bnd_sql_admin){.cb = on_info, .data = request};
     return bnd_sql_info(use->sql, &op->admin, use->uuid);
+}
+
+/* ---- large ones
+ * ------------------------------------------------------------------------------------------------
+ */
+
+/* Takes result and errors. */
+static void reply_status(struct rest_request *request, const struct d1_load *load,
+                         const char *status, json_t *errors, json_t *result) {
+    json_t *message = json_sprintf("Processed %llu queries.", (unsigned long long)load->statements);
+    rest_reply(request,
+               json_pack("{s:b, s:s, s:s, s:o, s:[o], s:o*, s:o*}", "success", 1, "type", "import",
+                         "status", status, "at_bookmark", cf_d1_bookmark_json(&load->bookmark),
+                         "messages", message, "errors", errors, "result", result));
+}
+
+static void reply_failed(struct rest_request *request, const struct d1_load *load) {
+    struct bnd_slice text = bnd_buf_slice(&load->text);
+    struct d1_failure failure;
+    if (load->status != 0) {
+        d1_failure(load->status, rest_segment(request, CF_D1_DATABASE), &failure);
+        text = bnd_slice_str(failure.text);
+    }
+    reply_status(request, load, "error", json_pack("[o]", rest_text_json(text)), NULL);
+}
+
+static void reply_loaded(struct rest_request *request, const struct d1_load *load) {
+    json_t *meta =
+        json_pack("{s:f, s:I, s:I, s:I, s:b}", "duration", load->duration_ms, "rows_read",
+                  (json_int_t)load->rows_read, "rows_written", (json_int_t)load->rows_written,
+                  "size_after", (json_int_t)load->size_bytes, "changed_db", 1);
+    reply_status(request, load, "complete", NULL,
+                 json_pack("{s:I, s:o, s:o}", "num_queries", (json_int_t)load->statements,
+                           "final_bookmark", cf_d1_bookmark_json(&load->bookmark), "meta", meta));
+}
+
+static void reply_load(struct rest_request *request, const struct d1_load *load) {
+    switch (load->state) {
+    case D1_LOADING:
+        reply_status(request, load, "active", NULL, NULL);
+        break;
+    case D1_LOADED:
+        reply_loaded(request, load);
+        break;
+    case D1_LOAD_FAILED:
+        reply_failed(request, load);
+        break;
+    }
+}
+
+static void on_load_ended(struct d1_load_wait *wait) {
+    struct rest_request *request = wait->data;
+    struct import_op *op = request->data;
+    bnd_timer_stop(request->services->env, &op->timer);
+    reply_load(request, op->file->load);
+}
+
+static void on_poll_timer(struct bnd_timer *timer) {
+    struct rest_request *request = timer->data;
+    struct import_op *op = request->data;
+    bnd_link_remove(&op->wait.link);
+    reply_load(request, op->file->load);
+}
+
+/* Answers when it has ended, or in a moment. */
+static void follow(struct rest_request *request, struct d1_file *file) {
+    struct import_op *op = request->data;
+    op->file = file;
+    if (file->load->state != D1_LOADING) {
+        reply_load(request, file->load);
+        return;
+    }
+    op->wait = (struct d1_load_wait){.cb = on_load_ended, .data = request};
+    op->timer = (struct bnd_timer){.cb = on_poll_timer, .data = request};
+    d1_load_wait(file->load, &op->wait);
+    bnd_timer_start(request->services->env, &op->timer, POLL_NS);
+}
+
+static int load(struct rest_request *request) {
+    struct import_op *op = request->data;
+    struct d1_file *file = op->file;
+    struct d1_load *made = bnd_zalloc(sizeof *made);
+    if (made == NULL) {
+        return BND_NOMEM;
+    }
+    made->env = request->services->env;
+    made->sql = request->services->sql;
+    made->front = request->services->front;
+    made->spool = file->spool;
+    memcpy(made->uuid, file->uuid, sizeof made->uuid);
+    int rv = d1_load_start(made);
+    if (rv != 0) {
+        bnd_free(made);
+        return rv;
+    }
+    file->load = made;
+    file->busy = false; /* it is not dropped while it loads */
+    follow(request, file);
+    return 0;
+}
+
+static int act_poll(struct d1_use *use) {
+    struct rest_request *request = use->data;
+    struct d1_file *file = d1_file_loading(&request->rest->files, use->uuid);
+    if (file == NULL) {
+        malformed(request, "Not currently importing anything");
+    } else {
+        follow(request, file);
+    }
+    return 0;
+}
+
+static void run_poll(struct rest_request *request) {
+    struct import_op *op = request->data;
+    op->op.use.act = act_poll;
+    d1_use_start(&op->op.use);
 }
 
 /* ---- ingest
@@ -222,6 +239,9 @@ static int act_ingest(struct d1_use *use) {
         malformed(request, "The file was uploaded for another database");
         return 0;
     }
+    if (op->file->spool != NULL) {
+        return load(request);
+    }
     bnd_buf_reset(&op->request);
     bnd_sql_request_begin(&op->request, &header);
     bnd_sql_request_statement(&op->request, bnd_buf_slice(&op->file->bytes), 0);
@@ -239,6 +259,10 @@ static void run_ingest(struct rest_request *request, const json_t *body) {
         &request->rest->files, bnd_slice(json_string_value(name), json_string_length(name)));
     if (file == NULL || !file->whole || file->busy || file->etag[0] == 0) {
         malformed(request, "The file has not been uploaded to this process, or too long ago");
+        return;
+    }
+    if (file->load != NULL) {
+        follow(request, file);
         return;
     }
     file->busy = true;
@@ -278,13 +302,13 @@ void cf_d1_run_import(struct rest_request *request) {
     if (action == NULL || (strcmp(action, "init") != 0 && strcmp(action, "ingest") != 0 &&
                            strcmp(action, "poll") != 0)) {
         malformed(request, "action must be \"init\", \"ingest\" or \"poll\"");
-    } else if (strcmp(action, "poll") == 0) {
-        malformed(request, "Not currently importing anything");
     } else if (!cf_d1_begin(request, sizeof(struct import_op), clean_import)) {
         json_decref(body);
         return;
     } else if (strcmp(action, "init") == 0) {
         run_init(request, body);
+    } else if (strcmp(action, "poll") == 0) {
+        run_poll(request);
     } else {
         run_ingest(request, body);
     }

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "gateway/d1/load.h"
 
 #include <stdio.h>
 
@@ -9,6 +10,13 @@
 #define FRONT_PART 4
 
 void d1_file_clear(struct d1_files *files, struct d1_file *file) {
+    if (file->load != NULL) {
+        d1_load_free(file->load);
+        bnd_free(file->load);
+    }
+    d1_spool_close(file->spool);
+    file->load = NULL;
+    file->spool = NULL;
     bnd_buf_free(&file->bytes);
     gateway_discharge(files->front, file->charged);
     files->bytes -= file->charged;
@@ -19,6 +27,8 @@ void d1_file_clear(struct d1_files *files, struct d1_file *file) {
 void d1_file_drop(struct d1_files *files, struct d1_file *file) {
     BND_ASSERT(!file->busy);
     d1_file_clear(files, file);
+    d1_branch_end(&file->branch);
+    bnd_buf_free(&file->tables);
     bnd_link_remove(&file->link);
     files->count--;
     bnd_free(file);
@@ -31,7 +41,8 @@ static void on_timer(struct bnd_timer *timer) {
     while (link != &files->list) {
         struct d1_file *file = BND_CONTAINER(link, struct d1_file, link);
         link = link->next;
-        if (!file->busy && now - file->since_ns >= D1_FILE_KEPT_NS) {
+        bool loading = file->load != NULL && file->load->state == D1_LOADING;
+        if (!file->busy && !loading && now - file->since_ns >= D1_FILE_KEPT_NS) {
             d1_file_drop(files, file);
         }
     }
@@ -82,7 +93,6 @@ struct d1_file *d1_file_open(struct d1_files *files, const uint8_t uuid[BND_SQL_
     bnd_hex_encode(id, sizeof id, file->id);
     memcpy(file->uuid, uuid, sizeof file->uuid);
     (void)snprintf(file->etag, sizeof file->etag, "%s", etag); /* of this length */
-    file->bytes_max = etag[0] == 0 ? D1_EXPORT_BYTES_MAX : D1_IMPORT_BYTES_MAX;
     file->since_ns = bnd_now_ns(files->env);
     bnd_list_push(&files->list, &file->link);
     files->count++;
@@ -99,6 +109,17 @@ struct d1_file *d1_file_find(struct d1_files *files, struct bnd_slice id) {
     return NULL;
 }
 
+struct d1_file *d1_file_loading(struct d1_files *files, const uint8_t uuid[BND_SQL_UUID_BYTES]) {
+    struct d1_file *found = NULL;
+    for (struct bnd_link *link = files->list.next; link != &files->list; link = link->next) {
+        struct d1_file *file = BND_CONTAINER(link, struct d1_file, link);
+        if (file->load != NULL && memcmp(file->uuid, uuid, sizeof file->uuid) == 0) {
+            found = file;
+        }
+    }
+    return found;
+}
+
 static int charge(struct d1_files *files, struct d1_file *file, size_t bytes) {
     size_t bytes_max = files->front->bytes_max / FRONT_PART;
     do {
@@ -112,7 +133,7 @@ static int charge(struct d1_files *files, struct d1_file *file, size_t bytes) {
 }
 
 int d1_file_take(struct d1_files *files, struct d1_file *file, struct bnd_slice bytes) {
-    if (file->bytes.len + bytes.len > file->bytes_max) {
+    if (file->bytes.len + bytes.len > D1_IMPORT_MEMORY_MAX) {
         return BND_TOOBIG;
     }
     bnd_buf_append_slice(&file->bytes, bytes);

@@ -1,35 +1,45 @@
-/* SQL files of imports and exports on their way, at this process: internal to gateway/.
+/* Imports and exports on their way, at this process: internal to gateway/.
  *
  * An import is announced, its file is put under a URL that nobody can guess, and then it is
- * ingested; an export is made, and got under such a URL. All at the same process. Bounded: so many
- * files, each as large as a transaction or an answer may be, all together a quarter of what
- * requests may hold (front.h), and dropped after a while; an export that somebody has got is
- * dropped before that when another file needs its room. */
+ * ingested; an export is a branch of the database, and is read under such a URL. All at the same
+ * process. Bounded: so many files, those in memory each as large as a transaction may be and all
+ * together a quarter of what requests may hold (front.h), the others on disk; dropped after a
+ * while; an export that somebody has got is dropped before that when another file needs its room.
+ */
 #ifndef BND_GATEWAY_D1_FILES_H
 #define BND_GATEWAY_D1_FILES_H
 
 #include "base/env.h"
 #include "base/queue.h"
+#include "gateway/d1/branch.h"
 #include "gateway/front.h"
 #include "sql/request.h"
 
 #define D1_FILES_MAX 16u
 /* A request is a little more than its text. */
-#define D1_IMPORT_BYTES_MAX (BND_SQL_REQUEST_MAX - 1024u)
-#define D1_EXPORT_BYTES_MAX (8u << 20)
+#define D1_IMPORT_MEMORY_MAX (BND_SQL_REQUEST_MAX - 1024u)
+#define D1_IMPORT_BYTES_MAX (UINT64_C(5) << 30) /* as D1's */
 #define D1_FILE_KEPT_NS (UINT64_C(900) * 1000 * BND_MS)
 #define D1_FILE_ID_TEXT 33 /* 32 hex digits */
 #define D1_ETAG_TEXT 33
 
+struct d1_spool;
+struct d1_load;
+
 struct d1_file {
     char id[D1_FILE_ID_TEXT];
     char etag[D1_ETAG_TEXT]; /* import: MD5 that the file must have, lowercase hex */
-    size_t bytes_max;
     uint8_t uuid[BND_SQL_UUID_BYTES];
-    struct bnd_buf bytes;
+    struct bnd_buf bytes;   /* import: in memory, */
+    struct d1_spool *spool; /* or on disk */
+    struct d1_load *load;   /* import from disk: begun */
     bool whole;
     bool busy; /* a request works with it: it is not dropped */
     bool got;  /* as a whole: others may have its room */
+    /* export: */
+    struct d1_branch branch;
+    bool no_schema, no_data;
+    struct bnd_buf tables; /* JSON array of the names that are wanted; empty: all */
     /* private */
     uint64_t since_ns;
     size_t charged;
@@ -54,8 +64,11 @@ struct d1_file *d1_file_open(struct d1_files *files, const uint8_t uuid[BND_SQL_
                              const char *etag);
 /* NULL: not known (any more). */
 struct d1_file *d1_file_find(struct d1_files *files, struct bnd_slice id);
-/* BND_TOOBIG, BND_FULL, BND_NOMEM. */
+/* The newest import into that database that was begun from disk; NULL: there is none. */
+struct d1_file *d1_file_loading(struct d1_files *files, const uint8_t uuid[BND_SQL_UUID_BYTES]);
+/* In memory. BND_TOOBIG, BND_FULL, BND_NOMEM. */
 int d1_file_take(struct d1_files *files, struct d1_file *file, struct bnd_slice bytes);
+/* Forgets the bytes that it has, and what came of them. */
 void d1_file_clear(struct d1_files *files, struct d1_file *file);
 void d1_file_drop(struct d1_files *files, struct d1_file *file);
 

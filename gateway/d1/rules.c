@@ -45,6 +45,10 @@ void d1_failure(int status, struct bnd_slice named, struct d1_failure *out) {
         tell(out, 413, D1_SQL, "The request or its answer is too large");
         return;
     }
+    if (status == BND_LOCKED) { /* D1's words, which applications look for */
+        tell(out, 400, D1_SQL, "Currently processing a long-running import.");
+        return;
+    }
     switch (bnd_code_class(status)) {
     case BND_CLASS_RETRY:
         tell(out, 503, D1_UNAVAILABLE, "Network connection lost.");

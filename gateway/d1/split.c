@@ -133,8 +133,8 @@ bool d1_split_between(const struct d1_split *split) {
     return !split->any && split->state == PLAIN;
 }
 
-/* What a text ends with may still be a word or a lone dash. */
-static bool is_open(const struct d1_split *split) {
+/* It may still be a word or a lone dash. */
+bool d1_split_open(const struct d1_split *split) {
     return split->any || split->state == WORD || split->state == DASH || split->state == SLASH;
 }
 
@@ -146,5 +146,5 @@ uint64_t d1_split_count(struct bnd_slice text) {
         at += d1_split_next(&split, bnd_slice(text.data + at, text.len - at), &ended);
         count += ended;
     }
-    return count + is_open(&split);
+    return count + d1_split_open(&split);
 }

@@ -25,6 +25,9 @@ size_t d1_split_next(struct d1_split *split, struct bnd_slice bytes, bool *out_e
 /* Nothing of a statement or a comment has begun. */
 bool d1_split_between(const struct d1_split *split);
 
+/* A statement has begun: what ends here ends without a semicolon. */
+bool d1_split_open(const struct d1_split *split);
+
 /* Statements of a whole text; one without a semicolon at the end counts. */
 uint64_t d1_split_count(struct bnd_slice text);
 

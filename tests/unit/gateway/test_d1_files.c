@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#define FRONT_BYTES (32u << 20)
+#define FRONT_BYTES (16u << 20)
 
 struct world {
     struct bnd_env env; /* first */
@@ -57,7 +57,7 @@ static int teardown(void **state) {
 
 static struct d1_file *export_of(struct world *world, size_t bytes) {
     static const uint8_t uuid[BND_SQL_UUID_BYTES];
-    static uint8_t text[D1_EXPORT_BYTES_MAX];
+    static uint8_t text[D1_IMPORT_MEMORY_MAX];
     struct d1_file *file = d1_file_open(&world->files, uuid, "");
     if (file != NULL && d1_file_take(&world->files, file, bnd_slice(text, bytes)) != 0) {
         d1_file_drop(&world->files, file);
@@ -91,13 +91,13 @@ static void what_was_got_makes_room(void **state) {
 
 static void files_leave_room_for_other_requests(void **state) {
     struct world *world = *state;
-    struct d1_file *file = export_of(world, D1_EXPORT_BYTES_MAX);
+    struct d1_file *file = export_of(world, D1_IMPORT_MEMORY_MAX);
     assert_non_null(file);
     assert_null(export_of(world, 1)); /* a quarter is taken */
     assert_true(world->front.bytes <= FRONT_BYTES / 4);
     file->got = true;
     assert_non_null(export_of(world, 1));
-    assert_true(world->front.bytes < D1_EXPORT_BYTES_MAX);
+    assert_true(world->front.bytes < D1_IMPORT_MEMORY_MAX);
 }
 
 /* Also when nobody asks for files any more. */

@@ -1,0 +1,351 @@
+#include "gateway/d1/load.h"
+
+#include "base/assert.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <strings.h>
+
+#define STATEMENT_BYTES_MAX (1u << 20) /* SQLite's own limit is far below, and says so */
+#define AGAIN_NS (UINT64_C(250) * BND_MS)
+#define AGAIN_MAX 120u
+
+static void go_on(struct d1_load *load);
+
+/* ---- the end
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void end(struct d1_load *load, enum d1_load_state state) {
+    struct bnd_link *link = NULL;
+    load->state = state;
+    d1_branch_end(&load->branch);
+    bnd_buf_free(&load->piece);
+    bnd_buf_free(&load->request);
+    gateway_discharge(load->front, load->charged);
+    load->charged = 0;
+    while ((link = bnd_list_pop(&load->waits)) != NULL) {
+        struct d1_load_wait *wait = BND_CONTAINER(link, struct d1_load_wait, link);
+        wait->cb(wait);
+    }
+}
+
+static void fail(struct d1_load *load, int status) {
+    load->status = status;
+    end(load, D1_LOAD_FAILED);
+}
+
+static void fail_text(struct d1_load *load, struct bnd_slice text) {
+    bnd_buf_append_slice(&load->text, text);
+    fail(load, load->text.failed ? BND_NOMEM : 0);
+}
+
+/* ---- in the database's place
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void on_swapped(struct bnd_sql_admin *admin, int status) {
+    struct d1_load *load = admin->data;
+    load->asking = false;
+    if (status == 0) {
+        load->bookmark = admin->bookmark;
+        d1_branch_taken(&load->branch);
+        end(load, D1_LOADED);
+    } else if (status == BND_PRECONDITION) {
+        fail_text(load, bnd_slice_str("The import took no effect: for a while this process could "
+                                      "not reach the database's replicas"));
+    } else {
+        fail(load, status);
+    }
+}
+
+static void swap(struct d1_load *load) {
+    load->admin = (struct bnd_sql_admin){.cb = on_swapped, .data = load};
+    int rv = bnd_sql_swap(load->sql, &load->admin, load->uuid, load->branch.uuid, load->version);
+    load->asking = rv == 0;
+    if (rv != 0) {
+        fail(load, rv);
+    }
+}
+
+/* ---- statements
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void call(struct d1_load *load, void (*cb)(struct bnd_sql_call *call, int status,
+                                                  const struct bnd_sql_answer *answer)) {
+    if (load->request.failed) {
+        fail(load, BND_NOMEM);
+        return;
+    }
+    load->call = (struct bnd_sql_call){.cb = cb, .data = load};
+    int rv =
+        bnd_sql_query(load->sql, &load->call, load->branch.uuid, bnd_buf_slice(&load->request));
+    load->calling = rv == 0;
+    if (rv != 0) {
+        fail(load, rv);
+    }
+}
+
+static void on_checked(struct bnd_sql_call *call, int status, const struct bnd_sql_answer *answer) {
+    struct d1_load *load = call->data;
+    load->calling = false;
+    if (status != 0 && status != BND_TOOBIG) {
+        fail(load, status);
+        return;
+    }
+    if (status == 0 && answer->outcome != BND_SQL_DONE) {
+        fail_text(load, answer->text);
+        return;
+    }
+    json_t *all = status != 0 ? NULL
+                              : json_loadb((const char *)answer->text.data, answer->text.len,
+                                           JSON_ALLOW_NUL, NULL);
+    const json_t *rows =
+        json_object_get(json_object_get(json_array_get(all, 1), "results"), "rows");
+    bool sound = json_is_array(rows) && json_array_size(rows) == 0;
+    json_decref(all);
+    if (sound) {
+        swap(load);
+    } else {
+        fail_text(load, bnd_slice_str("FOREIGN KEY constraint failed: SQLITE_CONSTRAINT (extended: "
+                                      "SQLITE_CONSTRAINT_FOREIGNKEY)"));
+    }
+}
+
+/* A connection that knows no table yet (it was opened on an empty branch) would look at none, and
+ * not find out that there are some: SQLite looks at its schema's age when it touches a table. */
+static void check_links(struct d1_load *load) {
+    static const char look_again[] = "SELECT 1 FROM sqlite_schema LIMIT 1";
+    static const struct bnd_sql_request header = {
+        .results = BND_SQL_ROWS, .session = BND_SQL_PRIMARY, .read_only = true};
+    bnd_buf_reset(&load->request);
+    bnd_sql_request_begin(&load->request, &header);
+    bnd_sql_request_statement(&load->request, bnd_slice_str(look_again), 0);
+    bnd_sql_request_statement(&load->request, bnd_slice_str("PRAGMA foreign_key_check"), 0);
+    bnd_sql_request_end(&load->request, 2);
+    call(load, on_checked);
+}
+
+static uint64_t number_of(const json_t *meta, const char *name) {
+    return (uint64_t)json_integer_value(json_object_get(meta, name));
+}
+
+static void count(struct d1_load *load, const struct bnd_sql_answer *answer) {
+    json_t *all =
+        json_loadb((const char *)answer->text.data, answer->text.len, JSON_ALLOW_NUL, NULL);
+    const json_t *meta = json_object_get(json_array_get(all, 0), "meta");
+    load->rows_read += number_of(meta, "rows_read");
+    load->rows_written += number_of(meta, "rows_written");
+    load->size_bytes = number_of(meta, "size_after");
+    load->duration_ms += json_number_value(json_object_get(meta, "duration"));
+    json_decref(all);
+}
+
+/* Nothing was executed, and that may change: a leader is being elected, a queue is full. */
+static bool may_be_tried_again(int status) {
+    return bnd_code_class(status) == BND_CLASS_RETRY || status == BND_FULL;
+}
+
+static void on_executed(struct bnd_sql_call *call, int status,
+                        const struct bnd_sql_answer *answer) {
+    struct d1_load *load = call->data;
+    struct bnd_sql_bookmark bookmark;
+    load->calling = false;
+    if (may_be_tried_again(status) && load->again++ < AGAIN_MAX) {
+        bnd_timer_start(load->env, &load->timer, AGAIN_NS);
+        return;
+    }
+    load->again = 0;
+    if (status == BND_NOTFOUND) { /* the branch is gone: its lease was over */
+        status = BND_UNAVAILABLE;
+    }
+    if (status != 0) {
+        fail(load, status);
+        return;
+    }
+    if (answer->outcome == BND_SQL_FAILED) {
+        fail_text(load, answer->text);
+        return;
+    }
+    bnd_sql_bookmark_get(answer->bookmark, &bookmark);
+    load->version = bookmark.version;
+    if (answer->outcome == BND_SQL_DONE) {
+        count(load, answer);
+    }
+    go_on(load);
+}
+
+static void on_timer(struct bnd_timer *timer) {
+    call(timer->data, on_executed);
+}
+
+/* One text with all statements in it is one element of the answer. */
+static void execute(struct d1_load *load) {
+    const struct bnd_sql_request header = {
+        .results = BND_SQL_ROWS, .session = BND_SQL_PRIMARY, .unlinked = load->unlinked};
+    bnd_buf_reset(&load->request);
+    bnd_sql_request_begin(&load->request, &header);
+    bnd_sql_request_statement(&load->request, bnd_slice(load->piece.data, load->statement_at), 0);
+    bnd_sql_request_end(&load->request, 1);
+    size_t left = load->piece.len - load->statement_at;
+    memmove(load->piece.data, load->piece.data + load->statement_at, left);
+    load->piece.len = left;
+    load->statement_at = 0;
+    call(load, on_executed);
+}
+
+/* ---- the file
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static struct bnd_slice skip(struct bnd_slice text, const char *what) {
+    size_t len = strlen(what);
+    while (text.len > 0 && memchr(" \t\r\n=(", text.data[0], 6) != NULL) {
+        text = bnd_slice(text.data + 1, text.len - 1);
+    }
+    bool same = text.len >= len && strncasecmp((const char *)text.data, what, len) == 0;
+    return same ? bnd_slice(text.data + len, text.len - len) : bnd_slice(NULL, 0);
+}
+
+/* PRAGMA defer_foreign_keys = TRUE, as D1's exports begin with: of one transaction, which the whole
+ * import is meant to be. */
+static bool puts_off_links(struct bnd_slice statement) {
+    static const char *const on[] = {"true", "on", "1", "yes"};
+    struct bnd_slice value = skip(skip(statement, "pragma"), "defer_foreign_keys");
+    for (size_t i = 0; value.len > 0 && i < sizeof on / sizeof *on; i++) {
+        if (skip(value, on[i]).len > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void on_statement(struct d1_load *load) {
+    struct bnd_slice statement =
+        bnd_slice(load->piece.data + load->statement_at, load->piece.len - load->statement_at);
+    load->statements++;
+    load->unlinked = load->unlinked || puts_off_links(statement);
+    load->statement_at = load->piece.len;
+}
+
+static void take(struct d1_load *load, struct bnd_slice bytes) {
+    for (size_t at = 0; at < bytes.len;) {
+        bool ended = false;
+        size_t len =
+            d1_split_next(&load->split, bnd_slice(bytes.data + at, bytes.len - at), &ended);
+        bnd_buf_append(&load->piece, bytes.data + at, len);
+        at += len;
+        if (ended && !load->piece.failed) {
+            on_statement(load);
+        }
+    }
+}
+
+static void on_bytes(struct d1_spool *spool, int status, struct bnd_slice bytes) {
+    struct d1_load *load = spool->data;
+    if (status == 0 && bytes.len == 0) {
+        status = BND_IO; /* the file is shorter than it was */
+    }
+    if (status != 0) {
+        fail(load, status);
+        return;
+    }
+    load->offset += bytes.len;
+    take(load, bytes);
+    if (d1_split_between(&load->split)) {
+        load->piece.len = load->statement_at; /* blanks, comments */
+    }
+    if (load->offset == load->spool->size && d1_split_open(&load->split)) {
+        on_statement(load); /* without a semicolon */
+    }
+    if (load->piece.failed) {
+        fail(load, BND_NOMEM);
+    } else {
+        go_on(load);
+    }
+}
+
+/* All of the file has been executed. */
+static void finish(struct d1_load *load) {
+    if (load->statements == 0) {
+        fail_text(load, bnd_slice_str("No SQL statements detected."));
+    } else if (load->unlinked) {
+        check_links(load);
+    } else {
+        swap(load);
+    }
+}
+
+static void go_on(struct d1_load *load) {
+    bool all = load->offset == load->spool->size;
+    int rv = 0;
+    if (load->statement_at >= D1_LOAD_PIECE_BYTES || (all && load->statement_at > 0)) {
+        execute(load);
+    } else if (all) {
+        finish(load);
+    } else if (load->piece.len - load->statement_at > STATEMENT_BYTES_MAX) {
+        fail_text(load, bnd_slice_str("statement too long: SQLITE_TOOBIG"));
+    } else {
+        rv = d1_spool_read(load->spool, load->offset);
+    }
+    if (rv != 0) {
+        fail(load, rv);
+    }
+}
+
+/* ---- life
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void on_branch(struct d1_branch *branch, int status) {
+    struct d1_load *load = branch->data;
+    if (status != 0) {
+        fail(load, status);
+        return;
+    }
+    load->bookmark = branch->at;
+    load->version = branch->made.version;
+    go_on(load);
+}
+
+int d1_load_start(struct d1_load *load) {
+    bnd_list_init(&load->waits);
+    load->timer = (struct bnd_timer){.cb = on_timer, .data = load};
+    load->spool->cb = on_bytes;
+    load->spool->data = load;
+    load->branch =
+        (struct d1_branch){.env = load->env, .sql = load->sql, .cb = on_branch, .data = load};
+    int rv = gateway_charge(load->front, D1_LOAD_CHARGE_BYTES);
+    if (rv != 0) {
+        return rv;
+    }
+    rv = d1_branch_begin(&load->branch, load->uuid, true);
+    if (rv != 0) {
+        gateway_discharge(load->front, D1_LOAD_CHARGE_BYTES);
+        return rv;
+    }
+    load->charged = D1_LOAD_CHARGE_BYTES;
+    return 0;
+}
+
+void d1_load_wait(struct d1_load *load, struct d1_load_wait *wait) {
+    BND_ASSERT(load->state == D1_LOADING);
+    bnd_list_push(&load->waits, &wait->link);
+}
+
+void d1_load_free(struct d1_load *load) {
+    BND_ASSERT(bnd_list_empty(&load->waits));
+    bnd_timer_stop(load->env, &load->timer);
+    if (load->calling) {
+        bnd_sql_cancel(&load->call);
+    }
+    if (load->asking) {
+        bnd_sql_admin_cancel(&load->admin);
+    }
+    load->calling = load->asking = false;
+    if (load->state == D1_LOADING) {
+        end(load, D1_LOAD_FAILED);
+    }
+    bnd_buf_free(&load->text);
+}
