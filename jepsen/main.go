@@ -24,7 +24,7 @@ import (
 const insideMark = "JEPSEN_INSIDE=1"
 
 type options struct {
-	system, workload, nemesis, binary, oldBinary, workerd, directory, name, disks, results, report string
+	system, workload, nemesis, binary, oldBinary, workerd, dqlite, directory, name, disks, results, report string
 
 	seconds        time.Duration
 	seed           int64
@@ -44,6 +44,7 @@ func parse() options {
 	flag.StringVar(&o.binary, "binary", "", "the bindery program")
 	flag.StringVar(&o.oldBinary, "old-binary", "", "the program that nodes begin with, for the fault upgrade")
 	flag.StringVar(&o.workerd, "workerd", "", "the released workerd, for the workloads do-*")
+	flag.StringVar(&o.dqlite, "dqlite", "", "bench/dqlite_app, for --system dqlite")
 	flag.StringVar(&o.directory, "dir", "", "where data, logs and histories go (kept if the run fails)")
 	flag.StringVar(&o.name, "name", "bndj", "of the network namespaces, to run several at once")
 	flag.StringVar(&o.report, "report", "", "the page about the run (report.html in --dir)")
@@ -57,6 +58,9 @@ func parse() options {
 
 func main() {
 	o := parse()
+	if o.system == "dqlite" {
+		o.binary = o.dqlite
+	}
 	if err := validate(o); err != nil {
 		fmt.Fprintln(os.Stderr, "jepsen:", err)
 		os.Exit(2)
@@ -81,6 +85,9 @@ func validate(o options) error {
 	}
 	if o.nodes != 3 && o.nodes != 5 {
 		return fmt.Errorf("--nodes must be 3 or 5")
+	}
+	if o.system == "dqlite" && o.nodes != 3 {
+		return fmt.Errorf("dqlite has three voters by default: --nodes 3")
 	}
 	if (o.all || o.summary) && o.results == "" {
 		return fmt.Errorf("--all and --summary need --results")

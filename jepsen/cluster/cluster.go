@@ -34,7 +34,7 @@ type Options struct {
 	Name      string // of the namespaces
 	Disks     string // file system of each node's own disk: "ext4", "xfs", or "" for none
 	Clocks    bool   // nodes whose wall clock can be set (SetClock)
-	System    string // "": Bindery; "etcd": the peer that Debian packages
+	System    string // "": Bindery; "etcd", "dqlite": peers (dqlite's Binary is its application)
 	Flags     []string
 }
 
@@ -70,8 +70,11 @@ type Cluster struct {
 func New(options Options) (*Cluster, error) {
 	c := &Cluster{Options: options, Network: &Network{Name: options.Name, Nodes: options.Nodes}}
 	c.system = bindery{c}
-	if options.System == "etcd" {
+	switch options.System {
+	case "etcd":
 		c.system = etcd{c}
+	case "dqlite":
+		c.system = dqlite{c}
 	}
 	for number := 1; number <= options.Nodes; number++ {
 		node, err := c.makeNode(number)
@@ -184,6 +187,9 @@ func (c *Cluster) Endpoint(node int) string {
 
 // Bindings is a node's port for workerd's bindings.
 func (c *Cluster) Bindings(node int) string {
+	if c.System == "dqlite" {
+		return fmt.Sprintf("http://%s:%d", Address(node), dqliteClients)
+	}
 	return fmt.Sprintf("https://%s:%d", Address(node), bindingsPort)
 }
 
@@ -208,6 +214,9 @@ func (c *Cluster) MakeNamespace(title string) (string, error) {
 
 // MakeDatabase makes a D1 database and returns its uuid.
 func (c *Cluster) MakeDatabase(name string) (string, error) {
+	if c.System == "dqlite" { // the first who uses it makes it
+		return name, nil
+	}
 	var result struct{ UUID string }
 	err := c.Wait("a D1 database", 30*time.Second, func() bool {
 		return c.call(1, "POST", "/client/v4/accounts/"+c.account+"/d1/database", map[string]string{"name": name}, &result)

@@ -45,7 +45,7 @@ func (worker *Worker) drawTxn(database int) history.Txn {
 func txnStatements(txn history.Txn) []d1.Statement {
 	statements := []d1.Statement{d1.SQL("SELECT n FROM sequence")}
 	if txn.Writes() {
-		statements[0] = d1.SQL("UPDATE sequence SET n = n + 1 RETURNING n")
+		statements = append([]d1.Statement{d1.SQL("UPDATE sequence SET n = n + 1")}, statements...)
 	}
 	for _, step := range txn.Steps {
 		if step.Append {
@@ -62,11 +62,15 @@ func txnStatements(txn history.Txn) []d1.Statement {
 func txnTold(txn history.Txn, reply *d1.Reply) (history.Value, error) {
 	told := history.Txn{Database: txn.Database, Steps: append([]history.Micro(nil), txn.Steps...)}
 	var err error
-	if told.Sequence, err = reply.Results[0].Int(0, 0); err != nil {
+	results := reply.Results
+	if txn.Writes() {
+		results = results[1:]
+	}
+	if told.Sequence, err = results[0].Int(0, 0); err != nil {
 		return nil, err
 	}
 	for i := range told.Steps {
-		result := reply.Results[i+1]
+		result := results[i+1]
 		if told.Steps[i].Append {
 			continue
 		}

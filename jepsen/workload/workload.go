@@ -92,10 +92,14 @@ var workloads = map[string]Workload{
 var peers = map[string]Workload{
 	"etcd/register": {prepareNothing, stepEtcdRegister, finalEtcdRegister, check.Registers},
 	"etcd/append":   {prepareNothing, stepEtcdAppend, finalEtcdAppend, untimed(check.Appends)},
+
+	"dqlite/register": workloads["d1-register"],
+	"dqlite/append":   workloads["d1-append"],
+	"dqlite/bank":     workloads["d1-bank"],
 }
 
 // Systems are the other systems, on which there are some workloads.
-func Systems() []string { return []string{"etcd"} }
+func Systems() []string { return []string{"etcd", "dqlite"} }
 
 // Durable says whether a workload has Durable Objects, and so workerds.
 func Durable(name string) bool { return strings.HasPrefix(name, "do-") }
