@@ -13,29 +13,29 @@ import (
 )
 
 // runAll runs a table in which every workload meets every fault and every two faults meet, a row after the other, and
-// stops at the first that fails. Rows that are in the list of results already, and passed, are not run again.
+// stops at the first that fails. Rows that are in the list of results already, and passed, are not run again; with --rows
+// only so many are run, those first that have passed least often.
 func runAll(o options) int {
 	lines, err := report.Load(o.results)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "jepsen:", err)
 		return 2
 	}
-	done := map[string]bool{}
-	for _, line := range lines {
-		if line.Passed && line.Nodes == o.nodes {
-			done[line.Workload+" "+line.Nemesis] = true
+	rows := plan.Pairs(workload.Names(), nemesis.Common())
+	passed := make([]int, len(rows))
+	for i, row := range rows {
+		for _, line := range lines {
+			if line.Passed && line.System == "" && line.Nodes == o.nodes && line.Workload == row.Workload && line.Nemesis == row.Nemesis() {
+				passed[i]++
+			}
 		}
 	}
-	rows := plan.Pairs(workload.Names(), nemesis.Common())
-	for i, row := range rows {
-		if done[row.Workload+" "+row.Nemesis()] {
-			continue
-		}
+	for _, i := range plan.Next(passed, o.rows) {
 		one := o
-		one.workload, one.nemesis, one.seed = row.Workload, row.Nemesis(), o.seed+int64(i)
+		one.workload, one.nemesis, one.seed = rows[i].Workload, rows[i].Nemesis(), o.seed+int64(i+passed[i]*len(rows))
 		one.report = filepath.Join(filepath.Dir(o.report), fmt.Sprintf("row%02d.html", i+1))
 		one.directory = filepath.Join(o.directory, fmt.Sprintf("row%02d", i+1))
-		fmt.Printf("row %d of %d\n", i+1, len(rows))
+		fmt.Printf("row %d of %d: %s\n", i+1, len(rows), one.replay())
 		if status := outside(one, one.words()); status != 0 {
 			return status
 		}
@@ -44,7 +44,9 @@ func runAll(o options) int {
 			return 2
 		}
 	}
-	fmt.Printf("all %d rows passed\n", len(rows))
+	if o.rows == 0 {
+		fmt.Printf("all %d rows passed\n", len(rows))
+	}
 	return 0
 }
 

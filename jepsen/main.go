@@ -29,6 +29,7 @@ type options struct {
 	seconds        time.Duration
 	seed           int64
 	nodes, workers int
+	rows           int
 	all, summary   bool
 }
 
@@ -49,6 +50,7 @@ func parse() options {
 	flag.StringVar(&o.name, "name", "bndj", "of the network namespaces, to run several at once")
 	flag.StringVar(&o.report, "report", "", "the page about the run (report.html in --dir)")
 	flag.BoolVar(&o.all, "all", false, "every workload and every pair of faults, a run each; goes on where --results ends")
+	flag.IntVar(&o.rows, "rows", 0, "of --all: only so many, those that have passed least often (0: all that have not passed)")
 	flag.StringVar(&o.results, "results", "", "list of runs to add this one to, a line of JSON each")
 	flag.BoolVar(&o.summary, "summary", false, "print --results as a table, and run nothing")
 	flag.StringVar(&o.disks, "disks", "ext4", "file system of each node's own disk: ext4, xfs, or empty for none")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 )
@@ -115,7 +116,8 @@ func (network *Network) Down() {
 	}
 }
 
-// Inside runs this program again in the clients' namespace and returns its exit status.
+// Inside runs this program again in the clients' namespace and returns its exit status. A SIGTERM is handed on, so that the one
+// inside ends in order.
 func (network *Network) Inside(arguments []string, mark string) (int, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -125,7 +127,18 @@ func (network *Network) Inside(arguments []string, mark string) (int, error) {
 	cmd.Env = append(os.Environ(), mark)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = nil, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	err = cmd.Run()
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGTERM)
+	defer signal.Stop(asked)
+	if err = cmd.Start(); err != nil {
+		return 1, err
+	}
+	go func() {
+		for what := range asked {
+			_ = cmd.Process.Signal(what)
+		}
+	}()
+	err = cmd.Wait()
 	if exit, ok := err.(*exec.ExitError); ok {
 		return exit.ExitCode(), nil
 	}

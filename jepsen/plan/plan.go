@@ -67,3 +67,19 @@ func neediest(workloads []string, met map[string]map[string]bool, rowsOf map[str
 	}
 	return best
 }
+
+// Next are the places of rows to run: of all rows that never passed, in order; or, if count is not 0, of that many, those first
+// that have passed least often.
+func Next(passed []int, count int) []int {
+	var order []int
+	for i, times := range passed {
+		if times == 0 || count > 0 {
+			order = append(order, i)
+		}
+	}
+	sort.SliceStable(order, func(i, j int) bool { return passed[order[i]] < passed[order[j]] })
+	if count > 0 && len(order) > count {
+		order = order[:count]
+	}
+	return order
+}

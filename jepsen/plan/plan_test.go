@@ -1,6 +1,9 @@
 package plan
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
 func TestEveryPairIsCovered(t *testing.T) {
 	workloads := []string{"a", "b", "c", "d"}
@@ -30,5 +33,23 @@ func TestEveryPairIsCovered(t *testing.T) {
 	}
 	if most := len(faults)*(len(faults)-1)/2 + len(workloads); len(rows) > most {
 		t.Errorf("%d rows, %d are enough", len(rows), most)
+	}
+}
+
+func TestNextGoesOnAndRound(t *testing.T) {
+	for _, each := range []struct {
+		passed []int
+		count  int
+		wanted string
+	}{
+		{[]int{1, 0, 2, 0}, 0, "[1 3]"},
+		{[]int{1, 0, 2, 0}, 1, "[1]"},
+		{[]int{1, 1, 2, 1}, 2, "[0 1]"},
+		{[]int{2, 1, 2, 2}, 2, "[1 0]"},
+		{[]int{1, 1}, 0, "[]"},
+	} {
+		if got := fmt.Sprint(Next(each.passed, each.count)); got != each.wanted {
+			t.Errorf("%v, %d: %s, not %s", each.passed, each.count, got, each.wanted)
+		}
 	}
 }
