@@ -249,13 +249,6 @@ void http_conn_service(struct http_conn *conn) {
 /* ---- events
  * ------------------------------------------------------------------------------------- */
 
-/* The handler has answered within the call: the answer leaves from here, while everything about the
- * connection is in the processor's caches. What is answered later waits for the end of the pass. */
-static bool is_answered(const struct http_conn *conn) {
-    const struct http_request *first = first_of(conn);
-    return first != NULL && first->answer == HTTP_ENDED;
-}
-
 static void on_read(void *owner, const uint8_t *data, size_t len) {
     struct http_conn *conn = owner;
     conn->bytes_in += len;
@@ -265,15 +258,8 @@ static void on_read(void *owner, const uint8_t *data, size_t len) {
     if (conn->dead) {
         return;
     }
-    if (is_answered(conn)) {
-        if (bnd_link_linked(&conn->dirty)) {
-            bnd_link_remove(&conn->dirty);
-        }
-        http_conn_service(conn);
-    } else {
-        update_reading(conn); /* more could come in this very pass */
-        http_conn_touch(conn);
-    }
+    update_reading(conn); /* more could come in this very pass */
+    http_conn_touch(conn);
 }
 
 static void on_end(void *owner, int status) {
