@@ -129,6 +129,9 @@ static int submit(struct io_env *env, struct bnd_io *io, const struct io_req *fi
     }
     env->io_under_way++;
     atomic_fetch_add(&req->file->under_way, 1);
+    if (env->backend == BND_IO_URING && env->running && (req->flags & BND_WRITE_DSYNC) != 0) {
+        io_uring_state_flush(env); /* somebody waits for the disk: it works while the pass goes on */
+    }
     return 0;
 }
 

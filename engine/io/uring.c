@@ -1,6 +1,7 @@
 /* File requests over io_uring.
  *
- * Requests collect in `pending` during a pass and go to the kernel together before the loop waits.
+ * Requests collect in `pending` during a pass and go to the kernel together before the loop waits,
+ * or with the next durable write, which goes at once.
  * The ring's own descriptor is polled by libuv: it is readable while completions wait.
  *
  * Invariants:
@@ -176,7 +177,8 @@ static void answer_completed(struct io_env *env) {
 
 void io_uring_state_reap(struct io_env *env) {
     answer_completed(env);
-    /* Bounded: callbacks cannot submit from here, so at most `depth` completions can follow. */
+    /* What callbacks submit from here is answered in a later pass, unless it completes at once and
+     * a whole batch was seen. */
     unsigned seen = REAP_BATCH;
     while (seen == REAP_BATCH) {
         struct io_req *reqs[REAP_BATCH];
