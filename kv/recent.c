@@ -2,7 +2,6 @@
 
 #include "base/alloc.h"
 #include "base/queue.h"
-#include "kv/tree.h"
 
 _Static_assert((KV_RECENT_SECONDS & (KV_RECENT_SECONDS - 1)) == 0,
                "a second's slot is its low bits");
@@ -222,48 +221,47 @@ static uint64_t second_of_version(struct bnd_kv_version version) {
 }
 
 static void take_out(struct kv_recent *recent, uint32_t number, struct shard *shard,
-                     const struct kv_entry *was) {
-    struct listed **place = place_of(recent, number, was->namespace_id, was->key);
+                     const struct kv_replaced *replaced) {
+    struct listed **place = place_of(recent, number, replaced->namespace_id, replaced->key);
     if (*place != NULL) {
         unlist(recent, place);
     }
-    struct second *second = second_of(shard, second_of_version(was->seen.version));
+    struct second *second = second_of(shard, second_of_version(replaced->was.version));
     if (second != NULL) {
-        second->sum =
-            kv_sum_sub(second->sum, kv_tree_hash(was->namespace_id, was->key, was->seen.version));
+        second->sum = kv_sum_sub(second->sum, replaced->was_hash);
         second->count -= second->count > 0 ? 1 : 0;
     }
 }
 
 static void put_in(struct kv_recent *recent, uint32_t number, struct shard *shard,
-                   const struct kv_entry *is) {
-    uint64_t at = second_of_version(is->seen.version);
+                   const struct kv_replaced *replaced) {
+    uint64_t at = second_of_version(replaced->is.version);
     struct second *second = second_of(shard, at);
     if (second != NULL) {
-        second->sum =
-            kv_sum_add(second->sum, kv_tree_hash(is->namespace_id, is->key, is->seen.version));
+        const struct kv_entry is = {.namespace_id = replaced->namespace_id,
+                                    .key = replaced->key,
+                                    .seen = replaced->is};
+        second->sum = kv_sum_add(second->sum, replaced->is_hash);
         second->count++;
-        second->lost = !list(recent, second, number, is) || second->lost;
+        second->lost = !list(recent, second, number, &is) || second->lost;
     } else if (at > recent->now + KV_RECENT_AHEAD) {
         shard->ahead_low = at < shard->ahead_low ? at : shard->ahead_low;
         shard->ahead_high = at > shard->ahead_high ? at : shard->ahead_high;
     }
 }
 
-void kv_recent_applied(struct kv_recent *recent, uint32_t number, uint64_t namespace_id,
-                       struct bnd_slice key, struct kv_seen was, struct kv_seen is) {
+void kv_recent_applied(struct kv_recent *recent, uint32_t number,
+                       const struct kv_replaced *replaced) {
     BND_ASSERT(number < recent->shards_count);
     struct shard *shard = recent->shards[number];
     if (shard == NULL) {
         return;
     }
-    if (was.version.hlc != 0) {
-        take_out(recent, number, shard,
-                 &(struct kv_entry){.namespace_id = namespace_id, .key = key, .seen = was});
+    if (replaced->was.version.hlc != 0) {
+        take_out(recent, number, shard, replaced);
     }
-    if (is.version.hlc != 0) {
-        put_in(recent, number, shard,
-               &(struct kv_entry){.namespace_id = namespace_id, .key = key, .seen = is});
+    if (replaced->is.version.hlc != 0) {
+        put_in(recent, number, shard, replaced);
     }
 }
 

@@ -19,6 +19,7 @@
 
 #include "base/hash.h"
 #include "kv/entry.h"
+#include "kv/tree.h"
 
 #define KV_RECENT_SECONDS 16u
 #define KV_RECENT_AHEAD 3u
@@ -38,8 +39,8 @@ void kv_recent_tick(struct kv_recent *recent, uint64_t now_second);
 int kv_recent_begin(struct kv_recent *recent, uint32_t shard, uint64_t known_from_second);
 
 /* As kv_tree_applied. */
-void kv_recent_applied(struct kv_recent *recent, uint32_t shard, uint64_t namespace_id,
-                       struct bnd_slice key, struct kv_seen was, struct kv_seen is);
+void kv_recent_applied(struct kv_recent *recent, uint32_t shard,
+                       const struct kv_replaced *replaced);
 
 struct kv_recent_sum {
     struct bnd_hash128 sum;

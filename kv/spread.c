@@ -184,9 +184,10 @@ void kv_spread_changed(struct kv_spread *spread, const struct kv_change *change)
     if (shard->tree == NULL) {
         return; /* wiped: what was listed is forgotten when the next tree begins */
     }
-    kv_tree_applied(shard->tree, change->namespace_id, change->key, change->was, change->is);
-    kv_recent_applied(spread->recent, change->shard, change->namespace_id, change->key, change->was,
-                      change->is);
+    const struct kv_replaced replaced =
+        kv_replaced(change->namespace_id, change->key, change->was, change->is);
+    kv_tree_applied(shard->tree, &replaced);
+    kv_recent_applied(spread->recent, change->shard, &replaced);
 }
 
 void kv_spread_wiped(struct kv_spread *spread, uint32_t number) {

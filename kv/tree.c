@@ -53,10 +53,21 @@ void kv_tree_passed(struct kv_tree *tree, uint64_t namespace_id, struct bnd_slic
     }
 }
 
-static void count(struct kv_tree *tree, uint64_t namespace_id, struct bnd_slice key,
-                  struct bnd_kv_version version, bool add) {
-    struct bnd_hash128 *bucket = &tree->buckets[kv_tree_bucket(namespace_id, key)];
-    struct bnd_hash128 hash = kv_tree_hash(namespace_id, key, version);
+struct kv_replaced kv_replaced(uint64_t namespace_id, struct bnd_slice key, struct kv_seen was,
+                               struct kv_seen is) {
+    struct kv_replaced replaced = {
+        .namespace_id = namespace_id, .key = key, .was = was, .is = is};
+    if (was.version.hlc != 0) {
+        replaced.was_hash = kv_tree_hash(namespace_id, key, was.version);
+    }
+    if (is.version.hlc != 0) {
+        replaced.is_hash = kv_tree_hash(namespace_id, key, is.version);
+    }
+    return replaced;
+}
+
+static void count(struct kv_tree *tree, struct bnd_hash128 *bucket, struct bnd_hash128 hash,
+                  bool add) {
     if (add) {
         *bucket = kv_sum_add(*bucket, hash);
         tree->root = kv_sum_add(tree->root, hash);
@@ -72,7 +83,8 @@ static void count(struct kv_tree *tree, uint64_t namespace_id, struct bnd_slice 
 void kv_tree_scanned(struct kv_tree *tree, const struct kv_entry *entry) {
     BND_ASSERT(!kv_seen_dead(entry->seen, tree->horizon));
     kv_tree_passed(tree, entry->namespace_id, entry->key);
-    count(tree, entry->namespace_id, entry->key, entry->seen.version, true);
+    count(tree, &tree->buckets[kv_tree_bucket(entry->namespace_id, entry->key)],
+          kv_tree_hash(entry->namespace_id, entry->key, entry->seen.version), true);
 }
 
 void kv_tree_finish(struct kv_tree *tree) {
@@ -84,16 +96,17 @@ static bool counts(const struct kv_tree *tree, struct kv_seen seen) {
     return seen.version.hlc != 0 && !kv_seen_dead(seen, tree->horizon);
 }
 
-void kv_tree_applied(struct kv_tree *tree, uint64_t namespace_id, struct bnd_slice key,
-                     struct kv_seen was, struct kv_seen is) {
-    if (!tree->built && !behind_cursor(tree, namespace_id, key)) {
+void kv_tree_applied(struct kv_tree *tree, const struct kv_replaced *replaced) {
+    if (!tree->built && !behind_cursor(tree, replaced->namespace_id, replaced->key)) {
         return;
     }
-    if (counts(tree, was)) {
-        count(tree, namespace_id, key, was.version, false);
+    struct bnd_hash128 *bucket =
+        &tree->buckets[kv_tree_bucket(replaced->namespace_id, replaced->key)];
+    if (counts(tree, replaced->was)) {
+        count(tree, bucket, replaced->was_hash, false);
     }
-    if (counts(tree, is)) {
-        count(tree, namespace_id, key, is.version, true);
+    if (counts(tree, replaced->is)) {
+        count(tree, bucket, replaced->is_hash, true);
     }
 }
 

@@ -45,15 +45,24 @@ void kv_tree_passed(struct kv_tree *tree, uint64_t namespace_id, struct bnd_slic
 /* The scan has come to the end of the shard. */
 void kv_tree_finish(struct kv_tree *tree);
 
-/* A record has taken another one's place, in the state that a scan would read. was, is: hlc 0 where
- * there was none, or is none any more. */
-void kv_tree_applied(struct kv_tree *tree, uint64_t namespace_id, struct bnd_slice key,
-                     struct kv_seen was, struct kv_seen is);
-
 /* The bucket of a key, and what a record adds to it: formats, the same on every node. */
 uint32_t kv_tree_bucket(uint64_t namespace_id, struct bnd_slice key);
 struct bnd_hash128 kv_tree_hash(uint64_t namespace_id, struct bnd_slice key,
                                 struct bnd_kv_version version);
+
+/* A record has taken another one's place. was, is: hlc 0 where there was none, or is none any
+ * more. Their hashes are made once for all that keep sums. */
+struct kv_replaced {
+    uint64_t namespace_id;
+    struct bnd_slice key;
+    struct kv_seen was, is;
+    struct bnd_hash128 was_hash, is_hash;
+};
+struct kv_replaced kv_replaced(uint64_t namespace_id, struct bnd_slice key, struct kv_seen was,
+                               struct kv_seen is);
+
+/* In the state that a scan would read. */
+void kv_tree_applied(struct kv_tree *tree, const struct kv_replaced *replaced);
 
 static inline struct bnd_hash128 kv_sum_add(struct bnd_hash128 a, struct bnd_hash128 b) {
     uint64_t low = a.low + b.low;

@@ -30,8 +30,10 @@ static void applied(struct kv_recent *recent, uint32_t shard, const struct kv_en
                     const struct kv_entry *is) {
     const struct kv_entry *any = is != NULL ? is : was;
     const struct kv_seen none = {0};
-    kv_recent_applied(recent, shard, any->namespace_id, any->key, was != NULL ? was->seen : none,
-                      is != NULL ? is->seen : none);
+    const struct kv_replaced replaced =
+        kv_replaced(any->namespace_id, any->key, was != NULL ? was->seen : none,
+                    is != NULL ? is->seen : none);
+    kv_recent_applied(recent, shard, &replaced);
 }
 
 static bool collect(void *data, const struct kv_entry *e) {

@@ -29,8 +29,10 @@ static struct kv_entry entry(const char *key, uint64_t ms, uint64_t writer) {
 static void applied(struct kv_tree *tree, const struct kv_entry *was, const struct kv_entry *is) {
     const struct kv_entry *any = is != NULL ? is : was;
     const struct kv_seen none = {0};
-    kv_tree_applied(tree, any->namespace_id, any->key, was != NULL ? was->seen : none,
+    const struct kv_replaced replaced =
+        kv_replaced(any->namespace_id, any->key, was != NULL ? was->seen : none,
                     is != NULL ? is->seen : none);
+    kv_tree_applied(tree, &replaced);
 }
 
 static struct bnd_hash128 hash(const struct kv_entry *e) {
