@@ -116,6 +116,16 @@ struct kv_cached *kv_cache_find(struct kv_cache *cache, uint64_t namespace_id,
     return entry;
 }
 
+static void entry_fill(struct kv_cached *entry, struct bnd_slice record) {
+    BND_ASSERT(record.len == entry->record_len);
+    if (record.len > 0) {
+        uint8_t *bytes = entry->bytes + entry->key_len;
+        memcpy(bytes, record.data, record.len);
+        int rv = kv_record_decode(bnd_slice(bytes, record.len), &entry->record);
+        BND_ASSERT(rv == 0);
+    }
+}
+
 static struct kv_cached *entry_make(uint32_t shard, uint64_t namespace_id, struct bnd_slice key,
                                     struct bnd_slice record) {
     struct kv_cached *entry = bnd_alloc(sizeof *entry + key.len + record.len);
@@ -128,17 +138,20 @@ static struct kv_cached *entry_make(uint32_t shard, uint64_t namespace_id, struc
                                 .key_len = (uint16_t)key.len,
                                 .record_len = (uint32_t)record.len};
     memcpy(entry->bytes, key.data, key.len);
-    if (record.len > 0) {
-        memcpy(entry->bytes + key.len, record.data, record.len);
-        int rv = kv_record_decode(bnd_slice(entry->bytes + key.len, record.len), &entry->record);
-        BND_ASSERT(rv == 0);
-    }
+    entry_fill(entry, record);
     return entry;
 }
 
 struct kv_cached *kv_cache_put(struct kv_cache *cache, uint32_t shard, uint64_t namespace_id,
                                struct bnd_slice key, struct bnd_slice record) {
     BND_ASSERT(key.len <= BND_KV_KEY_MAX);
+    struct kv_cached *known = kv_cache_find(cache, namespace_id, key);
+    if (known != NULL && known->pins == 0 && known->record_len == record.len) {
+        known->shard = shard; /* in its own memory: what is written again is often as long */
+        known->until_ns = 0;
+        entry_fill(known, record);
+        return known;
+    }
     kv_cache_drop(cache, namespace_id, key);
     if (record.len > KV_CACHE_RECORD_MAX || OVERHEAD + key.len + record.len > cache->bytes_max ||
         !grow(cache)) {
