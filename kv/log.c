@@ -169,10 +169,8 @@ size_t kv_log_bytes(const struct kv_log *log) {
 
 int kv_log_append(struct kv_log *log, struct kv_log_entry *entry) {
     BND_ASSERT(log->journal != NULL && !bnd_link_linked(&entry->link));
-    struct bnd_journal_stats stats;
-    bnd_journal_stats(log->journal, &stats);
     if (log->dead || log->closing || log->waiting_bytes + entry->len > WAITING_BYTES_MAX ||
-        stats.bytes_queued > WAITING_BYTES_MAX ||
+        bnd_journal_queued(log->journal) > WAITING_BYTES_MAX ||
         kv_log_bytes(log) + entry->len > log->config.log_bytes_max) {
         return BND_FULL;
     }

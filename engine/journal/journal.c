@@ -504,6 +504,10 @@ uint64_t bnd_journal_durable(const struct bnd_journal *journal) {
     return journal->lsn_durable;
 }
 
+uint64_t bnd_journal_queued(const struct bnd_journal *journal) {
+    return journal->bytes_queued;
+}
+
 void bnd_journal_stats(const struct bnd_journal *journal, struct bnd_journal_stats *out) {
     *out = (struct bnd_journal_stats){.lsn_last = journal->lsn_last,
                                       .lsn_durable = journal->lsn_durable,

@@ -163,6 +163,9 @@ void bnd_journal_submit(struct bnd_journal *journal);
 /* The highest durable lsn. */
 uint64_t bnd_journal_durable(const struct bnd_journal *journal);
 
+/* Bytes of records collected and not durable yet. */
+uint64_t bnd_journal_queued(const struct bnd_journal *journal);
+
 void bnd_journal_stats(const struct bnd_journal *journal, struct bnd_journal_stats *out);
 
 /* Read-only look at a journal's files for `bindery inspect`: survives corruption, calls print(line)
