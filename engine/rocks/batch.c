@@ -65,11 +65,15 @@ void rocks_batch_destroy(struct bnd_state_batch *batch) {
 
 void rocks_batch_clear(struct bnd_state_batch *batch) {
     bnd_buf_reset(&batch->bytes);
-    batch->ops_count = 0;
-    batch->failed = false;
-    if (batch->index_len > 0) {
+    if (batch->index_len > INDEX_MIN && batch->ops_count < batch->index_len / 16) {
+        bnd_free(batch->index); /* grown for a larger one: to clear it took longer than to fill it */
+        batch->index = NULL;
+        batch->index_len = 0;
+    } else if (batch->index_len > 0) {
         memset(batch->index, 0, batch->index_len * sizeof *batch->index);
     }
+    batch->ops_count = 0;
+    batch->failed = false;
     if (batch->wi_count > 0) {
         rocksdb_writebatch_wi_clear(batch->wi);
         batch->wi_count = 0;
