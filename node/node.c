@@ -620,6 +620,7 @@ static int open_clients(struct bnd_node *node, struct bnd_error *err) {
                                               .unheard = on_unheard};
     node_last_view_start(&node->last_view);
     node->fence.catalog = node->catalog;
+    node->sql.catalog = node->catalog;
     node->admission.catalog = node->catalog;
     node->admission.mesh = bnd_mesh_tcp_mesh(node->mesh);
     node->members.catalog = node->catalog;
@@ -761,6 +762,7 @@ static void close_groups(void *data) {
     node_departure_close(&node->departure);
     node_kv_leave_catalog(&node->kv);
     node->fence.catalog = NULL;
+    node->sql.catalog = NULL;
     node->admission.catalog = NULL;
     bnd_catalog_destroy(node->catalog);
     node_disk_stop(&node->disk, on_disk_stopped, node);

@@ -66,6 +66,49 @@ void node_sql_view(struct node_sql *node, const struct bnd_catalog_view *view) {
     }
 }
 
+/* ---- forks without a name ---------------------------------------------------------------------*/
+
+static void on_fork_deleted(struct bnd_sql_admin *admin, int status) {
+    struct node_sql *node = admin->data;
+    char text[BND_D1_UUID_TEXT + 1];
+    bnd_d1_uuid_text(node->fork.uuid, text);
+    bnd_log(node->env, BND_LOG_INFO, "node", "%s, a fork that never had a name, is deleted: %s",
+            text, bnd_code_text(status));
+    node->fork.asking = false;
+}
+
+static void on_fork(struct bnd_catalog_call *call, int status, struct bnd_slice reply) {
+    struct node_sql *node = call->data;
+    struct bnd_d1_database database;
+    if (status == BND_NOTFOUND && !node->closing) {
+        node->fork.admin = (struct bnd_sql_admin){.cb = on_fork_deleted, .data = node};
+        node->fork.asking =
+            bnd_sql_delete_database(node->sql, &node->fork.admin, node->fork.uuid) == 0;
+        return;
+    }
+    if (status == 0 && bnd_d1_database_decode(reply, &database) == 0) {
+        bnd_catalog_d1_learn(node->catalog, &database);
+    }
+    node->fork.asking = false;
+}
+
+static void on_idle_fork(void *owner, const uint8_t uuid[BND_SQL_UUID_BYTES]) {
+    struct node_sql *node = owner;
+    struct node_sql_fork *fork = &node->fork;
+    char text[BND_D1_UUID_TEXT + 1];
+    uint8_t known[BND_D1_UUID_BYTES];
+    bnd_d1_uuid_text(uuid, text);
+    if (node->catalog == NULL || node->closing || fork->asking ||
+        bnd_catalog_d1_known(node->catalog, bnd_slice_str(text), known)) {
+        return;
+    }
+    memcpy(fork->uuid, uuid, sizeof fork->uuid);
+    const struct bnd_catalog_query query = {.kind = BND_CATALOG_QUERY_D1_DATABASE,
+                                            .a = bnd_slice(fork->uuid, sizeof fork->uuid)};
+    fork->call = (struct bnd_catalog_call){.cb = on_fork, .data = node};
+    fork->asking = bnd_catalog_read(node->catalog, &fork->call, &query, 0) == 0;
+}
+
 /* ---- life -------------------------------------------------------------------------------------*/
 
 int node_sql_create(struct node_sql *node, struct bnd_error *err) {
@@ -76,7 +119,9 @@ int node_sql_create(struct node_sql *node, struct bnd_error *err) {
                                           .self = node->self,
                                           .name = name,
                                           .memory_bytes = node->memory_bytes,
-                                          .keep_ms = node->keep_ms};
+                                          .keep_ms = node->keep_ms,
+                                          .idle_fork = on_idle_fork,
+                                          .owner = node};
     node->retry = (struct bnd_timer){.cb = on_retry, .data = node};
     int rv = bnd_sql_create(&config, &node->sql);
     return rv == 0 ? 0 : bnd_error_set(err, rv, "SQL: %s", bnd_code_text(rv));

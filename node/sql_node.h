@@ -2,7 +2,9 @@
  * groups (ADR 0100).
  *
  * Founding: group 0 tells who makes the groups of SQL. Each of these nodes makes every group once,
- * with exactly them as its voters; one that it has, or had and left, it leaves alone. */
+ * with exactly them as its voters; one that it has, or had and left, it leaves alone.
+ *
+ * Forks without a name: one that group 0 does not know is deleted (ADR 0105). */
 #ifndef BND_NODE_SQL_NODE_H
 #define BND_NODE_SQL_NODE_H
 
@@ -17,8 +19,15 @@ struct node_sql {
     uint64_t keep_ms;    /* of versions that others took the place of; 0: for ever */
     /* read by others; NULL: not made yet, or gone */
     struct bnd_sql *sql;
+    struct bnd_catalog *catalog; /* borrowed, from when it is there until it ends */
     /* private */
     struct bnd_raft_host *host;
+    struct node_sql_fork {
+        bool asking; /* group 0 for it, or deleting it */
+        uint8_t uuid[BND_SQL_UUID_BYTES];
+        struct bnd_catalog_call call;
+        struct bnd_sql_admin admin;
+    } fork;
     uint64_t founders[BND_SQL_FOUNDERS_MAX]; /* as the view told; none: there is nothing to make */
     size_t founders_count;
     uint32_t shards;

@@ -193,7 +193,7 @@ static int fsm_apply(void *self, const struct bnd_fsm_apply *context, struct bnd
     if (rv == 0) {
         bool tick = command.op == SQL_TICK;
         rv = sql_dead_sweep(&change, tick ? SQL_SWEEP_TICK_MAX : SQL_SWEEP_COMMAND_MAX);
-        rv = rv != 0 ? rv : sql_pass_step(&change, tick);
+        rv = rv != 0 ? rv : sql_pass_step(&change, tick || command.op == SQL_RETAIN);
     }
     trim(&fsm->joined);
     trim(&fsm->unpacked);

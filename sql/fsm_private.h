@@ -94,8 +94,9 @@ int sql_dead_add(const struct sql_change *change, uint32_t number);
 /* Deletes at most `keys` keys of what is due. */
 int sql_dead_sweep(const struct sql_change *change, unsigned keys);
 
-/* fsm_retain.c: goes on with the pass that is under way, if this command is one that does. */
-int sql_pass_step(const struct sql_change *change, bool tick);
+/* fsm_retain.c: goes on with the pass that is under way: with a large step, or with a smaller one
+ * if this entry is one that does. */
+int sql_pass_step(const struct sql_change *change, bool large);
 /* Ends it, if it is over this number: all of it goes. */
 int sql_pass_end(const struct sql_change *change, uint32_t number);
 /* A fork of the parent is gone: asks for a pass, if something was kept for it. */

@@ -14,7 +14,7 @@
 
 #include "base/error.h"
 
-/* A pass goes on with a TICK, and with every so many-th entry. */
+/* A pass begins with RETAIN, and goes on with each TICK and with every so many-th entry. */
 #define TICK_KEYS_MAX 512u
 #define ENTRIES_APART 32u
 #define ENTRY_KEYS_MAX 256u
@@ -88,6 +88,14 @@ static int check_deleted(const struct sql_change *change,
     return rv;
 }
 
+/* What an import has made so far is nobody's history, and gets none of its own (ADR 0106). */
+static int check_no_branch(const struct sql_change *change, uint32_t number) {
+    struct sql_key key;
+    sql_key_number(&key, change->context->slot, SQL_TAG_LEASE, number);
+    int rv = sql_change_get(change, &key, &change->fsm->value);
+    return rv == BND_NOTFOUND ? 0 : rv != 0 ? rv : BND_PRECONDITION;
+}
+
 int sql_apply_retain(const struct sql_change *change) {
     struct sql_database_row row;
     struct pass under_way;
@@ -100,6 +108,7 @@ int sql_apply_retain(const struct sql_change *change) {
     }
     rv = row.record.state == SQL_DATABASE_LIVE ? check_age(change, &row.record)
                                                : check_deleted(change, &row.record);
+    rv = rv != 0 ? rv : check_no_branch(change, row.record.number);
     if (rv != 0) {
         return rv;
     }
@@ -330,14 +339,14 @@ static int step(const struct sql_change *change, struct pass *pass) {
     return 0;
 }
 
-int sql_pass_step(const struct sql_change *change, bool tick) {
+int sql_pass_step(const struct sql_change *change, bool large) {
     struct sql_fsm *fsm = change->fsm;
     bool due =
-        tick || (change->context->index % ENTRIES_APART == 0 && change->context->position == 0);
+        large || (change->context->index % ENTRIES_APART == 0 && change->context->position == 0);
     if (!due || (fsm->pass_known && !fsm->passing)) {
         return 0;
     }
-    struct pass pass = {.keys = tick ? TICK_KEYS_MAX : ENTRY_KEYS_MAX};
+    struct pass pass = {.keys = large ? TICK_KEYS_MAX : ENTRY_KEYS_MAX};
     int rv = pass_get(change, &pass);
     if (rv != 0 && rv != BND_NOTFOUND) {
         return rv;

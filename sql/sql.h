@@ -29,6 +29,11 @@ struct bnd_sql_config {
     size_t memory_bytes; /* of page caches; 0: 64 MiB */
     uint64_t keep_ms;    /* how long versions are kept that others took the place of; 0: for ever */
     uint32_t rules_off;  /* bits of rules that the simulator switches off one by one */
+    /* A fork that nobody has written for an hour, in a group that this node leads: told again and
+     * again, so that one whose maker died before it had a name can be given an end. On the loop.
+     * NULL: nobody asks. */
+    void (*idle_fork)(void *owner, const uint8_t uuid[BND_SQL_UUID_BYTES]);
+    void *owner;
 };
 
 /* Made before the host, which asks it for state machines from inside its creation; started with the

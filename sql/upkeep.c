@@ -19,6 +19,7 @@
 #define GAIN_MIN 64u
 #define GAIN_PAGES 4u /* one version for so many pages */
 #define LATE_PARTS 8u /* of keep_ms */
+#define IDLE_FORK_MS UINT64_C(3600000)
 
 /* ---- proposals --------------------------------------------------------------------------------*/
 
@@ -149,6 +150,27 @@ static bool wants_pass(const struct bnd_sql *sql, const struct sql_fsm *fsm,
            (record->cutoff != SQL_CUTOFF_ALL || has_key(fsm, SQL_TAG_UNPINNED, record->number));
 }
 
+/* ---- a fork that may have no name -------------------------------------------------------------*/
+
+static bool is_fork(const struct sql_fsm *fsm, uint32_t number) {
+    BND_AUTO_BUF struct bnd_buf value = {0};
+    struct sql_epoch_row first;
+    struct sql_key key;
+    sql_key_pair(&key, fsm->slot, SQL_TAG_EPOCH, number, 0);
+    int rv = fsm->state->ops->get(fsm->state, BND_CF_SQL, sql_key_slice(&key), &value);
+    return rv == 0 && sql_epoch_decode(sql_key_rest(&key), bnd_buf_slice(&value), &first) == 0 &&
+           first.parent_number != 0;
+}
+
+static void tell_idle_fork(const struct bnd_sql *sql, const struct sql_fsm *fsm,
+                           const struct sql_database_record *record) {
+    if (sql->config.idle_fork != NULL && record->state == SQL_DATABASE_LIVE &&
+        record->stamp_ms + IDLE_FORK_MS <= bnd_raft_stamp_ms(sql->host) &&
+        is_fork(fsm, record->number) && !has_key(fsm, SQL_TAG_LEASE, record->number)) {
+        sql->config.idle_fork(sql->config.owner, fsm->looked_at);
+    }
+}
+
 /* ---- laps -------------------------------------------------------------------------------------*/
 
 /* Some databases from fsm->looked_at on: the first that wants a pass, into *out. */
@@ -179,7 +201,9 @@ static bool look(const struct bnd_sql *sql, struct sql_fsm *fsm, unsigned *looks
         }
         memcpy(fsm->looked_at, rest.data + 1, sizeof fsm->looked_at);
         *out = (struct sql_command){.op = SQL_RETAIN};
-        found = wants_pass(sql, fsm, &row.record, &out->u.retain.cutoff);
+        tell_idle_fork(sql, fsm, &row.record);
+        found = wants_pass(sql, fsm, &row.record, &out->u.retain.cutoff) &&
+                !has_key(fsm, SQL_TAG_LEASE, row.record.number);
         memcpy(out->uuid, fsm->looked_at, sizeof out->uuid);
         out->u.retain.keep_ms = sql->config.keep_ms;
     }

@@ -278,6 +278,7 @@ static void a_cutoff_holds_over_an_import(void **state) {
     assert_int_equal(branch(m, B, A, true), 0);
     assert_int_equal(machine_retain(m, A, 5, 0), BND_PRECONDITION); /* not while it is held */
     assert_int_equal(commit(m, B, 1, 60), 0);
+    assert_int_equal(machine_retain(m, B, 8, 0), BND_PRECONDITION); /* what is made is no history */
     m->stamp_ms += 1000;
     assert_int_equal(swap(m, A, B, 8), 0);
     assert_int_equal(machine_retain(m, B, SQL_CUTOFF_ALL, 0), BND_PRECONDITION);

@@ -61,6 +61,8 @@ struct cluster {
     unsigned turns_max; /* of each client */
     long rows_last;
     long acknowledged, failures, unknown, reads;
+    long idle_forks; /* told */
+    uint8_t idle_fork[16];
     uint8_t fate[4096]; /* of each row: 1 acknowledged, 2 perhaps */
 };
 
@@ -84,6 +86,12 @@ static void node_fatal(void *owner, const struct bnd_error *why) {
     fail_msg("fatal: %s", why->message);
 }
 
+static void node_idle_fork(void *owner, const uint8_t of[16]) {
+    struct cluster *c = ((struct node *)owner)->cluster;
+    c->idle_forks++;
+    memcpy(c->idle_fork, of, sizeof c->idle_fork);
+}
+
 static void service_start(struct node *node, struct bnd_env *env) {
     const uint64_t members[NODES] = {1, 2, 3};
     const struct bnd_shard_client_config client = {
@@ -104,7 +112,13 @@ static void node_start(struct node *node, bool gateway) {
     assert_int_equal(bnd_rpc_create(env, node->mesh, 0, &node->rpc), 0);
     node->state = gateway ? NULL : bnd_sim_store_open(node->store, node->env);
     const struct bnd_sql_config sql = {
-        .env = env, .state = node->state, .self = node->id, .name = "node"};
+        .env = env,
+        .state = node->state,
+        .self = node->id,
+        .name = "node",
+        .idle_fork = node_idle_fork,
+        .owner = node,
+    };
     assert_int_equal(bnd_sql_create(&sql, &node->sql), 0);
     const struct bnd_raft_host_config host = {.env = env,
                                               .mesh = node->mesh,
@@ -581,6 +595,41 @@ static void a_retry_of_what_made_its_answer_too_big_gets_the_first_answer(void *
     cluster_close(c);
 }
 
+static void on_admin(struct bnd_sql_admin *admin, int status) {
+    assert_int_equal(status, 0);
+    *(bool *)admin->data = true;
+}
+
+static bool is_set(void *data) {
+    return *(bool *)data;
+}
+
+static bool is_told_twice(void *data) {
+    return ((struct cluster *)data)->idle_forks >= 2;
+}
+
+/* Its maker may have died before it had a name. Nobody is told of one that is written, nor of what
+ * is no fork. */
+static void of_a_fork_that_nobody_writes_its_node_is_told(void **state) {
+    (void)state;
+    struct cluster *c = cluster_open(5);
+    (void)ask(c, "CREATE TABLE t(v)");
+    struct bnd_sql_bookmark at = ask_node(&c->asker, "SELECT 1", NULL)->bookmark;
+    bool forked = false;
+    uint8_t fork[16];
+    struct bnd_sql_admin admin = {.cb = on_admin, .data = &forked};
+    bnd_sim_env_enter(c->asker.env);
+    bnd_sql_fork_uuid(c->asker.sql, uuid, fork);
+    assert_int_equal(bnd_sql_fork(c->asker.sql, &admin, uuid, &at, fork), 0);
+    bnd_sim_env_leave(c->asker.env);
+    assert_true(bnd_sim_run_until_true(c->world, is_set, &forked, 60 * SECOND));
+    bnd_sim_run_for(c->world, UINT64_C(3500) * SECOND);
+    assert_int_equal(c->idle_forks, 0);
+    assert_true(bnd_sim_run_until_true(c->world, is_told_twice, c, 500 * SECOND));
+    assert_memory_equal(c->idle_fork, fork, sizeof fork);
+    cluster_close(c);
+}
+
 static int library(void **state) {
     struct bnd_error err;
     (void)state;
@@ -595,6 +644,7 @@ int main(void) {
         cmocka_unit_test(a_read_that_nobody_waits_for_is_not_run),
         cmocka_unit_test(a_retry_of_what_dropped_its_table_gets_the_first_answer),
         cmocka_unit_test(a_retry_of_what_made_its_answer_too_big_gets_the_first_answer),
+        cmocka_unit_test(of_a_fork_that_nobody_writes_its_node_is_told),
     };
     return cmocka_run_group_tests(tests, library, NULL);
 }

@@ -54,7 +54,7 @@ static void the_cutoff_stays_and_what_is_below_is_refused(void **state) {
         .op = SQL_FORK, .uuid = {B}, .u.fork = {.source = {A}, .target = below}};
     assert_int_equal(machine_retain(m, A, 40, 20 * STEP_MS + 1), BND_PRECONDITION);
     assert_int_equal(machine_retain(m, A, 40, 20 * STEP_MS), 0);
-    assert_int_equal(machine_apply(m, &restore), BND_NOTFOUND); /* and its pages are still there */
+    assert_int_equal(machine_apply(m, &restore), BND_NOTFOUND);
     assert_int_equal(machine_apply(m, &fork), BND_NOTFOUND);
     machine_end_pass(m);
     assert_int_equal(machine_apply(m, &restore), BND_NOTFOUND);
@@ -84,6 +84,29 @@ static void of_a_page_less_than_two_rows_are_left(void **state) {
     assert_int_equal(byte_at(m, 1, 0, 200, 3), 1);
     grow(m, A, 250); /* the leader goes on upon what was left */
     assert_int_equal(byte_at(m, 1, 0, 250, 1), 250);
+}
+
+/* Nothing stands upon anything else, so what stays is what is seen, and no version more. */
+static void of_images_exactly_those_that_are_seen_stay(void **state) {
+    struct machine *m = *state;
+    assert_int_equal(machine_simple(m, SQL_CREATE, A), 0);
+    for (uint8_t version = 1; version <= 20; version++) {
+        assert_int_equal(version == 11 ? machine_restore(m, A, 10, 0, 4)
+                                       : commit_images(m, A, PAGES, version),
+                         0);
+    }
+    retain(m, A, 10); /* the last of its epoch */
+    assert_int_equal(machine_count(m, SQL_TAG_PAGE, 1), PAGES * (1 + 1 + 9)); /* 4, 10, 12 to 20 */
+    assert_int_equal(byte_at(m, 1, 0, 9, 1), BND_NOTFOUND);
+    assert_int_equal(byte_at(m, 1, 0, 10, 1), 10);
+    assert_int_equal(byte_at(m, 1, 1, 11, 1), 4);
+    assert_int_equal(byte_at(m, 1, 1, 12, 1), 12);
+    retain(m, A, 15);
+    assert_int_equal(machine_count(m, SQL_TAG_PAGE, 1), PAGES * (1 + 6)); /* 4, 15 to 20 */
+    assert_int_equal(byte_at(m, 1, 1, 14, 1), BND_NOTFOUND);
+    assert_int_equal(byte_at(m, 1, 1, 15, 1), 15);
+    assert_int_equal(machine_restore(m, A, 20, 1, 15), 0);
+    assert_int_equal(byte_at(m, 1, 2, 21, 1), 15);
 }
 
 static void a_fork_keeps_what_it_begins_with_and_its_end_frees_it(void **state) {
@@ -172,13 +195,13 @@ static void a_pass_goes_on_with_the_entries_of_a_busy_group(void **state) {
     struct machine *m = *state;
     assert_int_equal(machine_simple(m, SQL_CREATE, A), 0);
     assert_int_equal(machine_simple(m, SQL_CREATE, B), 0);
-    grow(m, A, 200);
-    assert_int_equal(machine_retain(m, A, 200, 0), 0);
+    grow(m, A, 700);
+    assert_int_equal(machine_retain(m, A, 700, 0), 0);
     assert_int_equal(machine_retain(m, B, 0, 0), BND_PRECONDITION); /* one at a time */
-    grow(m, B, 100);
+    grow(m, B, 200);
     assert_int_equal(machine_count(m, SQL_TAG_PASS, 0), 0);
     assert_int_equal(machine_count(m, SQL_TAG_COMMIT, 1), 1);
-    assert_int_equal(byte_at(m, 1, 0, 200, 1), 200);
+    assert_int_equal(byte_at(m, 1, 0, 700, 1), 700 % 256);
 }
 
 /* More than a step of keys; and the sweep begins while the pass is at work. */
@@ -217,6 +240,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(the_cutoff_stays_and_what_is_below_is_refused),
         TEST(of_a_page_less_than_two_rows_are_left),
+        TEST(of_images_exactly_those_that_are_seen_stay),
         TEST(a_fork_keeps_what_it_begins_with_and_its_end_frees_it),
         TEST(a_fork_above_the_cutoff_leaves_nothing),
         TEST(an_epoch_keeps_what_it_stands_upon),
