@@ -17,6 +17,7 @@ type thingInput struct {
 	thing history.Thing // as asked; of a read and of what was made: as told
 	why   history.Why   // refused
 	known bool          // it ended, and is not unknown
+	twin  bool          // a deletion, while another one of the same thing was under way: both may be told that it was done
 }
 
 // somebody is the id of what a creation made that never told it: the first that shows and that no other made.
@@ -54,6 +55,9 @@ func nameStep(made map[string]bool) func(state, input, output interface{}) (bool
 		}
 		if can {
 			return true, then
+		}
+		if in.f == "drop" && in.twin && !is {
+			return true, now
 		}
 		return !in.known, now // of unknown outcome: it happened if it could
 	}
@@ -106,17 +110,48 @@ func thingOperation(operation history.Operation) (porcupine.Operation, bool) {
 	return out, in.known || (operation.F != "read" && operation.F != "look")
 }
 
+// twins are the deletions (by index) beside which another of the same thing, by its id, was under way.
+func twins(operations []history.Operation) map[int]bool {
+	drops := map[string][]history.Operation{}
+	found := map[int]bool{}
+	end := func(operation history.Operation) time.Duration {
+		if operation.Outcome == history.Info {
+			return never
+		}
+		return operation.End.Time
+	}
+	for _, operation := range operations {
+		thing, ok := operation.Value.(history.Thing)
+		if operation.F != "drop" || !ok || strings.HasPrefix(operation.Key, "bucket/") {
+			continue
+		}
+		for _, other := range drops[thing.ID] {
+			if end(other) > operation.Time {
+				found[other.Index], found[operation.Index] = true, true
+			}
+		}
+		drops[thing.ID] = append(drops[thing.ID], operation)
+	}
+	return found
+}
+
 // Things checks that each name stands for one thing at a time, or none, linearizably; that what lies in it is linearizable, too;
 // and that nothing of what was deleted is ever seen again.
 func Things(events []history.Event, limit time.Duration) Result {
 	keys := map[string][]porcupine.Operation{}
 	made := map[string]bool{}
 	result := Result{Counts: map[string]int{}}
-	for _, operation := range history.Operations(events) {
+	operations := history.Operations(events)
+	side := twins(operations)
+	for _, operation := range operations {
 		result.Counts[string(operation.Outcome)]++
 		one, counts := thingOperation(operation)
 		if !counts {
 			continue
+		}
+		if in := one.Input.(thingInput); side[operation.Index] {
+			in.twin = true
+			one.Input = in
 		}
 		keys[operation.Key] = append(keys[operation.Key], one)
 		in := one.Input.(thingInput)

@@ -55,6 +55,9 @@ func TestThingsAllow(t *testing.T) {
 		"a deletion under way is seen inside before it is seen by name": {on(database, "create", nil, 1, 2, history.OK, thing("u1", none)),
 			on(database, "drop", thing("u1", none), 3, 20, history.OK, thing("u1", none)), on(inside, "read", nil, 5, 6, history.OK, gone),
 			on(database, "look", nil, 7, 8, history.OK, thing("u1", none))},
+		"two deletions at once are both told that they did it": {on(database, "create", nil, 1, 2, history.OK, thing("u1", none)),
+			on(database, "drop", thing("u1", none), 3, 6, history.OK, thing("u1", none)), on(database, "drop", thing("u1", none), 4, 7, history.OK, thing("u1", none)),
+			on(database, "look", nil, 8, 9, history.OK, gone)},
 	} {
 		if !things(lines...) {
 			t.Errorf("%s: called an anomaly", name)
@@ -82,7 +85,10 @@ func TestThingsFind(t *testing.T) {
 		"a database is missing":         {made, on(inside, "read", nil, 5, 6, history.OK, gone)},
 		"a row is missing": {made, on(inside, "write", thing("u1", 7), 3, 4, history.OK, thing("u1", 7)),
 			on(inside, "read", nil, 5, 6, history.OK, thing("u1", none))},
-		"taken by nobody": {on(database, "create", nil, 1, 2, history.Fail, history.Taken)},
+		"a deletion did it, and is told that it was not there": {made, on(database, "drop", thing("u1", none), 3, 4, history.Fail, history.Missing),
+			on(database, "look", nil, 5, 6, history.OK, gone)},
+		"deleted twice, one after the other": {made, dropped, on(database, "drop", thing("u1", none), 5, 6, history.OK, thing("u1", none))},
+		"taken by nobody":                    {on(database, "create", nil, 1, 2, history.Fail, history.Taken)},
 	} {
 		if things(lines...) {
 			t.Errorf("%s: passed", name)

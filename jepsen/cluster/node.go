@@ -55,8 +55,15 @@ func (node *Node) endedItself(status int, err error) {
 	}
 }
 
-// Start runs the process again after Kill, Stop or LosePower.
-func (node *Node) Start() error { return node.start(nil) }
+// Start runs the process again after Kill, Stop or LosePower; if it runs already it does nothing.
+func (node *Node) Start() error {
+	node.mutex.Lock()
+	defer node.mutex.Unlock()
+	if node.running() {
+		return nil
+	}
+	return node.startLocked(nil)
+}
 
 // LosePower cuts the node's disk, then ends its process: what was not synced is gone. Needs Options.Disks.
 func (node *Node) LosePower() error {

@@ -61,14 +61,30 @@ func (p *process) watch(cmd *exec.Cmd, ended chan struct{}, byItself func(int, e
 	}
 }
 
-// Signal sends the process a signal.
+// Signal sends the process a signal; one that has ended gets none.
 func (p *process) Signal(what syscall.Signal) error {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
 	if p.cmd == nil {
 		return fmt.Errorf("%s was never started", p.name)
 	}
-	return p.cmd.Process.Signal(what)
+	if p.running() {
+		return p.cmd.Process.Signal(what)
+	}
+	return nil
+}
+
+// running, with the mutex held.
+func (p *process) running() bool {
+	if p.cmd == nil {
+		return false
+	}
+	select {
+	case <-p.ended:
+		return false
+	default:
+		return true
+	}
 }
 
 // Kill ends the process with SIGKILL and waits until it is gone.

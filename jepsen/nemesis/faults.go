@@ -36,7 +36,7 @@ func restart(n *Nemesis) (string, func() error, error) {
 
 func pause(n *Nemesis) (string, func() error, error) {
 	return each(n, n.victims(true),
-		func(node *cluster.Node) error { return node.Signal(syscall.SIGSTOP) },
+		func(node *cluster.Node) error { return node.Signal(syscall.SIGSTOP) }, // one that is dead stays so
 		func(node *cluster.Node) error { return node.Signal(syscall.SIGCONT) })
 }
 

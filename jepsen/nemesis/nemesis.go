@@ -24,6 +24,7 @@ type kind struct {
 	wanted string // what needs wants
 	extra  bool   // not of the faults that every workload of Bindery can meet
 	ours   bool   // done by means that only Bindery has
+	alone  bool   // needs a cluster that nothing else is wrong with
 }
 
 func disks(c *cluster.Cluster) bool  { return c.Disks != "" }
@@ -34,22 +35,22 @@ const wantDisks, wantClocks = "needs --disks ext4 or xfs", "needs a cluster whos
 var faults = map[string]kind{
 	"clock":        {do: clock, needs: clocks, wanted: wantClocks},
 	"clock-rate":   {do: clockRate, needs: clocks, wanted: wantClocks},
-	"decommission": {do: decommission, ours: true},
-	"drain":        {do: drain, ours: true},
-	"flip":         {do: flip, ours: true},
+	"decommission": {do: decommission, alone: true, ours: true},
+	"drain":        {do: drain, alone: true, ours: true},
+	"flip":         {do: flip, alone: true, ours: true},
 	"full":         {do: full, needs: disks, wanted: wantDisks},
-	"join":         {do: join, ours: true},
+	"join":         {do: join, alone: true, ours: true},
 	"kill":         {do: kill},
 	"oneway":       {do: oneway},
 	"partition":    {do: partition},
 	"pause":        {do: pause},
 	"power":        {do: power, needs: disks, wanted: wantDisks},
 	"power-all":    {do: powerAll, needs: disks, wanted: wantDisks},
-	"replace":      {do: replace, ours: true},
-	"restart":      {do: restart},
+	"replace":      {do: replace, alone: true, ours: true},
+	"restart":      {do: restart, alone: true},
 	"ring":         {do: ring},
 	"slow":         {do: slow},
-	"upgrade": {do: upgrade, extra: true, wanted: "needs --old-binary",
+	"upgrade": {do: upgrade, alone: true, extra: true, wanted: "needs --old-binary",
 		needs: func(c *cluster.Cluster) bool { return c.OldBinary != "" }},
 	"workerd": {do: killWorkerd, extra: true, wanted: "needs a workload of Durable Objects",
 		needs: (*cluster.Cluster).HasWorkerds},
@@ -107,25 +108,52 @@ func New(c *cluster.Cluster, log *history.Log, seed int64, names string) (*Nemes
 // Count of the faults that were done.
 func (n *Nemesis) Count() int { return n.count }
 
-// Run hurts until ctx ends, one fault after the other, and leaves everything healed. The error is about the
-// harness or a node that could not be handled, not about the cluster's promises.
+// Run hurts until ctx ends and leaves everything healed: one fault after the other, and half the time, where the two allow it, a
+// second one meanwhile. The error is about the harness or a node that could not be handled, not about the cluster's promises.
 func (n *Nemesis) Run(ctx context.Context) error {
 	for len(n.drawn) > 0 && n.pause(ctx, 3*time.Second, 6*time.Second) {
-		name := n.drawn[n.rng.Intn(len(n.drawn))]
-		what, heal, err := faults[name].do(n)
+		first := n.drawn[n.rng.Intn(len(n.drawn))]
+		begun, err := n.begin(first)
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return err
 		}
-		n.log.Note(name, history.Text(what))
-		n.count++
+		all := []func() error{begun}
+		second := n.drawn[n.rng.Intn(len(n.drawn))]
+		if n.rng.Intn(2) == 0 && second != first && !faults[first].alone && !faults[second].alone {
+			n.pause(ctx, time.Second, 4*time.Second)
+			begun, err := n.begin(second)
+			if err != nil {
+				return err
+			}
+			all = append(all, begun)
+		}
 		n.pause(ctx, 4*time.Second, 10*time.Second)
+		n.rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		for _, heal := range all {
+			if err := heal(); err != nil {
+				return err
+			}
+		}
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// begin does a fault, and returns what heals it.
+func (n *Nemesis) begin(name string) (func() error, error) {
+	what, heal, err := faults[name].do(n)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	n.log.Note(name, history.Text(what))
+	n.count++
+	return func() error {
 		if err := heal(); err != nil {
 			return fmt.Errorf("healing %s: %w", name, err)
 		}
 		n.log.Note(name+"-end", history.Text(what))
-	}
-	<-ctx.Done()
-	return nil
+		return nil
+	}, nil
 }
 
 // pause waits between low and high; false: ctx ended.
