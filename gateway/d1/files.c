@@ -42,6 +42,10 @@ static void on_timer(struct bnd_timer *timer) {
         struct d1_file *file = BND_CONTAINER(link, struct d1_file, link);
         link = link->next;
         bool loading = file->load != NULL && file->load->state == D1_LOADING;
+        if (file->load != NULL && !loading) { /* its end is told for a while, its bytes are not */
+            d1_spool_close(file->spool);
+            file->spool = NULL;
+        }
         if (!file->busy && !loading && now - file->since_ns >= D1_FILE_KEPT_NS) {
             d1_file_drop(files, file);
         }

@@ -9,6 +9,7 @@
 #define STATEMENT_BYTES_MAX (1u << 20) /* SQLite's own limit is far below, and says so */
 #define AGAIN_NS (UINT64_C(250) * BND_MS)
 #define AGAIN_MAX 120u
+#define PIECE_PARTS_MAX 16u
 
 static void go_on(struct d1_load *load);
 
@@ -21,7 +22,9 @@ static void end(struct d1_load *load, enum d1_load_state state) {
     load->state = state;
     d1_branch_end(&load->branch);
     bnd_buf_free(&load->piece);
+    bnd_buf_free(&load->moved);
     bnd_buf_free(&load->request);
+    d1_outline_free(&load->outline);
     gateway_discharge(load->front, load->charged);
     load->charged = 0;
     while ((link = bnd_list_pop(&load->waits)) != NULL) {
@@ -221,25 +224,41 @@ static bool puts_off_links(struct bnd_slice statement) {
     return false;
 }
 
-static void on_statement(struct d1_load *load) {
-    struct bnd_slice statement =
-        bnd_slice(load->piece.data + load->statement_at, load->piece.len - load->statement_at);
-    load->statements++;
-    load->unlinked = load->unlinked || puts_off_links(statement);
-    load->statement_at = load->piece.len;
+/* Of the first time through the file nothing is kept but its outline. */
+static int on_outline(struct d1_load *load, struct bnd_slice statement) {
+    int rv = d1_outline_add(&load->outline, statement);
+    load->piece.len = 0;
+    return rv;
 }
 
-static void take(struct d1_load *load, struct bnd_slice bytes) {
-    for (size_t at = 0; at < bytes.len;) {
+static int on_statement(struct d1_load *load) {
+    struct bnd_slice statement =
+        bnd_slice(load->piece.data + load->statement_at, load->piece.len - load->statement_at);
+    if (!load->outlined) {
+        return on_outline(load, statement);
+    }
+    load->statements++;
+    load->unlinked = load->unlinked || puts_off_links(statement);
+    bnd_buf_reset(&load->moved);
+    if (d1_outline_place(&load->outline, statement, &load->moved)) {
+        load->piece.len = load->statement_at; /* it was executed before */
+    }
+    bnd_buf_append_slice(&load->piece, bnd_buf_slice(&load->moved));
+    load->statement_at = load->piece.len;
+    return load->moved.failed || load->piece.failed ? BND_NOMEM : 0;
+}
+
+static int take(struct d1_load *load, struct bnd_slice bytes) {
+    int rv = 0;
+    for (size_t at = 0; rv == 0 && at < bytes.len;) {
         bool ended = false;
         size_t len =
             d1_split_next(&load->split, bnd_slice(bytes.data + at, bytes.len - at), &ended);
         bnd_buf_append(&load->piece, bytes.data + at, len);
         at += len;
-        if (ended && !load->piece.failed) {
-            on_statement(load);
-        }
+        rv = load->piece.failed ? BND_NOMEM : ended ? on_statement(load) : 0;
     }
+    return rv;
 }
 
 static void on_bytes(struct d1_spool *spool, int status, struct bnd_slice bytes) {
@@ -252,15 +271,15 @@ static void on_bytes(struct d1_spool *spool, int status, struct bnd_slice bytes)
         return;
     }
     load->offset += bytes.len;
-    take(load, bytes);
-    if (d1_split_between(&load->split)) {
+    int rv = take(load, bytes);
+    if (rv == 0 && d1_split_between(&load->split)) {
         load->piece.len = load->statement_at; /* blanks, comments */
     }
-    if (load->offset == load->spool->size && d1_split_open(&load->split)) {
-        on_statement(load); /* without a semicolon */
+    if (rv == 0 && load->offset == load->spool->size && d1_split_open(&load->split)) {
+        rv = on_statement(load); /* without a semicolon */
     }
-    if (load->piece.failed) {
-        fail(load, BND_NOMEM);
+    if (rv != 0) {
+        fail(load, rv);
     } else {
         go_on(load);
     }
@@ -277,10 +296,26 @@ static void finish(struct d1_load *load) {
     }
 }
 
+/* The file has been looked through: from its beginning again, and now in earnest. Each index that
+ * grows with the rows changes pages of its own. */
+static int begin_branch(struct d1_load *load) {
+    size_t moved = d1_outline_moved(&load->outline);
+    load->piece_bytes =
+        D1_LOAD_PIECE_BYTES / (moved < PIECE_PARTS_MAX ? moved + 1 : PIECE_PARTS_MAX);
+    load->outlined = true;
+    load->offset = 0;
+    load->split = (struct d1_split){0};
+    bnd_buf_reset(&load->piece);
+    return d1_branch_begin(&load->branch, load->uuid, true);
+}
+
 static void go_on(struct d1_load *load) {
     bool all = load->offset == load->spool->size;
+    bool ready = load->statement_at >= load->piece_bytes || (all && load->statement_at > 0);
     int rv = 0;
-    if (load->statement_at >= D1_LOAD_PIECE_BYTES || (all && load->statement_at > 0)) {
+    if (!load->outlined && all) {
+        rv = begin_branch(load);
+    } else if (load->outlined && ready) {
         execute(load);
     } else if (all) {
         finish(load);
@@ -320,7 +355,7 @@ int d1_load_start(struct d1_load *load) {
     if (rv != 0) {
         return rv;
     }
-    rv = d1_branch_begin(&load->branch, load->uuid, true);
+    rv = d1_spool_read(load->spool, 0);
     if (rv != 0) {
         gateway_discharge(load->front, D1_LOAD_CHARGE_BYTES);
         return rv;

@@ -2,7 +2,7 @@
  * a transaction, in a branch that holds the database; then the branch takes the database's place.
  * What fails in the middle leaves the database as it was. Internal to gateway/.
  *
- *   branch ──> read, cut at statements, execute ──(the file's end)──> foreign keys ──> swap
+ *   look through ──> branch ──> read, cut at statements, execute ──> foreign keys ──> swap
  *
  * Bounded: a piece of the text, the request made of it, and its answer. */
 #ifndef BND_GATEWAY_D1_LOAD_H
@@ -10,6 +10,7 @@
 
 #include "base/queue.h"
 #include "gateway/d1/branch.h"
+#include "gateway/d1/outline.h"
 #include "gateway/d1/split.h"
 #include "gateway/d1/spool.h"
 #include "gateway/front.h"
@@ -47,8 +48,12 @@ struct d1_load {
     uint64_t offset;  /* read so far */
     struct d1_split split;
     struct bnd_buf piece; /* text in hand */
+    struct bnd_buf moved; /* statements that come behind the one in hand */
     size_t statement_at;  /* in it: where the statement in hand begins; all before is whole */
     bool unlinked;        /* the file puts off foreign keys to its end */
+    bool outlined;        /* the file has been looked through */
+    struct d1_outline outline;
+    size_t piece_bytes; /* of text in one transaction */
     struct bnd_buf request;
     struct bnd_sql_call call;
     struct bnd_sql_admin admin;

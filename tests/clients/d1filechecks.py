@@ -15,6 +15,7 @@ CREATE TABLE pairs (x TEXT COLLATE NOCASE, y INT, z, PRIMARY KEY (y, x COLLATE B
 TAIL = """CREATE TABLE parent (name TEXT PRIMARY KEY);
 INSERT INTO parent VALUES ('p1'), ('p2');
 CREATE INDEX by_note ON child (note) WHERE note > 'n';
+CREATE UNIQUE INDEX "by z" ON pairs (z DESC);
 CREATE VIEW looks AS SELECT id FROM child;
 CREATE TRIGGER g AFTER INSERT ON child BEGIN UPDATE child SET note = 'g;' WHERE id = NEW.id; SELECT 1; END;
 """

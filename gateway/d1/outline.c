@@ -1,0 +1,279 @@
+#include "gateway/d1/outline.h"
+
+#include "base/alloc.h"
+#include "base/error.h"
+
+#include <string.h>
+#include <strings.h>
+
+/* ---- tokens
+ * ------------------------------------------------------------------------------------------------
+ */
+
+struct token {
+    struct bnd_slice text; /* a name without its quotes */
+    bool word;             /* or a quoted name; else one character, or a string in '' */
+    char quote;            /* 0: none */
+};
+
+static bool in_word(uint8_t c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '$' || c >= 0x80;
+}
+
+static struct bnd_slice behind(struct bnd_slice text, size_t len) {
+    return bnd_slice(text.data + len, text.len - len);
+}
+
+/* Past blanks and comments. */
+static struct bnd_slice skip_blank(struct bnd_slice text) {
+    for (;;) {
+        if (text.len > 0 && memchr(" \t\r\n\f", text.data[0], 5) != NULL) {
+            text = behind(text, 1);
+        } else if (text.len > 1 && memcmp(text.data, "--", 2) == 0) {
+            const uint8_t *end = memchr(text.data, '\n', text.len);
+            text = behind(text, end == NULL ? text.len : (size_t)(end - text.data));
+        } else if (text.len > 1 && memcmp(text.data, "/*", 2) == 0) {
+            const uint8_t *end = memmem(text.data + 2, text.len - 2, "*/", 2);
+            text = behind(text, end == NULL ? text.len : (size_t)(end + 2 - text.data));
+        } else {
+            return text;
+        }
+    }
+}
+
+static struct token quoted(struct bnd_slice *text, char quote) {
+    size_t len = 1;
+    for (; len < text->len; len++) {
+        if (text->data[len] == (uint8_t)quote) {
+            bool twice = quote != ']' && len + 1 < text->len && text->data[len + 1] == quote;
+            if (!twice) {
+                break;
+            }
+            len++;
+        }
+    }
+    struct token token = {
+        .text = bnd_slice(text->data + 1, len - 1), .word = quote != '\'', .quote = quote};
+    *text = behind(*text, len < text->len ? len + 1 : text->len);
+    return token;
+}
+
+/* Takes the next one from *text; of length 0 at the end. */
+static struct token next(struct bnd_slice *text) {
+    *text = skip_blank(*text);
+    if (text->len == 0) {
+        return (struct token){.text = *text};
+    }
+    char c = (char)text->data[0];
+    if (c == '\'' || c == '"' || c == '`' || c == '[') {
+        return quoted(text, c == '[' ? ']' : c);
+    }
+    size_t len = 0;
+    while (len < text->len && in_word(text->data[len])) {
+        len++;
+    }
+    struct token token = {.text = bnd_slice(text->data, len == 0 ? 1 : len), .word = len > 0};
+    *text = behind(*text, token.text.len);
+    return token;
+}
+
+static bool is(const struct token *token, const char *word) {
+    return token->word && token->quote == 0 && token->text.len == strlen(word) &&
+           strncasecmp((const char *)token->text.data, word, token->text.len) == 0;
+}
+
+/* ---- statements
+ * ------------------------------------------------------------------------------------------------
+ */
+
+enum kind { OTHER, TABLE, INDEX, TRIGGER, INSERT, MEDDLES, ALTERS };
+
+struct what {
+    enum kind kind;
+    bool unique;
+    char table[D1_OUTLINE_NAME_MAX]; /* of TABLE and INDEX; "": not told */
+};
+
+/* [schema.]name: the last part, its doubled quotes single. Returns the token behind it. */
+static struct token read_name(struct bnd_slice *text, struct token token,
+                              char out[D1_OUTLINE_NAME_MAX]) {
+    struct token name = token;
+    token = next(text);
+    if (token.text.len == 1 && token.text.data[0] == '.') {
+        name = next(text);
+        token = next(text);
+    }
+    size_t len = 0;
+    out[0] = 0;
+    for (size_t i = 0; i < name.text.len; i++) {
+        if (len + 1 == D1_OUTLINE_NAME_MAX || name.text.data[i] == 0) {
+            out[0] = 0;
+            return token; /* too long a name: it is not told */
+        }
+        out[len++] = (char)name.text.data[i];
+        if (name.quote != 0 && name.text.data[i] == (uint8_t)name.quote) {
+            i++; /* twice is one of it */
+        }
+    }
+    out[len] = 0;
+    return token;
+}
+
+static struct token skip_if_not_exists(struct bnd_slice *text, struct token token) {
+    if (is(&token, "if")) {
+        (void)next(text); /* NOT */
+        (void)next(text); /* EXISTS */
+        return next(text);
+    }
+    return token;
+}
+
+static void read_create(struct bnd_slice text, struct what *out) {
+    struct token token = next(&text);
+    char name[D1_OUTLINE_NAME_MAX];
+    out->unique = is(&token, "unique");
+    if (out->unique) {
+        token = next(&text);
+    }
+    if (is(&token, "trigger")) {
+        out->kind = TRIGGER;
+    } else if (is(&token, "table")) {
+        out->kind = TABLE;
+        token = skip_if_not_exists(&text, next(&text));
+        (void)read_name(&text, token, out->table);
+    } else if (is(&token, "index")) {
+        out->kind = INDEX;
+        token = skip_if_not_exists(&text, next(&text));
+        token = read_name(&text, token, name);
+        if (is(&token, "on")) {
+            (void)read_name(&text, next(&text), out->table);
+        }
+    }
+}
+
+/* ON CONFLICT would go by an index that is there too soon. */
+static bool is_plain(struct bnd_slice text) {
+    struct token token = next(&text);
+    bool plain = is(&token, "into");
+    while (plain && token.text.data != NULL && text.len > 0) {
+        token = next(&text);
+        plain = !is(&token, "conflict") && !is(&token, "select");
+    }
+    return plain;
+}
+
+static bool is_sequence(struct bnd_slice text) {
+    struct token from = next(&text);
+    struct token name = next(&text);
+    struct token end = next(&text);
+    return is(&from, "from") && name.word && name.text.len == 15 &&
+           strncasecmp((const char *)name.text.data, "sqlite_sequence", 15) == 0 &&
+           (end.text.len == 0 || end.text.data[0] == ';');
+}
+
+static struct what look(struct bnd_slice text) {
+    struct what what = {.kind = OTHER};
+    struct token first = next(&text);
+    if (is(&first, "create")) {
+        read_create(text, &what);
+    } else if (is(&first, "insert")) {
+        what.kind = is_plain(text) ? INSERT : MEDDLES;
+    } else if (is(&first, "drop") || is(&first, "alter")) {
+        what.kind = ALTERS;
+    } else if (is(&first, "delete")) {
+        what.kind = is_sequence(text) ? OTHER : MEDDLES;
+    } else if (!is(&first, "pragma")) {
+        what.kind = MEDDLES;
+    }
+    return what;
+}
+
+/* ---- before
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static int add_index(struct d1_outline *outline, struct bnd_slice statement,
+                     const struct what *what) {
+    struct d1_outline_index *index = NULL;
+    if (!BND_ROOM(outline->indexes, outline->count, outline->cap, 16)) {
+        return BND_NOMEM;
+    }
+    index = &outline->indexes[outline->count++];
+    *index = (struct d1_outline_index){.unique = what->unique, .at = outline->texts.len};
+    memcpy(index->table, what->table, sizeof index->table);
+    index->made = what->table[0] == 0 || outline->texts.len + statement.len > D1_OUTLINE_BYTES_MAX;
+    if (!index->made) {
+        index->len = statement.len;
+        bnd_buf_append_slice(&outline->texts, statement);
+    }
+    return outline->texts.failed ? BND_NOMEM : 0;
+}
+
+int d1_outline_add(struct d1_outline *outline, struct bnd_slice statement) {
+    struct what what = look(statement);
+    switch (what.kind) {
+    case INDEX:
+        return add_index(outline, statement, &what);
+    case TRIGGER:
+        outline->trigger = true;
+        break;
+    case INSERT:
+        outline->meddles = outline->meddles || outline->trigger;
+        break;
+    case MEDDLES:
+        outline->meddles = true;
+        break;
+    case ALTERS:
+        outline->alters = true;
+        break;
+    case TABLE:
+    case OTHER:
+        break;
+    }
+    return 0;
+}
+
+static bool moves(const struct d1_outline *outline, const struct d1_outline_index *index) {
+    return !index->made && !outline->alters && !(index->unique && outline->meddles);
+}
+
+size_t d1_outline_moved(const struct d1_outline *outline) {
+    size_t count = 0;
+    for (size_t i = 0; i < outline->count; i++) {
+        count += moves(outline, &outline->indexes[i]);
+    }
+    return count;
+}
+
+/* ---- then
+ * ------------------------------------------------------------------------------------------------
+ */
+
+bool d1_outline_place(struct d1_outline *outline, struct bnd_slice statement, struct bnd_buf *out) {
+    struct what what = look(statement);
+    if (what.kind == INDEX && outline->passed < outline->count) {
+        struct d1_outline_index *index = &outline->indexes[outline->passed++];
+        bool before = index->made && index->len > 0;
+        index->made = true;
+        return before;
+    }
+    if (what.kind != TABLE || what.table[0] == 0) {
+        return false;
+    }
+    for (size_t i = outline->passed; i < outline->count; i++) {
+        struct d1_outline_index *index = &outline->indexes[i];
+        if (moves(outline, index) && strcasecmp(index->table, what.table) == 0) {
+            bnd_buf_append(out, outline->texts.data + index->at, index->len);
+            bnd_buf_append_str(out, "\n;\n"); /* it may have ended with the file, or in a comment */
+            index->made = true;
+        }
+    }
+    return false;
+}
+
+void d1_outline_free(struct d1_outline *outline) {
+    bnd_free(outline->indexes);
+    bnd_buf_free(&outline->texts);
+    *outline = (struct d1_outline){0};
+}
