@@ -173,7 +173,8 @@ static void tell_idle_fork(const struct bnd_sql *sql, const struct sql_fsm *fsm,
 
 /* ---- laps -------------------------------------------------------------------------------------*/
 
-/* Some databases from fsm->looked_at on: the first that wants a pass, into *out. */
+/* Some databases behind fsm->looked_at: the first that wants a pass, into *out. One that is refused
+ * it does so keep none of the others waiting. */
 static bool look(const struct bnd_sql *sql, struct sql_fsm *fsm, unsigned *looks,
                  struct sql_command *out) {
     unsigned left = *looks < GROUP_LOOKS_MAX ? *looks : GROUP_LOOKS_MAX;
@@ -182,6 +183,7 @@ static bool look(const struct bnd_sql *sql, struct sql_fsm *fsm, unsigned *looks
     struct sql_key to;
     bool found = false;
     sql_key_database(&from, fsm->slot, fsm->looked_at);
+    from.bytes[from.len++] = 0; /* the first key above it */
     sql_key_tag(&to, fsm->slot, SQL_TAG_DATABASE);
     sql_key_past(&to);
     struct bnd_state_iter *iter =

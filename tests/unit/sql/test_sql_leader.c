@@ -271,6 +271,57 @@ static void a_deleted_database_is_not_made_again(void **state) {
     }
 }
 
+/* ---- retention ---- */
+
+struct aging {
+    struct sql_rig *rig;
+    struct admin admin;
+    const uint8_t *uuid;
+    struct bnd_sql_bookmark oldest;
+    bool asked;
+};
+
+/* Forks at the oldest bookmark until that is refused. */
+static bool is_too_old(void *data) {
+    struct aging *aging = data;
+    uint8_t fork[16];
+    if (aging->asked && !aging->admin.done) {
+        return false;
+    }
+    if (aging->asked && aging->admin.status == BND_NOTFOUND) {
+        return true;
+    }
+    assert_true(!aging->asked || aging->admin.status == 0);
+    bnd_sql_fork_uuid(aging->rig->sql, aging->uuid, fork);
+    admin_begin(&aging->admin);
+    assert_int_equal(
+        bnd_sql_fork(aging->rig->sql, &aging->admin.admin, aging->uuid, &aging->oldest, fork), 0);
+    aging->asked = true;
+    return false;
+}
+
+/* Of every database, each in its turn; and the present is as it was. */
+static void what_is_old_goes_by_itself(void **state) {
+    struct sql_rig *rig = *state;
+    struct aging aging[2] = {{.rig = rig, .uuid = uuid_a}, {.rig = rig, .uuid = uuid_b}};
+    struct bnd_sql_stats stats;
+    for (size_t i = 0; i < 2; i++) {
+        (void)rig_expect(rig, aging[i].uuid, "CREATE TABLE t(v)\0", BND_SQL_DONE);
+        aging[i].oldest = bookmark_of(rig, aging[i].uuid);
+        for (int n = 0; n < 100; n++) {
+            (void)rig_expect(rig, aging[i].uuid, "INSERT INTO t VALUES(1)\0", BND_SQL_DONE);
+        }
+    }
+    for (size_t i = 0; i < 2; i++) {
+        rig_run(rig, is_too_old, &aging[i]);
+        const char *text =
+            rig_expect(rig, aging[i].uuid, "SELECT sum(v) AS n FROM t\0", BND_SQL_DONE);
+        assert_int_equal(number_of(text, "n"), 100);
+    }
+    bnd_sql_stats(rig->sql, &stats);
+    assert_true(stats.cutoffs >= 2 && stats.collected_keys > 0);
+}
+
 /* ---- bounds ---- */
 
 /* More pages have changed since than the executor remembers: a reader forgets all it has. */
@@ -373,6 +424,15 @@ static int start_small(void **state) {
     return 0;
 }
 
+static int start_forgetful(void **state) {
+    static struct sql_rig rig;
+    memset(&rig, 0, sizeof rig);
+    rig.keep_ms = 200;
+    rig_start(&rig, 0);
+    *state = &rig;
+    return 0;
+}
+
 static int stop(void **state) {
     rig_stop(*state);
     return 0;
@@ -397,6 +457,7 @@ int main(void) {
         TEST(a_reader_far_behind_keeps_nothing),
         TEST(a_large_transaction_goes_in_parts_and_too_large_a_one_fails),
         cmocka_unit_test_setup_teardown(idle_databases_are_closed_for_others, start_small, stop),
+        cmocka_unit_test_setup_teardown(what_is_old_goes_by_itself, start_forgetful, stop),
         cmocka_unit_test(everything_is_answered_when_the_service_closes),
     };
     return cmocka_run_group_tests(tests, library, NULL);

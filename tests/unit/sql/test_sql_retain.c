@@ -204,6 +204,22 @@ static void a_pass_goes_on_with_the_entries_of_a_busy_group(void **state) {
     assert_int_equal(byte_at(m, 1, 0, 700, 1), 700 % 256);
 }
 
+/* What the plan of a pass does not know yet is not what nobody needs. */
+static void an_epoch_that_begins_during_a_pass_is_whole(void **state) {
+    struct machine *m = *state;
+    assert_int_equal(machine_simple(m, SQL_CREATE, A), 0);
+    grow(m, A, 1500);
+    assert_int_equal(machine_retain(m, A, 1400, 0), 0);
+    machine_ticks(m, 1); /* page 1 has more versions than a step looks at */
+    assert_int_equal(machine_restore(m, A, 1500, 0, 1450), 0);
+    assert_int_equal(commit_byte(m, A, 3, 77), 0);
+    machine_end_pass(m);
+    machine_equal(m);
+    assert_int_equal(byte_at(m, 1, 1, 1502, 3), 77);
+    assert_int_equal(byte_at(m, 1, 1, 1502, 2), 1);
+    assert_int_equal(byte_at(m, 1, 1, 1502, 1), 1450 % 256);
+}
+
 /* More than a step of keys; and the sweep begins while the pass is at work. */
 static void a_swept_database_ends_its_pass(void **state) {
     struct machine *m = *state;
@@ -221,6 +237,26 @@ static void a_swept_database_ends_its_pass(void **state) {
     assert_int_equal(machine_count(m, SQL_TAG_PAGE, 0), 0);
     assert_int_equal(machine_count(m, SQL_TAG_EPOCH, 0), 0);
     machine_equal(m);
+}
+
+/* Epochs go a few with each command: those that are left stand upon some that went. */
+static void a_database_of_many_epochs_is_swept_from_under_its_pass(void **state) {
+    struct machine *m = *state;
+    assert_int_equal(machine_simple(m, SQL_CREATE, A), 0);
+    grow(m, A, 900);
+    for (uint32_t epoch = 0; epoch < 600; epoch++) {
+        assert_int_equal(machine_restore(m, A, 900 + epoch, epoch, 900 + epoch), 0);
+    }
+    assert_int_equal(machine_retain(m, A, 900, 0), 0);
+    assert_int_equal(machine_simple(m, SQL_DELETE, A), 0);
+    m->stamp_ms += SQL_DEAD_KEEP_MS;
+    for (uint8_t uuid = 100; uuid < 200; uuid++) {
+        assert_int_equal(machine_simple(m, SQL_CREATE, uuid), 0);
+    }
+    machine_ticks(m, 5);
+    assert_int_equal(machine_count(m, SQL_TAG_PASS, 0), 0);
+    assert_int_equal(machine_count(m, SQL_TAG_PAGE, 0), 0);
+    assert_int_equal(machine_count(m, SQL_TAG_EPOCH, 1), 0);
 }
 
 static void nothing_gets_a_cutoff_while_time_is_suspended(void **state) {
@@ -246,7 +282,9 @@ int main(void) {
         TEST(an_epoch_keeps_what_it_stands_upon),
         TEST(a_deleted_source_keeps_what_its_forks_begin_with),
         TEST(a_pass_goes_on_with_the_entries_of_a_busy_group),
+        TEST(an_epoch_that_begins_during_a_pass_is_whole),
         TEST(a_swept_database_ends_its_pass),
+        TEST(a_database_of_many_epochs_is_swept_from_under_its_pass),
         TEST(nothing_gets_a_cutoff_while_time_is_suspended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
