@@ -14,13 +14,17 @@ import (
 // ErrNoFile says that there is no file to damage.
 var ErrNoFile = errors.New("no file to damage")
 
+// formatFile says that a directory is one of bodies. With a damaged one a node does not start, and says so: there is nothing of
+// it to repair.
+const formatFile = "format"
+
 // FlipBit flips one bit of one file of a stopped node: a table of its state, or a body. Never of the journal, whose
 // last batch cannot be told from a torn one.
 func (node *Node) FlipBit(rng *rand.Rand) (string, error) {
 	var files []string
 	err := filepath.WalkDir(node.data, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && entry.Type().IsRegular() &&
-			(strings.HasSuffix(path, ".sst") || strings.Contains(path, "/bodies/")) {
+			(strings.HasSuffix(path, ".sst") || (strings.Contains(path, "/bodies/") && entry.Name() != formatFile)) {
 			files = append(files, path)
 		}
 		return err
