@@ -160,7 +160,7 @@ func (o options) replay() string {
 		more = " --system " + o.system
 	}
 	if o.oldBinary != "" {
-		more += " --old-binary " + o.oldBinary
+		more += " --old-binary OLD" // whichever there is
 	}
 	return fmt.Sprintf("jepsen/run --workload %s --nemesis %s --time %s --nodes %d --workers %d --disks '%s' --seed %d%s", o.workload,
 		o.nemesis, o.seconds, o.nodes, o.workers, o.disks, o.seed, more)
@@ -183,6 +183,11 @@ func run(ctx context.Context, o options) (bool, error) {
 	load := &workload.Run{Cluster: c, Log: log, Seed: o.seed, Workers: o.workers, Workerd: o.workerd}
 	if err := load.Prepare(work); err != nil {
 		return false, err
+	}
+	if strings.Contains(o.nemesis, "flip") {
+		if err := load.Fill(); err != nil {
+			return false, err
+		}
 	}
 	evil, err := nemesis.New(c, log, o.seed, o.nemesis)
 	if err != nil {

@@ -18,9 +18,9 @@ var ErrNoFile = errors.New("no file to damage")
 // it to repair.
 const formatFile = "format"
 
-// FlipBit flips one bit of one file of a stopped node: a table of its state, or a body. Never of the journal, whose
-// last batch cannot be told from a torn one.
-func (node *Node) FlipBit(rng *rand.Rand) (string, error) {
+// Damage flips one bit of one file of a stopped node, or cuts the file off: a table of its state, or a body. Never of the journal,
+// whose last batch cannot be told from a torn one.
+func (node *Node) Damage(rng *rand.Rand) (string, error) {
 	var files []string
 	err := filepath.WalkDir(node.data, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && entry.Type().IsRegular() &&
@@ -48,17 +48,39 @@ func (node *Node) FlipBit(rng *rand.Rand) (string, error) {
 	if about.Size() == 0 {
 		return "", ErrNoFile
 	}
-	at, bit := rng.Int63n(about.Size()), byte(1)<<rng.Intn(8)
+	at, name := rng.Int63n(about.Size()), filepath.Base(path)
+	if rng.Intn(cutEvery) == 0 {
+		if err := file.Truncate(at); err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("%s, cut off at byte %d of %d", name, at, about.Size()), file.Sync()
+	}
+	return fmt.Sprintf("%s, byte %d", name, at), flipBit(file, at, byte(1)<<rng.Intn(8))
+}
+
+// HasTables says whether there is a table of the node's state on its disk.
+func (node *Node) HasTables() bool {
+	found := false
+	_ = filepath.WalkDir(node.data, func(path string, _ fs.DirEntry, _ error) error {
+		found = found || strings.HasSuffix(path, ".sst")
+		return nil
+	})
+	return found
+}
+
+// cutEvery: one damage in so many is a file cut off, the others are bits.
+const cutEvery = 3
+
+func flipBit(file *os.File, at int64, bit byte) error {
 	one := make([]byte, 1)
 	if _, err := file.ReadAt(one, at); err != nil {
-		return "", err
+		return err
 	}
 	one[0] ^= bit
 	if _, err := file.WriteAt(one, at); err != nil {
-		return "", err
+		return err
 	}
-	name, _ := filepath.Rel(node.data, path)
-	return fmt.Sprintf("%s, byte %d", name, at), file.Sync()
+	return file.Sync()
 }
 
 const ballast = "ballast"

@@ -12,7 +12,7 @@ func full(n *Nemesis) (string, func() error, error) {
 	return each(n, n.victims(false), (*cluster.Node).FillDisk, (*cluster.Node).FreeDisk)
 }
 
-// flip kills a node, flips a bit in one of its files of bodies or state, and starts it again. It is always the same few
+// flip kills a node, flips a bit in one of its files of bodies or state, or cuts it off, and starts it again. It is always the same few
 // nodes of a run, a minority: damage that nobody has read yet stays, and what a majority has lost is lost.
 func flip(n *Nemesis) (string, func() error, error) {
 	if n.damaged == nil {
@@ -22,9 +22,10 @@ func flip(n *Nemesis) (string, func() error, error) {
 	if err := victim.Kill(); err != nil {
 		return "", nil, err
 	}
-	what, err := victim.FlipBit(n.rng)
+	what, err := victim.Damage(n.rng)
 	if errors.Is(err, cluster.ErrNoFile) {
-		what, err = "nothing to flip yet", nil
+		what, err = "nothing to damage yet", nil
+		n.count-- // it is no fault
 	}
 	if err == nil {
 		err = victim.Start()

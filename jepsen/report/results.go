@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"sort"
 	"strings"
 	"time"
@@ -50,6 +51,9 @@ func Summary(run Run) Line {
 	return line
 }
 
+// places of logs on the machine that ran it.
+var places = regexp.MustCompile(` \(/[^)]*\)`)
+
 // why a run failed, in a few words: its first reason.
 func why(run Run) string {
 	reasons := append(append(append([]string{}, run.Aborts...), run.Anomalies...), run.Undecided...)
@@ -59,7 +63,7 @@ func why(run Run) string {
 	if run.Passed || len(reasons) == 0 {
 		return ""
 	}
-	return strings.NewReplacer("|", "/", "\n", " ").Replace(reasons[0])
+	return strings.NewReplacer("|", "/", "\n", " ").Replace(places.ReplaceAllString(reasons[0], ""))
 }
 
 // Append adds a line to the list at path.
