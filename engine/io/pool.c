@@ -57,8 +57,9 @@ static struct bnd_work **pin_slot(struct io_pool *pool, uint64_t pin) {
 }
 _Static_assert(IO_POOL_PINS == 1U << 8, "pin_slot takes the top 8 bits");
 
-/* Mutex held. Ends a work; the next of its pin becomes ready. */
-static void end(struct io_pool *pool, struct bnd_work *work, int status) {
+/* Mutex held. Ends a work; the next of its pin becomes ready. Returns whether the loop has to be
+ * told: it has not seen any of those that ended. */
+static bool end(struct io_pool *pool, struct bnd_work *work, int status) {
     struct item *item = item_of(work);
     if (work->pin != 0) {
         struct bnd_work **slot = pin_slot(pool, work->pin);
@@ -75,10 +76,14 @@ static void end(struct io_pool *pool, struct bnd_work *work, int status) {
         }
     }
     item->status = status;
-    if (pool->done_first == NULL) {
-        (void)uv_async_send(&pool->env->async); /* fails only on a closed handle */
-    }
+    bool tell = pool->done_first == NULL;
     push(&pool->done_first, &pool->done_last, work);
+    return tell;
+}
+
+/* Not under the mutex: the loop that wakes takes it. */
+static void tell_loop(struct io_pool *pool) {
+    (void)uv_async_send(&pool->env->async); /* fails only on a closed handle */
 }
 
 static void *thread_main(void *data) {
@@ -100,12 +105,14 @@ static void *thread_main(void *data) {
         work->run(work);
         (void)pthread_mutex_lock(&pool->mutex);
         pool->running--;
-        end(pool, work, 0);
-        if (pool->ready_first != NULL) {
-            (void)pthread_cond_signal(&pool->wake);
-        }
-        if (pool->running == 0) {
+        bool tell = end(pool, work, 0); /* an heir is this thread's: others were signalled for */
+        if (pool->running == 0 && pool->paused) {
             (void)pthread_cond_broadcast(&pool->quiet);
+        }
+        if (tell) {
+            (void)pthread_mutex_unlock(&pool->mutex);
+            tell_loop(pool);
+            (void)pthread_mutex_lock(&pool->mutex);
         }
     }
     (void)pthread_mutex_unlock(&pool->mutex);
@@ -149,7 +156,8 @@ int io_pool_submit(struct io_pool *pool, struct bnd_work *work) {
         return BND_NOMEM;
     }
     struct bnd_work **slot = work->pin == 0 ? NULL : pin_slot(pool, work->pin);
-    if (slot != NULL && *slot != NULL) {
+    bool chained = slot != NULL && *slot != NULL;
+    if (chained) {
         struct item *leader = item_of(*slot);
         push(&leader->chain_first, &leader->chain_last, work);
     } else {
@@ -157,9 +165,11 @@ int io_pool_submit(struct io_pool *pool, struct bnd_work *work) {
             *slot = work;
         }
         push(&pool->ready_first, &pool->ready_last, work);
-        (void)pthread_cond_signal(&pool->wake);
     }
     (void)pthread_mutex_unlock(&pool->mutex);
+    if (!chained) { /* not under the mutex: who wakes takes it */
+        (void)pthread_cond_signal(&pool->wake);
+    }
     pool->under_way++;
     return 0;
 }
@@ -206,15 +216,19 @@ void io_pool_stop(struct io_pool *pool) {
     for (unsigned i = 0; i < pool->threads; i++) {
         (void)pthread_join(pool->ids[i], NULL); /* fails only for ids that are none */
     }
+    bool tell = false;
     (void)pthread_mutex_lock(&pool->mutex);
     for (;;) { /* end() makes a pin's next work ready, so chains empty too */
         struct bnd_work *work = shift(&pool->ready_first, &pool->ready_last);
         if (work == NULL) {
             break;
         }
-        end(pool, work, BND_CANCELED);
+        tell = end(pool, work, BND_CANCELED) || tell;
     }
     (void)pthread_mutex_unlock(&pool->mutex);
+    if (tell) {
+        tell_loop(pool);
+    }
 }
 
 void io_pool_close(struct io_pool *pool) {
