@@ -11,6 +11,8 @@ struct bnd_state_iter {
     rocksdb_readoptions_t *options; /* holds the bound: lives as long as `it` */
     struct bnd_slice from;
     struct bnd_slice to;
+    bool
+        placed; /* at `from` or where it was sought: who seeks at once pays for one seek, not two */
 };
 
 struct bnd_state_iter *rocks_iter_create(struct rocks *rocks, rocksdb_writebatch_wi_t *batch,
@@ -34,11 +36,17 @@ struct bnd_state_iter *rocks_iter_create(struct rocks *rocks, rocksdb_writebatch
             rocksdb_writebatch_wi_create_iterator_with_base_cf(batch, iter->it, rocks->cfs[cf]);
     }
     atomic_fetch_add(&rocks->batches_and_iters_open, 1);
-    rocks_iter_seek(iter, from);
     return iter;
 }
 
+static void place(const struct bnd_state_iter *iter) {
+    if (!iter->placed) {
+        rocks_iter_seek((struct bnd_state_iter *)iter, iter->from); /* nobody sees the difference */
+    }
+}
+
 bool rocks_iter_valid(const struct bnd_state_iter *iter) {
+    place(iter);
     return iter->it != NULL && rocksdb_iter_valid(iter->it) != 0 &&
            bnd_slice_cmp(rocks_iter_key(iter), iter->to) < 0;
 }
@@ -50,6 +58,7 @@ void rocks_iter_next(struct bnd_state_iter *iter) {
 
 void rocks_iter_seek(struct bnd_state_iter *iter, struct bnd_slice key) {
     struct bnd_slice at = bnd_slice_cmp(key, iter->from) < 0 ? iter->from : key;
+    iter->placed = true;
     if (iter->it != NULL) {
         rocksdb_iter_seek(iter->it, (const char *)at.data, at.len);
     }
@@ -72,6 +81,7 @@ int rocks_iter_status(const struct bnd_state_iter *iter) {
     if (iter->it == NULL) {
         return 0;
     }
+    place(iter);
     rocksdb_iter_get_error(iter->it, &text);
     return rocks_error_take(iter->rocks, text, "iterate", NULL);
 }

@@ -289,10 +289,15 @@ static const struct bnd_state_ops read_only_ops = {
     .drop_range = refuse_drop,
 };
 
+/* Index and filter in pieces of 4 KiB under a top that is pinned: whole, the index of a full file
+ * of pages has a MiB, more than a shard of the cache, and each seek would read it again. */
 static void table_options_set(rocksdb_options_t *o, rocksdb_cache_t *cache, size_t block_bytes) {
     rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
     rocksdb_block_based_options_set_block_cache(table, cache);
     rocksdb_block_based_options_set_block_size(table, block_bytes);
+    rocksdb_block_based_options_set_index_type(
+        table, rocksdb_block_based_table_index_type_two_level_index_search);
+    rocksdb_block_based_options_set_partition_filters(table, 1);
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
     rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
     rocksdb_block_based_options_set_filter_policy(/* takes it */
