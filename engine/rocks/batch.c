@@ -12,6 +12,8 @@
 #include "base/hash.h"
 #include "engine/rocks/rocks_private.h"
 
+#include <stdlib.h>
+
 #define INDEX_MIN 256u     /* places; a power of two */
 #define OVERHEAD_BYTES 16u /* of one write in RocksDB's batch, about */
 
@@ -31,9 +33,11 @@ struct bnd_state_batch {
     size_t ops_count, ops_cap;
     uint32_t *index; /* number of an op + 1, or 0: open addressing */
     size_t index_len;
+    uint32_t *order; /* numbers of ops as they are given to RocksDB */
+    size_t order_cap;
     bool failed;                  /* memory */
     rocksdb_writebatch_t *writes; /* empty between writes: it keeps its memory */
-    rocksdb_writebatch_wi_t *wi; /* for iterators: the first wi_count ops; NULL: none yet */
+    rocksdb_writebatch_wi_t *wi;  /* for iterators: the first wi_count ops; NULL: none yet */
     size_t wi_count;
 };
 
@@ -59,6 +63,7 @@ void rocks_batch_destroy(struct bnd_state_batch *batch) {
     rocksdb_writebatch_destroy(batch->writes);
     bnd_buf_free(&batch->bytes);
     bnd_free(batch->ops);
+    bnd_free(batch->order);
     bnd_free(batch->index);
     bnd_free(batch);
 }
@@ -214,16 +219,46 @@ struct bnd_state_iter *rocks_batch_iter(struct bnd_state_batch *batch, enum bnd_
 
 /* ---- writing ----------------------------------------------------------------------------------*/
 
-static void fill_writes(const struct bnd_state_batch *batch, uint64_t number) {
+static int by_key(const void *left, const void *right, void *data) {
+    const struct bnd_state_batch *batch = data;
+    const struct write_op *a = &batch->ops[*(const uint32_t *)left];
+    const struct write_op *b = &batch->ops[*(const uint32_t *)right];
+    return a->cf != b->cf ? a->cf - b->cf : bnd_slice_cmp(op_key(batch, a), op_key(batch, b));
+}
+
+/* The ops that count, in the order of their keys: a memtable looks for the place of a key next to
+ * the one before first. SIZE_MAX: no memory. */
+static size_t sort_ops(struct bnd_state_batch *batch) {
+    size_t count = 0;
+    if (batch->order_cap < batch->ops_count) {
+        bnd_free(batch->order);
+        batch->order = bnd_calloc(batch->ops_cap, sizeof *batch->order);
+        batch->order_cap = batch->order == NULL ? 0 : batch->ops_cap;
+    }
+    if (batch->order == NULL) {
+        return SIZE_MAX;
+    }
+    for (size_t i = 0; i < batch->ops_count; i++) {
+        if (!batch->ops[i].old) {
+            batch->order[count++] = (uint32_t)i;
+        }
+    }
+    qsort_r(batch->order, count, sizeof *batch->order, by_key, batch);
+    return count;
+}
+
+/* False: no memory. */
+static bool fill_writes(struct bnd_state_batch *batch, uint64_t number) {
     rocksdb_column_family_handle_t *const *cfs = batch->rocks->cfs;
     rocksdb_writebatch_t *out = batch->writes;
-    for (size_t i = 0; i < batch->ops_count; i++) {
-        const struct write_op *op = &batch->ops[i];
+    size_t count = sort_ops(batch);
+    if (count == SIZE_MAX) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct write_op *op = &batch->ops[batch->order[i]];
         struct bnd_slice key = op_key(batch, op);
         struct bnd_slice value = op_value(batch, op);
-        if (op->old) {
-            continue;
-        }
         if (op->deleted) {
             rocksdb_writebatch_delete_cf(out, cfs[op->cf], (const char *)key.data, key.len);
         } else {
@@ -235,6 +270,7 @@ static void fill_writes(const struct bnd_state_batch *batch, uint64_t number) {
     bnd_put_u64(mark, number);
     rocksdb_writebatch_put_cf(out, cfs[ROCKS_CF_MARK], ROCKS_MARK_KEY, ROCKS_MARK_KEY_LEN,
                               (const char *)mark, sizeof mark);
+    return true;
 }
 
 int rocks_write(struct bnd_state *state, struct bnd_state_batch *batch) {
@@ -248,7 +284,9 @@ int rocks_write(struct bnd_state *state, struct bnd_state_batch *batch) {
     }
     uint64_t next = atomic_load(&rocks->mark) + 1;
     char *text = NULL;
-    fill_writes(batch, next);
+    if (!fill_writes(batch, next)) {
+        return BND_NOMEM;
+    }
     rocksdb_write(rocks->db, rocks->write_options, batch->writes, &text);
     rocksdb_writebatch_clear(batch->writes);
     int rv = rocks_error_take(rocks, text, "write", NULL);
