@@ -3,14 +3,32 @@
  * Invariants that reading relies on (ADR 0102): 1. the versions of a page in an epoch stand newest
  * first and end with an image; 2. the parent of an epoch is an older one; 3. a dead
  * number's epoch records go before its pages, and so do they, or get their cutoff, where a version
- * is not kept any more: while the record of the epoch that is read is there after the last look,
- * with no cutoff above the version, what was seen of its pages, and of those it stands upon, was
- * whole, and what was missing never was. */
+ * is not kept any more: while the record of the epoch that is read is there after a snapshot was
+ * made, with no cutoff above the version, the snapshot's pages of it, and those it stands upon, are
+ * whole, and what is missing there never was. */
 #include "sql/history.h"
 
+#include "base/alloc.h"
 #include "base/assert.h"
 #include "base/error.h"
 #include "sql/records.h"
+
+#define KNOWN_MAX 4u                         /* epochs, of a line of parents most likely */
+#define PAGE_PREFIX_BYTES (SQL_KEY_MAX - 8u) /* of a key: all versions of a page in an epoch */
+
+struct known {
+    uint32_t number, epoch;
+    struct sql_epoch_row row;
+};
+
+struct sql_snapshot {
+    struct bnd_state *state;
+    uint32_t slot;
+    struct bnd_state_iter *iter; /* over all pages of the slot */
+    struct sql_key from, to;     /* its bounds, which it borrows */
+    struct known known[KNOWN_MAX];
+    size_t known_count, known_next;
+};
 
 static int get(struct bnd_state *state, const struct sql_key *key, struct bnd_buf *out) {
     bnd_buf_reset(out);
@@ -63,17 +81,21 @@ static void row_apply(const struct row *row, uint8_t page[SQL_PAGE_BYTES]) {
     }
 }
 
-/* The page out of one epoch. BND_NOTFOUND: it has nothing of it. */
-static int walk(struct bnd_state *state, struct bnd_state_iter *iter, uint8_t out[SQL_PAGE_BYTES],
-                struct sql_page_found *found) {
-    const struct bnd_state_ops *ops = state->ops;
+/* The versions of a page in an epoch, from `from` on. BND_NOTFOUND: there are none. */
+static int walk(const struct sql_snapshot *snapshot, const struct sql_key *from,
+                uint8_t out[SQL_PAGE_BYTES], struct sql_page_found *found) {
+    const struct bnd_state_ops *ops = snapshot->state->ops;
+    struct bnd_state_iter *iter = snapshot->iter;
     struct row row;
     row.count = 0;
-    for (; ops->iter_valid(iter); ops->iter_next(iter)) {
+    for (ops->iter_seek(iter, sql_key_slice(from)); ops->iter_valid(iter); ops->iter_next(iter)) {
         struct bnd_slice key = ops->iter_key(iter);
         struct sql_page_value value;
         if (key.len != SQL_KEY_MAX) {
             return BND_CORRUPT;
+        }
+        if (memcmp(key.data, from->bytes, PAGE_PREFIX_BYTES) != 0) {
+            break;
         }
         int rv = sql_page_value_decode(
             bnd_slice(key.data + SQL_KEY_SLOT_BYTES, key.len - SQL_KEY_SLOT_BYTES),
@@ -103,22 +125,6 @@ static int walk(struct bnd_state *state, struct bnd_state_iter *iter, uint8_t ou
     return rv != 0 ? rv : row.count == 0 ? BND_NOTFOUND : BND_CORRUPT;
 }
 
-static int page_in_epoch(const struct sql_at *at, uint32_t page, uint8_t out[SQL_PAGE_BYTES],
-                         struct sql_page_found *found) {
-    struct sql_key from;
-    struct sql_key to;
-    sql_key_page(&from, at->slot, at->number, page, at->epoch, at->version);
-    sql_key_page(&to, at->slot, at->number, page, at->epoch, 0); /* no page has version 0 */
-    struct bnd_state_iter *iter =
-        at->state->ops->iter(at->state, BND_CF_SQL, sql_key_slice(&from), sql_key_slice(&to));
-    if (iter == NULL) {
-        return BND_NOMEM;
-    }
-    int rv = walk(at->state, iter, out, found);
-    at->state->ops->iter_destroy(iter);
-    return rv;
-}
-
 static int epoch_of(const struct sql_at *at, uint32_t epoch, struct sql_epoch_row *out) {
     BND_AUTO_BUF struct bnd_buf value = {0};
     struct sql_key key;
@@ -127,14 +133,67 @@ static int epoch_of(const struct sql_at *at, uint32_t epoch, struct sql_epoch_ro
     return rv != 0 ? rv : sql_epoch_decode(sql_key_rest(&key), bnd_buf_slice(&value), out);
 }
 
-/* Is the version still kept? Asked after its pages were looked at (invariant 3). */
-static int check_kept(const struct sql_at *at, struct sql_epoch_row *out) {
+static int page_in_epoch(const struct sql_snapshot *snapshot, const struct sql_at *at,
+                         uint32_t page, uint8_t out[SQL_PAGE_BYTES], struct sql_page_found *found) {
+    struct sql_key from;
+    sql_key_page(&from, at->slot, at->number, page, at->epoch, at->version);
+    return walk(snapshot, &from, out, found);
+}
+
+/* ---- snapshots --------------------------------------------------------------------------------*/
+
+int sql_snapshot_open(struct bnd_state *state, uint32_t slot, struct sql_snapshot **out) {
+    struct sql_snapshot *snapshot = bnd_alloc(sizeof *snapshot);
+    if (snapshot == NULL) {
+        return BND_NOMEM;
+    }
+    snapshot->state = state;
+    snapshot->slot = slot;
+    snapshot->known_count = snapshot->known_next = 0;
+    sql_key_tag(&snapshot->from, slot, SQL_TAG_PAGE);
+    sql_key_tag(&snapshot->to, slot, SQL_TAG_PAGE);
+    sql_key_past(&snapshot->to);
+    snapshot->iter = state->ops->iter(state, BND_CF_SQL, sql_key_slice(&snapshot->from),
+                                      sql_key_slice(&snapshot->to));
+    if (snapshot->iter == NULL) {
+        bnd_free(snapshot);
+        return BND_NOMEM;
+    }
+    *out = snapshot;
+    return 0;
+}
+
+void sql_snapshot_close(struct sql_snapshot *snapshot) {
+    if (snapshot != NULL) {
+        snapshot->state->ops->iter_destroy(snapshot->iter);
+        bnd_free(snapshot);
+    }
+}
+
+/* The epoch's record, as it was there after the snapshot was made: invariant 3. */
+static int known_epoch(struct sql_snapshot *snapshot, const struct sql_at *at,
+                       struct sql_epoch_row *out) {
+    for (size_t i = 0; i < snapshot->known_count; i++) {
+        const struct known *known = &snapshot->known[i];
+        if (known->number == at->number && known->epoch == at->epoch) {
+            *out = known->row;
+            return 0;
+        }
+    }
     int rv = epoch_of(at, at->epoch, out);
-    return rv == 0 && at->version < out->cutoff ? BND_NOTFOUND : rv;
+    if (rv != 0) {
+        return rv;
+    }
+    snapshot->known[snapshot->known_next] =
+        (struct known){.number = at->number, .epoch = at->epoch, .row = *out};
+    snapshot->known_next = (snapshot->known_next + 1) % KNOWN_MAX;
+    snapshot->known_count += snapshot->known_count < KNOWN_MAX;
+    return 0;
 }
 
 /* From the epochs that *at's stands upon, whose own has nothing of the page. */
-static int page_inherited(const struct sql_at *at, const struct sql_epoch_row *own, uint32_t page,
+static int page_inherited(struct sql_snapshot *snapshot, const struct sql_at *at,
+                          const struct sql_epoch_row *own, uint32_t page,
                           uint8_t out[SQL_PAGE_BYTES], struct sql_page_found *found) {
     struct sql_at place = *at;
     struct sql_epoch_row epoch = *own;
@@ -146,31 +205,40 @@ static int page_inherited(const struct sql_at *at, const struct sql_epoch_row *o
         place.number = epoch.parent_number;
         place.epoch = epoch.parent_epoch;
         place.version = epoch.parent_version;
-        rv = page_in_epoch(&place, page, out, found);
-        int gone = rv == BND_NOTFOUND ? epoch_of(&place, place.epoch, &epoch) : 0;
+        rv = page_in_epoch(snapshot, &place, page, out, found);
+        int gone = rv == BND_NOTFOUND ? known_epoch(snapshot, &place, &epoch) : 0;
         if (gone != 0) {
             return gone;
         }
     }
     found->inherited = true;
-    return rv != 0 ? rv : check_kept(at, &epoch);
+    return rv;
+}
+
+int sql_snapshot_page(struct sql_snapshot *snapshot, const struct sql_at *at, uint32_t page,
+                      uint8_t out[SQL_PAGE_BYTES], struct sql_page_found *found) {
+    struct sql_page_found seen = {0};
+    struct sql_epoch_row epoch;
+    BND_ASSERT(at->state == snapshot->state && at->slot == snapshot->slot);
+    int rv = known_epoch(snapshot, at, &epoch);
+    if (rv != 0 || at->version < epoch.cutoff) {
+        return rv != 0 ? rv : BND_NOTFOUND;
+    }
+    rv = page_in_epoch(snapshot, at, page, out, &seen);
+    rv = rv == BND_NOTFOUND ? page_inherited(snapshot, at, &epoch, page, out, &seen) : rv;
+    if (rv == 0 && found != NULL) {
+        *found = seen;
+    }
+    return rv;
 }
 
 int sql_history_page(const struct sql_at *at, uint32_t page, uint8_t out[SQL_PAGE_BYTES],
                      struct sql_page_found *found) {
-    struct sql_page_found seen = {0};
-    struct sql_epoch_row epoch;
-    int rv = page_in_epoch(at, page, out, &seen);
-    if (rv != 0 && rv != BND_NOTFOUND) {
-        return rv;
-    }
-    int gone = check_kept(at, &epoch);
-    if (gone != 0) {
-        return gone;
-    }
-    rv = rv == BND_NOTFOUND ? page_inherited(at, &epoch, page, out, &seen) : rv;
-    if (rv == 0 && found != NULL) {
-        *found = seen;
+    struct sql_snapshot *snapshot = NULL;
+    int rv = sql_snapshot_open(at->state, at->slot, &snapshot);
+    if (rv == 0) {
+        rv = sql_snapshot_page(snapshot, at, page, out, found);
+        sql_snapshot_close(snapshot);
     }
     return rv;
 }

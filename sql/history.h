@@ -53,6 +53,17 @@ struct sql_page_found {
 int sql_history_page(const struct sql_at *at, uint32_t page, uint8_t out[SQL_PAGE_BYTES],
                      struct sql_page_found *found);
 
+/* A slot's pages as the state has them at one moment: to read many of them, each for less than half
+ * of what it costs alone. It keeps memory and files of the state that would be gone by now: for a
+ * run, not for longer. One thread at a time. */
+struct sql_snapshot;
+int sql_snapshot_open(struct bnd_state *state, uint32_t slot,
+                      struct sql_snapshot **out);       /* NOMEM */
+void sql_snapshot_close(struct sql_snapshot *snapshot); /* NULL allowed */
+/* As sql_history_page. at: of this state and slot. */
+int sql_snapshot_page(struct sql_snapshot *snapshot, const struct sql_at *at, uint32_t page,
+                      uint8_t out[SQL_PAGE_BYTES], struct sql_page_found *found);
+
 struct sql_commit_record {
     uint32_t epoch;
     uint64_t version;

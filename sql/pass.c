@@ -149,6 +149,9 @@ static void on_run(struct bnd_work *work) {
         last = pass->broken || bytes > SQL_RUN_BYTES_MAX || task->ran.commands_count > 1 ||
                bnd_clock_ns(env) > until_ns;
     }
+    if (pass->writer.view != NULL) {
+        sql_view_rest(pass->writer.view);
+    }
     bnd_list_take(&pass->tasks, &pass->left);
     while ((link = bnd_list_pop(&ran)) != NULL) {
         bnd_list_push(&pass->tasks, link);

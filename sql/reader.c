@@ -119,6 +119,9 @@ static void on_run(struct bnd_work *work) {
         bytes += task->ran.text.len;
         last = reader->stale || bytes > SQL_RUN_BYTES_MAX || bnd_clock_ns(env) > until_ns;
     }
+    if (reader->connected.view != NULL) {
+        sql_view_rest(reader->connected.view);
+    }
     bnd_list_move(&reader->tasks, &reader->left);
     bnd_list_move(&ran, &reader->tasks);
 }

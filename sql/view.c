@@ -29,6 +29,7 @@
 
 #define PAGES_BYTES_DEFAULT ((size_t)4 << 20)
 #define WRITTEN_PAGES_MAX 16384u /* of one transaction: 64 MiB */
+#define SNAPSHOT_PAGES_MAX 1024u /* then another: it keeps memory of the state */
 #define SPARE_MAX 16u
 #define BUCKETS_MIN 64u
 #define NAME_BYTES 20
@@ -50,7 +51,9 @@ struct page {
 struct sql_view {
     struct sql_view_config config;
     char name[NAME_BYTES];
-    struct sql_at at;    /* what the history is read at */
+    struct sql_at at; /* what the history is read at */
+    struct sql_snapshot *snapshot; /* of the run; NULL: nothing was read from the history yet */
+    unsigned snapshot_pages;       /* read in it */
     uint64_t version;    /* newest, pending included */
     uint32_t base_count; /* pages at it */
     uint32_t count;      /* in the running transaction */
@@ -193,13 +196,33 @@ static void trim(struct sql_view *view) {
     }
 }
 
+void sql_view_rest(struct sql_view *view) {
+    sql_snapshot_close(view->snapshot);
+    view->snapshot = NULL;
+}
+
+static int history_page(struct sql_view *view, struct page *page, uint8_t out[SQL_PAGE_BYTES]) {
+    if (view->snapshot_pages >= SNAPSHOT_PAGES_MAX) {
+        sql_view_rest(view);
+    }
+    if (view->snapshot == NULL) {
+        view->snapshot_pages = 0;
+        int rv = sql_snapshot_open(view->at.state, view->at.slot, &view->snapshot);
+        if (rv != 0) {
+            return rv;
+        }
+    }
+    view->snapshot_pages++;
+    return sql_snapshot_page(view->snapshot, &view->at, page->number, out, &page->found);
+}
+
 /* Reads the page's bytes at the view's version from the history, where they are (invariant 2). */
 static int page_load(struct sql_view *view, struct page *page) {
     uint8_t *bytes = block_new(view);
     if (bytes == NULL) {
         return BND_NOMEM;
     }
-    int rv = sql_history_page(&view->at, page->number, bytes, &page->found);
+    int rv = history_page(view, page, bytes);
     if (rv != 0) {
         block_free(view, bytes);
         return rv;
@@ -529,6 +552,7 @@ bool sql_view_take(struct sql_view *view, struct sql_pending *out) {
 
 void sql_view_committed(struct sql_view *view, uint64_t version) {
     BND_ASSERT(version >= view->at.version && version <= view->version);
+    sql_view_rest(view); /* it does not have them */
     view->at.version = version;
     struct bnd_link *link = view->pending.next;
     while (link != &view->pending) {
@@ -553,6 +577,7 @@ static void forget_clean(struct sql_view *view) {
 }
 
 static void move_to(struct sql_view *view, const struct sql_at *at, uint32_t page_count) {
+    sql_view_rest(view);
     view->at = *at;
     view->version = at->version;
     view->base_count = page_count;
@@ -630,6 +655,7 @@ void sql_view_destroy(struct sql_view *view) {
         return;
     }
     forget_all(view);
+    sql_view_rest(view);
     BND_ASSERT(view->pages_count == 0);
     while (view->spare_count > 0) {
         bnd_free(view->spare[--view->spare_count]);

@@ -28,6 +28,9 @@ const char *sql_view_name(const struct sql_view *view);
 
 uint64_t sql_view_version(const struct sql_view *view); /* pending ones included */
 size_t sql_view_bytes(const struct sql_view *view); /* of memory */
+/* After each run of the connection: lets go of the moment of the state that the run's pages were
+ * read at, and of what the state keeps for it. */
+void sql_view_rest(struct sql_view *view);
 
 /* ---- readers ---- */
 

@@ -46,6 +46,8 @@ struct model {
     size_t count;
     page_bytes **made; /* every page ever made: versions share them */
     size_t made_count, made_cap;
+    struct sql_snapshot *snapshot; /* a reader that takes its time */
+    size_t seen[DATABASES_MAX];    /* versions that there were when it was made */
 };
 
 static uint64_t draw(struct model *model, uint64_t below) {
@@ -148,6 +150,40 @@ static void check_version(struct model *model, const struct model_database *data
         int rv = sql_history_page(&at, page, bytes, NULL);
         if (rv != 0 || memcmp(bytes, version->pages[page - 1], sizeof bytes) != 0) {
             fail_msg("database %u, version %llu, page %u: %d", database->uuid,
+                     (unsigned long long)at.version, page, rv);
+        }
+    }
+}
+
+/* What a reader finds in a moment that is over: what was there, or that it is not kept any more. */
+static void check_snapshot(struct model *model) {
+    size_t which = draw(model, DATABASES_MAX);
+    if (draw(model, 10) == 0) {
+        sql_snapshot_close(model->snapshot);
+        model->snapshot = NULL;
+        assert_int_equal(sql_snapshot_open(model->m->state, SLOT, &model->snapshot), 0);
+        for (size_t i = 0; i < DATABASES_MAX; i++) {
+            model->seen[i] = i < model->count ? model->databases[i].count : 0;
+        }
+    }
+    if (model->seen[which] == 0) {
+        return;
+    }
+    const struct model_database *database = &model->databases[which];
+    size_t i = draw(model, model->seen[which]);
+    const struct model_version *version = &database->versions[i];
+    const struct sql_at at = {.state = model->m->state,
+                              .slot = SLOT,
+                              .number = database->number,
+                              .epoch = version->epoch,
+                              .version = database->first + i};
+    bool kept = database->live && at.version >= database->cutoff;
+    for (uint32_t page = 1; page <= version->page_count; page++) {
+        uint8_t bytes[SQL_PAGE_BYTES];
+        int rv = sql_snapshot_page(model->snapshot, &at, page, bytes, NULL);
+        bool right = rv == 0 && memcmp(bytes, version->pages[page - 1], sizeof bytes) == 0;
+        if (!right && (kept || rv != BND_NOTFOUND)) {
+            fail_msg("a snapshot of database %u, version %llu, page %u: %d", database->uuid,
                      (unsigned long long)at.version, page, rv);
         }
     }
@@ -614,6 +650,7 @@ static void run_seed(struct machine *m, uint64_t seed) {
     struct model model = {.m = m, .random = seed};
     for (int i = 0; i < STEPS; i++) {
         step(&model);
+        check_snapshot(&model);
         if (i % 50 == 0) {
             machine_equal(m);
         }
@@ -632,6 +669,7 @@ static void run_seed(struct machine *m, uint64_t seed) {
     check_swept(&model);
     assert_int_equal(machine_count(m, SQL_TAG_PAGE, 0), 0);
     machine_equal(m);
+    sql_snapshot_close(model.snapshot);
     for (size_t i = 0; i < model.count; i++) {
         bnd_free(model.databases[i].versions);
     }
