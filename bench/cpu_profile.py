@@ -10,7 +10,7 @@ import sys
 import urllib.request
 
 import d1
-from harness import HERE, Bindery, Workspace, build, machine, machine_text, measure
+from harness import HERE, Bindery, Workspace, build, machine, machine_text, measure, settle
 
 # A sample belongs to the first layer that one of its frames names, looking from the innermost frame outwards.
 LAYERS = [
@@ -43,13 +43,15 @@ def options(arguments):
     parser.add_argument("--op", default="put", choices=["put", "get", *(f"d1-{op}" for op in D1_OPS)],
                         help="of objects, or of D1 (bench/run d1)")
     parser.add_argument("--many", action="store_true", help="D1: over 64 databases, not on one")
+    parser.add_argument("--megabytes", type=int, default=10, help="D1: of the table in the one database")
+    parser.add_argument("--memory", help="of each node; default: 1GiB, D1: the program's")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=4, help="of each of the runs")
     parser.add_argument("--keys", type=int, default=10000)
     parser.add_argument("--bytes", type=int, default=1024)
     parser.add_argument("--dir", help="where the data goes (default: the temporary directory)")
     parser.add_argument("--no-save", action="store_true", help="print only")
-    parser.set_defaults(megabytes=10, databases=64)
+    parser.set_defaults(databases=64)
     return parser.parse_args(arguments)
 
 
@@ -200,7 +202,8 @@ def report_text(chosen, facts, quiet, samples, counted, calls, allocated):
     total, layers, kinds, symbols = samples
     cost = quiet["server_cpu_us_per_op"]
     rows = "\n".join(f"| {name} | {count:.2f} |" for name, count in calls)
-    what = ("over 64 databases" if chosen.many else "on one database") if is_d1(chosen) else f"{chosen.bytes} bytes"
+    one = f"on one database of {chosen.megabytes} MB"
+    what = ("over 64 databases" if chosen.many else one) if is_d1(chosen) else f"{chosen.bytes} bytes"
     return (f"# Profile of a {chosen.op.upper()}, {chosen.clients} clients\n\n{machine_text(facts)}\n\n"
             f"{what}, {quiet['per_s']:,.0f} a second, {cost:.0f} us of CPU each on the three nodes together "
             f"(without perf). Counts below are per operation and over the three nodes.\n\n"
@@ -217,11 +220,12 @@ def main(arguments):
     build("bench_s3_load", "bench_d1_load")
     with Workspace(chosen.dir) as directory:
         facts = machine(directory)
-        bindery = d1.Bindery(directory, chosen) if is_d1(chosen) else Bindery(directory)
+        bindery = d1.Bindery(directory, chosen, chosen.memory) if is_d1(chosen) else Bindery(directory, memory=chosen.memory or "1GiB")
         data = os.path.join(directory, "perf.data")
         try:
             bindery.start()
             measure(bindery, load_command(chosen, bindery, fill=True))
+            settle(bindery)
             before = metrics(bindery)
             quiet = loaded(chosen, bindery)
             counted = per_operation(before, metrics(bindery), quiet["ops"])

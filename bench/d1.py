@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 
 import harness
-from harness import BUILD, ROOT, Process, Workspace, build, machine, machine_text, measure, median, resident_mib, save, verdict, wait
+from harness import BUILD, ROOT, Process, Workspace, build, machine, machine_text, measure, median, resident_mib, save, settle, verdict, wait
 
 LOAD, SQLITE_LOAD, DQLITE_LOAD, DQLITE_NODE = (os.path.join(BUILD, "bench", name) for name in (
     "bench_d1_load", "bench_sqlite_load", "dqlite_load", "dqlite_node"))
@@ -72,8 +72,8 @@ class Bindery(harness.Bindery):
     """Three nodes with the program's default memory, asked over the bindings port as workerd asks."""
     name = "bindery"
 
-    def __init__(self, directory, chosen):
-        super().__init__(directory, base_port=17900, memory=None)
+    def __init__(self, directory, chosen, memory=None, **more):
+        super().__init__(directory, memory=memory, **more)
         self.chosen, self.databases = chosen, []
 
     def start(self):
@@ -276,6 +276,7 @@ def fill(chosen, systems):
             if ways:
                 report = measure(system, [*system.words(many), *ways[-1][1], "--op", "fill", "--clients", "8"])
                 facts.setdefault(system.name, {"seconds": report["wall_s"]})
+        settle(system)
         facts[system.name]["resident_mib"] = [round(resident_mib(pid)) for pid in system.pids()]
         print(f"filled {system.name}: {facts[system.name]}", flush=True)
     return facts

@@ -234,6 +234,16 @@ def measure(system, command):
     return report
 
 
+def settle(system, cores=0.15, seconds_max=120):
+    """Waits until what filling a system has left it to do is done: compactions, checkpoints. Peers are given the same."""
+    deadline = time.monotonic() + seconds_max
+    while time.monotonic() < deadline:
+        before = cpu_seconds(system.pids())
+        time.sleep(1)
+        if cpu_seconds(system.pids()) - before < cores:
+            return
+
+
 def median(rounds, field):
     return statistics.median(each[field] for each in rounds)
 
