@@ -46,9 +46,6 @@ static void on_flush(struct bnd_task *task) {
         return;
     }
     kv_push_flush(kv);
-    if (kv->log != NULL) {
-        kv_log_commit(kv->log);
-    }
 }
 
 void kv_wake(struct bnd_kv *kv) {
@@ -83,11 +80,9 @@ static void on_tick(struct bnd_timer *timer) {
     kv_push_tick(kv);
     kv_coordinate_tick(kv);
     kv_forward_tick(kv);
-    if (kv->upkeep.dropping || kv->ticks % SWEEP_EVERY == 0) {
+    bool settled = kv->log != NULL && kv_log_commit(kv->log);
+    if (settled && (kv->upkeep.dropping || kv->ticks % SWEEP_EVERY == 0)) {
         kv_upkeep_tick(kv);
-    }
-    if (kv->log != NULL) {
-        kv_log_commit(kv->log); /* what the spread has forgotten */
     }
     if (kv->spread != NULL && kv->ticks % PEERS_EVERY == 0) {
         tick_peers(kv);

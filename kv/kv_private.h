@@ -141,7 +141,7 @@ int kv_mark(struct bnd_kv *kv, uint32_t shard, const struct kv_marks *marks, boo
             void (*done)(void *data, int status), void *data);
 
 void kv_fatal(struct bnd_kv *kv, int code, const char *what);
-/* At the end of this pass: pushes and answers are sent, the store's collected changes committed. */
+/* At the end of this pass: pushes and answers are sent. */
 void kv_wake(struct bnd_kv *kv);
 
 /* upkeep.c: a little of it, each tick. */

@@ -1,8 +1,14 @@
-/* Appended -> durable -> applied -> committed -> told.
+/* Appended -> durable -> applied -> told, and committed with others.
+ *
+ * What is applied is in the store's batch, where every read of a key finds it. The batch is
+ * committed when it has grown to COMMIT_BYTES, with kv.c's tick, and before somebody scans: one
+ * large write of the state costs less than many small ones, and a record that is replaced meanwhile
+ * is never written. A crash loses the batch; the journal has its entries.
  *
  * Invariants: (1) `waiting` holds the entries appended and not applied, by index; `applied` those
- * in the batch that is not committed; (2) the state's index is that of the last entry committed;
- * (3) the journal is compacted only up to an index read back from what is persisted. */
+ * that are not told; (2) the state's index is that of the last entry committed; (3) the journal is
+ * compacted only up to an index read back from what is persisted; (4) while the state asks to wait
+ * nothing is told that would make the batch larger than COMMIT_BYTES and what was applied then. */
 #include "kv/log.h"
 
 #include "base/alloc.h"
@@ -15,7 +21,8 @@
 /* Appended and not applied; less than what the journal leaves for Raft's own records. */
 #define WAITING_BYTES_MAX ((size_t)16 << 20)
 #define TICK_NS (UINT64_C(1000) * BND_MS)
-/* A commit that the state was too busy for is tried again after this. */
+#define COMMIT_BYTES ((size_t)64 << 10)
+/* A write that the state was too busy for is tried again after this. */
 #define STALL_RETRY_NS (UINT64_C(10) * BND_MS)
 #define LOG_TERM 1u
 #define LOG_ENTRY_KIND 1u
@@ -25,17 +32,18 @@ struct kv_log {
     struct bnd_journal *journal; /* NULL: not started, or closed */
     bool known;                  /* the journal has the group */
     uint64_t start, last;        /* indexes: of the group's start, of its last entry */
-    uint64_t applied_index;      /* in the batch */
+    uint64_t applied_index;      /* in the batch, or committed */
     struct bnd_link waiting, applied;
     size_t waiting_bytes;
     uint64_t durable_lsn;
     struct bnd_timer retry, tick;
     bool stepping, dead;
-    /* bytes of entries, counted up: appended; committed; up to the last compaction */
-    uint64_t bytes_appended, bytes_committed, bytes_compacted;
+    bool stalled; /* the state asked to wait: until the retry */
+    /* bytes of entries, counted up: appended; told; up to the last compaction */
+    uint64_t bytes_appended, bytes_told, bytes_compacted;
     struct bnd_state_persist persist;
     bool persisting, compacting;
-    uint64_t persist_bytes, persisted_ns; /* bytes_committed when it was asked; when it ended */
+    uint64_t persist_bytes, persisted_ns; /* bytes_told when it was asked; when it ended */
     void (*closed)(void *data);
     void *closed_data;
     struct bnd_task close_task, submit_task;
@@ -93,13 +101,18 @@ static void tell(struct kv_log *log, struct bnd_link *list, int status) {
     struct bnd_link *link = NULL;
     while ((link = bnd_list_pop(list)) != NULL) {
         struct kv_log_entry *entry = BND_CONTAINER(link, struct kv_log_entry, link);
-        log->bytes_committed += status == 0 ? entry->len : 0;
+        log->bytes_told += status == 0 ? entry->len : 0;
         log->waiting_bytes -= entry->len;
         if (entry->applied != NULL) {
             entry->applied(entry, status);
         }
         kv_log_entry_unref(entry);
     }
+}
+
+static void stall(struct kv_log *log) {
+    log->stalled = true;
+    bnd_timer_start(log->config.env, &log->retry, STALL_RETRY_NS);
 }
 
 /* All that is durable goes into the batch. False: stop. */
@@ -111,7 +124,7 @@ static bool apply_durable(struct kv_log *log) {
         }
         int rv = apply_one(log, entry);
         if (rv == BND_BUSY) {
-            bnd_timer_start(log->config.env, &log->retry, STALL_RETRY_NS);
+            stall(log);
             break;
         }
         if (rv != 0) {
@@ -125,18 +138,26 @@ static bool apply_durable(struct kv_log *log) {
     return true;
 }
 
+/* True: nothing is collected any more. */
+static bool commit(struct kv_log *log) {
+    if (log->stalled) {
+        return false;
+    }
+    int rv = kv_store_commit(log->config.store, log->applied_index, log->config.hlc->last);
+    if (rv == BND_BUSY) {
+        stall(log);
+    } else if (rv != 0) {
+        die(log, rv, "the state could not be written");
+    }
+    return rv == 0;
+}
+
 static void step(struct kv_log *log) {
     if (log->dead || log->closing || log->stepping || !apply_durable(log)) {
         return;
     }
-    int rv = kv_store_commit(log->config.store, log->applied_index, log->config.hlc->last);
-    if (rv == BND_BUSY) {
-        bnd_timer_start(log->config.env, &log->retry, STALL_RETRY_NS);
-        return;
-    }
-    if (rv != 0) {
-        die(log, rv, "the state could not be written");
-        return;
+    if (kv_store_collected(log->config.store) >= COMMIT_BYTES && !commit(log)) {
+        return; /* the retry comes back here */
     }
     struct bnd_link told;
     bnd_list_take(&log->applied, &told);
@@ -146,7 +167,9 @@ static void step(struct kv_log *log) {
 }
 
 static void on_retry(struct bnd_timer *timer) {
-    step(timer->data);
+    struct kv_log *log = timer->data;
+    log->stalled = false;
+    step(log);
 }
 
 void kv_log_durable(struct kv_log *log, uint64_t lsn) {
@@ -154,10 +177,11 @@ void kv_log_durable(struct kv_log *log, uint64_t lsn) {
     step(log);
 }
 
-void kv_log_commit(struct kv_log *log) {
-    if (log->journal != NULL && kv_store_dirty(log->config.store)) {
-        step(log);
+bool kv_log_commit(struct kv_log *log) {
+    if (log->dead || log->closing || log->journal == NULL) {
+        return false;
     }
+    return !kv_store_dirty(log->config.store) || commit(log);
 }
 
 /* ---- appending
@@ -251,8 +275,11 @@ static void on_persisted(struct bnd_state_persist *request, int status) {
 
 static void ask_persist(struct kv_log *log) {
     struct bnd_state *state = log->config.state;
+    if (!kv_log_commit(log)) {
+        return; /* what was told is to be persisted: with the next tick */
+    }
     log->persist = (struct bnd_state_persist){.cb = on_persisted, .data = log};
-    log->persist_bytes = log->bytes_committed;
+    log->persist_bytes = log->bytes_told;
     int rv = state->ops->persist(state, &log->persist);
     if (rv == 0) {
         log->persisting = true;
@@ -271,7 +298,7 @@ static void on_tick(struct bnd_timer *timer) {
         compact(log);
         return;
     }
-    uint64_t grown = log->bytes_committed - log->bytes_compacted;
+    uint64_t grown = log->bytes_told - log->bytes_compacted;
     uint64_t waited = bnd_now_ns(log->config.env) - log->persisted_ns;
     if (grown > log->config.persist_bytes || (grown > 0 && waited > log->config.persist_ns)) {
         ask_persist(log);
@@ -333,7 +360,7 @@ int kv_log_recover(struct kv_log *log, const struct bnd_journal_group *group,
             rv = replay(log, &group->entries[i], err);
         }
     }
-    log->bytes_committed = log->bytes_appended;
+    log->bytes_told = log->bytes_appended;
     log->applied_index = log->last;
     rv = rv != 0 ? rv : kv_store_recovered(log->config.store);
     if (rv == 0) {

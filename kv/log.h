@@ -87,8 +87,10 @@ int kv_log_start(struct kv_log *log, struct bnd_journal *journal, struct bnd_err
  * bnd_journal_append. `applied` never comes then. */
 int kv_log_append(struct kv_log *log, struct kv_log_entry *entry);
 void kv_log_durable(struct kv_log *log, uint64_t lsn);
-/* Commits what the store has collected beside the log (what was forgotten, swept, dropped). */
-void kv_log_commit(struct kv_log *log);
+/* Commits what the store has collected: entries, and what was forgotten, swept, dropped beside
+ * them; for scans, which see only what is committed. False: not now, the state asks to wait, or the
+ * log is not open. */
+bool kv_log_commit(struct kv_log *log);
 
 /* `closed` comes once, later: entries under way are told BND_CANCELED, a persist under way ends. */
 void kv_log_close(struct kv_log *log, void (*closed)(void *data), void *data);

@@ -26,7 +26,7 @@ void spread_job_remove(struct spread_job *job) {
 /* One slice of one job; the jobs take turns. What is collected in the store must be committed
  * before a job looks, so that it sees all that its tree has been told of: else it waits. */
 static void slice(struct kv_spread *spread) {
-    spread->slice_due = kv_store_dirty(spread->kv->store);
+    spread->slice_due = !bnd_list_empty(&spread->jobs) && !kv_log_commit(spread->kv->log);
     if (spread->slice_due || bnd_list_empty(&spread->jobs)) {
         return;
     }
@@ -35,9 +35,6 @@ static void slice(struct kv_spread *spread) {
     if (rv < 0) {
         kv_fatal(spread->kv, rv, "a scan of records failed");
         return;
-    }
-    if (kv_store_dirty(spread->kv->store)) {
-        kv_wake(spread->kv); /* to commit it */
     }
     if (rv == 1 && !bnd_link_linked(&job->link)) {
         bnd_list_push(&spread->jobs, &job->link);

@@ -278,6 +278,10 @@ bool kv_store_dirty(const struct kv_store *store) {
     return store->dirty;
 }
 
+size_t kv_store_collected(const struct kv_store *store) {
+    return store->ops->batch_bytes(store->batch);
+}
+
 uint64_t kv_store_applied(const struct kv_store *store) {
     return store->applied;
 }

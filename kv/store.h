@@ -135,6 +135,8 @@ int kv_store_recovered(struct kv_store *store);
 int kv_store_commit(struct kv_store *store, uint64_t applied, uint64_t hlc);
 /* Something is collected that no commit has written. */
 bool kv_store_dirty(const struct kv_store *store);
+/* About how many bytes. */
+size_t kv_store_collected(const struct kv_store *store);
 
 /* ---- reads
  * --------------------------------------------------------------------------------------- */

@@ -1,6 +1,5 @@
 /* In the background, a little each tick: records of deleted namespaces are dropped, pieces of large
- * values that nobody names are swept. Only while the store is not dirty: a scan sees what was
- * committed. */
+ * values that nobody names are swept. What it deletes the next tick commits. */
 #include "kv/kv_private.h"
 
 #define DROP_RECORDS 500u
@@ -65,7 +64,8 @@ static int sweep_step(struct bnd_kv *kv) {
 }
 
 void kv_upkeep_tick(struct bnd_kv *kv) {
-    if (kv->store == NULL || kv->view.shards_count == 0 || kv_store_dirty(kv->store)) {
+    BND_ASSERT(!kv_store_dirty(kv->store));
+    if (kv->view.shards_count == 0) {
         return;
     }
     int rv = 0;
@@ -84,7 +84,5 @@ void kv_upkeep_tick(struct bnd_kv *kv) {
     }
     if (rv != 0) {
         kv_fatal(kv, rv, "upkeep");
-    } else if (kv_store_dirty(kv->store)) {
-        kv_wake(kv);
     }
 }

@@ -282,18 +282,43 @@ static void test_bounded(void **state) {
     rig_close(&rig);
 }
 
-/* A state that stalls delays what is told, and loses nothing. */
+/* A state that stalls delays what is told beyond a bound, and loses nothing. */
 static void test_stall(void **state) {
     struct rig rig;
     rig_open(&rig, 5);
+    BND_AUTO uint8_t *value = bnd_zalloc(20000);
     bnd_sim_store_stall(rig.disk_store, 500 * BND_MS);
     for (unsigned i = 0; i < 10; i++) {
-        assert_int_equal(put(&rig, i), 0);
+        assert_int_equal(put_value(&rig, i, bnd_slice(value, 20000)), 0);
         run_for(&rig, 10);
     }
-    assert_int_equal(rig.told, 0);
+    assert_int_equal(rig.told, 3); /* a fourth reaches the bound */
+    assert_false(kv_log_commit(rig.log));
     run_for(&rig, 1000);
     assert_int_equal(rig.told, 10);
+    assert_true(kv_log_commit(rig.log));
+    rig_close(&rig);
+}
+
+/* What was told is read before any commit, a scan waits for one, and a crash before it loses
+ * nothing. */
+static void test_told_before_committed(void **state) {
+    struct rig rig;
+    rig_open(&rig, 13);
+    assert_int_equal(put(&rig, 1), 0);
+    run_for(&rig, 100);
+    assert_int_equal(rig.told, 1);
+    assert_int_equal(stands(&rig, 1), rig.told_hlc[1]);
+    assert_true(kv_store_dirty(rig.store));
+    crash(&rig, BND_SIM_POWER);
+    assert_int_equal(stands(&rig, 1), rig.told_hlc[1]);
+    assert_int_equal(put(&rig, 2), 0);
+    run_for(&rig, 100);
+    bnd_sim_env_enter(rig.sim);
+    assert_true(kv_log_commit(rig.log));
+    bnd_sim_env_leave(rig.sim);
+    assert_false(kv_store_dirty(rig.store));
+    assert_int_equal(kv_store_applied(rig.store), 2);
     rig_close(&rig);
 }
 
@@ -436,6 +461,7 @@ int main(void) {
         cmocka_unit_test(test_compacted),
         cmocka_unit_test(test_bounded),
         cmocka_unit_test(test_stall),
+        cmocka_unit_test(test_told_before_committed),
         cmocka_unit_test(test_durable_first),
         cmocka_unit_test(test_state_lost),
         cmocka_unit_test(test_marks_lost),

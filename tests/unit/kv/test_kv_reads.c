@@ -444,6 +444,22 @@ static void test_list(void **state) {
     cluster_close(c);
 }
 
+/* What was acknowledged is in the next list, committed or not, of the node that coordinated it. */
+static void test_list_after_put(void **state) {
+    struct cluster *c = five(22);
+    char key[16];
+    for (unsigned i = 0; i < 10; i++) {
+        (void)snprintf(key, sizeof key, "k%02u", i);
+        (void)put(c, 1, key, "v");
+        static struct listing listing;
+        listing = (struct listing){
+            .list = {.namespace_id = NS, .limit = 100, .prefix = bnd_slice_str(key)}};
+        assert_int_equal(list_page(c, 1, &listing), 0);
+        assert_int_equal(listing.count, 1);
+    }
+    cluster_close(c);
+}
+
 /* A node that dies is asked no more; without any replica of a shard it is an error, never a list
  * that lacks something. */
 static void test_list_without_nodes(void **state) {
@@ -480,6 +496,7 @@ int main(void) {
         cmocka_unit_test(test_large_crash),
         cmocka_unit_test(test_large_not_taken),
         cmocka_unit_test(test_list),
+        cmocka_unit_test(test_list_after_put),
         cmocka_unit_test(test_list_without_nodes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
