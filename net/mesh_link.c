@@ -229,6 +229,16 @@ static void refuse(struct link *link, uint64_t sender, enum bnd_hello_status sta
     }
 }
 
+/* Makes a peer of one that is none, if its owner says so. The address is that of this connection,
+ * whose port is no listener's: until a better one is told, only the other dials. */
+static bool admit(const struct link *link, uint64_t node) {
+    struct bnd_mesh_tcp *tcp = link->tcp;
+    char address[BND_ADDRESS_MAX];
+    bnd_conn_peer(link->conn, address);
+    return tcp->admits != NULL && tcp->admits(tcp->gone_owner, node) &&
+           bnd_mesh_tcp_set_peer(tcp, node, address) == 0;
+}
+
 /* Why a connection with this hello cannot be accepted, or OK. */
 static enum bnd_hello_status judge(const struct link *link, const struct bnd_hello *hello) {
     struct bnd_mesh_tcp *tcp = link->tcp;
@@ -245,7 +255,8 @@ static enum bnd_hello_status judge(const struct link *link, const struct bnd_hel
     struct peer *peer = mesh_find(tcp, hello->sender);
     if (peer == NULL) {
         bool gone = tcp->is_gone != NULL && tcp->is_gone(tcp->gone_owner, hello->sender);
-        return gone ? BND_HELLO_GONE : BND_HELLO_UNKNOWN;
+        bool fresh = !gone && admit(link, hello->sender);
+        return gone ? BND_HELLO_GONE : fresh ? BND_HELLO_OK : BND_HELLO_UNKNOWN;
     }
     /* Two that dial each other at once would each replace the other's connection: the lower id's
      * stays. */

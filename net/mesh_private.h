@@ -91,6 +91,7 @@ struct bnd_mesh_tcp {
     bnd_mesh_join_cb on_join;
     void *join_owner;
     bool (*is_gone)(void *owner, uint64_t node);
+    bool (*admits)(void *owner, uint64_t node);
     void (*told_gone)(void *owner, uint64_t by);
     void *gone_owner;
     struct bnd_hook hook;

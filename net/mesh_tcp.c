@@ -471,6 +471,7 @@ static int mesh_init(struct bnd_mesh_tcp *tcp, const struct bnd_mesh_tcp_config 
     tcp->on_join = config->on_join;
     tcp->join_owner = config->join_owner;
     tcp->is_gone = config->is_gone;
+    tcp->admits = config->admits;
     tcp->told_gone = config->told_gone;
     tcp->gone_owner = config->gone_owner;
     for (unsigned i = 0; i < BND_MESH_LANES; i++) {

@@ -44,6 +44,9 @@ struct bnd_mesh_tcp_config {
     void *join_owner;
     /* Is the node, which is no peer, a member no more, for ever? It is told so. NULL: nobody is. */
     bool (*is_gone)(void *owner, uint64_t node);
+    /* May the node, which is no peer but has the cluster's certificate, be one from now on? Where it
+     * is to be dialled, set_peer says once that is known. NULL: nobody may. */
+    bool (*admits)(void *owner, uint64_t node);
     /* A peer says that of this node. The last thing that the mesh does then: it may be closed from
      * inside. NULL: it is only logged. */
     void (*told_gone)(void *owner, uint64_t by);

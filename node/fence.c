@@ -11,6 +11,20 @@ bool node_fence_is_gone(void *owner, uint64_t node) {
     return record != NULL && record->state == BND_NODE_GONE;
 }
 
+bool node_fence_admits(void *owner, uint64_t node) {
+    const struct node_fence *fence = owner;
+    if (fence->catalog == NULL || bnd_catalog_age_ms(fence->catalog) != UINT64_MAX) {
+        return false;
+    }
+    const struct bnd_catalog_view *last = bnd_catalog_last_view(fence->catalog);
+    const struct bnd_node_record *record = bnd_catalog_find_node(last, node);
+    if (record != NULL && record->state == BND_NODE_GONE) {
+        return false;
+    }
+    node_members_meet(fence->members, node);
+    return true;
+}
+
 void node_fence_told(void *owner, uint64_t by) {
     struct node_fence *fence = owner;
     if (fence->told) {

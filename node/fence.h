@@ -4,9 +4,11 @@
 #define BND_NODE_FENCE_H
 
 #include "catalog/catalog.h"
+#include "node/members.h"
 
 struct node_fence {
-    struct bnd_catalog *catalog; /* borrowed; NULL: nothing is known, and nothing is done */
+    struct bnd_catalog *catalog;  /* borrowed; NULL: nothing is known, and nothing is done */
+    struct node_members *members; /* borrowed */
     uint64_t self;
     void *owner;
     /* It was leaving, and now knows that it may go. */
@@ -18,6 +20,11 @@ struct node_fence {
 
 /* For bnd_mesh_tcp_config.is_gone and told_gone, with a struct node_fence as owner. */
 bool node_fence_is_gone(void *owner, uint64_t node);
+/* For bnd_mesh_tcp_config.admits: until this process has had its first view, it takes any node that
+ * has the cluster's certificate and was not gone in the last one: group 0 may be on nodes that all
+ * came after it last heard of the members, and whoever asks only those it knows would never learn
+ * of them. */
+bool node_fence_admits(void *owner, uint64_t node);
 void node_fence_told(void *owner, uint64_t by);
 
 #endif

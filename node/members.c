@@ -19,33 +19,41 @@ static int add_known_peer(void *data, uint64_t id, const char *address) {
     return bnd_mesh_tcp_set_peer(members->mesh, id, address);
 }
 
-struct id_list {
-    uint64_t ids[64];
-    size_t count;
-};
-
 static int collect_id(void *data, uint64_t id, const char *address) {
-    struct id_list *list = data;
-    if (list->count < sizeof list->ids / sizeof list->ids[0]) {
-        list->ids[list->count++] = id;
+    struct node_members *members = data;
+    if (members->known_count < NODE_MEMBERS_KNOWN_MAX) {
+        members->known[members->known_count++] = id;
     }
     return 0;
 }
 
+static void ask_known(struct node_members *members) {
+    bnd_shard_client_members(members->client, BND_GID_SYSTEM, members->known, members->known_count);
+}
+
+void node_members_meet(struct node_members *members, uint64_t node) {
+    for (size_t i = 0; i < members->known_count; i++) {
+        if (members->known[i] == node) {
+            return;
+        }
+    }
+    (void)collect_id(members, node, NULL);
+    ask_known(members);
+}
+
 int node_members_load(struct node_members *members, struct bnd_error *err) {
     BND_AUTO_BUF struct bnd_buf bytes = {0};
-    struct id_list list = {0};
     int rv = node_file_read(members->env, members->data, "peers", &bytes, err);
     if (rv == BND_NOTFOUND) {
-        bnd_shard_client_members(members->client, BND_GID_SYSTEM, &members->identity->node, 1);
+        node_members_meet(members, members->identity->node);
         return 0;
     }
     rv = rv != 0 ? rv : node_peers_each(bnd_buf_slice(&bytes), add_known_peer, members);
-    rv = rv != 0 ? rv : node_peers_each(bnd_buf_slice(&bytes), collect_id, &list);
+    rv = rv != 0 ? rv : node_peers_each(bnd_buf_slice(&bytes), collect_id, members);
     if (rv != 0) {
         return bnd_error_set(err, rv, "%s/peers: %s", members->data, bnd_code_text(rv));
     }
-    bnd_shard_client_members(members->client, BND_GID_SYSTEM, list.ids, list.count);
+    ask_known(members);
     return 0;
 }
 

@@ -9,6 +9,8 @@
 #include "node/identity.h"
 #include "raft/client.h"
 
+enum { NODE_MEMBERS_KNOWN_MAX = 64 };
+
 struct node_members {
     struct bnd_env *env; /* all borrowed */
     const char *data;    /* the data directory */
@@ -19,6 +21,8 @@ struct node_members {
     struct bnd_shard_client *client;
     struct bnd_catalog *catalog; /* set before the first view */
     /* private */
+    uint64_t known[NODE_MEMBERS_KNOWN_MAX]; /* before the first view: who is asked for group 0 */
+    size_t known_count;
     bool told;
     struct node_kept peers;
     struct bnd_catalog_call call;
@@ -28,6 +32,9 @@ struct node_members {
 /* Before the first view: connects to the members of the file `peers` and asks them for group 0;
  * without that file a node asks itself. Blocking. Errors of files; BND_CORRUPT. */
 int node_members_load(struct node_members *members, struct bnd_error *err);
+
+/* Before the first view: asks this member, too, which has come by itself. */
+void node_members_meet(struct node_members *members, uint64_t node);
 
 /* Takes a new view: connects to who is in it and leaves who is gone, remembers the addresses, and
  * tells group 0 this member's own and its zone, once per start, if they changed. Gateways do not

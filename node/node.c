@@ -471,6 +471,7 @@ static int open_mesh(struct bnd_node *node, struct bnd_error *err) {
         .on_join = node_admission_on_join,
         .join_owner = &node->admission,
         .is_gone = node_fence_is_gone,
+        .admits = node_fence_admits,
         .told_gone = node_fence_told,
         .gone_owner = &node->fence,
     };
@@ -619,6 +620,7 @@ static int open_clients(struct bnd_node *node, struct bnd_error *err) {
                                               .owner = node,
                                               .unheard = on_unheard};
     node_last_view_start(&node->last_view);
+    node->fence.members = &node->members;
     node->fence.catalog = node->catalog;
     node->sql.catalog = node->catalog;
     node->admission.catalog = node->catalog;

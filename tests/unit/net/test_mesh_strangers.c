@@ -86,7 +86,12 @@ struct gone {
     uint64_t asked; /* about whom */
     uint64_t by;    /* who said it of node 2 */
     bool is;
+    bool admit;
 };
+
+static bool admits(void *owner, uint64_t node) {
+    return ((struct gone *)owner)->admit;
+}
 
 static bool is_gone(void *owner, uint64_t node) {
     struct gone *gone = owner;
@@ -107,11 +112,9 @@ static bool was_told(void *data) {
     return ((struct gone *)data)->by != 0;
 }
 
-/* Node 2 dials node 1, which does not know it: yet, or no more. Only the latter is a reason to go.
- */
-static void test_a_node_that_is_gone_is_told_so(void **state) {
-    struct gone gone = {0};
-    struct cluster *c = &gone.c;
+/* Two nodes with hooks, of which only node 2 knows the other, and dials it. */
+static void start_unknown(struct gone *gone) {
+    struct cluster *c = &gone->c;
     cluster_start(c, 0);
     for (uint64_t id = 1; id <= 2; id++) {
         struct node *node = &c->nodes[id - 1];
@@ -126,19 +129,50 @@ static void test_a_node_that_is_gone_is_told_so(void **state) {
             .tls = {bnd_buf_slice(&c->certs.cert), bnd_buf_slice(&c->certs.key),
                     bnd_buf_slice(&c->certs.ca)},
             .is_gone = id == 1 ? is_gone : NULL,
+            .admits = id == 1 ? admits : NULL,
             .told_gone = id == 2 ? told_gone : NULL,
-            .gone_owner = &gone,
+            .gone_owner = gone,
         };
         assert_int_equal(bnd_mesh_tcp_create(&config, &node->tcp, &err), 0);
+        node->mesh = bnd_mesh_tcp_mesh(node->tcp);
         bnd_mesh_tcp_address(node->tcp, node->address);
     }
     assert_int_equal(bnd_mesh_tcp_set_peer(c->nodes[1].tcp, 1, c->nodes[0].address), 0);
+}
+
+/* Node 2 dials node 1, which does not know it: yet, or no more. Only the latter is a reason to go.
+ */
+static void test_a_node_that_is_gone_is_told_so(void **state) {
+    struct gone gone = {0};
+    struct cluster *c = &gone.c;
+    start_unknown(&gone);
     real_run(&c->real, refused_once, &gone);
     assert_int_equal(gone.asked, 2);
     assert_int_equal(gone.by, 0);
     gone.is = true;
+    gone.admit = true; /* who is gone is not admitted */
     real_run(&c->real, was_told, &gone);
     assert_int_equal(gone.by, 1);
+    node_stop(&c->nodes[0]);
+    node_stop(&c->nodes[1]);
+    cluster_stop(c);
+}
+
+static bool both_up(void *data) {
+    struct node *nodes = ((struct gone *)data)->c.nodes;
+    return nodes[0].mesh->ops->up(nodes[0].mesh, 2) && nodes[1].mesh->ops->up(nodes[1].mesh, 1);
+}
+
+/* Node 1 has heard of nobody yet: it takes node 2, which dials it, once its owner says so. */
+static void test_an_unknown_node_is_admitted_by_the_owner(void **state) {
+    struct gone gone = {0};
+    struct cluster *c = &gone.c;
+    start_unknown(&gone);
+    real_run(&c->real, refused_once, &gone);
+    assert_false(both_up(&gone));
+    gone.admit = true;
+    real_run(&c->real, both_up, &gone);
+    assert_int_equal(gone.by, 0);
     node_stop(&c->nodes[0]);
     node_stop(&c->nodes[1]);
     cluster_stop(c);
@@ -437,6 +471,7 @@ int main(void) {
         cmocka_unit_test(test_another_cluster_is_refused),
         cmocka_unit_test(test_a_node_needs_its_own_certificate),
         cmocka_unit_test(test_a_node_that_is_gone_is_told_so),
+        cmocka_unit_test(test_an_unknown_node_is_admitted_by_the_owner),
         cmocka_unit_test(test_a_hello_must_agree_with_the_certificate),
         cmocka_unit_test(test_a_peer_that_sends_garbage_is_closed),
         cmocka_unit_test(test_noise_is_closed_and_logged),
