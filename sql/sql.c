@@ -155,6 +155,7 @@ int bnd_sql_create(const struct bnd_sql_config *config, struct bnd_sql **out) {
     bnd_list_init(&sql->calls);
     bnd_list_init(&sql->admins);
     bnd_list_init(&sql->machines);
+    bnd_list_init(&sql->digests);
     sql_upkeep_init(sql);
     sql->closed_task = (struct bnd_task){.cb = on_all_closed, .data = sql};
     sql->config.name = bnd_strdup(config->name == NULL ? "" : config->name);
@@ -201,6 +202,7 @@ void bnd_sql_close(struct bnd_sql *sql, void (*closed)(void *data), void *data) 
         bnd_shard_call_cancel(&admin->shard);
         sql_admin_end(admin, BND_UNKNOWN);
     }
+    sql_digests_close(sql);
     if (sql->leader != NULL) {
         sql_leader_close(sql->leader, on_leader_closed, sql);
     } else {

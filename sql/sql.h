@@ -135,6 +135,24 @@ int bnd_sql_swap(struct bnd_sql *sql, struct bnd_sql_admin *admin,
                  uint64_t version);
 void bnd_sql_admin_cancel(struct bnd_sql_admin *admin);
 
+/* What this node's replica holds of a database: every page of one version, read from the state and
+ * hashed, so that replicas can be compared. */
+struct bnd_sql_digest {
+    /* status 0; BND_CORRUPT: see damaged; BND_NOTFOUND: it was deleted, or the version has been
+     * collected; BND_BUSY: the replica was replaced meanwhile, ask again; BND_CANCELED: the node
+     * stops; BND_IO, BND_NOMEM. */
+    void (*cb)(struct bnd_sql_digest *digest, int status);
+    void *data;
+    struct bnd_sql_bookmark at; /* what is read */
+    uint32_t pages;             /* of it */
+    uint32_t damaged;           /* the page that cannot be read; 0: none */
+    uint64_t hash;
+};
+/* version 0: the newest one here. Besides cb's: BND_UNSUPPORTED: no replica of it here; BND_BUSY:
+ * the version is not here yet. It cannot be taken back: digest lives until cb. */
+int bnd_sql_digest(struct bnd_sql *sql, struct bnd_sql_digest *digest,
+                   const uint8_t uuid[BND_SQL_UUID_BYTES], uint64_t version);
+
 struct bnd_sql_stats {
     uint64_t queries, transactions, failures, conflicts, reads, entries, change_set_bytes;
     uint64_t databases_open, pages_bytes;

@@ -14,6 +14,7 @@ struct bnd_sql {
     struct bnd_link calls;     /* bnd_sql_call, bnd_sql_admin: under way */
     struct bnd_link admins;
     struct bnd_link machines; /* sql_fsm */
+    struct bnd_link digests;  /* digest.c's runs */
     struct bnd_timer tick;
     struct bnd_timer retain;
     struct bnd_sql_stats stats;
@@ -42,6 +43,9 @@ void sql_replica_forget(struct bnd_sql_call *call);
 void sql_upkeep_init(struct bnd_sql *sql);
 void sql_upkeep_start(struct bnd_sql *sql);
 void sql_upkeep_stop(struct bnd_sql *sql);
+
+/* digest.c: ends those that wait for the pool. */
+void sql_digests_close(struct bnd_sql *sql);
 
 /* Answers an admin call with what is known of its outcome. */
 void sql_admin_end(struct bnd_sql_admin *admin, int status);

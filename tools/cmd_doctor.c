@@ -3,7 +3,9 @@
 #include "tools/doctor.h"
 
 const struct tools_flag tools_doctor_flags[] = {
-    {"data", "DIR", "look at the files of this stopped node instead of the running cluster"}, {0}};
+    {"data", "DIR", "look at the files of this stopped node instead of the running cluster"},
+    {"pages", NULL, "compare all pages of every D1 database on its replicas, not of the first ten"},
+    {0}};
 
 static int online(const struct tools_api *api, struct tools_findings *findings) {
     struct tools_fleet fleet;
@@ -13,6 +15,7 @@ static int online(const struct tools_api *api, struct tools_findings *findings) 
     }
     if (status == -1) {
         tools_doctor_online(findings, &fleet);
+        tools_doctor_pages(findings, &fleet, tools_args_flag(&api->args, "pages") != NULL);
     } else {
         tools_found(findings, TOOLS_FINDING_BAD, "cluster",
                     "ask another node (--url); if all say so, the nodes that hold group 0 are down "

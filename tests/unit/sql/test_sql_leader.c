@@ -2,6 +2,9 @@
  * everything that was asked is answered once. */
 #include "tests/unit/sql/leader_rig.h"
 
+#include "sql/history.h"
+#include "sql/keys.h"
+
 #define CLIENTS 32
 #define ROUNDS 40
 
@@ -226,6 +229,83 @@ static void a_restore_goes_back_and_its_undo_forth(void **state) {
     assert_int_equal(number_of(text, "n"), 3);
     text = rig_expect(rig, uuid_a, "PRAGMA quick_check\0", BND_SQL_DONE);
     assert_non_null(strstr(text, "\"ok\""));
+}
+
+struct digested {
+    struct bnd_sql_digest digest;
+    bool done;
+    int status;
+};
+
+static void on_digest(struct bnd_sql_digest *digest, int status) {
+    struct digested *of = digest->data;
+    of->done = true;
+    of->status = status;
+}
+
+static int digest_of(struct sql_rig *rig, const uint8_t uuid[16], uint64_t version,
+                     struct digested *out) {
+    *out = (struct digested){.digest = {.cb = on_digest, .data = out}};
+    int rv = bnd_sql_digest(rig->sql, &out->digest, uuid, version);
+    if (rv == 0) {
+        rig_run(rig, rig_flag, &out->done);
+    }
+    return rv != 0 ? rv : out->status;
+}
+
+/* Writes over the newest bytes of a page in the state. */
+static void damage_page(struct sql_rig *rig, uint32_t page) {
+    const struct bnd_state_ops *ops = rig->state->ops;
+    struct bnd_raft_group_status status;
+    struct sql_database_record record;
+    struct sql_key from;
+    struct sql_key to;
+    assert_int_equal(bnd_raft_group_status(rig->host, RIG_GID, &status), 0);
+    assert_int_equal(sql_history_database(rig->state, status.slot, uuid_a, &record), 0);
+    sql_key_page(&from, status.slot, record.number, page, record.epoch, UINT64_MAX >> 1);
+    sql_key_page(&to, status.slot, record.number, page, record.epoch, 0);
+    struct bnd_state_iter *iter =
+        ops->iter(rig->state, BND_CF_SQL, sql_key_slice(&from), sql_key_slice(&to));
+    struct bnd_state_batch *batch = ops->batch_create(rig->state);
+    assert_true(ops->iter_valid(iter));
+    struct bnd_buf value = {0};
+    bnd_buf_append_slice(&value, ops->iter_value(iter));
+    value.data[value.len - 1] ^= 1;
+    ops->batch_put(batch, BND_CF_SQL, ops->iter_key(iter), bnd_buf_slice(&value));
+    assert_int_equal(ops->write(rig->state, batch), 0);
+    ops->iter_destroy(iter);
+    ops->batch_destroy(batch);
+    bnd_buf_free(&value);
+}
+
+/* What a replica holds is told by version, also of an old one, and what is damaged by page. */
+static void pages_are_hashed_by_version(void **state) {
+    struct sql_rig *rig = *state;
+    struct digested first;
+    struct digested later;
+    struct digested again;
+    (void)rig_expect(rig, uuid_a, "CREATE TABLE t(v)\0", BND_SQL_DONE);
+    (void)rig_expect(rig, uuid_a,
+                     "INSERT INTO t SELECT zeroblob(3000) FROM json_each('[1,2,3,4,5,6,7,8]')\0",
+                     BND_SQL_DONE);
+    assert_int_equal(digest_of(rig, uuid_a, 0, &first), 0);
+    assert_true(first.digest.pages > 8);
+    (void)rig_expect(rig, uuid_a, "UPDATE t SET v = 1 WHERE rowid = 3\0", BND_SQL_DONE);
+    assert_int_equal(digest_of(rig, uuid_a, 0, &later), 0);
+    assert_int_equal(later.digest.at.version, first.digest.at.version + 1);
+    assert_int_not_equal(later.digest.hash, first.digest.hash);
+    assert_int_equal(digest_of(rig, uuid_a, first.digest.at.version, &again), 0);
+    assert_int_equal(again.digest.hash, first.digest.hash);
+    assert_memory_equal(&again.digest.at, &first.digest.at, sizeof first.digest.at);
+    assert_int_equal(digest_of(rig, uuid_a, later.digest.at.version + 1, &again), BND_BUSY);
+    damage_page(rig, 2);
+    assert_int_equal(digest_of(rig, uuid_a, 0, &again), BND_CORRUPT);
+    assert_int_equal(again.digest.damaged, 2);
+    struct admin admin;
+    admin_begin(&admin);
+    assert_int_equal(
+        admin_wait(rig, &admin, bnd_sql_delete_database(rig->sql, &admin.admin, uuid_a)), 0);
+    assert_int_equal(digest_of(rig, uuid_a, 0, &again), BND_NOTFOUND);
 }
 
 /* Epoch and version of it may well be those of a version here. */
@@ -453,6 +533,7 @@ int main(void) {
         TEST(many_databases_at_once_all_get_their_turn),
         TEST(a_restore_goes_back_and_its_undo_forth),
         TEST(a_bookmark_of_another_database_is_refused),
+        TEST(pages_are_hashed_by_version),
         TEST(a_deleted_database_is_not_made_again),
         TEST(a_reader_far_behind_keeps_nothing),
         TEST(a_large_transaction_goes_in_parts_and_too_large_a_one_fails),
