@@ -116,5 +116,13 @@ func (node *Node) FreeDisk() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	mount, err := os.Open(node.disk.mount)
+	if err != nil {
+		return err
+	}
+	defer mount.Close()
+	return mount.Sync() // or a loss of power brings it back
 }

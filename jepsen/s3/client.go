@@ -141,7 +141,7 @@ func (client *Client) Write(request Request) (*Reply, Outcome, error) {
 	case reply.Status == http.StatusPreconditionFailed || reply.Status == http.StatusNotFound ||
 		reply.Status == http.StatusConflict:
 		return reply, Refused, fmt.Errorf("%d %s", reply.Status, reply.Code)
-	case reply.Code == skewed:
+	case reply.Code == skewed || reply.Status == http.StatusInsufficientStorage: // a majority's disks are full
 		return reply, Rejected, fmt.Errorf("%d %s", reply.Status, reply.Code)
 	default:
 		return reply, Unknown, fmt.Errorf("%w: %s /%s: %d %s", ErrBroken, request.Method, request.Path, reply.Status,
