@@ -145,7 +145,7 @@ func (line Line) system() string {
 }
 
 const introduction = `# Results of jepsen/
-Made by ` + "`jepsen/run --summary`" + ` from results.jsonl, a line for each run, none left out: one that failed stays, and its row below says what became of it (docs/track-record.md has the causes).
+Made by ` + "`jepsen/run --summary`" + ` from results.jsonl, a line for each run that came to its load: one that failed stays, and its row below says what became of it (docs/track-record.md has the causes).
 
 `
 
