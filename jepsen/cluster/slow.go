@@ -132,20 +132,30 @@ func (network *Network) seeSlow(from, to int, delay time.Duration) error {
 	return err
 }
 
-// inSpace runs something in a namespace, on a thread that ends with it.
+// inSpace runs something in a namespace. The thread comes back from there: if it ended instead, the nodes that it started would get
+// their death signal.
 func inSpace(space string, do func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // for ever: a thread of another namespace must not be used again
-		name, err := os.Open("/run/netns/" + space)
-		if err == nil {
-			defer name.Close()
-			err = unix.Setns(int(name.Fd()), unix.CLONE_NEWNET)
-		}
-		if err == nil {
-			err = do()
-		}
-		done <- err
-	}()
-	return <-done
+	runtime.LockOSThread()
+	here, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	defer here.Close()
+	there, err := os.Open("/run/netns/" + space)
+	if err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	defer there.Close()
+	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	failure := do()
+	if err := unix.Setns(int(here.Fd()), unix.CLONE_NEWNET); err != nil {
+		return err // the thread stays locked: nobody else may run there
+	}
+	runtime.UnlockOSThread()
+	return failure
 }
