@@ -60,6 +60,9 @@ static void set_view(struct simkv_machine *machine) {
 static void on_answer(struct bnd_sim_event *event) {
     struct simkv_machine *machine = event->data;
     bool news = machine->known.revision != machine->told.revision;
+    if (machine->kv == NULL) {
+        return; /* it stops, and its journal is being closed */
+    }
     machine->asking = false;
     machine->confirmed_ns = machine->asked_ns;
     machine->known = machine->told;
