@@ -260,6 +260,29 @@ static void test_compacted(void **state) {
     rig_close(&rig);
 }
 
+/* What is committed while a persist is under way is not persisted by it: the journal keeps it. */
+static void test_committed_after_persist(void **state) {
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct rig rig;
+        rig_open(&rig, seed);
+        rig.config.persist_ns = 500 * BND_MS;
+        bnd_sim_store_persist_max(rig.disk_store, 400 * BND_MS);
+        crash(&rig, BND_SIM_KILL); /* with that setting */
+        for (unsigned i = 0; i < 300; i++) {
+            assert_int_equal(put(&rig, i % KEYS), 0);
+            run_for(&rig, 20);
+            bnd_sim_env_enter(rig.sim);
+            assert_true(kv_log_commit(rig.log));
+            bnd_sim_env_leave(rig.sim);
+        }
+        crash(&rig, BND_SIM_POWER);
+        for (unsigned key = 0; key < KEYS; key++) {
+            assert_int_equal(stands(&rig, key), rig.told_hlc[key]);
+        }
+        rig_close(&rig);
+    }
+}
+
 static void test_bounded(void **state) {
     struct rig rig;
     rig_open(&rig, 4);
@@ -459,6 +482,7 @@ int main(void) {
         cmocka_unit_test(test_applied_once_durable),
         cmocka_unit_test(test_told_survives),
         cmocka_unit_test(test_compacted),
+        cmocka_unit_test(test_committed_after_persist),
         cmocka_unit_test(test_bounded),
         cmocka_unit_test(test_stall),
         cmocka_unit_test(test_told_before_committed),

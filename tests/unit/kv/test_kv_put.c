@@ -159,6 +159,21 @@ static void test_fast_clock(void **state) {
     cluster_close(c);
 }
 
+/* A node whose clock has been ahead since its start believes in it: the others do not take what it
+ * stamps, so it acknowledges nothing. */
+static void test_wrong_since_its_start(void **state) {
+    struct cluster *c = three(27);
+    struct putting putting;
+    crash(c, 1, BND_SIM_KILL);
+    node_of(c, 1)->clock.offset_ms = 60000;
+    restart(c, 1);
+    run(c, 5000);
+    assert_int_not_equal(put_in(c, 1, NS, "a", "from the future", &putting), 0);
+    expect(c, 2, "a", NULL);
+    expect(c, 3, "a", NULL);
+    cluster_close(c);
+}
+
 /* What was refused below a horizon is stamped again above it. */
 static void test_horizon(void **state) {
     struct cluster *c = three(8);
@@ -345,6 +360,7 @@ int main(void) {
         cmocka_unit_test(test_slow_clock),
         cmocka_unit_test(test_restamped),
         cmocka_unit_test(test_fast_clock),
+        cmocka_unit_test(test_wrong_since_its_start),
         cmocka_unit_test(test_horizon),
         cmocka_unit_test(test_epoch_fences),
         cmocka_unit_test(test_stale_view),

@@ -62,6 +62,34 @@ static void test_own_writes(void **state) {
 }
 
 /* What others answered is kept for as long as the reader allows, absences too. */
+/* The only replica that can be reached lags behind: its older record is no answer. */
+static void test_own_writes_of_one_behind(void **state) {
+    unsigned refused = 0;
+    for (uint64_t behind = 1; behind <= 3; behind++) {
+        struct cluster *c = five(30 + behind);
+        quiet(c);
+        (void)put(c, 5, "a", "old");
+        run(c, 100);
+        c->drop_type = KV_MESSAGE_PUSHES;
+        c->drop_to = behind;
+        (void)put(c, 5, "a", "new");
+        for (uint64_t other = 1; other <= 3; other++) {
+            if (other != behind) {
+                bnd_sim_net_cut(c->net, 5, other, true, true);
+                bnd_sim_net_cut(c->net, other, 5, true, true);
+            }
+        }
+        run(c, 5000);
+        struct getting getting = {
+            .get = {.namespace_id = NS, .key = bnd_slice_str("a"), .cache_ttl_s = 1}};
+        int status = get_with(c, 5, &getting);
+        refused += status == BND_UNAVAILABLE;
+        assert_true(status == BND_UNAVAILABLE || strcmp(getting.value, "new") == 0);
+        cluster_close(c);
+    }
+    assert_true(refused > 0); /* else each of them was the coordinator */
+}
+
 static void test_cache_ttl(void **state) {
     struct cluster *c = five(2);
     expect(c, 5, "a", NULL);
@@ -460,6 +488,46 @@ static void test_list_after_put(void **state) {
     cluster_close(c);
 }
 
+/* So many deleted keys that a node looks at no more of them in one page: what other nodes have
+ * behind its last key waits for the next page, and comes once. */
+static void test_list_over_the_dead(void **state) {
+    enum { AT_ONCE = 256 };
+    static struct putting dead[AT_ONCE];
+    static char names[AT_ONCE][16];
+    static struct listing listing;
+    struct cluster *c = five(23);
+    for (uint32_t i = 0; i < 2; i++) { /* 4 has the first two shards, as in test_list */
+        assert_int_equal(bnd_kv_shard_move(&c->shards[i], 1, 4, 3), 0);
+    }
+    map_changed(c);
+    run(c, 20000);
+    (void)put(c, 1, "k", "v");
+    for (unsigned name = 0, count = 0; count < 80 * AT_ONCE; name++) {
+        unsigned at = count % AT_ONCE;
+        (void)snprintf(names[at], sizeof names[at], "d%06u", name);
+        if (bnd_shard_of(BND_GROUP_KV, NS, bnd_slice_str(names[at]), SHARDS) > 1) {
+            continue;
+        }
+        dead[at] = put_of(NS, names[at], NULL);
+        put_begin(c, 1, &dead[at]);
+        count++;
+        for (unsigned i = 0; at == AT_ONCE - 1 && i < AT_ONCE; i++) {
+            assert_int_equal(put_wait(c, &dead[i]), 0);
+        }
+    }
+    for (unsigned i = 0; i < 10; i++) {
+        char key[16];
+        (void)snprintf(key, sizeof key, "z%u", i);
+        (void)put(c, 1, key, "v");
+    }
+    run(c, 2000);
+    for (uint64_t id = 1; id <= 5; id++) {
+        list_all(c, id, 100, &listing);
+        assert_int_equal(listing.count, 11);
+    }
+    cluster_close(c);
+}
+
 /* A node that dies is asked no more; without any replica of a shard it is an error, never a list
  * that lacks something. */
 static void test_list_without_nodes(void **state) {
@@ -486,6 +554,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forwarded),
         cmocka_unit_test(test_own_writes),
+        cmocka_unit_test(test_own_writes_of_one_behind),
         cmocka_unit_test(test_cache_ttl),
         cmocka_unit_test(test_newest),
         cmocka_unit_test(test_nobody_there),
@@ -497,6 +566,7 @@ int main(void) {
         cmocka_unit_test(test_large_not_taken),
         cmocka_unit_test(test_list),
         cmocka_unit_test(test_list_after_put),
+        cmocka_unit_test(test_list_over_the_dead),
         cmocka_unit_test(test_list_without_nodes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
