@@ -13,7 +13,7 @@ bool node_fence_is_gone(void *owner, uint64_t node) {
 
 bool node_fence_admits(void *owner, uint64_t node) {
     const struct node_fence *fence = owner;
-    if (fence->catalog == NULL || bnd_catalog_age_ms(fence->catalog) != UINT64_MAX) {
+    if (fence->catalog == NULL || bnd_catalog_age_ms(fence->catalog) <= BND_CATALOG_STALE_MS) {
         return false;
     }
     const struct bnd_catalog_view *last = bnd_catalog_last_view(fence->catalog);

@@ -20,10 +20,10 @@ struct node_fence {
 
 /* For bnd_mesh_tcp_config.is_gone and told_gone, with a struct node_fence as owner. */
 bool node_fence_is_gone(void *owner, uint64_t node);
-/* For bnd_mesh_tcp_config.admits: until this process has had its first view, it takes any node that
- * has the cluster's certificate and was not gone in the last one: group 0 may be on nodes that all
- * came after it last heard of the members, and whoever asks only those it knows would never learn
- * of them. */
+/* For bnd_mesh_tcp_config.admits: while this process has no view, or a stale one, it takes any node
+ * that has the cluster's certificate and was not gone in the last one: group 0 may be on nodes that
+ * all came after it last heard of the members, and whoever asks only those it knows would never
+ * learn of them. */
 bool node_fence_admits(void *owner, uint64_t node);
 void node_fence_told(void *owner, uint64_t by);
 

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""A node that joins and is held up while others join and group 0 moves to them: it knows only those who were there before it. It
-takes those who dial it with the cluster's certificate, and learns from them who is who."""
+"""A node that joins and is held up while others join and group 0 moves to them, before it has heard of anybody or after: it knows
+only those who were there before it. It takes those who dial it with the cluster's certificate, and learns from them who is who."""
 import os
 import signal
 import sys
@@ -35,7 +35,7 @@ def leader_of_group_0(cluster):
     return next((group["leader"] for group in groups if group["kind"] == "system"), 0)
 
 
-def run(cluster):
+def run(cluster, has_heard):
     cluster.start()
     for number in BEFORE:
         spawn(cluster, number)
@@ -43,6 +43,8 @@ def run(cluster):
     spawn(cluster, LATE)
     peers = os.path.join(cluster.node(LATE)["data"], "peers")
     localcluster.wait(lambda: os.path.exists(peers), 30, "the node to be admitted")
+    if has_heard:
+        ready(cluster, LATE)
     cluster.signal(LATE, signal.SIGSTOP)
     for number in AFTER:
         spawn(cluster, number)
@@ -58,11 +60,12 @@ def run(cluster):
 
 
 def main():
-    with tempfile.TemporaryDirectory(prefix="bindery-late-") as directory:
-        cluster = Cluster(os.path.join(directory, "cluster"), nodes=1, base_port=PORT, memory="256MiB",
-                          flags=("--shards", str(SHARDS)))
-        with rig.ended_after(cluster):
-            run(cluster)
+    for has_heard in (False, True):
+        with tempfile.TemporaryDirectory(prefix="bindery-late-") as directory:
+            cluster = Cluster(os.path.join(directory, "cluster"), nodes=1, base_port=PORT, memory="256MiB",
+                              flags=("--shards", str(SHARDS)))
+            with rig.ended_after(cluster):
+                run(cluster, has_heard)
     print("late news: all as promised")
 
 
