@@ -142,6 +142,7 @@ def make_databases(cluster):
         for sql in ("CREATE TABLE t (v)", "INSERT INTO t SELECT randomblob(3000) FROM json_each('[" + "1," * 499 + "1]')"):
             status, answer = cluster.get(1, f"{path}/{name}/query", {"sql": sql}, "POST")
             assert status == 200, answer
+    cluster.wait(cluster.settled, 60, "the groups of SQL to have leaders")
 
 
 def run(directory):
