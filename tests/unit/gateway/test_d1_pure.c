@@ -422,7 +422,7 @@ static void the_widest_table_has_room_for_its_key(void **state) {
     static char statements[32768];
     json_t *columns = json_array();
     for (int i = 0; i < 100; i++) {
-        char name[8];
+        char name[16];
         (void)snprintf(name, sizeof name, "c%d", i);
         assert_int_equal(json_array_append_new(
                              columns, json_pack("[i, s, s, i, n, i, i]", i, name, "", 0, 0, 0)),
