@@ -71,6 +71,8 @@ static const struct {
      "Transactions run again because they stood on a state that was gone."},
     {"bindery_sql_entries_total", "Passes of writers."},
     {"bindery_sql_change_set_bytes_total", "Bytes of change sets that it has committed, packed."},
+    {"bindery_sql_cutoffs_total", "Cutoffs that this node, as a leader, has given databases."},
+    {"bindery_sql_collected_keys_total", "Keys of old versions that the retention deleted here."},
     {"bindery_sql_databases_open", "Databases with a connection."},
     {"bindery_sql_pages_bytes", "Bytes that connections and their pages hold."},
     {"bindery_kv_gets_total", "Values asked for."},
