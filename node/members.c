@@ -11,34 +11,15 @@
 /* ---- before the first view
  * ------------------------------------------------------------------------------ */
 
-static int add_known_peer(void *data, uint64_t id, const char *address) {
-    struct node_members *members = data;
-    if (id == members->identity->node) {
-        return 0;
-    }
-    return bnd_mesh_tcp_set_peer(members->mesh, id, address);
-}
-
-static int collect_id(void *data, uint64_t id, const char *address) {
-    struct node_members *members = data;
-    if (members->known_count < NODE_MEMBERS_KNOWN_MAX) {
-        members->known[members->known_count++] = id;
-    }
-    return 0;
-}
-
-static void ask_known(struct node_members *members) {
-    bnd_shard_client_members(members->client, BND_GID_SYSTEM, members->known, members->known_count);
-}
-
 void node_members_meet(struct node_members *members, uint64_t node) {
-    for (size_t i = 0; i < members->known_count; i++) {
-        if (members->known[i] == node) {
-            return;
-        }
-    }
-    (void)collect_id(members, node, NULL);
-    ask_known(members);
+    bnd_shard_client_member_add(members->client, BND_GID_SYSTEM, node);
+}
+
+static int add_known(void *data, uint64_t id, const char *address) {
+    struct node_members *members = data;
+    node_members_meet(members, id);
+    return id == members->identity->node ? 0
+                                         : bnd_mesh_tcp_set_peer(members->mesh, id, address);
 }
 
 int node_members_load(struct node_members *members, struct bnd_error *err) {
@@ -48,13 +29,9 @@ int node_members_load(struct node_members *members, struct bnd_error *err) {
         node_members_meet(members, members->identity->node);
         return 0;
     }
-    rv = rv != 0 ? rv : node_peers_each(bnd_buf_slice(&bytes), add_known_peer, members);
-    rv = rv != 0 ? rv : node_peers_each(bnd_buf_slice(&bytes), collect_id, members);
-    if (rv != 0) {
-        return bnd_error_set(err, rv, "%s/peers: %s", members->data, bnd_code_text(rv));
-    }
-    ask_known(members);
-    return 0;
+    rv = rv != 0 ? rv : node_peers_each(bnd_buf_slice(&bytes), add_known, members);
+    return rv == 0 ? 0
+                   : bnd_error_set(err, rv, "%s/peers: %s", members->data, bnd_code_text(rv));
 }
 
 /* ---- from view to view

@@ -9,8 +9,6 @@
 #include "node/identity.h"
 #include "raft/client.h"
 
-enum { NODE_MEMBERS_KNOWN_MAX = 64 };
-
 struct node_members {
     struct bnd_env *env; /* all borrowed */
     const char *data;    /* the data directory */
@@ -21,8 +19,6 @@ struct node_members {
     struct bnd_shard_client *client;
     struct bnd_catalog *catalog; /* set before the first view */
     /* private */
-    uint64_t known[NODE_MEMBERS_KNOWN_MAX]; /* who is asked for group 0 without a fresh view */
-    size_t known_count;
     bool told;
     struct node_kept peers;
     struct bnd_catalog_call call;
@@ -33,7 +29,7 @@ struct node_members {
  * without that file a node asks itself. Blocking. Errors of files; BND_CORRUPT. */
 int node_members_load(struct node_members *members, struct bnd_error *err);
 
-/* Without a fresh view: asks this member, too, which has come by itself. */
+/* Without a fresh view: group 0 is asked for at this member, too, which has come by itself. */
 void node_members_meet(struct node_members *members, uint64_t node);
 
 /* Takes a new view: connects to who is in it and leaves who is gone, remembers the addresses, and

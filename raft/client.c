@@ -36,8 +36,8 @@
 
 struct route {
     uint64_t gid;
-    uint64_t nodes[BND_RAFT_MEMBERS_MAX];
-    size_t count;
+    uint64_t *nodes;
+    size_t count, cap;
     size_t turn;     /* which node is asked next when no leader is known */
     uint64_t leader; /* last known; 0: none */
 };
@@ -135,25 +135,49 @@ static struct route *route_find(const struct bnd_shard_client *client, uint64_t 
     return found ? &client->routes[at] : NULL;
 }
 
+/* NULL: no memory. */
+static struct route *route_make(struct bnd_shard_client *client, uint64_t gid) {
+    struct route *route = route_find(client, gid);
+    if (route != NULL || !BND_ROOM(client->routes, client->routes_count, client->routes_cap, 64)) {
+        return route;
+    }
+    size_t at = route_place(client, gid);
+    route = &client->routes[at];
+    memmove(route + 1, route, (client->routes_count - at) * sizeof *route);
+    *route = (struct route){.gid = gid};
+    client->routes_count++;
+    return route;
+}
+
+static void route_add(struct route *route, uint64_t node) {
+    for (size_t i = 0; i < route->count; i++) {
+        if (route->nodes[i] == node) {
+            return;
+        }
+    }
+    if (BND_ROOM(route->nodes, route->count, route->cap, 4)) {
+        route->nodes[route->count++] = node;
+    }
+}
+
 void bnd_shard_client_members(struct bnd_shard_client *client, uint64_t gid, const uint64_t *nodes,
                               size_t count) {
-    BND_ASSERT(count <= BND_RAFT_MEMBERS_MAX);
-    struct route *route = route_find(client, gid);
+    struct route *route = route_make(client, gid);
     if (route == NULL) {
-        if (!BND_ROOM(client->routes, client->routes_count, client->routes_cap, 64)) {
-            return; /* calls wait for members until the map is told again */
-        }
-        size_t at = route_place(client, gid);
-        route = &client->routes[at];
-        memmove(route + 1, route, (client->routes_count - at) * sizeof *route);
-        *route = (struct route){.gid = gid};
-        client->routes_count++;
+        return; /* calls wait for members until the map is told again */
     }
-    if (count > 0) {
-        memcpy(route->nodes, nodes, count * sizeof *nodes);
-    }
-    route->count = count;
+    route->count = 0;
     route->turn = 0;
+    for (size_t i = 0; i < count; i++) {
+        route_add(route, nodes[i]);
+    }
+}
+
+void bnd_shard_client_member_add(struct bnd_shard_client *client, uint64_t gid, uint64_t node) {
+    struct route *route = route_make(client, gid);
+    if (route != NULL) {
+        route_add(route, node);
+    }
 }
 
 uint64_t bnd_shard_client_leader(const struct bnd_shard_client *client, uint64_t gid) {
@@ -597,6 +621,9 @@ void bnd_shard_client_destroy(struct bnd_shard_client *client) {
             finish(BND_CONTAINER(ops->next, struct op, link),
                    kind == BND_SHARD_READ ? BND_CANCELED : BND_UNKNOWN, bnd_slice(NULL, 0));
         }
+    }
+    for (size_t i = 0; i < client->routes_count; i++) {
+        bnd_free(client->routes[i].nodes);
     }
     bnd_free(client->routes);
     bnd_buf_free(&client->head);

@@ -35,6 +35,9 @@ void bnd_shard_client_hostless(struct bnd_shard_client *client);
 /* Where a group's replicas are, by the newest shard map. Calls already under way follow. */
 void bnd_shard_client_members(struct bnd_shard_client *client, uint64_t gid, const uint64_t *nodes,
                               size_t count);
+/* One more node to ask for the group, until bnd_shard_client_members comes next: for who has no map
+ * yet, or an old one. Without memory it is not asked. */
+void bnd_shard_client_member_add(struct bnd_shard_client *client, uint64_t gid, uint64_t node);
 
 /* EXECUTE: the body is no command but a request, which the leader's node executes
  * (bnd_raft_host_config.execute; ADR 0101). It has the id, the deadline and the retries of a write;

@@ -78,34 +78,74 @@ static void any_node_takes_calls_and_hides_a_leader_crash(void **state) {
 }
 
 /* A process without storage, with a clock of its own that is wrong by a day. */
+struct gateway {
+    struct bnd_sim_disk *disk;
+    struct bnd_sim_env *env;
+    struct bnd_mesh *mesh;
+    struct bnd_rpc *rpc;
+    struct bnd_shard_client *client;
+};
+
+static void gateway_open(struct gateway *gateway, struct cluster *c) {
+    const struct bnd_sim_clock clock = {.offset_ms = -86400 * 1000};
+    gateway->disk = bnd_sim_disk_create(c->world, 9, 0);
+    gateway->env = bnd_sim_env_create(c->world, gateway->disk, &clock, 9);
+    bnd_sim_env_enter(gateway->env);
+    gateway->mesh = bnd_sim_net_attach(c->net, gateway->env);
+    assert_int_equal(bnd_rpc_create(bnd_sim_env(gateway->env), gateway->mesh, 0, &gateway->rpc), 0);
+    const struct bnd_shard_client_config config = {.env = bnd_sim_env(gateway->env),
+                                                   .rpc = gateway->rpc};
+    assert_int_equal(bnd_shard_client_create(&config, &gateway->client), 0);
+    bnd_sim_env_leave(gateway->env);
+}
+
+static void gateway_close(struct gateway *gateway) {
+    bnd_sim_env_enter(gateway->env);
+    bnd_shard_client_destroy(gateway->client);
+    bnd_rpc_destroy(gateway->rpc);
+    bnd_sim_net_detach(gateway->mesh);
+    bnd_sim_env_leave(gateway->env);
+    bnd_sim_env_stop(gateway->env);
+    bnd_sim_disk_destroy(gateway->disk);
+}
+
 static void a_gateway_needs_no_clock(void **state) {
     (void)state;
     struct cluster *c = three(19);
-    struct bnd_sim_disk *disk = bnd_sim_disk_create(c->world, 9, 0);
-    const struct bnd_sim_clock clock = {.offset_ms = -86400 * 1000};
-    struct bnd_sim_env *env = bnd_sim_env_create(c->world, disk, &clock, 9);
-    bnd_sim_env_enter(env);
-    struct bnd_mesh *mesh = bnd_sim_net_attach(c->net, env);
-    struct bnd_rpc *rpc = NULL;
-    assert_int_equal(bnd_rpc_create(bnd_sim_env(env), mesh, 0, &rpc), 0);
-    const struct bnd_shard_client_config config = {.env = bnd_sim_env(env), .rpc = rpc};
-    struct bnd_shard_client *client = NULL;
-    assert_int_equal(bnd_shard_client_create(&config, &client), 0);
-    bnd_sim_env_leave(env);
-    know_members(env, client);
+    struct gateway gateway;
+    gateway_open(&gateway, c);
+    know_members(gateway.env, gateway.client);
     for (int64_t i = 1; i <= 5; i++) {
-        assert_int_equal(client_add(c, env, client), i);
+        assert_int_equal(client_add(c, gateway.env, gateway.client), i);
     }
     node_crash(cluster_leader(c, GID), BND_SIM_POWER);
-    assert_int_equal(client_add(c, env, client), 6);
-    assert_int_equal(client_get(c, env, client), 6);
-    bnd_sim_env_enter(env);
-    bnd_shard_client_destroy(client);
-    bnd_rpc_destroy(rpc);
-    bnd_sim_net_detach(mesh);
-    bnd_sim_env_leave(env);
-    bnd_sim_env_stop(env);
-    bnd_sim_disk_destroy(disk);
+    assert_int_equal(client_add(c, gateway.env, gateway.client), 6);
+    assert_int_equal(client_get(c, gateway.env, gateway.client), 6);
+    gateway_close(&gateway);
+    cluster_close(c);
+}
+
+/* Who has no map asks everybody it knows, however many; whom it meets takes nobody's place. */
+static void who_is_met_is_asked_too(void **state) {
+    (void)state;
+    enum { STRANGERS = 2 * BND_RAFT_MEMBERS_MAX };
+    struct cluster *c = three(27);
+    struct gateway gateway;
+    gateway_open(&gateway, c);
+    bnd_sim_env_enter(gateway.env);
+    for (uint64_t i = 0; i < STRANGERS; i++) {
+        bnd_shard_client_member_add(gateway.client, GID, 100 + i);
+    }
+    bnd_shard_client_member_add(gateway.client, GID, cluster_leader(c, GID)->id);
+    bnd_sim_env_leave(gateway.env);
+    assert_int_equal(client_add(c, gateway.env, gateway.client), 1);
+    know_members(gateway.env, gateway.client);
+    bnd_sim_env_enter(gateway.env);
+    bnd_shard_client_member_add(gateway.client, GID, 100);
+    bnd_sim_env_leave(gateway.env);
+    node_crash(cluster_leader(c, GID), BND_SIM_POWER);
+    assert_int_equal(client_add(c, gateway.env, gateway.client), 2);
+    gateway_close(&gateway);
     cluster_close(c);
 }
 
@@ -236,6 +276,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_node_takes_calls_and_hides_a_leader_crash),
         cmocka_unit_test(a_gateway_needs_no_clock),
+        cmocka_unit_test(who_is_met_is_asked_too),
         cmocka_unit_test(without_a_majority_a_call_says_so),
         cmocka_unit_test(a_lost_answer_stays_unknown),
         cmocka_unit_test(an_entry_without_outcome_is_unknown),
