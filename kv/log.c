@@ -275,8 +275,8 @@ static void on_persisted(struct bnd_state_persist *request, int status) {
 
 static void ask_persist(struct kv_log *log) {
     struct bnd_state *state = log->config.state;
-    if (!kv_log_commit(log)) {
-        return; /* what was told is to be persisted: with the next tick */
+    if (!commit(log)) { /* also the index alone: entries that lost changed nothing else */
+        return;         /* what was told is to be persisted: with the next tick */
     }
     log->persist = (struct bnd_state_persist){.cb = on_persisted, .data = log};
     log->persist_bytes = log->bytes_told;

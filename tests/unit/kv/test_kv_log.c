@@ -260,6 +260,27 @@ static void test_compacted(void **state) {
     rig_close(&rig);
 }
 
+/* Entries that lose leave the journal as others do. */
+static void test_compacted_of_losers(void **state) {
+    struct rig rig;
+    rig_open(&rig, 14);
+    rig.config.persist_ns = 2000 * BND_MS;
+    crash(&rig, BND_SIM_KILL); /* with that setting */
+    assert_int_equal(put(&rig, 1), 0);
+    run_for(&rig, 6000);
+    assert_int_equal(kv_log_bytes(rig.log), 0);
+    bnd_sim_env_enter(rig.sim);
+    const struct kv_record older = {.version = {1, 1}, .value = bnd_slice_str("v"), .size = 1};
+    assert_int_equal(append(&rig, kv_log_entry_record(SHARD, NS, bnd_slice("k1", 3), &older)), 0);
+    bnd_sim_env_leave(rig.sim);
+    run_for(&rig, 100);
+    assert_int_equal(rig.last.outcome, KV_LOST);
+    run_for(&rig, 6000);
+    crash(&rig, BND_SIM_POWER);
+    assert_int_equal(kv_log_bytes(rig.log), 0);
+    rig_close(&rig);
+}
+
 /* What is committed while a persist is under way is not persisted by it: the journal keeps it. */
 static void test_committed_after_persist(void **state) {
     for (uint64_t seed = 1; seed <= 20; seed++) {
@@ -482,6 +503,7 @@ int main(void) {
         cmocka_unit_test(test_applied_once_durable),
         cmocka_unit_test(test_told_survives),
         cmocka_unit_test(test_compacted),
+        cmocka_unit_test(test_compacted_of_losers),
         cmocka_unit_test(test_committed_after_persist),
         cmocka_unit_test(test_bounded),
         cmocka_unit_test(test_stall),
