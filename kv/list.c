@@ -2,13 +2,15 @@
  * pages are merged, and end where the first of them was cut.
  *
  * A node that does not answer, or does not serve all that it was asked for, is left out and its
- * shards are asked of others, in rounds; every shard answers exactly once, or the list fails. */
+ * shards are asked of others, in rounds; every shard answers exactly once, or the list fails. While
+ * this node's state asks to wait its own shards are tried again with each tick. */
 #include "kv/forward.h"
 
 #include "kv/requests.h"
 
 #define CALL_NS (UINT64_C(5000) * BND_MS)
 #define ROUNDS_MAX 4u
+#define HELD_NS_MAX (UINT64_C(3000) * BND_MS)
 #define NODES_MAX 64u /* asked in one list */
 
 struct list_call {
@@ -43,6 +45,8 @@ struct list_op {
     size_t calling;
     struct bnd_task task;
     bool waiting, over;
+    bool held; /* the state asked to wait: until the tick */
+    uint64_t began_ns;
 };
 
 /* ---- its end
@@ -243,7 +247,6 @@ static int list_own(struct list_op *op) {
     for (uint32_t i = 0; i < op->shards_count; i++) {
         if (!op->answered[i] && kv_serves(kv, i)) {
             shards[count++] = i;
-            op->answered[i] = true;
         }
     }
     if (count == 0) {
@@ -255,6 +258,9 @@ static int list_own(struct list_op *op) {
         kv_page_head(&head, &page);
         rv = head.failed ? BND_NOMEM
                          : page_add(op, bnd_buf_slice(&head), bnd_buf_slice(&page.entries));
+    }
+    for (size_t i = 0; rv == 0 && i < count; i++) {
+        op->answered[shards[i]] = true;
     }
     kv_page_free(&page);
     return rv;
@@ -332,7 +338,12 @@ static int share_out(struct list_op *op, bool *out_all) {
 static void next_round(struct list_op *op) {
     bool all = false;
     while (op->calling == 0) {
-        int rv = op->rounds++ >= ROUNDS_MAX ? BND_UNAVAILABLE : list_own(op);
+        int rv = op->rounds >= ROUNDS_MAX ? BND_UNAVAILABLE : list_own(op);
+        op->held = rv == BND_BUSY && bnd_now_ns(op->op.kv->config.env) - op->began_ns < HELD_NS_MAX;
+        if (op->held) {
+            return;
+        }
+        op->rounds++;
         rv = rv != 0 ? rv : share_out(op, &all);
         if (rv != 0 || all) {
             if (rv != 0) {
@@ -360,8 +371,11 @@ static void on_task(struct bnd_task *task) {
     }
 }
 
+/* Its calls have deadlines, its rounds a bound. */
 static void on_tick(struct kv_op *op, uint64_t now_ns) {
-    /* Its calls have deadlines, its rounds a bound. */
+    if (((struct list_op *)op)->held) {
+        next_round((struct list_op *)op);
+    }
 }
 
 int bnd_kv_list(struct bnd_kv *kv, struct bnd_kv_list *list) {
@@ -380,6 +394,7 @@ int bnd_kv_list(struct bnd_kv *kv, struct bnd_kv_list *list) {
         return BND_FULL;
     }
     op->list = list;
+    op->began_ns = bnd_now_ns(kv->config.env);
     op->shards_count = kv->view.shards_count;
     op->answered = bnd_calloc(op->shards_count, sizeof *op->answered);
     if (op->answered == NULL) {

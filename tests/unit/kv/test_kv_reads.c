@@ -488,6 +488,25 @@ static void test_list_after_put(void **state) {
     cluster_close(c);
 }
 
+/* A state that takes nothing for a while holds a list up, and fails it only after 3 s. */
+static void test_list_of_a_stalled_state(void **state) {
+    static struct listing listing;
+    struct cluster *c = five(24);
+    (void)put(c, 1, "a", "v");
+    bnd_sim_store_stall(node_of(c, 1)->store, 1000 * BND_MS);
+    listing = (struct listing){.list = {.namespace_id = NS, .limit = 100}};
+    assert_int_equal(list_page(c, 1, &listing), 0);
+    assert_int_equal(listing.count, 1);
+    (void)put(c, 1, "b", "v");
+    bnd_sim_store_stall(node_of(c, 1)->store, 10000 * BND_MS);
+    listing = (struct listing){.list = {.namespace_id = NS, .limit = 100}};
+    assert_int_equal(list_page(c, 1, &listing), BND_BUSY);
+    listing = (struct listing){.list = {.namespace_id = NS, .limit = 100}};
+    assert_int_equal(list_page(c, 2, &listing), 0); /* the others go on */
+    assert_int_equal(listing.count, 2);
+    cluster_close(c);
+}
+
 /* So many deleted keys that a node looks at no more of them in one page: what other nodes have
  * behind its last key waits for the next page, and comes once. */
 static void test_list_over_the_dead(void **state) {
@@ -566,6 +585,7 @@ int main(void) {
         cmocka_unit_test(test_large_not_taken),
         cmocka_unit_test(test_list),
         cmocka_unit_test(test_list_after_put),
+        cmocka_unit_test(test_list_of_a_stalled_state),
         cmocka_unit_test(test_list_over_the_dead),
         cmocka_unit_test(test_list_without_nodes),
     };
