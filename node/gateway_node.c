@@ -12,6 +12,7 @@
 #include "node/budget.h"
 #include "node/certificates.h"
 #include "node/client_tls.h"
+#include "node/fence.h"
 #include "node/files.h"
 #include "node/kv_node.h"
 #include "node/members.h"
@@ -40,6 +41,7 @@ struct bnd_gateway_node {
     struct bnd_tls_context *tls;
     struct node_certificates certificates;
     struct node_members members;
+    struct node_fence fence; /* only to admit: a gateway is told nothing by others */
     struct node_shard_map map;
     struct node_kv kv;
     struct node_sql sql;
@@ -173,6 +175,8 @@ static int open_mesh(struct bnd_gateway_node *node, struct bnd_error *err) {
         .tls = {bnd_buf_slice(&node->identity.node_cert), bnd_buf_slice(&node->identity.node_key),
                 bnd_buf_slice(&node->identity.ca_cert)},
         .queue_bytes_max = {node->budget.peer_queue, node->budget.peer_queue},
+        .admits = node_fence_admits,
+        .gone_owner = &node->fence,
     };
     memcpy(config.cluster, node->identity.cluster, sizeof config.cluster);
     int rv = bnd_mesh_tcp_create(&config, &node->mesh, err);
@@ -235,6 +239,8 @@ static int open_catalog(struct bnd_gateway_node *node, struct bnd_error *err) {
     memcpy(catalog.cluster_key, node->identity.cluster_key, BND_CLUSTER_KEY_LEN);
     rv = bnd_catalog_create(&catalog, &node->catalog);
     node->members.catalog = node->catalog;
+    node->fence.members = &node->members;
+    node->fence.catalog = node->catalog;
     return rv == 0 ? 0 : bnd_error_set(err, rv, "catalog: %s", bnd_code_text(rv));
 }
 
@@ -331,6 +337,7 @@ static void on_ports_closed(void *data) {
     node_certificates_stop(&node->certificates);
     node_members_close(&node->members);
     node_kv_leave_catalog(&node->kv);
+    node->fence.catalog = NULL;
     bnd_catalog_destroy(node->catalog);
     node_kv_close(&node->kv, on_kv_closed, node);
 }
