@@ -32,7 +32,8 @@ struct io_pool {
     struct io_env *env;
     unsigned threads_max;
     unsigned threads;
-    unsigned idle;
+    unsigned idle;  /* threads that wait, also those that were signalled and have not woken */
+    unsigned ready; /* works in the list of that name */
     unsigned queue_max;
     unsigned under_way; /* accepted and not yet answered; loop thread only */
     unsigned running;

@@ -47,6 +47,17 @@ static struct bnd_work *shift(struct bnd_work **first, struct bnd_work **last) {
     return work;
 }
 
+static void push_ready(struct io_pool *pool, struct bnd_work *work) {
+    push(&pool->ready_first, &pool->ready_last, work);
+    pool->ready++;
+}
+
+static struct bnd_work *shift_ready(struct io_pool *pool) {
+    struct bnd_work *work = shift(&pool->ready_first, &pool->ready_last);
+    pool->ready -= work != NULL;
+    return work;
+}
+
 static struct bnd_work **pin_slot(struct io_pool *pool, uint64_t pin) {
     uint64_t mixed = (pin ^ (pin >> 32)) * UINT64_C(0x9e3779b97f4a7c15);
     struct bnd_work **slot = &pool->pins[mixed >> 56];
@@ -72,7 +83,7 @@ static bool end(struct io_pool *pool, struct bnd_work *work, int status) {
             item_of(heir)->chain_last = item->chain_last;
             item_of(heir)->hash_next = item->hash_next;
             *slot = heir;
-            push(&pool->ready_first, &pool->ready_last, heir);
+            push_ready(pool, heir);
         }
     }
     item->status = status;
@@ -99,7 +110,7 @@ static void *thread_main(void *data) {
         if (pool->stopping) {
             break;
         }
-        struct bnd_work *work = shift(&pool->ready_first, &pool->ready_last);
+        struct bnd_work *work = shift_ready(pool);
         pool->running++;
         (void)pthread_mutex_unlock(&pool->mutex);
         work->run(work);
@@ -150,7 +161,8 @@ int io_pool_submit(struct io_pool *pool, struct bnd_work *work) {
     }
     *item_of(work) = (struct item){0};
     (void)pthread_mutex_lock(&pool->mutex);
-    bool wants = pool->idle == 0 && pool->threads < pool->threads_max;
+    /* Each ready work is one idle thread's, which may not have woken yet. */
+    bool wants = pool->idle <= pool->ready && pool->threads < pool->threads_max;
     if (wants && !start_thread(pool) && pool->threads == 0) {
         (void)pthread_mutex_unlock(&pool->mutex);
         return BND_NOMEM;
@@ -164,7 +176,7 @@ int io_pool_submit(struct io_pool *pool, struct bnd_work *work) {
         if (slot != NULL) {
             *slot = work;
         }
-        push(&pool->ready_first, &pool->ready_last, work);
+        push_ready(pool, work);
     }
     (void)pthread_mutex_unlock(&pool->mutex);
     if (!chained) { /* not under the mutex: who wakes takes it */
@@ -219,7 +231,7 @@ void io_pool_stop(struct io_pool *pool) {
     bool tell = false;
     (void)pthread_mutex_lock(&pool->mutex);
     for (;;) { /* end() makes a pin's next work ready, so chains empty too */
-        struct bnd_work *work = shift(&pool->ready_first, &pool->ready_last);
+        struct bnd_work *work = shift_ready(pool);
         if (work == NULL) {
             break;
         }

@@ -303,6 +303,59 @@ static void works_of_different_pins_run_together(void **state) {
     pthread_barrier_destroy(&barrier);
 }
 
+/* The same of two that come at once when one thread has nothing to do. */
+struct meeting {
+    struct bnd_env *env;
+    struct bnd_timer timer;
+    struct bnd_work first, works[2];
+    atomic_int there, met;
+    int done;
+};
+
+static void on_come(struct bnd_work *work) {
+    struct meeting *meeting = work->data;
+    atomic_fetch_add(&meeting->there, 1);
+    for (int ms = 0; ms < 5000 && atomic_load(&meeting->there) < 2; ms++) {
+        (void)usleep(1000);
+    }
+    atomic_fetch_add(&meeting->met, atomic_load(&meeting->there) == 2);
+}
+
+static void on_gone(struct bnd_work *work, int status) {
+    struct meeting *meeting = work->data;
+    assert_int_equal(status, 0);
+    if (++meeting->done == 2) {
+        bnd_io_env_stop(meeting->env);
+    }
+}
+
+static void come_together(struct bnd_timer *timer) {
+    struct meeting *meeting = timer->data;
+    for (int i = 0; i < 2; i++) {
+        meeting->works[i] = (struct bnd_work){.run = on_come, .done = on_gone, .data = meeting};
+        assert_int_equal(meeting->env->ops->work(meeting->env, &meeting->works[i]), 0);
+    }
+}
+
+static void on_nothing(struct bnd_work *work) {
+}
+
+/* Its thread waits a moment later; where it does not yet, this test shows nothing. */
+static void on_first_done(struct bnd_work *work, int status) {
+    struct meeting *meeting = work->data;
+    bnd_timer_start(meeting->env, &meeting->timer, 20 * BND_MS);
+}
+
+static void one_idle_thread_takes_one_work(void **state) {
+    struct meeting meeting = {.env = test_env(BND_IO_AUTO)};
+    meeting.timer = (struct bnd_timer){.cb = come_together, .data = &meeting};
+    meeting.first = (struct bnd_work){.run = on_nothing, .done = on_first_done, .data = &meeting};
+    assert_int_equal(meeting.env->ops->work(meeting.env, &meeting.first), 0);
+    bnd_io_env_run(meeting.env);
+    bnd_io_env_destroy(meeting.env);
+    assert_int_equal(meeting.met, 2);
+}
+
 /* Long enough for destroy to begin meanwhile: nothing outside the env shows that it has. */
 static void on_block(struct bnd_work *work) {
     (void)usleep(200 * 1000);
@@ -484,6 +537,7 @@ int main(void) {
         cmocka_unit_test(hooks_run_once_per_pass_after_its_events),
         cmocka_unit_test(works_of_one_pin_run_in_order_one_by_one),
         cmocka_unit_test(works_of_different_pins_run_together),
+        cmocka_unit_test(one_idle_thread_takes_one_work),
         cmocka_unit_test(the_pool_is_bounded_and_destroy_cancels_what_never_ran),
         cmocka_unit_test(envs_live_side_by_side),
         cmocka_unit_test(stop_before_run_ends_the_run_and_runs_repeat),
