@@ -16,6 +16,8 @@
 
 #define INDEX_MIN 256u     /* places; a power of two */
 #define OVERHEAD_BYTES 16u /* of one write in RocksDB's batch, about */
+/* Of a larger batch no memory is kept: twice what Raft applies in a pass. */
+#define KEEP_BYTES ((size_t)8 << 20)
 
 struct write_op {
     size_t at; /* in `bytes`: key, then value */
@@ -36,7 +38,7 @@ struct bnd_state_batch {
     uint32_t *order; /* numbers of ops as they are given to RocksDB */
     size_t order_cap;
     bool failed;                  /* memory */
-    rocksdb_writebatch_t *writes; /* empty between writes: it keeps its memory */
+    rocksdb_writebatch_t *writes; /* empty between writes: it keeps its memory, to KEEP_BYTES */
     rocksdb_writebatch_wi_t *wi;  /* for iterators: the first wi_count ops; NULL: none yet */
     size_t wi_count;
 };
@@ -68,7 +70,23 @@ void rocks_batch_destroy(struct bnd_state_batch *batch) {
     bnd_free(batch);
 }
 
+/* What was collected at once, when a log was applied again after a crash, would be kept for ever,
+ * here and in RocksDB's batch. */
+static void give_back(struct bnd_state_batch *batch) {
+    bnd_buf_free(&batch->bytes);
+    bnd_free(batch->ops);
+    bnd_free(batch->order);
+    batch->ops = NULL;
+    batch->order = NULL;
+    batch->ops_cap = batch->order_cap = 0;
+    rocksdb_writebatch_destroy(batch->writes);
+    batch->writes = rocksdb_writebatch_create();
+}
+
 void rocks_batch_clear(struct bnd_state_batch *batch) {
+    if (rocks_batch_bytes(batch) > KEEP_BYTES) {
+        give_back(batch);
+    }
     bnd_buf_reset(&batch->bytes);
     if (batch->index_len > INDEX_MIN && batch->ops_count < batch->index_len / 16) {
         bnd_free(batch->index); /* grown for a larger one: to clear it took longer than to fill it */
