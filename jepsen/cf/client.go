@@ -3,16 +3,15 @@ package cf
 
 import (
 	"bytes"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"time"
 
 	"bindery/jepsen/s3"
+	"bindery/jepsen/wire"
 )
 
 // Kind of things that have a name and, once made, an id.
@@ -38,9 +37,7 @@ type Client struct {
 
 // New makes a client of the REST port at endpoint (https://host:port).
 func New(endpoint string, roots *x509.CertPool, account, token string, timeout time.Duration) *Client {
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, MaxConnsPerHost: 1}
-	return &Client{endpoint: endpoint + "/client/v4/accounts/" + account, token: token,
-		http: &http.Client{Transport: transport, Timeout: timeout}}
+	return &Client{endpoint: endpoint + "/client/v4/accounts/" + account, token: token, http: wire.Client(roots, timeout)}
 }
 
 // Close lets go of the connection.
@@ -68,18 +65,13 @@ func (client *Client) do(method, path string, fields map[string]string) (*answer
 	}
 	request.Header.Set("Authorization", "Bearer "+client.token)
 	request.Header.Set("Content-Type", "application/json")
-	reply, err := client.http.Do(request)
+	reply, err := wire.Do(client.http, request)
 	if err != nil {
 		return nil, err
 	}
-	defer reply.Body.Close()
-	text, err := io.ReadAll(reply.Body)
-	if err != nil {
-		return nil, fmt.Errorf("answer %d cut off: %w", reply.StatusCode, err)
-	}
-	got := &answer{status: reply.StatusCode}
-	if json.Unmarshal(text, &got.body) != nil {
-		return nil, fmt.Errorf("%w: %s %s: %d and no JSON", s3.ErrBroken, method, path, reply.StatusCode)
+	got := &answer{status: reply.Status}
+	if json.Unmarshal(reply.Body, &got.body) != nil {
+		return nil, fmt.Errorf("%w: %s %s: %d and no JSON", s3.ErrBroken, method, path, reply.Status)
 	}
 	if len(got.body.Errors) > 0 {
 		got.code = got.body.Errors[0].Code

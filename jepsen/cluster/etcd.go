@@ -1,13 +1,13 @@
 package cluster
 
 import (
-	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
 	"time"
 
-	"encoding/json"
+	"bindery/jepsen/wire"
 )
 
 // etcd is Debian's, with its defaults, which sync before they acknowledge; every node is a member from the beginning.
@@ -41,13 +41,10 @@ func (c etcd) form() error {
 
 // ask posts to a node's JSON gateway; false: no answer, or an error.
 func (c etcd) ask(node int, path, body string, result interface{}) bool {
-	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	answer, err := client.Post(EtcdURL(node)+path, "application/json", bytes.NewReader([]byte(body)))
-	if err != nil {
-		return false
-	}
-	defer answer.Body.Close()
-	return answer.StatusCode == http.StatusOK && json.NewDecoder(answer.Body).Decode(result) == nil
+	client := wire.Client(nil, 2*time.Second)
+	defer client.CloseIdleConnections()
+	answer, err := wire.Post(client, EtcdURL(node)+path, []byte(body))
+	return err == nil && answer.Status == http.StatusOK && json.Unmarshal(answer.Body, result) == nil
 }
 
 func (c etcd) leader() int {

@@ -3,18 +3,15 @@ package d1
 
 import (
 	"bytes"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"strings"
 	"time"
 
 	"bindery/jepsen/s3"
+	"bindery/jepsen/wire"
 )
 
 // What a session begins with; later it hands on the newest bookmark it was given. "" is no session.
@@ -33,9 +30,7 @@ type Client struct {
 
 // New makes a client of the bindings port at endpoint (https://host:port).
 func New(endpoint string, roots *x509.CertPool, database, token string, timeout time.Duration) *Client {
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, MaxConnsPerHost: 1}
-	return &Client{endpoint: endpoint, database: database, token: token,
-		http: &http.Client{Transport: transport, Timeout: timeout}}
+	return &Client{endpoint: endpoint, database: database, token: token, http: wire.Client(roots, timeout)}
 }
 
 // Close lets go of the connection.
@@ -112,25 +107,11 @@ func (client *Client) run(path, session string, body interface{}, count int) (*R
 	if session != "" {
 		request.Header.Set(sessionHeader, session)
 	}
-	answer, err := client.http.Do(request)
+	answer, err := wire.Do(client.http, request)
 	if err != nil {
-		return nil, unanswered(err), err
+		return nil, s3.Unanswered(err), err
 	}
-	defer answer.Body.Close()
-	got, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return nil, s3.Unknown, fmt.Errorf("answer %d cut off: %w", answer.StatusCode, err)
-	}
-	return judge(answer.StatusCode, got, answer.Header.Get(sessionHeader), count)
-}
-
-// unanswered: without a connection nothing was sent; after that it may have arrived.
-func unanswered(err error) s3.Outcome {
-	var failure *net.OpError
-	if errors.As(err, &failure) && failure.Op == "dial" {
-		return s3.Rejected
-	}
-	return s3.Unknown
+	return judge(answer.Status, answer.Body, answer.Header.Get(sessionHeader), count)
 }
 
 // judge reads an answer. As the binding of workerd does, it looks for `error` in the body, not at the status.

@@ -2,16 +2,13 @@
 package durable
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"time"
 
 	"bindery/jepsen/s3"
+	"bindery/jepsen/wire"
 )
 
 // Client of one workerd.
@@ -22,7 +19,7 @@ type Client struct {
 
 // New makes a client of the workerd at url.
 func New(url string, timeout time.Duration) *Client {
-	return &Client{url: url, http: &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}, Timeout: timeout}}
+	return &Client{url: url, http: wire.Client(nil, timeout)}
 }
 
 // Close lets go of the connection.
@@ -38,24 +35,15 @@ func (client *Client) Call(object, method string, result interface{}, words ...i
 	if err != nil {
 		return s3.Rejected, err
 	}
-	answer, err := client.http.Post(client.url+"/"+object+"/"+method, "application/json", bytes.NewReader(body))
+	answer, err := wire.Post(client.http, client.url+"/"+object+"/"+method, body)
 	if err != nil {
-		var failure *net.OpError
-		if errors.As(err, &failure) && failure.Op == "dial" {
-			return s3.Rejected, err
-		}
-		return s3.Unknown, err
+		return s3.Unanswered(err), err
 	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return s3.Unknown, fmt.Errorf("answer %d cut off: %w", answer.StatusCode, err)
+	if answer.Status != http.StatusOK {
+		return s3.Unknown, fmt.Errorf("%d %.100q", answer.Status, answer.Body)
 	}
-	if answer.StatusCode != http.StatusOK {
-		return s3.Unknown, fmt.Errorf("%d %.100q", answer.StatusCode, text)
-	}
-	if err := json.Unmarshal(text, result); err != nil {
-		return s3.Unknown, fmt.Errorf("%w: %s of %s: %.100q", s3.ErrBroken, method, object, text)
+	if err := json.Unmarshal(answer.Body, result); err != nil {
+		return s3.Unknown, fmt.Errorf("%w: %s of %s: %.100q", s3.ErrBroken, method, object, answer.Body)
 	}
 	return s3.Done, nil
 }

@@ -2,16 +2,15 @@
 package etcd
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"sort"
 	"strconv"
 	"time"
 
 	"bindery/jepsen/s3"
+	"bindery/jepsen/wire"
 )
 
 // Client of one node.
@@ -22,7 +21,7 @@ type Client struct {
 
 // New makes a client of the node at url.
 func New(url string, timeout time.Duration) *Client {
-	return &Client{url: url, http: &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}, Timeout: timeout}}
+	return &Client{url: url, http: wire.Client(nil, timeout)}
 }
 
 // Close lets go of the connection.
@@ -114,21 +113,16 @@ func encode(conditions []If, steps []Step) []byte {
 
 // Txn does the steps as one transaction if the conditions hold. An error of etcd's says nothing of whether it was done.
 func (client *Client) Txn(conditions []If, steps ...Step) (*Reply, s3.Outcome, error) {
-	answer, err := client.http.Post(client.url+"/v3/kv/txn", "application/json", bytes.NewReader(encode(conditions, steps)))
+	answer, err := wire.Post(client.http, client.url+"/v3/kv/txn", encode(conditions, steps))
 	if err != nil {
 		return nil, s3.Unknown, err
 	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return nil, s3.Unknown, fmt.Errorf("answer %d cut off: %w", answer.StatusCode, err)
+	if answer.Status != http.StatusOK {
+		return nil, s3.Unknown, fmt.Errorf("%d %.200s", answer.Status, answer.Body)
 	}
-	if answer.StatusCode != http.StatusOK {
-		return nil, s3.Unknown, fmt.Errorf("%d %.200s", answer.StatusCode, text)
-	}
-	reply, err := decode(text)
+	reply, err := decode(answer.Body)
 	if err != nil {
-		return nil, s3.Unknown, fmt.Errorf("%w: etcd: %v: %.200s", s3.ErrBroken, err, text)
+		return nil, s3.Unknown, fmt.Errorf("%w: etcd: %v: %.200s", s3.ErrBroken, err, answer.Body)
 	}
 	return reply, s3.Done, nil
 }

@@ -3,16 +3,15 @@ package kv
 
 import (
 	"bytes"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"time"
 
 	"bindery/jepsen/s3"
+	"bindery/jepsen/wire"
 )
 
 // Client of one namespace through one node.
@@ -23,9 +22,7 @@ type Client struct {
 
 // New makes a client of the bindings port at endpoint (https://host:port).
 func New(endpoint string, roots *x509.CertPool, namespace, token string, timeout time.Duration) *Client {
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, MaxConnsPerHost: 1}
-	return &Client{endpoint: endpoint, namespace: namespace, token: token,
-		http: &http.Client{Transport: transport, Timeout: timeout}}
+	return &Client{endpoint: endpoint, namespace: namespace, token: token, http: wire.Client(roots, timeout)}
 }
 
 // Close lets go of the connection.
@@ -39,16 +36,11 @@ func (client *Client) do(method, key, query string, body []byte) (int, []byte, e
 	}
 	request.Header.Set("X-Bindery-Binding", "kv:"+client.namespace)
 	request.Header.Set("Authorization", "Bearer "+client.token)
-	answer, err := client.http.Do(request)
+	answer, err := wire.Do(client.http, request)
 	if err != nil {
 		return 0, nil, err
 	}
-	defer answer.Body.Close()
-	got, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return 0, nil, fmt.Errorf("answer %d cut off: %w", answer.StatusCode, err)
-	}
-	return answer.StatusCode, got, nil
+	return answer.Status, answer.Body, nil
 }
 
 const single = "urlencoded=true"

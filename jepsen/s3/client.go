@@ -6,13 +6,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -20,6 +19,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"bindery/jepsen/wire"
 )
 
 // Outcome of a call.
@@ -31,6 +32,16 @@ const (
 	Rejected                // it certainly did not happen: it was not even looked at
 	Unknown                 // it may have happened, or may happen yet
 )
+
+// Unanswered is the outcome of a call of any protocol to which no answer came: without a connection nothing was sent; after that it
+// may have arrived.
+func Unanswered(err error) Outcome {
+	var failure *net.OpError
+	if errors.As(err, &failure) && failure.Op == "dial" {
+		return Rejected
+	}
+	return Unknown
+}
 
 // Credentials of an S3 key.
 type Credentials struct{ Access, Secret string }
@@ -45,15 +56,11 @@ type Client struct {
 
 // New makes a client of the node at endpoint (https://host:port), trusting the authorities in roots.
 func New(endpoint string, roots *x509.CertPool, keys Credentials, timeout time.Duration) *Client {
-	transport := &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-		MaxConnsPerHost: 1,
-	}
 	return &Client{
 		endpoint: endpoint,
 		keys:     aws.Credentials{AccessKeyID: keys.Access, SecretAccessKey: keys.Secret},
 		signer:   v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }),
-		http:     &http.Client{Transport: transport, Timeout: timeout},
+		http:     wire.Client(roots, timeout),
 	}
 }
 
@@ -101,19 +108,14 @@ func (client *Client) Do(request Request) (*Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer, err := client.http.Do(out)
+	answer, err := wire.Do(client.http, out)
 	if err != nil {
 		return nil, err
 	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return nil, fmt.Errorf("answer %d cut off: %w", answer.StatusCode, err)
-	}
-	reply := &Reply{Status: answer.StatusCode, ETag: strings.Trim(answer.Header.Get("ETag"), `"`), Body: body}
-	if answer.StatusCode >= 300 {
+	reply := &Reply{Status: answer.Status, ETag: strings.Trim(answer.Header.Get("ETag"), `"`), Body: answer.Body}
+	if answer.Status >= 300 {
 		var failure struct{ Code string }
-		if xml.Unmarshal(body, &failure) == nil {
+		if xml.Unmarshal(answer.Body, &failure) == nil {
 			reply.Code = failure.Code
 		}
 	}
