@@ -31,6 +31,9 @@ func Alarms(events []history.Event) Result {
 		for _, plan := range told.All {
 			shown[plan.ID] = plan
 		}
+		if len(shown) != len(told.All) {
+			tell("object %d has %d plans under %d numbers", told.Object, len(told.All), len(shown))
+		}
 		finals[told.Object] = append(finals[told.Object], shown)
 	}
 	if len(finals) == 0 {
@@ -42,10 +45,14 @@ func Alarms(events []history.Event) Result {
 		late = append(late, judgePlans(object, views, planned, objectOf, tell)...)
 	}
 	for id, outcome := range planned {
-		if views := finals[objectOf[id]]; outcome == history.OK && len(views) > 0 {
-			if _, there := views[0][id]; !there {
-				tell("plan %d was acknowledged and is not there", id)
-			}
+		if outcome != history.OK {
+			continue
+		}
+		views := finals[objectOf[id]]
+		if len(views) == 0 {
+			tell("plan %d was acknowledged, and its object %d was not read in the end", id, objectOf[id])
+		} else if _, there := views[0][id]; !there {
+			tell("plan %d was acknowledged and is not there", id)
 		}
 	}
 	sort.Strings(result.Anomalies)

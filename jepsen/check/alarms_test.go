@@ -34,6 +34,8 @@ func TestAlarms(t *testing.T) {
 		"from nowhere":                  {read(done)},
 		"two are told different things": {acknowledged, read(done), read(history.Plan{ID: 1, At: 10, Ran: 13, Times: 1})},
 		"never read":                    {acknowledged},
+		"only another object is read":   {acknowledged, {"plans", nil, 5, 6, history.OK, history.Plans{Object: 1}}},
+		"told twice":                    {acknowledged, read(done, done)},
 	} {
 		if alarms(lines...) == 0 {
 			t.Errorf("%s: passed", name)
