@@ -89,8 +89,8 @@ func judge(what string, got *answer, err error, refusal int) (s3.Outcome, error)
 		return s3.Done, nil
 	case got.code == refusal || got.status == refusal:
 		return s3.Refused, fmt.Errorf("%d, code %d", got.status, got.code)
-	case got.status == http.StatusServiceUnavailable:
-		return s3.Unknown, fmt.Errorf("503, code %d", got.code)
+	case got.status == http.StatusServiceUnavailable || got.status == http.StatusInsufficientStorage: // one of its steps may be done
+		return s3.Unknown, fmt.Errorf("%d, code %d", got.status, got.code)
 	}
 	return s3.Unknown, fmt.Errorf("%w: %s: %d, code %d", s3.ErrBroken, what, got.status, got.code)
 }

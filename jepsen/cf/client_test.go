@@ -38,6 +38,7 @@ func TestOutcomes(t *testing.T) {
 		{"taken", 400, `{"success":false,"errors":[{"code":7502}]}`, s3.Refused, s3.Unknown, false, ""},
 		{"missing", 404, `{"success":false,"errors":[{"code":7404}]}`, s3.Unknown, s3.Refused, true, ""},
 		{"unknown", 503, `{"success":false,"errors":[{"code":7501}]}`, s3.Unknown, s3.Unknown, false, ""},
+		{"full", 507, `{"success":false,"errors":[{"code":7501}]}`, s3.Unknown, s3.Unknown, false, ""},
 		{"no JSON", 502, `<html>`, s3.Unknown, s3.Unknown, true, ""},
 	} {
 		client := answering(t, each.status, each.body)

@@ -115,6 +115,7 @@ func finalDurableRows(worker *Worker) {
 		known := worker.untilWorkerd("rows of "+objectName(object), func() error {
 			var told [][3]int64
 			_, err := worker.durable().Call(objectName(object), "rows", &told)
+			rows.Rows = nil
 			for _, row := range told {
 				rows.Rows = append(rows.Rows, history.Row{List: history.Number(row[0]), Value: history.Number(row[1]), Sequence: row[2]})
 			}
