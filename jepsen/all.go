@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,7 +16,7 @@ import (
 // runAll runs a table in which every workload meets every fault and every two faults meet, a row after the other, and
 // stops at the first that fails. Rows that are in the list of results already, and passed, are not run again; with --rows
 // only so many are run, those first that have passed least often.
-func runAll(o options) int {
+func runAll(ctx context.Context, o options) int {
 	lines, err := report.Load(o.results)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "jepsen:", err)
@@ -36,7 +37,7 @@ func runAll(o options) int {
 		one.report = filepath.Join(filepath.Dir(o.report), fmt.Sprintf("row%02d.html", i+1))
 		one.directory = filepath.Join(o.directory, fmt.Sprintf("row%02d", i+1))
 		fmt.Printf("row %d of %d: %s\n", i+1, len(rows), one.replay())
-		if status := outside(one, one.words()); status != 0 {
+		if status := outside(ctx, one, one.words()); status != 0 {
 			return status
 		}
 		if err := os.RemoveAll(one.directory); err != nil {

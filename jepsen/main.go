@@ -46,7 +46,7 @@ func parse() options {
 	flag.StringVar(&o.oldBinary, "old-binary", "", "the program that nodes begin with, for the fault upgrade")
 	flag.StringVar(&o.workerd, "workerd", "", "the released workerd, for the workloads do-*")
 	flag.StringVar(&o.dqlite, "dqlite", "", "bench/dqlite_app, for --system dqlite")
-	flag.StringVar(&o.directory, "dir", "", "where data, logs and histories go (kept if the run fails)")
+	flag.StringVar(&o.directory, "dir", "", "where data, logs and histories go (a temporary one, kept if the run fails)")
 	flag.StringVar(&o.name, "name", "bndj", "of the network namespaces, to run several at once")
 	flag.StringVar(&o.report, "report", "", "the page about the run (report.html in --dir)")
 	flag.BoolVar(&o.all, "all", false, "every workload and every pair of faults, a run each; goes on where --results ends")
@@ -70,12 +70,37 @@ func main() {
 	switch {
 	case o.summary:
 		os.Exit(summarise(o))
-	case o.all:
-		os.Exit(runAll(o))
-	case os.Getenv("JEPSEN_INSIDE") == "":
-		os.Exit(outside(o, os.Args[1:]))
+	case os.Getenv("JEPSEN_INSIDE") != "":
+		os.Exit(inside(o))
 	}
-	os.Exit(inside(o))
+	os.Exit(begin(o))
+}
+
+// interrupted is the status of a run that was told to end: there is nothing to look at.
+const interrupted = 3
+
+// begin runs one or all, from outside, in a directory that is removed unless something has failed, or the caller named it.
+func begin(o options) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	named := o.directory != ""
+	if !named {
+		var err error
+		if o.directory, err = os.MkdirTemp("", "bindery-jepsen-"); err != nil {
+			fmt.Fprintln(os.Stderr, "jepsen:", err)
+			return 2
+		}
+	}
+	status := 0
+	if o.all {
+		status = runAll(ctx, o)
+	} else {
+		status = outside(ctx, o, append(os.Args[1:], "--dir", o.directory))
+	}
+	if (status == 0 || status == interrupted) && !named {
+		_ = os.RemoveAll(o.directory)
+	}
+	return status
 }
 
 func validate(o options) error {
@@ -106,23 +131,22 @@ func validate(o options) error {
 	if _, err := os.Stat(o.workerd); workload.Durable(o.workload) && err != nil {
 		return fmt.Errorf("--workerd: %w", err)
 	}
-	if o.directory == "" {
-		return fmt.Errorf("--dir is needed")
-	}
 	return nil
 }
 
 // outside makes the network, runs this program again inside it, and removes it.
-func outside(o options, words []string) int {
+func outside(ctx context.Context, o options, words []string) int {
 	network := &cluster.Network{Name: o.name, Nodes: o.nodes}
 	signal.Ignore(os.Interrupt) // the run inside hears it too, ends, and we clean up
+	defer network.Down()
 	if err := network.Up(); err != nil {
-		network.Down()
 		fmt.Fprintln(os.Stderr, "jepsen:", err)
 		return 2
 	}
-	defer network.Down()
-	status, err := network.Inside(words, insideMark)
+	if ctx.Err() != nil {
+		return interrupted
+	}
+	status, err := network.Inside(ctx, words, insideMark)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "jepsen:", err)
 		return 2
@@ -142,6 +166,10 @@ func inside(o options) int {
 		return 2
 	}
 	verdict, err := run(ctx, o)
+	if ctx.Err() != nil {
+		fmt.Fprintln(os.Stderr, "jepsen: interrupted")
+		return interrupted
+	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "jepsen: %v\nkept: %s\n", err, o.directory)
 		return 1
@@ -170,7 +198,8 @@ func (o options) replay() string {
 func run(ctx context.Context, o options) (bool, error) {
 	began := time.Now()
 	c, err := cluster.New(cluster.Options{Binary: o.binary, Directory: o.directory, Nodes: o.nodes, Name: o.name,
-		Disks: o.disks, Clocks: strings.Contains(o.nemesis, "clock"), OldBinary: o.oldBinary, System: o.system})
+		Disks: o.disks, Clocks: strings.Contains(o.nemesis, "clock"), OldBinary: o.oldBinary, System: o.system,
+		Interrupted: ctx.Done()})
 	defer c.Close()
 	if err != nil {
 		return false, err

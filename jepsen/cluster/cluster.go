@@ -36,6 +36,8 @@ type Options struct {
 	Clocks    bool   // nodes whose wall clock can be set (SetClock)
 	System    string // "": Bindery; "etcd", "dqlite": peers (dqlite's Binary is its application)
 	Flags     []string
+
+	Interrupted <-chan struct{} // closed: nothing is waited for any more
 }
 
 // system is what the nodes run: how one is started, how they become a cluster, and how that is.
@@ -264,9 +266,9 @@ func (c *Cluster) WaitWhole(limit time.Duration) error {
 	return c.Wait("the cluster to be whole", limit, c.whole)
 }
 
-// Wait polls a condition; it gives up early when a node has aborted.
+// Wait polls a condition; it gives up early when a node has aborted, or the run is interrupted.
 func (c *Cluster) Wait(what string, limit time.Duration, condition func() bool) error {
-	for end := time.Now().Add(limit); ; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(limit); ; {
 		if condition() {
 			return nil
 		}
@@ -275,6 +277,11 @@ func (c *Cluster) Wait(what string, limit time.Duration, condition func() bool) 
 		}
 		if time.Now().After(end) {
 			return fmt.Errorf("waited %s for %s", limit, what)
+		}
+		select {
+		case <-c.Interrupted:
+			return fmt.Errorf("interrupted while waiting for %s", what)
+		case <-time.After(100 * time.Millisecond):
 		}
 	}
 }

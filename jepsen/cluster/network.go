@@ -2,10 +2,10 @@ package cluster
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"strings"
 	"syscall"
 )
@@ -116,9 +116,9 @@ func (network *Network) Down() {
 	}
 }
 
-// Inside runs this program again in the clients' namespace and returns its exit status. A SIGTERM is handed on, so that the one
-// inside ends in order.
-func (network *Network) Inside(arguments []string, mark string) (int, error) {
+// Inside runs this program again in the clients' namespace and returns its exit status. When ctx ends, the one inside is told by
+// SIGTERM, so that it ends in order.
+func (network *Network) Inside(ctx context.Context, arguments []string, mark string) (int, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return 1, err
@@ -127,18 +127,19 @@ func (network *Network) Inside(arguments []string, mark string) (int, error) {
 	cmd.Env = append(os.Environ(), mark)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = nil, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	asked := make(chan os.Signal, 1)
-	signal.Notify(asked, syscall.SIGTERM)
-	defer signal.Stop(asked)
 	if err = cmd.Start(); err != nil {
 		return 1, err
 	}
+	ended := make(chan struct{})
 	go func() {
-		for what := range asked {
-			_ = cmd.Process.Signal(what)
+		select {
+		case <-ctx.Done():
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+		case <-ended:
 		}
 	}()
 	err = cmd.Wait()
+	close(ended)
 	if exit, ok := err.(*exec.ExitError); ok {
 		return exit.ExitCode(), nil
 	}
