@@ -89,28 +89,42 @@ const settle = 10 * time.Second
 // while the fault was there and shortly after: what the fault cost everybody.
 func Recoveries(events []history.Event) map[string][]time.Duration {
 	var acknowledged []time.Duration
+	tried := time.Duration(0) // the last that began: after that nobody would have noticed
 	for _, operation := range history.Operations(events) {
-		if operation.Outcome == history.OK && !reads[operation.F] {
+		if reads[operation.F] {
+			continue
+		}
+		if tried < operation.Time {
+			tried = operation.Time
+		}
+		if operation.Outcome == history.OK {
 			acknowledged = append(acknowledged, operation.End.Time)
 		}
 	}
 	sort.Slice(acknowledged, func(i, j int) bool { return acknowledged[i] < acknowledged[j] })
 	out := map[string][]time.Duration{}
 	for _, band := range Bands(events) {
-		out[band.Name] = append(out[band.Name], longestGap(acknowledged, band.From, band.To+settle))
+		out[band.Name] = append(out[band.Name], longestGap(acknowledged, band.From, band.To+settle, tried))
 	}
 	return out
 }
 
-func longestGap(times []time.Duration, from, to time.Duration) time.Duration {
+// longestGap between times from a time on, up to the first behind another; without any more, up to the end.
+func longestGap(times []time.Duration, from, to, end time.Duration) time.Duration {
 	last, longest := from, time.Duration(0)
 	for at := sort.Search(len(times), func(i int) bool { return times[i] >= from }); at < len(times); at++ {
 		if gap := times[at] - last; gap > longest {
 			longest = gap
 		}
 		if last = times[at]; last > to {
-			break
+			return longest
 		}
+	}
+	if end > to {
+		end = to
+	}
+	if gap := end - last; gap > longest {
+		longest = gap
 	}
 	return longest
 }

@@ -42,6 +42,21 @@ func TestBandsAndRecovery(t *testing.T) {
 	}
 }
 
+// No write is acknowledged any more, and the last one begins 7 s into a fault of 8 s.
+func TestNoRecovery(t *testing.T) {
+	events := []history.Event{
+		{Index: 0, Time: 0, Type: history.Invoke, F: "write", Pair: 1},
+		{Index: 1, Time: time.Second, Type: history.OK, F: "write", Pair: 0},
+		{Index: 2, Time: 2 * time.Second, Type: history.Info, Process: history.NemesisProcess, F: "kill", Pair: -1},
+		{Index: 3, Time: 9 * time.Second, Type: history.Invoke, F: "write", Pair: -1},
+		{Index: 4, Time: 10 * time.Second, Type: history.Info, Process: history.NemesisProcess, F: "kill-end", Pair: -1},
+		{Index: 5, Time: 15 * time.Second, Type: history.Invoke, F: "read", Pair: -1},
+	}
+	if times := Recoveries(events)["kill"]; len(times) != 1 || times[0] != 7*time.Second {
+		t.Fatalf("nothing for 7 s, not %v", times)
+	}
+}
+
 func TestPageTellsVerdictAndEscapes(t *testing.T) {
 	var page strings.Builder
 	run := Run{Workload: "register", Nemesis: "kill", Seed: 7, Seconds: 10 * time.Second, Began: time.Now(), Replay: "jepsen/run --seed 7",
