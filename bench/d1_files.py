@@ -38,12 +38,9 @@ def write_dump(path, mib, index):
     return count + 1 + index
 
 
-def digest(path):
-    sha = hashlib.sha256()
+def digest(path, how):
     with open(path, "rb") as file:
-        for piece in iter(lambda: file.read(PIECE), b""):
-            sha.update(piece)
-    return sha.hexdigest()
+        return hashlib.file_digest(file, how).hexdigest()
 
 
 def peak_mib(cluster, number):
@@ -69,11 +66,7 @@ class Rest:
         return answer["result"]
 
     def load(self, path):
-        md5 = hashlib.md5()
-        with open(path, "rb") as file:
-            for piece in iter(lambda: file.read(PIECE), b""):
-                md5.update(piece)
-        made = self.d1("/files/import", {"action": "init", "etag": md5.hexdigest()})
+        made = self.d1("/files/import", {"action": "init", "etag": digest(path, "md5")})
         with open(path, "rb") as file:
             answer = self.call("PUT", made["upload_url"], file, {"Content-Length": str(os.path.getsize(path))}.items())
             assert answer.status == 200, answer.read()
@@ -124,7 +117,7 @@ def run(args, directory):
             peaks = ", ".join(f"{peak_mib(cluster, n):.0f}" for n in (1, 2, 3))
             print(f"{what}: {mib:.0f} MiB, {count} statements in {seconds:.1f} s: {mib / seconds:.1f} MiB/s, "
                   f"{count / seconds:.0f} statements/s; resident at most {peaks} MiB", flush=True)
-        same = digest(first) == digest(second)
+        same = digest(first, "sha256") == digest(second, "sha256")
         print(f"memory setting {args.memory}; before: {', '.join(f'{b:.0f}' for b in before)} MiB; "
               f"out is {'the same as in' if same else 'NOT the same as in'}")
         return 0 if same else 1
