@@ -45,7 +45,7 @@ func parse() options {
 	flag.StringVar(&o.binary, "binary", "", "the bindery program")
 	flag.StringVar(&o.oldBinary, "old-binary", "", "the program that nodes begin with, for the fault upgrade")
 	flag.StringVar(&o.workerd, "workerd", "", "the released workerd, for the workloads do-*")
-	flag.StringVar(&o.dqlite, "dqlite", "", "bench/dqlite_app, for --system dqlite")
+	flag.StringVar(&o.dqlite, "dqlite", "", "bench/dqlite_node, for --system dqlite")
 	flag.StringVar(&o.directory, "dir", "", "where data, logs and histories go (a temporary one, kept if the run fails)")
 	flag.StringVar(&o.name, "name", "bndj", "of the network namespaces, to run several at once")
 	flag.StringVar(&o.report, "report", "", "the page about the run (report.html in --dir)")

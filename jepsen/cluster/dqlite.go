@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// dqlite is Debian's, in an application (bench/dqlite_app) that speaks the protocol of D1 bindings, with go-dqlite's defaults: of
+// dqlite is Debian's, in an application (bench/dqlite_node) that speaks the protocol of D1 bindings, with go-dqlite's defaults: of
 // three nodes all vote.
 type dqlite struct{ *Cluster }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/canonical/go-dqlite/app"
+	"github.com/canonical/go-dqlite/client"
 	"github.com/canonical/go-dqlite/driver"
 )
 
@@ -55,6 +56,39 @@ const timeLimit = 9 * time.Second // less than the callers'
 
 // constraint is SQLite's code (the low byte) of a violated constraint.
 const constraint = 19
+
+func serve(node *app.App) error {
+	server := &server{node: node}
+	http.HandleFunc("/query", server.transaction)
+	http.HandleFunc("/execute", server.transaction)
+	http.HandleFunc("/members", server.members)
+	return http.ListenAndServe(*listen, nil)
+}
+
+// members answers "voters leader": how many vote, and the address of the leader.
+func (s *server) members(out http.ResponseWriter, request *http.Request) {
+	ctx, cancel := context.WithTimeout(request.Context(), 2*time.Second)
+	defer cancel()
+	leader, err := s.node.Leader(ctx)
+	if err != nil {
+		http.Error(out, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	defer leader.Close()
+	nodes, err := leader.Cluster(ctx)
+	info, told := leader.Leader(ctx)
+	if err != nil || told != nil || info == nil {
+		http.Error(out, fmt.Sprint(err, told), http.StatusServiceUnavailable)
+		return
+	}
+	voters := 0
+	for _, node := range nodes {
+		if node.Role == client.Voter {
+			voters++
+		}
+	}
+	fmt.Fprintln(out, voters, info.Address)
+}
 
 func (s *server) database(ctx context.Context, name string) (*sql.DB, error) {
 	s.mutex.Lock()
