@@ -135,8 +135,14 @@ static void print_sums(const struct bnd_sim_batch *batch, const struct bnd_sim_o
 
 /* Few seeds count, whatever they did. */
 static bool did_enough(const struct bnd_sim_batch *batch, uint64_t count, const struct sums *sums) {
-    bool enough = count < 20 || sums->thin <= count / 20;
-    for (size_t i = 0; count >= 20 && i < batch->sums_count; i++) {
+    if (count < 20) {
+        return true;
+    }
+    bool enough = sums->thin <= count / 20;
+    if (!enough) {
+        (void)printf("the batch did too little: thin seeds: %" PRIu64 "\n", sums->thin);
+    }
+    for (size_t i = 0; i < batch->sums_count; i++) {
         if (sums->own[i] * 100 < batch->sums[i].per_100 * count) {
             (void)printf("the batch did too little: %s: %" PRIu64 "\n", batch->sums[i].name,
                          sums->own[i]);
