@@ -290,15 +290,17 @@ func write(directory string, events []history.Event) error {
 	return nil
 }
 
-// okMin is how many operations a second must have been acknowledged for a run to count.
-const okMin = 5
+// okMin is how many operations a second must have been acknowledged for a run to count, writesMin how many of them wrote: reads
+// go on where nothing else does, and those of the end come when all is healed.
+const okMin, writesMin = 5, 1
 
 const anomaliesShown = 10
 
 // judge says whether the run counts, and whether the cluster kept its promises.
 func judge(told *report.Run) {
 	hurt := told.Faults > 0 || told.Nemesis == "none" || told.Seconds < 15*time.Second
-	told.TooLittle = !hurt || float64(told.Counts["ok"]) < okMin*told.Seconds.Seconds()
+	seconds, writes := told.Seconds.Seconds(), len(report.Acknowledged(told.Events))
+	told.TooLittle = !hurt || float64(told.Counts["ok"]) < okMin*seconds || float64(writes) < writesMin*seconds
 	told.Passed = !told.TooLittle && len(told.Anomalies)+len(told.Undecided)+len(told.Aborts) == 0
 }
 

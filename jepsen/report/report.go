@@ -85,23 +85,28 @@ var reads = map[string]bool{"read": true, "final": true, "list": true, "look": t
 // settle is how long after its end a fault can still be the reason of a gap.
 const settle = 10 * time.Second
 
+// Acknowledged says when writes were, in order.
+func Acknowledged(events []history.Event) []time.Duration {
+	var times []time.Duration
+	for _, operation := range history.Operations(events) {
+		if operation.Outcome == history.OK && !reads[operation.F] {
+			times = append(times, operation.End.Time)
+		}
+	}
+	sort.Slice(times, func(i, j int) bool { return times[i] < times[j] })
+	return times
+}
+
 // Recoveries gives, for each fault, the longest time in which no client at all had a write acknowledged, counted
 // while the fault was there and shortly after: what the fault cost everybody.
 func Recoveries(events []history.Event) map[string][]time.Duration {
-	var acknowledged []time.Duration
+	acknowledged := Acknowledged(events)
 	tried := time.Duration(0) // the last that began: after that nobody would have noticed
 	for _, operation := range history.Operations(events) {
-		if reads[operation.F] {
-			continue
-		}
-		if tried < operation.Time {
+		if !reads[operation.F] && tried < operation.Time {
 			tried = operation.Time
 		}
-		if operation.Outcome == history.OK {
-			acknowledged = append(acknowledged, operation.End.Time)
-		}
 	}
-	sort.Slice(acknowledged, func(i, j int) bool { return acknowledged[i] < acknowledged[j] })
 	out := map[string][]time.Duration{}
 	for _, band := range Bands(events) {
 		out[band.Name] = append(out[band.Name], longestGap(acknowledged, band.From, band.To+settle, tried))
