@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"syscall"
 )
@@ -95,6 +96,14 @@ func (network *Network) attach(space, port, address string) error {
 		"ip -n "+bridge+" link set "+port+" master br0", "ip -n "+bridge+" link set "+port+" up")
 }
 
+// suffixes of our namespaces' names, of a network of whatever size.
+var suffixes = regexp.MustCompile(`^-(br|c|[nw][0-9]+)$`)
+
+// has says whether a namespace is one of this network's: not one of another whose name begins likewise.
+func (network *Network) has(space string) bool {
+	return strings.HasPrefix(space, network.Name) && suffixes.MatchString(space[len(network.Name):])
+}
+
 // Down kills what still runs in the namespaces and removes them.
 func (network *Network) Down() {
 	names, err := exec.Command("ip", "netns", "list").Output()
@@ -103,7 +112,7 @@ func (network *Network) Down() {
 	}
 	for _, line := range strings.Split(string(names), "\n") {
 		space := strings.Fields(line + " ")
-		if len(space) == 0 || !strings.HasPrefix(space[0], network.Name+"-") {
+		if len(space) == 0 || !network.has(space[0]) {
 			continue
 		}
 		pids, _ := exec.Command("ip", "netns", "pids", space[0]).Output()
