@@ -166,7 +166,7 @@ func inside(o options) int {
 		return 2
 	}
 	verdict, err := run(ctx, o)
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		fmt.Fprintln(os.Stderr, "jepsen: interrupted")
 		return interrupted
 	}
@@ -245,7 +245,10 @@ func run(ctx context.Context, o options) (bool, error) {
 	if err := tell(o, told); err != nil {
 		return false, err
 	}
-	return told.Passed, ctx.Err()
+	if !told.Passed { // whatever happened meanwhile
+		return false, nil
+	}
+	return true, ctx.Err()
 }
 
 // hurt runs clients and faults side by side, then waits until the healed cluster is whole; it returns how long
