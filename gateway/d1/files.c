@@ -46,7 +46,9 @@ static void on_timer(struct bnd_timer *timer) {
             d1_spool_close(file->spool);
             file->spool = NULL;
         }
-        if (!file->busy && !loading && now - file->since_ns >= D1_FILE_KEPT_NS) {
+        if (file->busy || loading) {
+            file->used_ns = now;
+        } else if (now - file->used_ns >= D1_FILE_KEPT_NS) {
             d1_file_drop(files, file);
         }
     }
@@ -97,7 +99,7 @@ struct d1_file *d1_file_open(struct d1_files *files, const uint8_t uuid[BND_SQL_
     bnd_hex_encode(id, sizeof id, file->id);
     memcpy(file->uuid, uuid, sizeof file->uuid);
     (void)snprintf(file->etag, sizeof file->etag, "%s", etag); /* of this length */
-    file->since_ns = bnd_now_ns(files->env);
+    file->used_ns = bnd_now_ns(files->env);
     bnd_list_push(&files->list, &file->link);
     files->count++;
     return file;

@@ -3,8 +3,9 @@
  * An import is announced, its file is put under a URL that nobody can guess, and then it is
  * ingested; an export is a branch of the database, and is read under such a URL. All at the same
  * process. Bounded: so many files, those in memory each as large as a transaction may be and all
- * together a quarter of what requests may hold (front.h), the others on disk; dropped after a
- * while; an export that somebody has got is dropped before that when another file needs its room.
+ * together a quarter of what requests may hold (front.h), the others on disk; dropped when nobody has
+ * used it for a while; an export that somebody has got is dropped before that when another file needs
+ * its room.
  */
 #ifndef BND_GATEWAY_D1_FILES_H
 #define BND_GATEWAY_D1_FILES_H
@@ -41,7 +42,7 @@ struct d1_file {
     bool no_schema, no_data;
     struct bnd_buf tables; /* JSON array of the names that are wanted; empty: all */
     /* private */
-    uint64_t since_ns;
+    uint64_t used_ns; /* last seen busy or loading */
     size_t charged;
     struct bnd_link link;
 };

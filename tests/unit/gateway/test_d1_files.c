@@ -104,15 +104,21 @@ static void files_leave_room_for_other_requests(void **state) {
 static void old_files_are_dropped(void **state) {
     struct world *world = *state;
     struct d1_file *old = export_of(world, 1);
+    char id[D1_FILE_ID_TEXT];
+    memcpy(id, old->id, sizeof id);
     world->now_ns += D1_FILE_KEPT_NS / 2;
     assert_non_null(export_of(world, 1));
     old->busy = true;
     world->now_ns += D1_FILE_KEPT_NS / 2;
     world->timer->cb(world->timer);
     assert_int_equal(world->files.count, 2);
-    old->busy = false;
+    old->busy = false; /* an upload took so long: now it is to be ingested */
+    world->timer->cb(world->timer);
+    assert_int_equal(world->files.count, 2);
+    world->now_ns += D1_FILE_KEPT_NS / 2;
     world->timer->cb(world->timer);
     assert_int_equal(world->files.count, 1);
+    assert_true(is_there(world, id));
     world->now_ns += D1_FILE_KEPT_NS / 2;
     world->timer->cb(world->timer);
     assert_int_equal(world->files.count, 0);
