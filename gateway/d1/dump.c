@@ -13,9 +13,11 @@
 #define GROWTH_MAX 4u    /* of a page over the one before */
 #define RESULTS_MAX 100u /* columns of a SELECT, as of a table: the key is one more */
 
-/* sqlite_sequence comes after the tables whose counters it has. */
+/* sqlite_sequence comes after the tables whose counters it has, triggers after the views that they
+ * may be of. */
 static const char schema_sql[] = "SELECT name, type, sql FROM sqlite_schema WHERE sql IS NOT NULL "
-                                 "ORDER BY type <> 'table', name = 'sqlite_sequence', type, rowid";
+                                 "ORDER BY type <> 'table', name = 'sqlite_sequence', "
+                                 "type = 'trigger', type, rowid";
 
 /* ---- what there is
  * ------------------------------------------------------------------------------------------------

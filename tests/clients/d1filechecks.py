@@ -17,6 +17,7 @@ INSERT INTO parent VALUES ('p1'), ('p2');
 CREATE INDEX by_note ON child (note) WHERE note > 'n';
 CREATE UNIQUE INDEX "by z" ON pairs (z DESC);
 CREATE VIEW looks AS SELECT id FROM child;
+CREATE TRIGGER "to looks" INSTEAD OF INSERT ON looks BEGIN INSERT INTO child (parent) VALUES ('p1'); END;
 CREATE TRIGGER g AFTER INSERT ON child BEGIN UPDATE child SET note = 'g;' WHERE id = NEW.id; SELECT 1; END;
 """
 
