@@ -102,6 +102,7 @@ static int open_spool(struct rest_request *request, uint64_t length) {
     const struct d1_spool config = {.env = request->services->env,
                                     .dir = request->services->dir,
                                     .bytes_max = length,
+                                    .to_come = d1_files_to_come(&request->rest->files),
                                     .cb = on_spool,
                                     .data = request};
     return config.dir == NULL ? BND_UNSUPPORTED : d1_spool_open(&config, &op->file->spool);

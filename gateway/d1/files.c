@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "gateway/d1/load.h"
+#include "gateway/d1/spool.h"
 
 #include <stdio.h>
 
@@ -124,6 +125,17 @@ struct d1_file *d1_file_loading(struct d1_files *files, const uint8_t uuid[BND_S
         }
     }
     return found;
+}
+
+uint64_t d1_files_to_come(const struct d1_files *files) {
+    uint64_t bytes = 0;
+    for (struct bnd_link *link = files->list.next; link != &files->list; link = link->next) {
+        const struct d1_file *file = BND_CONTAINER(link, struct d1_file, link);
+        if (file->spool != NULL && !file->whole) {
+            bytes += file->spool->bytes_max - file->spool->size;
+        }
+    }
+    return bytes;
 }
 
 static int charge(struct d1_files *files, struct d1_file *file, size_t bytes) {

@@ -67,6 +67,8 @@ struct d1_file *d1_file_open(struct d1_files *files, const uint8_t uuid[BND_SQL_
 struct d1_file *d1_file_find(struct d1_files *files, struct bnd_slice id);
 /* The newest import into that database that was begun from disk; NULL: there is none. */
 struct d1_file *d1_file_loading(struct d1_files *files, const uint8_t uuid[BND_SQL_UUID_BYTES]);
+/* Bytes that uploads under way will still write to disk. */
+uint64_t d1_files_to_come(const struct d1_files *files);
 /* In memory. BND_TOOBIG, BND_FULL, BND_NOMEM. */
 int d1_file_take(struct d1_files *files, struct d1_file *file, struct bnd_slice bytes);
 /* Forgets the bytes that it has, and what came of them. */

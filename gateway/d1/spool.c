@@ -24,7 +24,8 @@ static int has_room(const struct d1_spool *spool) {
     uint64_t total = 0;
     int rv = spool->env->ops->disk_space(spool->env, spool->dir, &left, &total, NULL);
     uint64_t reserve = total / RESERVE_PART;
-    return rv != 0 ? rv : left < reserve || left - reserve < spool->bytes_max ? BND_NOSPACE : 0;
+    uint64_t wanted = spool->bytes_max + spool->to_come;
+    return rv != 0 ? rv : left < reserve || left - reserve < wanted ? BND_NOSPACE : 0;
 }
 
 static void on_open(struct bnd_work *work) {

@@ -1,6 +1,8 @@
 /* Files of imports and exports at a process: how many, how much, and for how long. */
 #include "gateway/d1/files.h"
 
+#include "gateway/d1/spool.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -100,6 +102,20 @@ static void files_leave_room_for_other_requests(void **state) {
     assert_true(world->front.bytes < D1_IMPORT_MEMORY_MAX);
 }
 
+/* What an upload has on disk already is not free any more; what it has still to write is. */
+static void uploads_under_way_are_counted(void **state) {
+    struct world *world = *state;
+    struct d1_spool spools[] = {{.bytes_max = 100, .size = 30}, {.bytes_max = 50, .size = 50}};
+    struct d1_file *files[] = {export_of(world, 1), export_of(world, 1)};
+    assert_int_equal(d1_files_to_come(&world->files), 0);
+    files[0]->spool = &spools[0];
+    files[1]->spool = &spools[1];
+    assert_int_equal(d1_files_to_come(&world->files), 70);
+    files[0]->whole = true; /* nothing more comes */
+    assert_int_equal(d1_files_to_come(&world->files), 0);
+    files[0]->spool = files[1]->spool = NULL;
+}
+
 /* Also when nobody asks for files any more. */
 static void old_files_are_dropped(void **state) {
     struct world *world = *state;
@@ -129,6 +145,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_was_got_makes_room, setup, teardown),
         cmocka_unit_test_setup_teardown(files_leave_room_for_other_requests, setup, teardown),
+        cmocka_unit_test_setup_teardown(uploads_under_way_are_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(old_files_are_dropped, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

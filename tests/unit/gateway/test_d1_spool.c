@@ -96,13 +96,18 @@ static void on_written(struct d1_spool *spool, int status, struct bnd_slice byte
     assert_int_equal(d1_spool_write(spool, bnd_slice(world->piece, PIECE)), 0);
 }
 
-static void open_spool(struct world *world, uint64_t bytes_max) {
+static void open_beside(struct world *world, uint64_t bytes_max, uint64_t to_come) {
     const struct d1_spool config = {.env = world->env,
                                     .dir = world->dir,
                                     .bytes_max = bytes_max,
+                                    .to_come = to_come,
                                     .cb = on_written,
                                     .data = world};
     assert_int_equal(d1_spool_open(&config, &world->spool), 0);
+}
+
+static void open_spool(struct world *world, uint64_t bytes_max) {
+    open_beside(world, bytes_max, 0);
 }
 
 static void what_was_written_is_read(void **state) {
@@ -120,6 +125,14 @@ static void a_disk_without_room_is_told_before_the_first_byte(void **state) {
     bnd_io_env_run(world->env);
     assert_int_equal(world->status, BND_NOSPACE);
     assert_int_equal(world->written, 0);
+    d1_spool_close(world->spool);
+}
+
+static void the_room_of_others_is_theirs(void **state) {
+    struct world *world = *state;
+    open_beside(world, 1, UINT64_C(1) << 60);
+    bnd_io_env_run(world->env);
+    assert_int_equal(world->status, BND_NOSPACE);
     d1_spool_close(world->spool);
 }
 
@@ -169,6 +182,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(what_was_written_is_read),
         TEST(a_disk_without_room_is_told_before_the_first_byte),
+        TEST(the_room_of_others_is_theirs),
         TEST(a_directory_that_is_not_there_is_told),
         TEST(it_may_be_closed_while_it_opens),
         TEST(it_may_be_closed_while_it_reads),
