@@ -105,7 +105,9 @@ static void reply_loaded(struct rest_request *request, const struct d1_load *loa
                            "final_bookmark", cf_d1_bookmark_json(&load->bookmark), "meta", meta));
 }
 
-static void reply_load(struct rest_request *request, const struct d1_load *load) {
+static void reply_load(struct rest_request *request, struct d1_file *file) {
+    const struct d1_load *load = file->load;
+    file->got = load->state != D1_LOADING;
     switch (load->state) {
     case D1_LOADING:
         reply_status(request, load, "active", NULL, NULL);
@@ -123,14 +125,14 @@ static void on_load_ended(struct d1_load_wait *wait) {
     struct rest_request *request = wait->data;
     struct import_op *op = request->data;
     bnd_timer_stop(request->services->env, &op->timer);
-    reply_load(request, op->file->load);
+    reply_load(request, op->file);
 }
 
 static void on_poll_timer(struct bnd_timer *timer) {
     struct rest_request *request = timer->data;
     struct import_op *op = request->data;
     bnd_link_remove(&op->wait.link);
-    reply_load(request, op->file->load);
+    reply_load(request, op->file);
 }
 
 /* Answers when it has ended, or in a moment. */
@@ -138,7 +140,7 @@ static void follow(struct rest_request *request, struct d1_file *file) {
     struct import_op *op = request->data;
     op->file = file;
     if (file->load->state != D1_LOADING) {
-        reply_load(request, file->load);
+        reply_load(request, file);
         return;
     }
     op->wait = (struct d1_load_wait){.cb = on_load_ended, .data = request};

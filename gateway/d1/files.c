@@ -58,7 +58,7 @@ static void on_timer(struct bnd_timer *timer) {
     }
 }
 
-/* The oldest export that was got makes room. False: there is none. */
+/* The oldest one that was got makes room. False: there is none. */
 static bool drop_got(struct d1_files *files) {
     for (struct bnd_link *link = files->list.next; link != &files->list; link = link->next) {
         struct d1_file *file = BND_CONTAINER(link, struct d1_file, link);

@@ -4,8 +4,8 @@
  * ingested; an export is a branch of the database, and is read under such a URL. All at the same
  * process. Bounded: so many files, those in memory each as large as a transaction may be and all
  * together a quarter of what requests may hold (front.h), the others on disk; dropped when nobody has
- * used it for a while; an export that somebody has got is dropped before that when another file needs
- * its room.
+ * used it for a while; an export that somebody has got, or an import whose end was told, is dropped
+ * before that when another file needs its room.
  */
 #ifndef BND_GATEWAY_D1_FILES_H
 #define BND_GATEWAY_D1_FILES_H
@@ -36,7 +36,7 @@ struct d1_file {
     struct d1_load *load;   /* import from disk: begun */
     bool whole;
     bool busy; /* a request works with it: it is not dropped */
-    bool got;  /* as a whole: others may have its room */
+    bool got;  /* export: as a whole; import: its end was told. Others may have its room */
     /* export: */
     struct d1_branch branch;
     bool no_schema, no_data;
