@@ -5,6 +5,7 @@
 #include "gateway/cf/d1.h"
 
 #include "base/alloc.h"
+#include "gateway/d1/again.h"
 #include "gateway/d1/dump.h"
 #include "gateway/d1/files.h"
 
@@ -155,8 +156,6 @@ void cf_d1_run_export(struct rest_request *request) {
 
 #define CHARGE_BYTES ((size_t)8 << 20) /* an answer, as it is parsed, and its text */
 #define WRITE_BYTES (64u << 10)        /* less of the text waits for more */
-#define AGAIN_NS (UINT64_C(250) * BND_MS)
-#define AGAIN_MAX 120u
 
 struct get_op {
     struct d1_file *file;
@@ -165,8 +164,7 @@ struct get_op {
     struct bnd_buf request, text;
     struct bnd_sql_call call;
     struct bnd_http_write write;
-    struct bnd_timer timer;
-    unsigned again;
+    struct d1_again again;
     bool begun; /* the answer: failures cut it now */
     bool done;  /* the text is complete */
 };
@@ -208,36 +206,27 @@ static void fail_code(struct rest_request *request, int status) {
     }
 }
 
-/* Nothing was executed, and that may change. False: it will not. */
-static bool again(struct rest_request *request, int status) {
-    struct get_op *op = request->data;
-    bool may = bnd_code_class(status) == BND_CLASS_RETRY || status == BND_FULL;
-    if (!may || op->again++ >= AGAIN_MAX) {
-        return false;
-    }
-    bnd_timer_start(request->services->env, &op->timer, AGAIN_NS);
-    return true;
-}
+static void on_again(struct bnd_timer *timer);
 
 static void on_answer(struct bnd_sql_call *call, int status, const struct bnd_sql_answer *answer) {
     struct rest_request *request = call->data;
     struct get_op *op = request->data;
     bool first = op->dump.schema == NULL;
+    if (d1_again_later(&op->again, status, on_again)) {
+        return;
+    }
     if (status == BND_TOOBIG && !first && d1_dump_shrink(&op->dump)) {
         go_on(request);
         return;
     }
     if (status != 0) {
-        if (!again(request, status)) {
-            fail_code(request, status);
-        }
+        fail_code(request, status);
         return;
     }
     if (answer->outcome != BND_SQL_DONE) {
         fail_get(request, 0, answer->text);
         return;
     }
-    op->again = 0;
     int rv = first ? d1_dump_take_schema(&op->dump, answer->text)
                    : d1_dump_take(&op->dump, answer->text, &op->text);
     if (rv != 0) {
@@ -254,7 +243,7 @@ static void ask(struct rest_request *request) {
                  ? BND_NOMEM
                  : bnd_sql_query(request->services->sql, &op->call, op->file->branch.uuid,
                                  bnd_buf_slice(&op->request));
-    if (rv != 0) {
+    if (rv != 0 && !d1_again_later(&op->again, rv, on_again)) {
         fail_code(request, rv);
     }
 }
@@ -328,7 +317,7 @@ static int begin_get(struct rest_request *request, struct d1_file *file) {
         tables.len == 0 ? NULL : json_loadb((const char *)tables.data, tables.len, 0, NULL);
     op->dump = (struct d1_dump){
         .no_schema = file->no_schema, .no_data = file->no_data, .tables = op->tables};
-    op->timer = (struct bnd_timer){.cb = on_again, .data = request};
+    op->again = (struct d1_again){.env = request->services->env, .data = request};
     file->busy = true;
     request->data = op;
     request->clean = clean_get;

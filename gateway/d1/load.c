@@ -7,8 +7,6 @@
 #include <strings.h>
 
 #define STATEMENT_BYTES_MAX (1u << 20) /* SQLite's own limit is far below, and says so */
-#define AGAIN_NS (UINT64_C(250) * BND_MS)
-#define AGAIN_MAX 120u
 #define PIECE_PARTS_MAX 16u
 
 static void go_on(struct d1_load *load);
@@ -47,9 +45,18 @@ static void fail_text(struct d1_load *load, struct bnd_slice text) {
  * ------------------------------------------------------------------------------------------------
  */
 
+static void swap(struct d1_load *load);
+
+static void on_swap_again(struct bnd_timer *timer) {
+    swap(timer->data);
+}
+
 static void on_swapped(struct bnd_sql_admin *admin, int status) {
     struct d1_load *load = admin->data;
     load->asking = false;
+    if (d1_again_later(&load->again, status, on_swap_again)) {
+        return;
+    }
     if (status == 0) {
         load->bookmark = admin->bookmark;
         d1_branch_taken(&load->branch);
@@ -66,7 +73,7 @@ static void swap(struct d1_load *load) {
     load->admin = (struct bnd_sql_admin){.cb = on_swapped, .data = load};
     int rv = bnd_sql_swap(load->sql, &load->admin, load->uuid, load->branch.uuid, load->version);
     load->asking = rv == 0;
-    if (rv != 0) {
+    if (rv != 0 && !d1_again_later(&load->again, rv, on_swap_again)) {
         fail(load, rv);
     }
 }
@@ -74,6 +81,8 @@ static void swap(struct d1_load *load) {
 /* ---- statements
  * ------------------------------------------------------------------------------------------------
  */
+
+static void on_call_again(struct bnd_timer *timer);
 
 static void call(struct d1_load *load, void (*cb)(struct bnd_sql_call *call, int status,
                                                   const struct bnd_sql_answer *answer)) {
@@ -85,14 +94,22 @@ static void call(struct d1_load *load, void (*cb)(struct bnd_sql_call *call, int
     int rv =
         bnd_sql_query(load->sql, &load->call, load->branch.uuid, bnd_buf_slice(&load->request));
     load->calling = rv == 0;
-    if (rv != 0) {
+    if (rv != 0 && !d1_again_later(&load->again, rv, on_call_again)) {
         fail(load, rv);
     }
+}
+
+static void on_call_again(struct bnd_timer *timer) {
+    struct d1_load *load = timer->data;
+    call(load, load->call.cb);
 }
 
 static void on_checked(struct bnd_sql_call *call, int status, const struct bnd_sql_answer *answer) {
     struct d1_load *load = call->data;
     load->calling = false;
+    if (d1_again_later(&load->again, status, on_call_again)) {
+        return;
+    }
     if (status != 0 && status != BND_TOOBIG) {
         fail(load, status);
         return;
@@ -145,21 +162,14 @@ static void count(struct d1_load *load, const struct bnd_sql_answer *answer) {
     json_decref(all);
 }
 
-/* Nothing was executed, and that may change: a leader is being elected, a queue is full. */
-static bool may_be_tried_again(int status) {
-    return bnd_code_class(status) == BND_CLASS_RETRY || status == BND_FULL;
-}
-
 static void on_executed(struct bnd_sql_call *call, int status,
                         const struct bnd_sql_answer *answer) {
     struct d1_load *load = call->data;
     struct bnd_sql_bookmark bookmark;
     load->calling = false;
-    if (may_be_tried_again(status) && load->again++ < AGAIN_MAX) {
-        bnd_timer_start(load->env, &load->timer, AGAIN_NS);
+    if (d1_again_later(&load->again, status, on_call_again)) {
         return;
     }
-    load->again = 0;
     if (status == BND_NOTFOUND) { /* the branch is gone: its lease was over */
         status = BND_UNAVAILABLE;
     }
@@ -177,10 +187,6 @@ static void on_executed(struct bnd_sql_call *call, int status,
         count(load, answer);
     }
     go_on(load);
-}
-
-static void on_timer(struct bnd_timer *timer) {
-    call(timer->data, on_executed);
 }
 
 /* One text with all statements in it is one element of the answer. */
@@ -346,7 +352,7 @@ static void on_branch(struct d1_branch *branch, int status) {
 
 int d1_load_start(struct d1_load *load) {
     bnd_list_init(&load->waits);
-    load->timer = (struct bnd_timer){.cb = on_timer, .data = load};
+    load->again = (struct d1_again){.env = load->env, .data = load};
     load->spool->cb = on_bytes;
     load->spool->data = load;
     load->branch =
@@ -371,7 +377,7 @@ void d1_load_wait(struct d1_load *load, struct d1_load_wait *wait) {
 
 void d1_load_free(struct d1_load *load) {
     BND_ASSERT(bnd_list_empty(&load->waits));
-    bnd_timer_stop(load->env, &load->timer);
+    d1_again_stop(&load->again);
     if (load->calling) {
         bnd_sql_cancel(&load->call);
     }

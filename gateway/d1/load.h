@@ -9,6 +9,7 @@
 #define BND_GATEWAY_D1_LOAD_H
 
 #include "base/queue.h"
+#include "gateway/d1/again.h"
 #include "gateway/d1/branch.h"
 #include "gateway/d1/outline.h"
 #include "gateway/d1/split.h"
@@ -58,8 +59,7 @@ struct d1_load {
     struct bnd_sql_call call;
     struct bnd_sql_admin admin;
     bool calling, asking;
-    unsigned again; /* times that the piece was refused in a row */
-    struct bnd_timer timer;
+    struct d1_again again; /* what is called or asked */
     size_t charged;
 };
 
