@@ -9,17 +9,20 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PER_PAGE 100
+#define PER_PAGE 100u
 #define DATABASES_DEFAULT 10u /* that are looked at where not all are asked for */
 #define BEHIND_TRIES 50u      /* of a replica that is not there yet */
 #define BEHIND_US 100000u
+#define SILENT_MAX 3u /* databases in a row that a node does not tell of, before it is left out */
 
 struct pages {
     struct tools_findings *findings;
     const struct tools_fleet *fleet;
-    char base[160]; /* the path of all databases */
-    unsigned databases, compared, bad;
+    char base[160];      /* the path of all databases */
+    long long databases; /* that there are */
+    unsigned compared, bad;
     long long pages_all;
+    unsigned silent[TOOLS_FLEET_MAX]; /* of each node, in a row */
 };
 
 /* What the first replica that answered has. */
@@ -31,8 +34,17 @@ struct reference {
 
 static json_t *call(const struct pages *pages, const struct tools_node *node, const char *path) {
     struct tools_api api = *pages->fleet->api;
-    api.url = node == NULL ? api.url : node->url;
+    api.url = node->url;
     return tools_api_call(&api, "GET", path, NULL);
+}
+
+/* One that hangs would take its time for each of thousands of databases. */
+static void tell_silent(struct pages *pages, const struct tools_node *node, const char *uuid) {
+    unsigned silent = ++pages->silent[node - pages->fleet->nodes];
+    tools_found(pages->findings, TOOLS_FINDING_WARN, "databases",
+                "look again; if it stays, at that node's log",
+                "node %lld does not tell its pages of database %s%s", node->id, uuid,
+                silent < SILENT_MAX ? "" : ", and is not asked any more");
 }
 
 /* The node's digest of the version (0: its newest), owned; NULL: it cannot be had, which has been
@@ -52,10 +64,11 @@ static json_t *digest(struct pages *pages, const struct tools_node *node, const 
         (void)usleep(BEHIND_US);
     }
     if (result == NULL) {
-        tools_found(pages->findings, TOOLS_FINDING_WARN, "databases",
-                    "look again; if it stays, at that node's log",
-                    "node %lld does not tell its pages of database %s", node->id, uuid);
-    } else if (!json_is_true(json_object_get(result, "replica"))) {
+        tell_silent(pages, node, uuid);
+        return NULL;
+    }
+    pages->silent[node - pages->fleet->nodes] = 0;
+    if (!json_is_true(json_object_get(result, "replica"))) {
         json_decref(result);
         result = NULL;
     }
@@ -102,30 +115,35 @@ static void check_database(struct pages *pages, const char *uuid) {
     bool goes_on = true;
     for (size_t i = 0; goes_on && i < pages->fleet->count; i++) {
         const struct tools_node *node = &pages->fleet->nodes[i];
-        if (!node->gateway && node->status != NULL) {
+        if (!node->gateway && node->status != NULL && pages->silent[i] < SILENT_MAX) {
             goes_on = compare(pages, node, uuid, &reference);
         }
     }
     pages->compared += reference.node != NULL;
 }
 
-static void check_databases(struct pages *pages, bool all) {
-    size_t count = PER_PAGE;
-    for (int page = 1; count == PER_PAGE; page++) {
-        char path[256];
-        size_t i = 0;
-        json_t *item = NULL;
-        (void)snprintf(path, sizeof path, "%s?per_page=%d&page=%d", pages->base, PER_PAGE, page);
-        json_t *items = call(pages, NULL, path);
-        count = json_array_size(items);
-        json_array_foreach(items, i, item) {
-            pages->databases++;
-            if (all || pages->databases <= DATABASES_DEFAULT) {
-                check_database(pages, tools_json_text(item, "uuid"));
-            }
-        }
-        json_decref(items);
+/* Of a page of the list. False: it was the last one. */
+static bool check_databases(struct pages *pages, unsigned page, unsigned per_page) {
+    char path[256];
+    size_t i = 0;
+    json_t *item = NULL;
+    (void)snprintf(path, sizeof path, "%s?per_page=%u&page=%u", pages->base, per_page, page);
+    json_t *envelope = tools_api_envelope(pages->fleet->api, path);
+    const json_t *items = json_object_get(envelope, "result");
+    const json_t *info = json_object_get(envelope, "result_info");
+    if (envelope == NULL) {
+        tools_found(pages->findings, TOOLS_FINDING_WARN, "databases", "look again",
+                    "the list of databases cannot be read from number %u on",
+                    (page - 1) * per_page);
+    } else {
+        pages->databases = (long long)json_integer_value(json_object_get(info, "total_count"));
     }
+    json_array_foreach(items, i, item) {
+        check_database(pages, tools_json_text(item, "uuid"));
+    }
+    bool more = json_array_size(items) == per_page;
+    json_decref(envelope);
+    return more;
 }
 
 void tools_doctor_pages(struct tools_findings *findings, const struct tools_fleet *fleet,
@@ -139,12 +157,15 @@ void tools_doctor_pages(struct tools_findings *findings, const struct tools_flee
         return; /* nobody answered: that has been told */
     }
     (void)snprintf(pages.base, sizeof pages.base, "/client/v4/accounts/%s/d1/database", account);
-    check_databases(&pages, all);
+    unsigned page = 1;
+    while (check_databases(&pages, page, all ? PER_PAGE : DATABASES_DEFAULT) && all) {
+        page++;
+    }
     if (pages.databases > 0 && pages.bad == 0) {
         tools_found(
             findings, TOOLS_FINDING_OK, "databases",
             pages.compared < pages.databases ? "--pages reads all" : NULL,
-            "of %u of %u databases all pages (%lld) are the same on each replica that is up",
+            "of %u of %lld databases all pages (%lld) are the same on each replica that told them",
             pages.compared, pages.databases, pages.pages_all);
     }
 }
