@@ -279,13 +279,13 @@ static void answer(struct rest_request *request, const struct bnd_survey_result 
         json_pack("{s:o, s:I, s:s, s:b, s:b, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "cluster",
                   rest_text_json(view->settings.account), "self",
                   (json_int_t)request->services->self, "version", BND_VERSION_TEXT, "settled",
-                  status.unsettled + kv.shards == 0 && age_ms <= BND_CATALOG_STALE_MS, "group0_answers",
-                  age_ms <= BND_CATALOG_STALE_MS, "view_age_ms",
+                  status.unsettled + kv.shards == 0 && age_ms <= BND_CATALOG_STALE_MS,
+                  "group0_answers", age_ms <= BND_CATALOG_STALE_MS, "view_age_ms",
                   age_ms == UINT64_MAX ? json_null() : json_integer((json_int_t)age_ms), "revision",
                   (json_int_t)view->revision, "moves_left", (json_int_t)status.moves,
-                  "kv_moves_left", (json_int_t)kv.replicas,
-                  "nodes_silent", (json_int_t)(result == NULL ? 0 : result->nodes_silent), "nodes",
-                  nodes, "groups", status.groups, "kv_shards", kv_shards);
+                  "kv_moves_left", (json_int_t)kv.replicas, "nodes_silent",
+                  (json_int_t)(result == NULL ? 0 : result->nodes_silent), "nodes", nodes, "groups",
+                  status.groups, "kv_shards", kv_shards);
     add_cost(&status, reply);
     bnd_free(status.tallies);
     rest_reply(request, reply);

@@ -1,5 +1,5 @@
-/* The part of the status that tells of KV's shards: their map in group 0 as this node knows it. They
- * have no leaders; who counts for acknowledgements is "filled". */
+/* The part of the status that tells of KV's shards: their map in group 0 as this node knows it.
+ * They have no leaders; who counts for acknowledgements is "filled". */
 #include "gateway/admin/admin_private.h"
 #include "placement/shard.h"
 
@@ -10,8 +10,8 @@ struct kv_shard_row {
 };
 
 static void add_member(json_t *members, uint64_t node, const char *role) {
-    (void)json_array_append_new(
-        members, json_pack("{s:I, s:s}", "node", (json_int_t)node, "role", role));
+    (void)json_array_append_new(members,
+                                json_pack("{s:I, s:s}", "node", (json_int_t)node, "role", role));
 }
 
 static json_t *members_json(const struct bnd_kv_shard *shard) {
@@ -67,10 +67,10 @@ json_t *admin_kv_shards(const struct bnd_gateway_services *services,
         size_t left = count_moves(&row);
         moves->replicas += left;
         moves->shards += left > 0;
-        (void)json_array_append_new(
-            shards, json_pack("{s:s, s:I, s:I, s:o}", "kind", "kv", "shard", (json_int_t)number,
-                              "epoch", (json_int_t)row.shard->epoch, "members",
-                              members_json(row.shard)));
+        (void)json_array_append_new(shards, json_pack("{s:s, s:I, s:I, s:o}", "kind", "kv", "shard",
+                                                      (json_int_t)number, "epoch",
+                                                      (json_int_t)row.shard->epoch, "members",
+                                                      members_json(row.shard)));
     }
     return shards;
 }

@@ -3,9 +3,9 @@
  * An import is announced, its file is put under a URL that nobody can guess, and then it is
  * ingested; an export is a branch of the database, and is read under such a URL. All at the same
  * process. Bounded: so many files, those in memory each as large as a transaction may be and all
- * together a quarter of what requests may hold (front.h), the others on disk; dropped when nobody has
- * used it for a while; an export that somebody has got, or an import whose end was told, is dropped
- * before that when another file needs its room.
+ * together a quarter of what requests may hold (front.h), the others on disk; dropped when nobody
+ * has used it for a while; an export that somebody has got, or an import whose end was told, is
+ * dropped before that when another file needs its room.
  */
 #ifndef BND_GATEWAY_D1_FILES_H
 #define BND_GATEWAY_D1_FILES_H

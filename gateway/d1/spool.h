@@ -14,8 +14,8 @@ struct d1_spool {
     struct bnd_env *env; /* borrowed */
     const char *dir;     /* of the process's own data; borrowed to the end */
     uint64_t bytes_max;  /* most that will be written, */
-    uint64_t to_come;    /* and what others will still write there: BND_NOSPACE if the disk has not so
-                            much to spare above its reserve */
+    uint64_t to_come; /* and what others will still write there: BND_NOSPACE if the disk has not so
+                         much to spare above its reserve */
     /* Of open, write and read, each time; bytes: what was read, borrowed until the next call. */
     void (*cb)(struct d1_spool *spool, int status, struct bnd_slice bytes);
     void *data;

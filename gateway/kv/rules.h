@@ -70,7 +70,8 @@ bool kv_refuse(struct kv_refusal *out, unsigned status, enum kv_code code, const
     __attribute__((format(printf, 4, 5)));
 
 /* What the store answered (base/error.h), not 0. reads: the request stores nothing. "Unknown" is
- * said so: a put that met a lack of replicas may have been stored. Status 500 is for the log, too. */
+ * said so: a put that met a lack of replicas may have been stored. Status 500 is for the log, too.
+ */
 void kv_refuse_code(struct kv_refusal *out, int code, bool reads);
 
 /* All return true, or false with *out filled. */
