@@ -97,6 +97,23 @@ json_t *cf_d1_file_url(const struct rest_request *request, const struct d1_file 
                         (int)host.len, (const char *)host.data, file->id);
 }
 
+void cf_d1_fail_busy(struct rest_request *request) {
+    rest_fail(request, 503, D1_UNAVAILABLE, "Another request works with the file");
+}
+
+struct d1_file *cf_d1_file(struct rest_request *request, bool import) {
+    struct d1_file *file = d1_file_find(&request->rest->files, rest_segment(request, CF_D1_FILE));
+    if (file == NULL || (file->etag[0] != 0) != import || file->load != NULL) {
+        rest_fail(request, 404, D1_MALFORMED, "There is no such file at this process");
+        return NULL;
+    }
+    if (file->busy) {
+        cf_d1_fail_busy(request);
+        return NULL;
+    }
+    return file;
+}
+
 /* The URL is the permission. */
 const struct rest_route rest_d1_file_routes[] = {
     {BND_HTTP_PUT, FILES "/*", 0, 0, cf_d1_run_file_put},

@@ -75,6 +75,11 @@ void cf_d1_run_export(struct rest_request *request);
 void cf_d1_run_file_put(struct rest_request *request);
 void cf_d1_run_file_get(struct rest_request *request);
 
+/* Of "/bindery/v1/d1/files/<id>". NULL: there is none for an import, or else an export, or another
+ * request works with it; the request has been ended. */
+struct d1_file *cf_d1_file(struct rest_request *request, bool import);
+/* Ends the request: another works with the file. */
+void cf_d1_fail_busy(struct rest_request *request);
 /* Where the client finds a file: at this process, as it calls it. NULL without memory. */
 json_t *cf_d1_file_url(const struct rest_request *request, const struct d1_file *file);
 

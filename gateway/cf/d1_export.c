@@ -48,7 +48,6 @@ static void clean(struct rest_request *request) {
 static void reply(struct rest_request *request) {
     struct export_op *op = request->data;
     op->answered = true;
-    op->file->whole = true;
     rest_reply(request, json_pack("{s:b, s:s, s:s, s:o, s:[], s:{s:s+, s:o}}", "success", 1, "type",
                                   "export", "status", "complete", "at_bookmark",
                                   cf_d1_bookmark_json(&op->file->branch.at), "messages", "result",
@@ -326,9 +325,8 @@ static int begin_get(struct rest_request *request, struct d1_file *file) {
 
 /* The URL is the permission. */
 void cf_d1_run_file_get(struct rest_request *request) {
-    struct d1_file *file = d1_file_find(&request->rest->files, rest_segment(request, CF_D1_FILE));
-    if (file == NULL || !file->whole || file->busy || file->etag[0] != 0) {
-        rest_fail(request, 404, D1_MALFORMED, "There is no such file at this process");
+    struct d1_file *file = cf_d1_file(request, false);
+    if (file == NULL) {
         return;
     }
     int rv = begin_get(request, file);

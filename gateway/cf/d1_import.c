@@ -259,7 +259,11 @@ static void run_ingest(struct rest_request *request, const json_t *body) {
     const json_t *name = json_object_get(body, "filename");
     struct d1_file *file = d1_file_find(
         &request->rest->files, bnd_slice(json_string_value(name), json_string_length(name)));
-    if (file == NULL || !file->whole || file->busy || file->etag[0] == 0) {
+    if (file != NULL && file->busy) {
+        cf_d1_fail_busy(request);
+        return;
+    }
+    if (file == NULL || !file->whole) {
         malformed(request, "The file has not been uploaded to this process, or too long ago");
         return;
     }

@@ -174,9 +174,8 @@ static bool begin_put(struct rest_request *request, struct d1_file *file) {
 /* Whoever has the URL may put the file. */
 void cf_d1_run_file_put(struct rest_request *request) {
     const struct bnd_http_head *head = request->http->head;
-    struct d1_file *file = d1_file_find(&request->rest->files, rest_segment(request, CF_D1_FILE));
-    if (file == NULL || file->busy || file->load != NULL || file->etag[0] == 0) {
-        rest_fail(request, 404, D1_MALFORMED, "There is no such file at this process");
+    struct d1_file *file = cf_d1_file(request, true);
+    if (file == NULL) {
         return;
     }
     if (head->has_content_length && head->content_length > D1_IMPORT_BYTES_MAX) {

@@ -34,9 +34,9 @@ struct d1_file {
     struct bnd_buf bytes;   /* import: in memory, */
     struct d1_spool *spool; /* or on disk */
     struct d1_load *load;   /* import from disk: begun */
-    bool whole;
-    bool busy; /* a request works with it: it is not dropped */
-    bool got;  /* export: as a whole; import: its end was told. Others may have its room */
+    bool whole;             /* import: uploaded */
+    bool busy;              /* a request works with it: it is not dropped */
+    bool got; /* export: as a whole; import: its end was told. Others may have its room */
     /* export: */
     struct d1_branch branch;
     bool no_schema, no_data;

@@ -4,9 +4,11 @@ import contextlib
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import localcluster
@@ -190,6 +192,18 @@ class D1Checks:
                 assert answer[2][0]["results"] == [{"n": 0}], answer
                 assert self.d1_binding(made["uuid"], "/query", {"sql": "SELECT 1"}, node=node)[0] == 404
 
+    @contextlib.contextmanager
+    def uploading(self, url):
+        """An upload that the process has begun to read, and that its client gives up."""
+        parts = urllib.parse.urlsplit(url)
+        with socket.create_connection((parts.hostname, parts.port), 30) as plain:
+            trust = self.cluster.trust()
+            stream = plain if trust is None else trust.wrap_socket(plain, server_hostname=parts.hostname)
+            stream.sendall(f"PUT {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: 9\r\n"
+                           "Expect: 100-continue\r\n\r\n".encode())
+            assert stream.recv(100).startswith(b"HTTP/1.1 100 ")
+            yield
+
     def check_d1_files(self):
         """Import and export step by step: what is left out, put twice, or not what was announced."""
         with self.one_node(), self.d1_database("files") as db:  # a file stays with the process that was asked
@@ -212,7 +226,10 @@ class D1Checks:
             self.refused_saying(step("ingest", filename=made["filename"]), 400, 7400,
                             "The file has not been uploaded to this process, or too long ago")
             assert put(made["upload_url"][:-1] + "x", text)[0] == 404
-            assert put(made["upload_url"], text + b" ")[0] == 400
+            with self.uploading(made["upload_url"]):
+                assert put(made["upload_url"], text)[0] == 503
+                assert step("ingest", filename=made["filename"])[0] == 503
+            localcluster.wait(lambda: put(made["upload_url"], text + b" ")[0] == 400, 30, "the end of the upload")
             assert put(made["upload_url"], b"-" * (5 << 20))[0] == 400
             assert put(made["upload_url"], text)[:2] == (200, f'"{etag}"')
             with self.d1_database("files-other") as other:
