@@ -237,6 +237,10 @@ static void on_answer(struct bnd_sql_call *call, int status, const struct bnd_sq
 
 static void ask(struct rest_request *request) {
     struct get_op *op = request->data;
+    if (request->http->aborted) { /* nobody waits for it: nor is it waited for where it stops */
+        rest_abort(request);
+        return;
+    }
     op->call = (struct bnd_sql_call){.cb = on_answer, .data = request};
     int rv = op->request.failed || op->text.failed
                  ? BND_NOMEM
