@@ -196,6 +196,9 @@ static struct what look(struct bnd_slice text) {
 static int add_index(struct d1_outline *outline, struct bnd_slice statement,
                      const struct what *what) {
     struct d1_outline_index *index = NULL;
+    if (outline->count == D1_OUTLINE_INDEXES_MAX) {
+        return 0;
+    }
     if (!BND_ROOM(outline->indexes, outline->count, outline->cap, 16)) {
         return BND_NOMEM;
     }

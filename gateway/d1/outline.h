@@ -14,6 +14,7 @@
 #define D1_OUTLINE_BYTES_MAX                                                                       \
     ((size_t)1 << 20) /* of texts that are kept; more stay where they are */
 #define D1_OUTLINE_NAME_MAX 128
+#define D1_OUTLINE_INDEXES_MAX 8192u /* that are known; more stay where they are */
 
 struct d1_outline_index {
     char table[D1_OUTLINE_NAME_MAX];

@@ -134,11 +134,30 @@ static void what_is_kept_is_bounded(void **state) {
     d1_outline_free(&run.outline);
 }
 
+/* A file of 5 GiB has room for two hundred million of them. */
+static void indexes_are_bounded_in_number(void **state) {
+    struct run run = {0};
+    struct bnd_buf moved = {0};
+    struct bnd_slice index = bnd_slice_str("CREATE INDEX i ON a(v);");
+    for (size_t i = 0; i < D1_OUTLINE_INDEXES_MAX + 2; i++) {
+        add(&run, index);
+    }
+    assert_int_equal(d1_outline_moved(&run.outline), D1_OUTLINE_INDEXES_MAX);
+    assert_false(d1_outline_place(&run.outline, bnd_slice_str("CREATE TABLE a(v);"), &moved));
+    assert_int_equal(moved.len, D1_OUTLINE_INDEXES_MAX * (index.len + 3));
+    for (size_t i = 0; i < D1_OUTLINE_INDEXES_MAX + 2; i++) {
+        assert_int_equal(d1_outline_place(&run.outline, index, &moved), i < D1_OUTLINE_INDEXES_MAX);
+    }
+    bnd_buf_free(&moved);
+    d1_outline_free(&run.outline);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(indexes_of_a_dump_come_behind_their_tables),
         cmocka_unit_test(what_would_come_out_otherwise_stays),
         cmocka_unit_test(what_is_kept_is_bounded),
+        cmocka_unit_test(indexes_are_bounded_in_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
