@@ -30,6 +30,7 @@ int tools_api_parse(int argc, const char **argv, struct tools_api *api) {
     api->token = flag_or(api, "token", "BINDERY_API_TOKEN", NULL);
     api->ca_file = flag_or(api, "ca", "BINDERY_CA", NULL);
     api->json = tools_args_flag(&api->args, "json") != NULL;
+    api->timeout_s = TIMEOUT_S;
     return status;
 }
 
@@ -159,7 +160,7 @@ static json_t *call_envelope(const struct tools_api *api, const char *method, co
     struct call call;
     json_t *envelope = NULL;
     if (call_open(&call, api, method, path)) {
-        (void)curl_easy_setopt(call.curl, CURLOPT_TIMEOUT, (long)TIMEOUT_S);
+        (void)curl_easy_setopt(call.curl, CURLOPT_TIMEOUT, (long)api->timeout_s);
         if (body != NULL) {
             (void)curl_easy_setopt(call.curl, CURLOPT_POSTFIELDS, body);
         }

@@ -16,6 +16,7 @@ struct tools_api {
     const char *token;      /* may be NULL */
     const char *ca_file;    /* PEM, for https with the cluster's own CA; may be NULL */
     bool json;              /* print the result as JSON */
+    unsigned timeout_s;     /* of a call, a transfer's is another */
 };
 
 /* Of every client command: --url, --token, --ca, --json. */

@@ -13,6 +13,7 @@
 #define DATABASES_DEFAULT 10u /* that are looked at where not all are asked for */
 #define BEHIND_TRIES 50u      /* of a replica that is not there yet */
 #define BEHIND_US 100000u
+#define READ_S 600u   /* for all pages of one database */
 #define SILENT_MAX 3u /* databases in a row that a node does not tell of, before it is left out */
 
 struct pages {
@@ -35,6 +36,7 @@ struct reference {
 static json_t *call(const struct pages *pages, const struct tools_node *node, const char *path) {
     struct tools_api api = *pages->fleet->api;
     api.url = node->url;
+    api.timeout_s = READ_S;
     return tools_api_call(&api, "GET", path, NULL);
 }
 
