@@ -193,13 +193,6 @@ static void run_poll(struct rest_request *request) {
  * ------------------------------------------------------------------------------------------------
  */
 
-static json_t *meta_of(struct bnd_slice answer) {
-    json_t *all = json_loadb((const char *)answer.data, answer.len, 0, NULL);
-    json_t *meta = json_incref(json_object_get(json_array_get(all, 0), "meta"));
-    json_decref(all);
-    return meta;
-}
-
 static void reply_complete(struct rest_request *request, const struct bnd_sql_answer *answer) {
     struct import_op *op = request->data;
     struct bnd_sql_bookmark bookmark;
@@ -208,7 +201,7 @@ static void reply_complete(struct rest_request *request, const struct bnd_sql_an
                                   "type", "import", "status", "complete", "at_bookmark",
                                   cf_d1_bookmark_json(&bookmark), "messages", "result",
                                   "num_queries", (json_int_t)op->statements, "final_bookmark",
-                                  cf_d1_bookmark_json(&bookmark), "meta", meta_of(answer->text)));
+                                  cf_d1_bookmark_json(&bookmark), "meta", d1_meta(answer->text)));
 }
 
 static void on_executed(struct bnd_sql_call *call, int status,

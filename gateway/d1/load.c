@@ -1,6 +1,7 @@
 #include "gateway/d1/load.h"
 
 #include "base/assert.h"
+#include "gateway/d1/rules.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -152,14 +153,12 @@ static uint64_t number_of(const json_t *meta, const char *name) {
 }
 
 static void count(struct d1_load *load, const struct bnd_sql_answer *answer) {
-    json_t *all =
-        json_loadb((const char *)answer->text.data, answer->text.len, JSON_ALLOW_NUL, NULL);
-    const json_t *meta = json_object_get(json_array_get(all, 0), "meta");
+    json_t *meta = d1_meta(answer->text);
     load->rows_read += number_of(meta, "rows_read");
     load->rows_written += number_of(meta, "rows_written");
     load->size_bytes = number_of(meta, "size_after");
     load->duration_ms += json_number_value(json_object_get(meta, "duration"));
-    json_decref(all);
+    json_decref(meta);
 }
 
 static void on_executed(struct bnd_sql_call *call, int status,

@@ -71,3 +71,19 @@ void d1_failure(int status, struct bnd_slice named, struct d1_failure *out) {
         tell(out, 500, D1_SQL, bnd_code_text(status));
     }
 }
+
+/* ---- answers
+ * ------------------------------------------------------------------------------------------------
+ */
+
+json_t *d1_meta(struct bnd_slice answer) {
+    static const char name[] = "\"meta\":"; /* in a string its quotes would be escaped */
+    size_t len = sizeof name - 1;
+    for (size_t at = answer.len; at >= len; at--) {
+        if (memcmp(answer.data + at - len, name, len) == 0) {
+            return json_loadb((const char *)answer.data + at, answer.len - at,
+                              JSON_DISABLE_EOF_CHECK, NULL);
+        }
+    }
+    return NULL;
+}

@@ -9,6 +9,8 @@
 
 #include "base/bytes.h"
 
+#include <jansson.h>
+
 /* Cloudflare's codes of D1. */
 enum d1_code {
     D1_MALFORMED = 7400,
@@ -40,6 +42,10 @@ struct d1_failure {
  * Applications run a query again when its error says "Network connection lost": so that is said
  * where it is certain that nothing was executed, and nowhere else. */
 void d1_failure(int status, struct bnd_slice named, struct d1_failure *out);
+
+/* "meta" of an answer's last element, owned; NULL: there is none. The rows before it, which may be
+ * megabytes, are not read. */
+json_t *d1_meta(struct bnd_slice answer);
 
 /* Of BND_SQL_LOST. */
 extern const char d1_text_lost[];

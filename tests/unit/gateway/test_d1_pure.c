@@ -254,6 +254,17 @@ static void statements_are_told_apart(void **state) {
     counts("CREATE INDEX i ON t (v); END; x", 3);
 }
 
+/* Though a row says so, too, and though the rows are no JSON: they are not read. */
+static void meta_is_found_behind_the_rows(void **state) {
+    json_t *meta =
+        d1_meta(bnd_slice_str("[{\"meta\":1,\"results\":[[[\"\\\"meta\\\":2\",}"
+                              ",\"meta\":{\"served_by\":\"a\\\"meta\\\":3\",\"n\":4}}]"));
+    assert_int_equal(json_integer_value(json_object_get(meta, "n")), 4);
+    json_decref(meta);
+    assert_null(d1_meta(bnd_slice_str("[]")));
+    assert_null(d1_meta(bnd_slice_str("[{\"meta\":")));
+}
+
 #define RESULT(rows) "{\"results\":{\"columns\":[],\"rows\":" rows "},\"success\":true,\"meta\":{}}"
 #define SCHEMA                                                                                     \
     "[[\"t \\\"1\",\"table\",\"CREATE TABLE \\\"t \\\"\\\"1\\\" (a, b)\"],"                        \
@@ -480,6 +491,7 @@ int main(void) {
         cmocka_unit_test(only_what_was_not_executed_may_be_run_again),
         cmocka_unit_test(statements_are_told_apart),
         cmocka_unit_test(a_dump_has_what_is_there),
+        cmocka_unit_test(meta_is_found_behind_the_rows),
         cmocka_unit_test(a_dump_may_leave_out),
         cmocka_unit_test(rows_come_in_pages_behind_their_key),
         cmocka_unit_test(the_widest_table_has_room_for_its_key),
