@@ -77,13 +77,18 @@ static bool still_there(const struct run *run) {
            now.at.number == run->at.number;
 }
 
+static bool is_wanted(const struct run *run) {
+    const struct bnd_sql_digest *digest = run->digest;
+    return digest->wanted == NULL || digest->wanted(digest);
+}
+
 static void start(struct run *run);
 
 static void on_done(struct bnd_work *work, int status) {
     struct run *run = work->data;
     run->working = false;
     sql_leader_worked(run->sql->leader, true);
-    if (status != 0 || run->sql->closing) {
+    if (status != 0 || run->sql->closing || !is_wanted(run)) {
         end(run, BND_CANCELED);
     } else if (!still_there(run)) {
         end(run, BND_BUSY);
@@ -98,7 +103,12 @@ static void on_done(struct bnd_work *work, int status) {
 }
 
 static void on_room(struct bnd_timer *timer) {
-    start(timer->data);
+    struct run *run = timer->data;
+    if (is_wanted(run)) {
+        start(run);
+    } else {
+        end(run, BND_CANCELED);
+    }
 }
 
 static void start(struct run *run) {

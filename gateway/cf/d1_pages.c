@@ -32,10 +32,16 @@ static void on_digest(struct bnd_sql_digest *digest, int status) {
     }
 }
 
+/* Ten GB are read for a while: not for nobody, nor where it stops. */
+static bool wanted(const struct bnd_sql_digest *digest) {
+    const struct rest_request *request = digest->data;
+    return !request->http->aborted;
+}
+
 static int act(struct d1_use *use) {
     struct rest_request *request = use->data;
     struct pages_op *op = request->data;
-    op->digest = (struct bnd_sql_digest){.cb = on_digest, .data = request};
+    op->digest = (struct bnd_sql_digest){.cb = on_digest, .wanted = wanted, .data = request};
     int rv = bnd_sql_digest(use->sql, &op->digest, use->uuid, op->version);
     if (rv == BND_UNSUPPORTED) { /* other nodes have it */
         rest_reply(request, json_pack("{s:b}", "replica", false));
