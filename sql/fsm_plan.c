@@ -100,13 +100,15 @@ static int compare_pins(const void *one, const void *two) {
     return a->version == b->version ? 0 : a->version < b->version ? -1 : 1;
 }
 
-/* An epoch's versions end where the next one's begin; if that one is gone, below the cutoff. */
+/* An epoch's versions end where the next one's begin; if that one is gone, below the cutoff. The
+ * first stays in any case, without its pages if nobody needs them: it says whose fork the number
+ * is, which a restore to what was before two imports does not (ADR 0106). */
 static void mark_ranges(struct sql_plan *plan) {
     for (size_t i = 0; i < plan->epochs_count; i++) {
         bool last = i + 1 == plan->epochs_count;
         plan->epochs[i].ranges = plan->cutoff < SQL_CUTOFF_ALL &&
                                  (last || plan->epochs[i + 1].row.first_version > plan->cutoff);
-        plan->epochs[i].stays = plan->epochs[i].ranges;
+        plan->epochs[i].stays = plan->epochs[i].ranges || i == 0;
     }
 }
 

@@ -302,6 +302,31 @@ static void a_cutoff_holds_over_an_import(void **state) {
     nothing_is_left(m);
 }
 
+/* A whole import into A by way of a branch that changes page 1. */
+static void import(struct machine *m, uint8_t by, uint8_t value) {
+    assert_int_equal(branch(m, by, A, true), 0);
+    assert_int_equal(commit(m, by, 1, value), 0);
+    m->stamp_ms += 1000;
+    assert_int_equal(swap(m, A, by, machine_record(m, by).version), 0);
+}
+
+/* By whichever epoch the retention leaves first, a number ends as the fork of what it is of. */
+static void what_stands_upon_two_imports_ago_ends_as_it_began(void **state) {
+    struct machine *m = *state;
+    begin_import(m);
+    struct bnd_sql_bookmark first = machine_bookmark(m, A, 0, 1);
+    assert_int_equal(swap(m, A, B, 5), 0);
+    import(m, C, 90);
+    assert_int_equal(restore(m, A, first), 0);
+    assert_int_equal(machine_retain(m, A, machine_record(m, A).version, 0), 0);
+    machine_end_pass(m);
+    assert_int_equal(now_at(m, A, 1), 7);
+    assert_int_equal(machine_simple(m, SQL_DELETE, A), 0);
+    m->stamp_ms += SQL_DEAD_KEEP_MS;
+    machine_ticks(m, 4);
+    nothing_is_left(m);
+}
+
 static void staged_parts_go_with_the_swap(void **state) {
     struct machine *m = *state;
     begin_import(m);
@@ -326,6 +351,7 @@ int main(void) {
         TEST(what_is_held_changes_by_nothing_else), TEST(a_branch_takes_the_place_of_what_it_holds),
         TEST(time_goes_on_over_an_import),          TEST(a_lease_that_nobody_renews_ends),
         TEST(a_deleted_branch_holds_nothing),       TEST(a_cutoff_holds_over_an_import),
+        TEST(what_stands_upon_two_imports_ago_ends_as_it_began),
         TEST(staged_parts_go_with_the_swap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
