@@ -224,7 +224,8 @@ static int take_place(const struct sql_change *change, const struct sql_database
     epoch->first_version = row.record.version;
     epoch->stamp_ms = row.record.stamp_ms;
     int rv = sql_database_begin(change, change->command->uuid, &row, epoch);
-    branch->record.state = SQL_DATABASE_DELETED; /* with its number: the former one is nobody's */
+    branch->record.state = SQL_DATABASE_DELETED;
+    branch->record.number = SQL_NUMBER_NONE; /* both are the database's, and are kept as its own */
     rv = rv != 0 ? rv : sql_change_put_database(change, change->command->u.swap.branch, branch);
     sql_reply_bookmark(change, &row.record);
     sql_reply_bookmark(change, &before->record);

@@ -28,7 +28,7 @@ static int next_number(const struct sql_change *change, uint32_t *out) {
     if (rv == 0 && *out == 0) {
         return BND_CORRUPT;
     }
-    return rv == 0 && *out == UINT32_MAX ? BND_FULL : rv;
+    return rv == 0 && *out == SQL_NUMBER_NONE ? BND_FULL : rv;
 }
 
 static int put_next_number(const struct sql_change *change, uint32_t number) {

@@ -8,6 +8,8 @@
 #define SQL_ATTEMPT_BYTES 16u
 /* The cutoff of a database that was deleted: only what its forks stand upon is kept. */
 #define SQL_CUTOFF_ALL (BND_SQL_VERSION_MAX + 1)
+/* Never given out: of a branch that took its source's place, and has no number any more. */
+#define SQL_NUMBER_NONE UINT32_MAX
 
 struct sql_database_row {
     struct sql_database_record record;

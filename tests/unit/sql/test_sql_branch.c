@@ -327,6 +327,25 @@ static void what_stands_upon_two_imports_ago_ends_as_it_began(void **state) {
     nothing_is_left(m);
 }
 
+/* The uuid of a branch that took its source's place is nobody's way to what that is or was. */
+static void what_was_between_two_imports_is_kept(void **state) {
+    struct machine *m = *state;
+    begin_import(m);
+    assert_int_equal(swap(m, A, B, 5), 0);
+    assert_int_equal(commit(m, A, 1, 62), 0);
+    struct bnd_sql_bookmark between = present(m, A);
+    assert_int_equal(commit(m, A, 1, 63), 0);
+    import(m, C, 90);
+    assert_int_equal(machine_retain(m, B, SQL_CUTOFF_ALL, 0), BND_PRECONDITION);
+    assert_int_equal(restore(m, A, between), 0);
+    assert_int_equal(now_at(m, A, 1), 62);
+    assert_int_equal(fork_at(m, D, A, between), 0);
+    assert_int_equal(machine_simple(m, SQL_DELETE, A), 0);
+    assert_int_equal(machine_retain(m, C, SQL_CUTOFF_ALL, 0), BND_PRECONDITION);
+    assert_int_equal(now_at(m, D, 1), 62);
+    machine_equal(m);
+}
+
 static void staged_parts_go_with_the_swap(void **state) {
     struct machine *m = *state;
     begin_import(m);
@@ -352,6 +371,7 @@ int main(void) {
         TEST(time_goes_on_over_an_import),          TEST(a_lease_that_nobody_renews_ends),
         TEST(a_deleted_branch_holds_nothing),       TEST(a_cutoff_holds_over_an_import),
         TEST(what_stands_upon_two_imports_ago_ends_as_it_began),
+        TEST(what_was_between_two_imports_is_kept),
         TEST(staged_parts_go_with_the_swap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
