@@ -119,7 +119,8 @@ static int find_epoch(const struct sql_change *change, const struct sql_database
         if (rv != 0) {
             return rv;
         }
-        if (epoch >= first || row.parent_number == *number) { /* of what it was some may be gone */
+        /* Of what it was some may be gone, and then so is what it was before. */
+        if (epoch >= first || row.parent_number == *number || row.cutoff > 0) {
             return *number == record->number ? BND_CORRUPT : BND_NOTFOUND;
         }
         *number = row.parent_number;

@@ -346,6 +346,26 @@ static void what_was_between_two_imports_is_kept(void **state) {
     machine_equal(m);
 }
 
+/* What a cutoff made unknown stays so, and is not what was there an import earlier. */
+static void a_cutoff_between_two_imports_is_an_end(void **state) {
+    struct machine *m = *state;
+    begin_import(m);
+    uint64_t swapped_ms = m->stamp_ms;
+    struct bnd_sql_bookmark first = machine_bookmark(m, A, 0, 1);
+    assert_int_equal(swap(m, A, B, 5), 0);
+    m->stamp_ms += 1000;
+    assert_int_equal(commit(m, A, 1, 62), 0); /* version 7 */
+    assert_int_equal(machine_retain(m, A, 7, 0), 0);
+    machine_end_pass(m);
+    assert_int_equal(version_at(m, A, swapped_ms + 999), UINT64_MAX);
+    assert_int_equal(restore(m, A, first), BND_NOTFOUND);
+    import(m, C, 90);
+    assert_int_equal(version_at(m, A, swapped_ms + 1000), 100000007);
+    assert_int_equal(version_at(m, A, swapped_ms + 999), UINT64_MAX);
+    assert_int_equal(restore(m, A, first), BND_NOTFOUND);
+    machine_equal(m);
+}
+
 static void staged_parts_go_with_the_swap(void **state) {
     struct machine *m = *state;
     begin_import(m);
@@ -372,6 +392,7 @@ int main(void) {
         TEST(a_deleted_branch_holds_nothing),       TEST(a_cutoff_holds_over_an_import),
         TEST(what_stands_upon_two_imports_ago_ends_as_it_began),
         TEST(what_was_between_two_imports_is_kept),
+        TEST(a_cutoff_between_two_imports_is_an_end),
         TEST(staged_parts_go_with_the_swap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
