@@ -127,6 +127,15 @@ static int find_epoch(const struct sql_change *change, const struct sql_database
     }
 }
 
+/* BND_NOTFOUND: when the import came, the version was not kept any more of what is the former
+ * number since. A pass that is under way gives the cutoff to its first epoch first. */
+static int check_former(const struct sql_change *change, uint32_t number, uint64_t version) {
+    struct sql_epoch_row first;
+    uint32_t epoch = 0;
+    int rv = sql_must(sql_change_first_epoch(change, number, &epoch, &first));
+    return rv == 0 && version < first.cutoff ? BND_NOTFOUND : rv;
+}
+
 /* A version that a database has or had, whatever epoch it is in, and the number that it has there.
  * BND_NOTFOUND: there is none, it is not kept any more, or it is another than the bookmark is of:
  * another database's. */
@@ -146,8 +155,9 @@ static int find_version(const struct sql_change *change, const struct sql_databa
     if (rv != 0 || target->version < epoch.first_version) {
         return rv != 0 ? rv : BND_NOTFOUND;
     }
-    if (number != record->number && target->version < epoch.cutoff) {
-        return BND_NOTFOUND; /* it was not kept any more when the import came */
+    rv = number == record->number ? 0 : check_former(change, number, target->version);
+    if (rv != 0) {
+        return rv;
     }
     sql_key_commit(&key, change->context->slot, number, target->version);
     rv = sql_must(sql_change_get(change, &key, value));

@@ -366,6 +366,26 @@ static void a_cutoff_between_two_imports_is_an_end(void **state) {
     machine_equal(m);
 }
 
+/* The pass has not come to the epoch yet, and would take from under a restore what it stands upon.
+ */
+static void a_pass_that_an_import_overtakes_keeps_its_cutoff(void **state) {
+    struct machine *m = *state;
+    assert_int_equal(machine_simple(m, SQL_CREATE, A), 0);
+    assert_int_equal(commit(m, A, 3, 7), 0);
+    for (uint32_t epoch = 0; epoch < 900; epoch++) {
+        assert_int_equal(machine_restore(m, A, 1 + epoch, epoch, 1 + epoch), 0);
+    }
+    struct bnd_sql_bookmark below = machine_bookmark(m, A, 890, 891);
+    assert_int_equal(machine_retain(m, A, 901, 0), 0);
+    import(m, B, 60);
+    assert_true(machine_count(m, SQL_TAG_PASS, 0) > 0);
+    assert_int_equal(restore(m, A, below), BND_NOTFOUND);
+    machine_end_pass(m);
+    assert_int_equal(restore(m, A, below), BND_NOTFOUND);
+    assert_int_equal(now_at(m, A, 3), 7);
+    machine_equal(m);
+}
+
 static void staged_parts_go_with_the_swap(void **state) {
     struct machine *m = *state;
     begin_import(m);
@@ -393,6 +413,7 @@ int main(void) {
         TEST(what_stands_upon_two_imports_ago_ends_as_it_began),
         TEST(what_was_between_two_imports_is_kept),
         TEST(a_cutoff_between_two_imports_is_an_end),
+        TEST(a_pass_that_an_import_overtakes_keeps_its_cutoff),
         TEST(staged_parts_go_with_the_swap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
