@@ -102,16 +102,17 @@ int sql_apply_delete(const struct sql_change *change) {
     return sql_database_delete(change, change->command->uuid);
 }
 
-/* The number that a database had in an epoch, with the epoch's record: its own, or one that it had
- * before an import gave it its own. BND_NOTFOUND: no such epoch, it was not the database's, or it
- * ended below the cutoff. */
+/* The number that a database had in the target's epoch, with the epoch's record: its own, or one
+ * that it had before an import gave it its own. BND_NOTFOUND: no such epoch, it was not the
+ * database's at that version, or it ended below the cutoff. */
 static int find_epoch(const struct sql_change *change, const struct sql_database_record *record,
-                      uint32_t epoch, uint32_t *number, struct sql_epoch_row *out) {
+                      const struct bnd_sql_bookmark *target, uint32_t *number,
+                      struct sql_epoch_row *out) {
     *number = record->number;
     for (;;) {
         struct sql_epoch_row row;
         uint32_t first = 0;
-        int rv = sql_change_get_epoch(change, *number, epoch, out);
+        int rv = sql_change_get_epoch(change, *number, target->epoch, out);
         if (rv != BND_NOTFOUND || record->cutoff > 0) {
             return rv;
         }
@@ -120,8 +121,11 @@ static int find_epoch(const struct sql_change *change, const struct sql_database
             return rv;
         }
         /* Of what it was some may be gone, and then so is what it was before. */
-        if (epoch >= first || row.parent_number == *number || row.cutoff > 0) {
+        if (target->epoch >= first || row.parent_number == *number || row.cutoff > 0) {
             return *number == record->number ? BND_CORRUPT : BND_NOTFOUND;
+        }
+        if (target->version > row.parent_version) {
+            return BND_NOTFOUND; /* the import had come by then */
         }
         *number = row.parent_number;
     }
@@ -151,7 +155,7 @@ static int find_version(const struct sql_change *change, const struct sql_databa
     if (target->epoch > record->epoch || target->version > record->version || !kept) {
         return BND_NOTFOUND;
     }
-    int rv = find_epoch(change, record, target->epoch, &number, &epoch);
+    int rv = find_epoch(change, record, target, &number, &epoch);
     if (rv != 0 || target->version < epoch.first_version) {
         return rv != 0 ? rv : BND_NOTFOUND;
     }

@@ -386,6 +386,19 @@ static void a_pass_that_an_import_overtakes_keeps_its_cutoff(void **state) {
     machine_equal(m);
 }
 
+/* A bookmark is what a client writes: of the former number, of a time when it was that no more. */
+static void a_bookmark_that_never_was_is_refused(void **state) {
+    struct machine *m = *state;
+    begin_import(m);
+    assert_int_equal(swap(m, A, B, 5), 0); /* of epoch 0 there are versions 0 to 2 */
+    for (uint64_t version = 3; version <= 7; version++) {
+        struct bnd_sql_bookmark forged = {.epoch = 0, .version = version, .hash = {1}};
+        assert_int_equal(restore(m, A, forged), BND_NOTFOUND);
+        assert_int_equal(fork_at(m, D, A, forged), BND_NOTFOUND);
+    }
+    machine_equal(m);
+}
+
 static void staged_parts_go_with_the_swap(void **state) {
     struct machine *m = *state;
     begin_import(m);
@@ -414,6 +427,7 @@ int main(void) {
         TEST(what_was_between_two_imports_is_kept),
         TEST(a_cutoff_between_two_imports_is_an_end),
         TEST(a_pass_that_an_import_overtakes_keeps_its_cutoff),
+        TEST(a_bookmark_that_never_was_is_refused),
         TEST(staged_parts_go_with_the_swap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
