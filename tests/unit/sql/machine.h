@@ -340,16 +340,27 @@ static inline size_t machine_count(struct machine *m, enum sql_tag tag, uint32_t
     return count;
 }
 
+static inline void machine_equal(struct machine *m) {
+    assert_true(machine_hash(m, SLOT) == machine_hash(m, SLOT_OTHER));
+}
+
+/* Of all numbers that there ever were. */
+static inline void machine_nothing_is_left(struct machine *m) {
+    static const enum sql_tag tags[] = {SQL_TAG_EPOCH,  SQL_TAG_COMMIT,   SQL_TAG_PAGE,
+                                        SQL_TAG_STAGED, SQL_TAG_FORK,     SQL_TAG_LEASE,
+                                        SQL_TAG_PINNED, SQL_TAG_UNPINNED, SQL_TAG_DEAD};
+    for (size_t i = 0; i < sizeof tags / sizeof *tags; i++) {
+        assert_int_equal(machine_count(m, tags[i], 0), 0);
+    }
+    machine_equal(m);
+}
+
 /* Until no pass of the retention is under way. */
 static inline void machine_end_pass(struct machine *m) {
     for (unsigned i = 0; machine_count(m, SQL_TAG_PASS, 0) > 0; i++) {
         assert_true(i < 10000);
         machine_ticks(m, 1);
     }
-}
-
-static inline void machine_equal(struct machine *m) {
-    assert_true(machine_hash(m, SLOT) == machine_hash(m, SLOT_OTHER));
 }
 
 #endif

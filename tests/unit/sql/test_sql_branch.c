@@ -87,15 +87,6 @@ static uint64_t version_at(struct machine *m, uint8_t uuid, uint64_t stamp_ms) {
     return bookmark.epoch * UINT64_C(100000000) + bookmark.version;
 }
 
-static void nothing_is_left(struct machine *m) {
-    static const enum sql_tag tags[] = {SQL_TAG_EPOCH,  SQL_TAG_COMMIT, SQL_TAG_PAGE, SQL_TAG_FORK,
-                                        SQL_TAG_PINNED, SQL_TAG_DEAD,   SQL_TAG_LEASE};
-    for (size_t i = 0; i < sizeof tags / sizeof *tags; i++) {
-        assert_int_equal(machine_count(m, tags[i], 0), 0);
-    }
-    machine_equal(m);
-}
-
 /* A of two versions, and B that holds it, one second later, with two of its own. */
 static void begin_import(struct machine *m) {
     assert_int_equal(machine_simple(m, SQL_CREATE, A), 0);
@@ -210,7 +201,7 @@ static void time_goes_on_over_an_import(void **state) {
     assert_int_equal(machine_simple(m, SQL_DELETE, D), 0);
     m->stamp_ms += SQL_DEAD_KEEP_MS;
     machine_ticks(m, 4);
-    nothing_is_left(m);
+    machine_nothing_is_left(m);
 }
 
 static void a_lease_that_nobody_renews_ends(void **state) {
@@ -258,7 +249,7 @@ static void a_deleted_branch_holds_nothing(void **state) {
     assert_int_equal(branch(m, C, A, true), BND_NOTFOUND);
     m->stamp_ms += SQL_DEAD_KEEP_MS;
     machine_ticks(m, 4);
-    nothing_is_left(m);
+    machine_nothing_is_left(m);
 }
 
 /* What was not kept any more before the import is not kept after it; then the database has a cutoff
@@ -299,7 +290,7 @@ static void a_cutoff_holds_over_an_import(void **state) {
     assert_int_equal(machine_simple(m, SQL_DELETE, A), 0);
     m->stamp_ms += SQL_DEAD_KEEP_MS;
     machine_ticks(m, 6);
-    nothing_is_left(m);
+    machine_nothing_is_left(m);
 }
 
 /* A whole import into A by way of a branch that changes page 1. */
@@ -324,7 +315,7 @@ static void what_stands_upon_two_imports_ago_ends_as_it_began(void **state) {
     assert_int_equal(machine_simple(m, SQL_DELETE, A), 0);
     m->stamp_ms += SQL_DEAD_KEEP_MS;
     machine_ticks(m, 4);
-    nothing_is_left(m);
+    machine_nothing_is_left(m);
 }
 
 /* The uuid of a branch that took its source's place is nobody's way to what that is or was. */
