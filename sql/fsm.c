@@ -97,18 +97,16 @@ int sql_change_get_epoch(const struct sql_change *change, uint32_t number, uint3
 
 int sql_change_first_epoch(const struct sql_change *change, uint32_t number, uint32_t *out_epoch,
                            struct sql_epoch_row *out) {
-    const struct bnd_state_ops *ops = change->context->state->ops;
     struct sql_key from;
     sql_key_number(&from, change->context->slot, SQL_TAG_EPOCH, number);
     struct sql_key to = from;
     sql_key_past(&to);
-    struct bnd_state_iter *iter = ops->batch_iter(change->context->batch, BND_CF_SQL,
-                                                  sql_key_slice(&from), sql_key_slice(&to));
+    struct bnd_state_iter *iter = sql_change_iter(change, &from, &to);
     if (iter == NULL) {
         return BND_NOMEM;
     }
     int rv = sql_history_epoch_here(change->context->state, iter, out_epoch, out);
-    ops->iter_destroy(iter);
+    change->context->state->ops->iter_destroy(iter);
     return rv;
 }
 

@@ -133,8 +133,7 @@ static int find_ended(const struct sql_change *change, struct sql_lease_row *out
     sql_key_tag(&from, change->context->slot, SQL_TAG_LEASE);
     struct sql_key to = from;
     sql_key_past(&to);
-    struct bnd_state_iter *iter = ops->batch_iter(change->context->batch, BND_CF_SQL,
-                                                  sql_key_slice(&from), sql_key_slice(&to));
+    struct bnd_state_iter *iter = sql_change_iter(change, &from, &to);
     if (iter == NULL) {
         return BND_NOMEM;
     }
