@@ -1,5 +1,5 @@
-/* Databases made, deleted, looked at, restored and forked (sql.h): plain commands and queries of
- * their groups (sql/command.h), which need no SQLite. */
+/* Databases made, deleted, looked at, restored, forked and branched (sql.h): plain commands and
+ * queries of their groups (sql/command.h), which need no SQLite. */
 #include "placement/shard.h"
 #include "sql/sql_private.h"
 

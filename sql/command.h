@@ -22,10 +22,10 @@ enum sql_op {
                         under way, the cutoff is younger than so many ms, or time is suspended;
                         NOTFOUND */
     SQL_BRANCH = 9,  /* new uuid; source uuid, does it hold the source. A fork of the
-                        source's present for SQL_LEASE_MS; again: its lease begins anew. -> record,
-                        bookmark of the source that it was made of. NOTFOUND: no
-                        such source, or the branch was deleted; LOCKED: another branch holds the
-                        source; EXISTS: the uuid is something else's */
+                        source's present for BND_SQL_LEASE_MS; again: its lease begins anew.
+                        -> record, bookmark of the source that it was made of. NOTFOUND: no such
+                        source, or the branch was deleted; LOCKED: another branch holds the source;
+                        EXISTS: the uuid is something else's */
     SQL_SWAP = 10,   /* branch, its version: what the branch is, the database that it holds is from
                         now on -> bookmark made, bookmark before. NOTFOUND: no such database;
                         PRECONDITION: the branch is gone, does not hold it or is at another version */

@@ -21,8 +21,6 @@
 #define SQL_DEAD_KEEP_MS UINT64_C(600000)
 #define SQL_SWEEP_COMMAND_MAX 16u /* keys deleted with each command, while there are any */
 #define SQL_SWEEP_TICK_MAX 1000u  /* and with a TICK */
-/* A branch that nobody renews is deleted so long after it was made or renewed. */
-#define SQL_LEASE_MS UINT64_C(30000) /* BND_SQL_LEASE_MS of sql.h */
 
 struct sql_fsm;
 

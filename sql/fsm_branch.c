@@ -5,6 +5,7 @@
 #include "sql/fsm_private.h"
 
 #include "base/error.h"
+#include "sql/sql.h"
 
 #define ENDED_MAX 16u /* leases that end with one command */
 
@@ -53,7 +54,7 @@ static int renew(const struct sql_change *change, const struct sql_database_row 
         memcmp(lease.source, command->u.branch.source, sizeof lease.source) != 0) {
         return BND_EXISTS;
     }
-    lease.until_ms = change->context->stamp_ms + SQL_LEASE_MS;
+    lease.until_ms = change->context->stamp_ms + BND_SQL_LEASE_MS;
     rv = put_lease(change, branch->record.number, &lease);
     sql_record_encode(change->reply, &branch->record);
     bnd_sql_bookmark_append(change->reply, &lease.at);
@@ -65,7 +66,7 @@ static int make(const struct sql_change *change, struct sql_database_row *source
     struct sql_lease_row lease = {
         .holds = command->u.branch.holds,
         .at = {.epoch = source->record.epoch, .version = source->record.version},
-        .until_ms = change->context->stamp_ms + SQL_LEASE_MS};
+        .until_ms = change->context->stamp_ms + BND_SQL_LEASE_MS};
     struct sql_commit_record at = {.epoch = source->record.epoch,
                                    .version = source->record.version,
                                    .page_count = source->record.page_count};

@@ -1,4 +1,5 @@
 /* Branches: what holds a database, takes its place, or is gone with whoever worked with it. */
+#include "sql/sql.h"
 #include "tests/unit/sql/machine.h"
 
 enum { A = 1, B = 2, C = 3, D = 4 };
@@ -208,9 +209,9 @@ static void a_lease_that_nobody_renews_ends(void **state) {
     struct machine *m = *state;
     begin_import(m);
     assert_int_equal(branch(m, C, A, false), 0);
-    m->stamp_ms += SQL_LEASE_MS - 4000;
+    m->stamp_ms += BND_SQL_LEASE_MS - 4000;
     assert_int_equal(branch(m, B, A, true), 0);
-    m->stamp_ms += SQL_LEASE_MS - 1; /* that of C is over */
+    m->stamp_ms += BND_SQL_LEASE_MS - 1; /* that of C is over */
     machine_ticks(m, 1);
     assert_int_equal(branch(m, C, A, false), BND_NOTFOUND);
     assert_int_equal(commit(m, B, 1, 63), 0);
@@ -244,7 +245,7 @@ static void a_deleted_branch_holds_nothing(void **state) {
     assert_int_equal(branch(m, C, A, true), 0); /* again, and now the database goes */
     assert_int_equal(machine_simple(m, SQL_DELETE, A), 0);
     assert_int_equal(swap(m, A, C, 4), BND_NOTFOUND);
-    m->stamp_ms += SQL_LEASE_MS;
+    m->stamp_ms += BND_SQL_LEASE_MS;
     machine_ticks(m, 1);
     assert_int_equal(branch(m, C, A, true), BND_NOTFOUND);
     m->stamp_ms += SQL_DEAD_KEEP_MS;
