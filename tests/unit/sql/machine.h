@@ -198,21 +198,39 @@ static inline struct bnd_sql_bookmark machine_bookmark(struct machine *m, uint8_
     return bookmark;
 }
 
+static inline int machine_restore_to(struct machine *m, uint8_t uuid, uint64_t base,
+                                     struct bnd_sql_bookmark target) {
+    const struct sql_command command = {
+        .op = SQL_RESTORE, .uuid = {uuid}, .u.restore = {.base = base, .target = target}};
+    return machine_apply(m, &command);
+}
+
 static inline int machine_restore(struct machine *m, uint8_t uuid, uint64_t base, uint32_t epoch,
                                   uint64_t version) {
+    return machine_restore_to(m, uuid, base, machine_bookmark(m, uuid, epoch, version));
+}
+
+static inline int machine_fork_at(struct machine *m, uint8_t uuid, uint8_t source,
+                                  struct bnd_sql_bookmark target) {
     const struct sql_command command = {
-        .op = SQL_RESTORE,
-        .uuid = {uuid},
-        .u.restore = {.base = base, .target = machine_bookmark(m, uuid, epoch, version)}};
+        .op = SQL_FORK, .uuid = {uuid}, .u.fork = {.source = {source}, .target = target}};
     return machine_apply(m, &command);
 }
 
 static inline int machine_fork(struct machine *m, uint8_t uuid, uint8_t source, uint32_t epoch,
                                uint64_t version) {
+    return machine_fork_at(m, uuid, source, machine_bookmark(m, source, epoch, version));
+}
+
+static inline int machine_branch(struct machine *m, uint8_t uuid, uint8_t source, bool holds) {
     const struct sql_command command = {
-        .op = SQL_FORK,
-        .uuid = {uuid},
-        .u.fork = {.source = {source}, .target = machine_bookmark(m, source, epoch, version)}};
+        .op = SQL_BRANCH, .uuid = {uuid}, .u.branch = {.source = {source}, .holds = holds}};
+    return machine_apply(m, &command);
+}
+
+static inline int machine_swap(struct machine *m, uint8_t uuid, uint8_t from, uint64_t version) {
+    const struct sql_command command = {
+        .op = SQL_SWAP, .uuid = {uuid}, .u.swap = {.branch = {from}, .version = version}};
     return machine_apply(m, &command);
 }
 
