@@ -222,7 +222,7 @@ static int look_at(const struct sql_plan *plan, struct pass *pass, struct bnd_sl
                    struct bnd_slice value, bool *out_stays) {
     *out_stays = false;
     if (pass->row.section == SQL_SECTION_COMMITS) {
-        return 0;
+        return rest.len <= SQL_KEY_PAGE_BYTES ? 0 : BND_CORRUPT; /* what pass->last has room for */
     }
     return rest.len == SQL_KEY_PAGE_BYTES ? look_at_page(plan, pass, rest, value, out_stays)
                                           : BND_CORRUPT;

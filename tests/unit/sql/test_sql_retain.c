@@ -266,6 +266,38 @@ static void nothing_gets_a_cutoff_while_time_is_suspended(void **state) {
     assert_int_equal(machine_retain(m, A, 50, 1), 0);
 }
 
+/* Whatever has come among the keys: the pass has room for those that there are. */
+static void a_key_that_is_too_long_is_damage(void **state) {
+    struct machine *m = *state;
+    struct bnd_buf bytes = {0};
+    struct bnd_buf reply = {0};
+    uint8_t too_long[SQL_KEY_MAX + 16] = {0};
+    struct sql_key key;
+    const struct sql_command retain_all = {
+        .op = SQL_RETAIN, .uuid = {A}, .u.retain = {.cutoff = 20}};
+    assert_int_equal(machine_simple(m, SQL_CREATE, A), 0);
+    grow(m, A, 20);
+    sql_key_commit(&key, SLOT, 1, 5);
+    memcpy(too_long, key.bytes, key.len);
+    struct bnd_state_batch *batch = m->state->ops->batch_create(m->state);
+    m->state->ops->batch_put(batch, BND_CF_SQL, bnd_slice(too_long, sizeof too_long),
+                             bnd_slice("x", 1));
+    const struct bnd_fsm_apply context = {.gid = GID,
+                                          .index = m->index + 1,
+                                          .term = m->term,
+                                          .stamp_ms = m->stamp_ms,
+                                          .slot = SLOT,
+                                          .state_version = 1,
+                                          .state = m->state,
+                                          .batch = batch};
+    sql_command_encode(&bytes, &retain_all);
+    assert_int_equal(m->fsm.ops->apply(m->fsm.self, &context, bnd_buf_slice(&bytes), &reply),
+                     BND_CORRUPT);
+    m->state->ops->batch_destroy(batch);
+    bnd_buf_free(&bytes);
+    bnd_buf_free(&reply);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, machine_setup, machine_teardown)
 
 int main(void) {
@@ -282,6 +314,7 @@ int main(void) {
         TEST(a_swept_database_ends_its_pass),
         TEST(a_database_of_many_epochs_is_swept_from_under_its_pass),
         TEST(nothing_gets_a_cutoff_while_time_is_suspended),
+        TEST(a_key_that_is_too_long_is_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
