@@ -81,8 +81,9 @@ static void on_tick(struct bnd_timer *timer) {
     kv_coordinate_tick(kv);
     kv_forward_tick(kv);
     bool settled = kv->log != NULL && kv_log_commit(kv->log);
-    if (settled && (kv->upkeep.dropping || kv->ticks % SWEEP_EVERY == 0)) {
-        kv_upkeep_tick(kv);
+    bool sweeps = kv->ticks % SWEEP_EVERY == 0;
+    if (settled && (sweeps || kv->upkeep.drop_left > 0)) {
+        kv_upkeep_tick(kv, sweeps);
     }
     if (kv->spread != NULL && kv->ticks % PEERS_EVERY == 0) {
         tick_peers(kv);
@@ -292,14 +293,14 @@ int bnd_kv_view_set(struct bnd_kv *kv, const struct bnd_kv_view *view) {
     if (kv->closing || (kv->view.shards_count != 0 && view->revision < kv->view.revision)) {
         return 0;
     }
-    bool namespaces = false;
-    int rv = kv_view_copy(kv, view, &namespaces);
+    bool deleted = false;
+    int rv = kv_view_copy(kv, view, &deleted);
     rv = rv != 0 ? rv : take_peers(kv);
     if (rv != 0) {
         return rv;
     }
-    if (namespaces) {
-        kv_upkeep_namespaces(kv);
+    if (deleted) {
+        kv_upkeep_deleted(kv);
     }
     if (kv->spread != NULL) {
         kv_spread_view(kv->spread);

@@ -41,11 +41,11 @@ struct kv_view {
 
 /* What goes on in the background (upkeep.c). */
 struct kv_upkeep {
-    bool dropping; /* namespaces that are no more: shard by shard */
-    uint64_t drop_again_ns; /* and once more then; 0: no */
-    uint32_t drop_shard;
-    uint64_t drop_namespace; /* look at those from here on */
-    struct kv_key drop_after;
+    uint32_t drop_left;  /* shards to be looked at for what is of no namespace; 0: none */
+    uint32_t drop_shard; /* the one whose turn it is */
+    uint64_t drop_namespace; /* in it: look at those from here on */
+    struct kv_key drop_after; /* of that one: what is up to here has gone; empty: none of it */
+    uint64_t drop_again_ns;   /* all once more then; 0: no */
     uint32_t sweep_shard;
 };
 
@@ -100,8 +100,9 @@ const struct bnd_kv_replica *kv_replica(const struct bnd_kv *kv, uint32_t shard,
 /* The replica counts as filled: by the map, or because it has been equal with this node. */
 bool kv_counts(const struct bnd_kv *kv, uint32_t shard, uint64_t node);
 void kv_counts_set(struct bnd_kv *kv, uint32_t shard, uint64_t node);
-/* view.c. out_namespaces: they differ from before. BND_NOMEM: the old view stays. */
-int kv_view_copy(struct bnd_kv *kv, const struct bnd_kv_view *view, bool *out_namespaces);
+/* view.c. out_deleted: a namespace may be gone that was not before. BND_NOMEM: the old view stays.
+ */
+int kv_view_copy(struct bnd_kv *kv, const struct bnd_kv_view *view, bool *out_deleted);
 void kv_view_free(struct bnd_kv *kv);
 /* This node answers reads of the shard and may coordinate its puts: a filled replica by the map,
  * and by its own marks. */
@@ -144,9 +145,9 @@ void kv_fatal(struct bnd_kv *kv, int code, const char *what);
 /* At the end of this pass: pushes and answers are sent. */
 void kv_wake(struct bnd_kv *kv);
 
-/* upkeep.c: a little of it, each tick. */
-void kv_upkeep_tick(struct bnd_kv *kv);
-/* The view has other namespaces, or is the first one. */
-void kv_upkeep_namespaces(struct bnd_kv *kv);
+/* upkeep.c: a little of it, each tick in which there is something to drop; sweeps: each second. */
+void kv_upkeep_tick(struct bnd_kv *kv, bool sweeps);
+/* Namespaces were deleted, or may have been before the first view. */
+void kv_upkeep_deleted(struct bnd_kv *kv);
 
 #endif

@@ -76,12 +76,22 @@ static void *copy_of(const void *items, size_t bytes) {
     return bytes == 0 ? bnd_alloc(1) : bnd_memdup(items, bytes);
 }
 
-static bool same_namespaces(const struct kv_view *was, const struct bnd_kv_view *is) {
-    return was->shards_count != 0 && was->namespaces_count == is->namespaces_count &&
-           was->namespace_next == is->namespace_next &&
-           (is->namespaces_count == 0 ||
-            memcmp(was->namespaces, is->namespaces,
-                   is->namespaces_count * sizeof *is->namespaces) == 0);
+/* One that was listed is not any more, or of those made since not all are. Of what was deleted before
+ * the first view nothing is known. */
+static bool any_deleted(const struct kv_view *was, const struct bnd_kv_view *is) {
+    size_t at = 0;
+    size_t kept = 0;
+    size_t made = 0;
+    for (size_t i = 0; i < is->namespaces_count; i++) {
+        uint64_t id = is->namespaces[i].id;
+        while (at < was->namespaces_count && was->namespaces[at].id < id) {
+            at++;
+        }
+        kept += at < was->namespaces_count && was->namespaces[at].id == id;
+        made += id >= was->namespace_next;
+    }
+    return was->shards_count == 0 || kept < was->namespaces_count ||
+           made < is->namespace_next - was->namespace_next;
 }
 
 /* What this node knows of each shard beside the map stays; who counts was said of an epoch. */
@@ -107,7 +117,7 @@ static void take(struct bnd_kv *kv, const struct kv_view *is, const bool *served
     bnd_free(was.namespaces);
 }
 
-int kv_view_copy(struct bnd_kv *kv, const struct bnd_kv_view *view, bool *out_namespaces) {
+int kv_view_copy(struct bnd_kv *kv, const struct bnd_kv_view *view, bool *out_deleted) {
     BND_ASSERT(view->shards_count > 0 && view->shards_count <= BND_SHARDS_MAX);
     BND_ASSERT(kv->view.shards_count == 0 || kv->view.shards_count == view->shards_count);
     BND_AUTO bool *served = bnd_calloc(view->shards_count, sizeof *served);
@@ -127,7 +137,7 @@ int kv_view_copy(struct bnd_kv *kv, const struct bnd_kv_view *view, bool *out_na
     for (uint32_t i = 0; i < kv->view.shards_count; i++) {
         served[i] = kv_serves(kv, i);
     }
-    *out_namespaces = !same_namespaces(&kv->view, view);
+    *out_deleted = any_deleted(&kv->view, view);
     take(kv, &is, served);
     return 0;
 }

@@ -22,7 +22,7 @@
 
 #include <cmocka.h>
 
-enum { NODES = 4, SHARDS = 2, NS = 7 };
+enum { NODES = 4, SHARDS = 2, NS = 7, NAMESPACES_MAX = 512 };
 
 #define SECOND (1000 * BND_MS)
 
@@ -55,7 +55,7 @@ struct cluster {
     uint32_t rules_off;
     /* group 0 */
     struct bnd_kv_shard shards[SHARDS], old_shards[SHARDS];
-    struct bnd_kv_namespace namespaces[2];
+    struct bnd_kv_namespace namespaces[NAMESPACES_MAX];
     size_t namespaces_count;
     uint64_t namespace_next, revision;
     struct bnd_timer news; /* the nodes are about to learn of it */
