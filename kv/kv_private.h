@@ -24,8 +24,7 @@ struct kv_shard_here {
     /* Of the map's replicas that are not filled there: bit i, replica i of this epoch has been
      * equal with this node, and counts as filled from then on (ADR 0090, "Moves"). */
     uint8_t counted;
-    struct kv_key sweep; /* store: where the sweep for orphans goes on */
-    uint64_t left_ns;    /* when this node ceased to be a filled replica; 0: never */
+    uint64_t left_ns; /* when this node ceased to be a filled replica; 0: never */
     bool was_serving;
 };
 

@@ -72,7 +72,7 @@ static int apply_record(struct kv_log *log, struct kv_log_entry *entry, uint64_t
     return kv_store_apply(log->config.store, &apply, &entry->result);
 }
 
-static int apply_piece(struct kv_log *log, struct kv_log_entry *entry) {
+static int apply_piece(struct kv_log *log, struct kv_log_entry *entry, uint64_t wall_ms) {
     const struct kv_piece piece = {.shard = entry->shard,
                                    .namespace_id = entry->namespace_id,
                                    .key = entry->key,
@@ -80,7 +80,7 @@ static int apply_piece(struct kv_log *log, struct kv_log_entry *entry) {
                                    .number = entry->number,
                                    .bytes = entry->body};
     bool lacks = false;
-    int rv = kv_store_piece_put(log->config.store, &piece, &lacks);
+    int rv = kv_store_piece_put(log->config.store, &piece, wall_ms, &lacks);
     entry->result.outcome = lacks ? KV_LACKS : KV_WON;
     return rv;
 }
@@ -91,7 +91,7 @@ static int apply_one(struct kv_log *log, struct kv_log_entry *entry) {
     case KV_LOG_RECORD:
         return apply_record(log, entry, bnd_wall_ms(log->config.env));
     case KV_LOG_PIECE:
-        return apply_piece(log, entry);
+        return apply_piece(log, entry, bnd_wall_ms(log->config.env));
     default:
         return kv_store_marks_set(log->config.store, entry->shard, &entry->marks, entry->wipe);
     }

@@ -50,8 +50,7 @@ void store_release(struct kv_store *store, const struct kv_apply *of, const stru
         store_remove(store, &key);
     }
     if ((old->flags & KV_RECORD_BLOB) != 0) {
-        kv_key_free(&key, of->shard, of->now_ms + STORE_BLOB_LINGER_MS, old->blob);
-        store_write(store, &key, bnd_slice(NULL, 0));
+        store_superseded(store, of->shard, old->blob, of->now_ms);
     }
 }
 

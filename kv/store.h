@@ -96,8 +96,10 @@ struct kv_piece {
     struct bnd_slice bytes; /* <= BND_KV_INLINE_MAX */
 };
 /* Pieces come in order; one again is stored again. *out_lacks: one before it is missing, nothing
- * was stored. */
-int kv_store_piece_put(struct kv_store *store, const struct kv_piece *piece, bool *out_lacks);
+ * was stored. now_ms: wall clock; for an hour after the last one they wait for a record to name them.
+ */
+int kv_store_piece_put(struct kv_store *store, const struct kv_piece *piece, uint64_t now_ms,
+                       bool *out_lacks);
 /* How many pieces of a blob are here, from the first on. */
 int kv_store_pieces(struct kv_store *store, uint32_t shard, const uint8_t *blob, uint32_t *out);
 /* Into *out. BND_NOTFOUND. */
@@ -116,10 +118,9 @@ int kv_store_namespace_drop(struct kv_store *store, uint32_t shard, uint64_t nam
 /* The first namespace id in a shard that is >= from; 0: none. To find what belongs to no namespace
  * any more. */
 int kv_store_namespace_next(struct kv_store *store, uint32_t shard, uint64_t from, uint64_t *out);
-/* Deletes up to `most` pieces: of blobs whose time has come, and of those begun before orphans_ms
- * that no record names, going on after *cursor. */
-int kv_store_sweep(struct kv_store *store, uint32_t shard, uint64_t now_ms, uint64_t orphans_ms,
-                   size_t most, struct kv_key *cursor);
+/* Deletes the pieces, about `most`, of blobs that no record names: superseded 10 minutes ago, or not
+ * named an hour after the last piece came. */
+int kv_store_sweep(struct kv_store *store, uint32_t shard, uint64_t now_ms, size_t most);
 
 struct kv_marks kv_store_marks(const struct kv_store *store, uint32_t shard);
 /* The marks to be, from this commit on. wipe: first the whole shard is dropped. Marks that are not

@@ -11,7 +11,7 @@
  * read them; engine/rocks keeps them in blob files. */
 #define STORE_SPLIT_BYTES 4096u
 /* A superseded blob stays so long for those who read it. */
-#define STORE_BLOB_LINGER_MS (10u * 60u * 1000u)
+#define STORE_BLOB_LINGER_MS (UINT64_C(600) * 1000)
 
 struct shard_marks {
     struct kv_marks is;
@@ -44,6 +44,8 @@ void store_changed(struct kv_store *store, const struct kv_apply *of, struct kv_
 int store_read(struct kv_store *store, const struct kv_key *key, struct bnd_buf *out);
 void store_write(struct kv_store *store, const struct kv_key *key, struct bnd_slice value);
 void store_remove(struct kv_store *store, const struct kv_key *key);
+/* store_blob.c: its record names the blob no more. */
+void store_superseded(struct kv_store *store, uint32_t shard, const uint8_t *blob, uint64_t now_ms);
 /* store_shard.c: loads the marks of all shards. */
 int store_marks_load(struct kv_store *store, struct bnd_error *err);
 

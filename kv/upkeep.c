@@ -12,7 +12,6 @@
 #define SWEEP_PIECES 100u
 /* What was on its way when a namespace was deleted is found by a second look after so long. */
 #define AGAIN_NS (UINT64_C(10000) * BND_MS)
-#define ORPHANS_MS (UINT64_C(3600) * 1000)
 
 /* All shards from here on. The one that it is in was looked at in part already, and comes again. */
 static void drop_round(struct bnd_kv *kv) {
@@ -70,12 +69,9 @@ static int drop_step(struct bnd_kv *kv) {
 
 static int sweep_step(struct bnd_kv *kv) {
     uint32_t shard = kv->upkeep.sweep_shard++ % kv->view.shards_count;
-    uint64_t now_ms = kv_wall_ms(kv);
-    if (!kv_store_marks(kv->store, shard).there) {
-        return 0;
-    }
-    return kv_store_sweep(kv->store, shard, now_ms, now_ms > ORPHANS_MS ? now_ms - ORPHANS_MS : 0,
-                          SWEEP_PIECES, &kv->view.here[shard].sweep);
+    return kv_store_marks(kv->store, shard).there
+               ? kv_store_sweep(kv->store, shard, kv_wall_ms(kv), SWEEP_PIECES)
+               : 0;
 }
 
 void kv_upkeep_tick(struct bnd_kv *kv, bool sweeps) {

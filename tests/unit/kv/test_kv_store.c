@@ -31,6 +31,7 @@ struct rig {
     struct kv_change last;
     unsigned changes, wipes;
     uint64_t index;
+    uint64_t now_ms; /* wall clock, of records that come */
 };
 
 static void on_changed(void *owner, const struct kv_change *change) {
@@ -122,7 +123,7 @@ static int apply_record(struct rig *rig, const char *key, const struct kv_record
                                    .namespace_id = NS,
                                    .key = bnd_slice_str(key),
                                    .record = bnd_slice(bytes, kv_record_bytes(record)),
-                                   .now_ms = 1000};
+                                   .now_ms = rig->now_ms};
     return kv_store_apply(rig->store, &apply, out);
 }
 
@@ -235,10 +236,14 @@ static void test_rocks(void **state) {
 /* ---- pieces
  * ------------------------------------------------------------------------------------ */
 
+#define NOW_MS UINT64_C(1000000)
+#define HOUR_MS UINT64_C(3600000)
+
+/* By their ids they are much older than an hour. */
 static const uint8_t blob_a[KV_BLOB_ID_BYTES] = {0, 0, 0, 0, 0, 0, 0, 5, 'a'};
 static const uint8_t blob_b[KV_BLOB_ID_BYTES] = {0, 0, 0, 0, 0, 0, 0, 6, 'b'};
 
-static bool piece(struct rig *rig, const uint8_t *blob, uint32_t number) {
+static bool piece_at(struct rig *rig, const uint8_t *blob, uint32_t number, uint64_t now_ms) {
     const struct kv_piece put = {.shard = SHARD,
                                  .namespace_id = NS,
                                  .key = bnd_slice_str("big"),
@@ -246,8 +251,12 @@ static bool piece(struct rig *rig, const uint8_t *blob, uint32_t number) {
                                  .number = number,
                                  .bytes = bnd_slice_str("piece")};
     bool lacks = false;
-    assert_int_equal(kv_store_piece_put(rig->store, &put, &lacks), 0);
+    assert_int_equal(kv_store_piece_put(rig->store, &put, now_ms, &lacks), 0);
     return !lacks;
+}
+
+static bool piece(struct rig *rig, const uint8_t *blob, uint32_t number) {
+    return piece_at(rig, blob, number, NOW_MS);
 }
 
 static enum kv_outcome put_blob(struct rig *rig, uint64_t hlc, const uint8_t *blob) {
@@ -281,9 +290,13 @@ static void test_pieces_before_record(void **state) {
     rig_close(&rig);
 }
 
+static void sweep(struct rig *rig, uint64_t now_ms) {
+    assert_int_equal(kv_store_sweep(rig->store, SHARD, now_ms, 100), 0);
+    commit(rig);
+}
+
 static void test_sweep(void **state) {
     struct rig rig;
-    struct kv_key cursor = {0};
     rig_open(&rig);
     for (uint32_t i = 0; i < 2; i++) {
         assert_true(piece(&rig, blob_a, i));
@@ -292,20 +305,73 @@ static void test_sweep(void **state) {
     assert_int_equal(put_blob(&rig, 1, blob_a), KV_WON);
     commit(&rig);
     /* b is nobody's, but too young, then old enough; a is named. */
-    assert_int_equal(kv_store_sweep(rig.store, SHARD, 1000, 6, 100, &cursor), 0);
+    sweep(&rig, NOW_MS + HOUR_MS - 1);
     assert_true(has_piece(&rig, blob_b, 0));
-    assert_int_equal(kv_store_sweep(rig.store, SHARD, 1000, 7, 100, &cursor), 0);
+    sweep(&rig, NOW_MS + HOUR_MS);
     assert_false(has_piece(&rig, blob_b, 0));
     assert_false(has_piece(&rig, blob_b, 1));
     assert_true(has_piece(&rig, blob_a, 1));
     /* Superseded: it stays for its readers, then goes. */
+    rig.now_ms = NOW_MS + 5 * HOUR_MS;
     assert_int_equal(put(&rig, "big", 2, "small now"), KV_WON);
     commit(&rig);
-    assert_int_equal(kv_store_sweep(rig.store, SHARD, 1000, 7, 100, &cursor), 0);
+    sweep(&rig, NOW_MS + 5 * HOUR_MS + 599999);
     assert_true(has_piece(&rig, blob_a, 0));
-    assert_int_equal(kv_store_sweep(rig.store, SHARD, 1000 + 600000, 7, 100, &cursor), 0);
+    sweep(&rig, NOW_MS + 5 * HOUR_MS + 600000);
     assert_false(has_piece(&rig, blob_a, 0));
     assert_false(has_piece(&rig, blob_a, 1));
+    rig_close(&rig);
+}
+
+/* Of a value that is hours old the pieces come slowly, from a client or another replica: none goes
+ * within the hour after the last one, and then the record finds them. */
+static void test_pieces_that_come_are_not_swept(void **state) {
+    struct rig rig;
+    rig_open(&rig);
+    assert_true(piece_at(&rig, blob_a, 0, NOW_MS));
+    assert_true(piece_at(&rig, blob_a, 1, NOW_MS + HOUR_MS - 1));
+    commit(&rig);
+    sweep(&rig, NOW_MS + HOUR_MS);
+    sweep(&rig, NOW_MS + 2 * HOUR_MS - 2);
+    assert_true(has_piece(&rig, blob_a, 0));
+    assert_int_equal(put_blob(&rig, 1, blob_a), KV_WON);
+    commit(&rig);
+    sweep(&rig, NOW_MS + 9 * HOUR_MS);
+    assert_true(has_piece(&rig, blob_a, 1));
+    /* Those that never find a record go, whatever was swept before. */
+    assert_true(piece_at(&rig, blob_b, 0, NOW_MS + 9 * HOUR_MS));
+    assert_true(piece_at(&rig, blob_b, 1, NOW_MS + 10 * HOUR_MS - 1));
+    commit(&rig);
+    sweep(&rig, NOW_MS + 10 * HOUR_MS);
+    assert_true(has_piece(&rig, blob_b, 0));
+    sweep(&rig, NOW_MS + 11 * HOUR_MS - 1);
+    assert_false(has_piece(&rig, blob_b, 0));
+    assert_false(has_piece(&rig, blob_b, 1));
+    rig_close(&rig);
+}
+
+/* A head that an older node has written has no time: its blob is as old as its id, and whole. */
+static void test_heads_without_a_time(void **state) {
+    struct rig rig;
+    BND_AUTO_BUF struct bnd_buf bytes = {0};
+    struct kv_key key;
+    uint32_t have = 0;
+    rig_open(&rig);
+    assert_true(piece(&rig, blob_a, 0));
+    assert_true(piece(&rig, blob_a, 1));
+    commit(&rig);
+    bnd_buf_u64(&bytes, NS);
+    bnd_buf_u32(&bytes, 2);
+    bnd_buf_append_str(&bytes, "big");
+    kv_key_piece(&key, SHARD, blob_a, 0);
+    key.len -= 4;
+    struct bnd_state_batch *batch = rig.state->ops->batch_create(rig.state);
+    rig.state->ops->batch_put(batch, BND_CF_KV, kv_key_slice(&key), bnd_buf_slice(&bytes));
+    assert_int_equal(rig.state->ops->write(rig.state, batch), 0);
+    rig.state->ops->batch_destroy(batch);
+    assert_int_equal(kv_store_pieces(rig.store, SHARD, blob_a, &have), 0);
+    assert_int_equal(have, 2);
+    assert_int_equal(put_blob(&rig, 1, blob_a), KV_WON);
     rig_close(&rig);
 }
 
@@ -546,6 +612,8 @@ int main(void) {
         cmocka_unit_test(test_rocks),
         cmocka_unit_test(test_pieces_before_record),
         cmocka_unit_test(test_sweep),
+        cmocka_unit_test(test_pieces_that_come_are_not_swept),
+        cmocka_unit_test(test_heads_without_a_time),
         cmocka_unit_test(test_scan_and_drop),
         cmocka_unit_test(test_forget_only_that_version),
         cmocka_unit_test(test_list),

@@ -146,7 +146,7 @@ static void test_pieces_are_swept_meanwhile(void **state) {
     open_crowded();
     struct node *node = &cluster.nodes[0];
     bnd_sim_env_enter(node->sim);
-    assert_int_equal(kv_store_piece_put(node->kv->store, &piece, &lacks), 0);
+    assert_int_equal(kv_store_piece_put(node->kv->store, &piece, 1, &lacks), 0);
     bnd_sim_env_leave(node->sim);
     for (unsigned i = 0; i < 100; i++) {
         delete_first();
