@@ -53,6 +53,9 @@ struct bnd_state_ops {
      * the store asks to wait (nothing was written: queue and try again later, never spin); BND_IO:
      * final. */
     int (*write)(struct bnd_state *state, struct bnd_state_batch *batch);
+    /* As write, but where that answers BND_BUSY this waits. Blocking: for start, before anybody is
+     * served. */
+    int (*write_waiting)(struct bnd_state *state, struct bnd_state_batch *batch);
 
     int (*get)(struct bnd_state *state, enum bnd_state_cf cf, struct bnd_slice key,
                struct bnd_buf *out);

@@ -22,6 +22,8 @@
 #define WAITING_BYTES_MAX ((size_t)16 << 20)
 #define TICK_NS (UINT64_C(1000) * BND_MS)
 #define COMMIT_BYTES ((size_t)64 << 10)
+/* Likewise of what is applied again at a start, where no loop waits for a commit. */
+#define RECOVER_BYTES ((size_t)1 << 20)
 /* A write that the state was too busy for is tried again after this. */
 #define STALL_RETRY_NS (UINT64_C(10) * BND_MS)
 #define LOG_TERM 1u
@@ -85,7 +87,7 @@ static int apply_piece(struct kv_log *log, struct kv_log_entry *entry, uint64_t 
     return rv;
 }
 
-/* BND_BUSY: nothing was changed, again later. */
+/* BND_BUSY: nothing was changed, again later (not while it recovers). */
 static int apply_one(struct kv_log *log, struct kv_log_entry *entry) {
     switch (entry->kind) {
     case KV_LOG_RECORD:
@@ -331,6 +333,9 @@ static int replay(struct kv_log *log, const struct bnd_journal_entry *journalled
         rv = apply_one(log, entry);
         kv_log_entry_unref(entry);
     }
+    if (rv == 0 && kv_store_collected(log->config.store) >= RECOVER_BYTES) {
+        rv = kv_store_commit(log->config.store, journalled->index, log->config.hlc->last);
+    }
     return rv == 0 ? 0
                    : bnd_error_set(err, rv, "KV log, entry %llu: %s",
                                    (unsigned long long)journalled->index, bnd_code_text(rv));
@@ -349,10 +354,9 @@ int kv_log_recover(struct kv_log *log, const struct bnd_journal_group *group,
         return BND_FAIL(err, CORRUPT, "KV: the state holds entry %llu, the journal ends at %llu",
                         (unsigned long long)applied, (unsigned long long)log->last);
     }
-    if (applied < log->start) { /* the state was lost, or its slot 0 */
-        kv_store_lose(log->config.store);
-        applied = log->start;
-    }
+    bool lost = applied < log->start; /* the state was, or its slot 0 */
+    applied = lost ? log->start : applied;
+    kv_store_recovering(log->config.store, lost);
     int rv = 0;
     for (size_t i = 0; rv == 0 && i < group->entries_count; i++) {
         log->bytes_appended += group->entries[i].data.len;
@@ -362,12 +366,8 @@ int kv_log_recover(struct kv_log *log, const struct bnd_journal_group *group,
     }
     log->bytes_told = log->bytes_appended;
     log->applied_index = log->last;
-    rv = rv != 0 ? rv : kv_store_recovered(log->config.store);
-    if (rv == 0) {
-        rv = kv_store_commit(log->config.store, log->last, log->config.hlc->last);
-        rv = rv == BND_BUSY ? 0 : rv; /* collected; the first step goes on */
-    }
-    return rv;
+    return rv != 0 ? rv
+                   : kv_store_recovered(log->config.store, log->last, log->config.hlc->last);
 }
 
 /* ---- life

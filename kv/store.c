@@ -237,19 +237,32 @@ static void applied_key(struct kv_key *key) {
     kv_key_tag(key, 0, KV_TAG_APPLIED);
 }
 
-static int applied_decode(struct bnd_slice bytes, uint64_t *applied, uint64_t *hlc, bool *lost) {
+static int applied_decode(struct bnd_slice bytes, uint64_t *applied, uint64_t *hlc,
+                          enum store_loss *loss) {
     struct bnd_reader r = bnd_reader(bytes);
     uint8_t format = bnd_read_u8(&r);
     *applied = bnd_read_u64(&r);
     *hlc = bnd_read_u64(&r);
     uint8_t flag = bnd_read_u8(&r);
-    *lost = flag == 1;
-    return bnd_reader_done(&r) && format == APPLIED_FORMAT && flag <= 1 ? 0 : BND_CORRUPT;
+    *loss = (enum store_loss)flag;
+    bool sound = bnd_reader_done(&r) && format == APPLIED_FORMAT && flag <= STORE_LOSING;
+    return sound ? 0 : BND_CORRUPT;
+}
+
+int store_flush(struct kv_store *store) {
+    struct bnd_state *state = store->config.state;
+    int rv = store->recovering ? store->ops->write_waiting(state, store->batch)
+                               : store->ops->write(state, store->batch);
+    if (rv == 0) {
+        store->ops->batch_clear(store->batch);
+        store->dirty = false;
+    }
+    return rv;
 }
 
 int kv_store_commit(struct kv_store *store, uint64_t applied, uint64_t hlc) {
     BND_ASSERT(applied >= store->applied);
-    bool news = applied != store->applied || store->lost_new != store->lost;
+    bool news = applied != store->applied || store->loss_new != store->loss;
     if (!store->dirty && !news) {
         return 0;
     }
@@ -259,17 +272,15 @@ int kv_store_commit(struct kv_store *store, uint64_t applied, uint64_t hlc) {
     value[0] = APPLIED_FORMAT;
     bnd_put_u64(value + 1, applied);
     bnd_put_u64(value + 9, hlc);
-    value[17] = store->lost_new;
+    value[17] = (uint8_t)store->loss_new;
     store_write(store, &key, bnd_slice(value, sizeof value));
-    int rv = store->ops->write(store->config.state, store->batch);
+    int rv = store_flush(store);
     if (rv != 0) {
         return rv;
     }
-    store->ops->batch_clear(store->batch);
-    store->dirty = false;
     store->applied = applied;
     store->hlc = hlc;
-    store->lost = store->lost_new;
+    store->loss = store->loss_new;
     return 0;
 }
 
@@ -290,26 +301,26 @@ uint64_t kv_store_hlc(const struct kv_store *store) {
 }
 
 bool kv_store_lost(const struct kv_store *store) {
-    return store->lost_new;
+    return store->loss_new != STORE_WHOLE;
 }
 
-void kv_store_lose(struct kv_store *store) {
-    store->lost_new = true;
-    store->losing = true;
+void kv_store_recovering(struct kv_store *store, bool lost) {
+    store->recovering = true;
+    store->loss_new = lost ? STORE_LOSING : store->loss_new;
 }
 
 int kv_store_applied_persisted(struct kv_store *store, uint64_t *out) {
     BND_AUTO_BUF struct bnd_buf value = {0};
     struct kv_key key;
     uint64_t hlc = 0;
-    bool lost = false;
+    enum store_loss loss = STORE_WHOLE;
     applied_key(&key);
     int rv = store->ops->get_persisted(store->config.state, BND_CF_KV, kv_key_slice(&key), &value);
     if (rv == BND_NOTFOUND) {
         *out = 0;
         return 0;
     }
-    return rv != 0 ? rv : applied_decode(bnd_buf_slice(&value), out, &hlc, &lost);
+    return rv != 0 ? rv : applied_decode(bnd_buf_slice(&value), out, &hlc, &loss);
 }
 
 /* ---- life
@@ -324,8 +335,8 @@ static int load(struct kv_store *store, struct bnd_error *err) {
     }
     rv = rv != 0 ? rv
                  : applied_decode(bnd_buf_slice(&store->old), &store->applied, &store->hlc,
-                                  &store->lost);
-    store->lost_new = store->lost;
+                                  &store->loss);
+    store->loss_new = store->loss;
     return rv == 0 ? store_marks_load(store, err)
                    : bnd_error_set(err, rv, "KV: what was applied cannot be read");
 }

@@ -59,10 +59,9 @@ uint64_t kv_store_applied(const struct kv_store *store);
 uint64_t kv_store_hlc(const struct kv_store *store);
 /* The index that a crash now would leave. Blocking. */
 int kv_store_applied_persisted(struct kv_store *store, uint64_t *out);
-/* The state was lost while the node had the log of what was in it (kv_store_lose): shards without
- * marks have nothing, whatever the map says. */
+/* The state was lost while the node had the log of what was in it: shards without marks have
+ * nothing, whatever the map says. */
 bool kv_store_lost(const struct kv_store *store);
-void kv_store_lose(struct kv_store *store);
 
 /* ---- changes
  * ------------------------------------------------------------------------------------- */
@@ -127,9 +126,13 @@ struct kv_marks kv_store_marks(const struct kv_store *store, uint32_t shard);
  * `there` go. Through the log: see kv/log.h. */
 int kv_store_marks_set(struct kv_store *store, uint32_t shard, const struct kv_marks *marks,
                        bool wipe);
-/* All of the log that the state lacked was applied again. Shards whose marks a damaged file took are
- * not filled, whatever the log says: unless it has dropped them since. */
-int kv_store_recovered(struct kv_store *store);
+/* The log is applied again from here on, with a commit now and then; until kv_store_recovered nobody
+ * is served, and what would be BND_BUSY waits. lost: the state was, and marks of the log are not
+ * believed; which a crash meanwhile does not make it forget. */
+void kv_store_recovering(struct kv_store *store, bool lost);
+/* All of the log that the state lacked was applied again: commits it. Shards whose marks a damaged
+ * file took are not filled, whatever the log says: unless it has dropped them since. */
+int kv_store_recovered(struct kv_store *store, uint64_t applied, uint64_t hlc);
 
 /* Writes what was collected, together with the index of the last log entry applied and the clock.
  * BND_BUSY: the state asks to wait; nothing was written, call again later. */

@@ -15,16 +15,25 @@
 
 struct shard_marks {
     struct kv_marks is;
-    bool lost; /* a damaged file took them, and what they spoke of: until kv_store_recovered */
+    /* A damaged file took them, and what they spoke of: until kv_store_recovered. None are written
+     * meanwhile, so that a start that is cut short finds them lost again. */
+    bool lost;
+};
+
+/* On disk, with the index applied. */
+enum store_loss {
+    STORE_WHOLE,
+    STORE_LOST,   /* once, while the log was there */
+    STORE_LOSING, /* and the log is not applied again yet: no marks of it are believed */
 };
 
 struct kv_store {
     struct kv_store_config config;
     const struct bnd_state_ops *ops;
     struct bnd_state_batch *batch;
-    bool dirty; /* the batch holds changes */
-    bool lost, lost_new;
-    bool losing; /* until the log was applied again: no marks of it are believed to be filled */
+    bool dirty;      /* the batch holds changes */
+    bool recovering; /* until kv_store_recovered: writes wait */
+    enum store_loss loss, loss_new; /* as committed; from the next commit on */
     uint64_t applied, hlc;
     struct kv_cache cache;
     struct shard_marks *marks; /* by shard */
@@ -46,6 +55,8 @@ void store_write(struct kv_store *store, const struct kv_key *key, struct bnd_sl
 void store_remove(struct kv_store *store, const struct kv_key *key);
 /* store_blob.c: its record names the blob no more. */
 void store_superseded(struct kv_store *store, uint32_t shard, const uint8_t *blob, uint64_t now_ms);
+/* Writes what is collected. */
+int store_flush(struct kv_store *store);
 /* store_shard.c: loads the marks of all shards. */
 int store_marks_load(struct kv_store *store, struct bnd_error *err);
 

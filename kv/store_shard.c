@@ -85,14 +85,9 @@ struct kv_marks kv_store_marks(const struct kv_store *store, uint32_t shard) {
 static int wipe(struct kv_store *store, uint32_t shard) {
     uint8_t from[4];
     uint8_t to[4];
-    int rv = 0;
-    if (store->dirty) {
-        rv = store->ops->write(store->config.state, store->batch);
-        if (rv != 0) {
-            return rv;
-        }
-        store->ops->batch_clear(store->batch);
-        store->dirty = false;
+    int rv = store->dirty ? store_flush(store) : 0;
+    if (rv != 0) {
+        return rv;
     }
     bnd_put_be32(from, KV_SLOT(shard));
     bnd_put_be32(to, KV_SLOT(shard) + 1);
@@ -120,7 +115,8 @@ int kv_store_marks_set(struct kv_store *store, uint32_t shard, const struct kv_m
     struct kv_key known;
     kv_key_tag(&own, KV_SLOT(shard), KV_TAG_MARKS);
     kv_key_shard(&known, shard);
-    store->marks[shard].lost = (store->marks[shard].lost || store->losing) && !with_wipe;
+    bool lost = (store->marks[shard].lost || store->loss_new == STORE_LOSING) && !with_wipe;
+    store->marks[shard].lost = lost;
     store->marks[shard].is = marks->there ? *marks : (struct kv_marks){0};
     if (!marks->there) {
         store_remove(store, &own);
@@ -131,22 +127,34 @@ int kv_store_marks_set(struct kv_store *store, uint32_t shard, const struct kv_m
     bnd_put_u32(value + 2, marks->epoch);
     bnd_put_u64(value + 6, marks->refused);
     bnd_put_u64(value + 14, marks->collected);
-    store_write(store, &own, bnd_slice(value, sizeof value));
+    if (lost) {
+        store_remove(store, &own);
+    } else {
+        store_write(store, &own, bnd_slice(value, sizeof value));
+    }
     store_write(store, &known, bnd_slice(NULL, 0));
     return 0;
 }
 
-int kv_store_recovered(struct kv_store *store) {
+static int marks_settle(struct kv_store *store) {
     int rv = 0;
-    store->losing = false;
     for (size_t i = 0; rv == 0 && i < store->marks_count; i++) {
         struct shard_marks *marks = &store->marks[i];
-        if (marks->lost && marks->is.there) {
+        bool empties = marks->lost && marks->is.there;
+        marks->lost = false;
+        if (empties) {
             const struct kv_marks empty = {.there = true};
             rv = kv_store_marks_set(store, (uint32_t)i, &empty, false);
         }
-        marks->lost = false;
     }
+    return rv;
+}
+
+int kv_store_recovered(struct kv_store *store, uint64_t applied, uint64_t hlc) {
+    store->loss_new = store->loss_new == STORE_LOSING ? STORE_LOST : store->loss_new;
+    int rv = marks_settle(store);
+    rv = rv != 0 ? rv : kv_store_commit(store, applied, hlc);
+    store->recovering = false;
     return rv;
 }
 

@@ -517,7 +517,9 @@ static int kv_applied_text(const struct tools_record *record, struct bnd_buf *ou
         return BND_CORRUPT;
     }
     bnd_buf_printf(out, "KV log applied to entry %" PRIu64 "%s, clock at ", index,
-                   lost ? ", state lost once" : "");
+                   lost == 0   ? ""
+                   : lost == 1 ? ", state lost once"
+                               : ", state lost, the log is being applied again");
     tools_record_time(out, hlc >> 16);
     return 0;
 }

@@ -291,7 +291,8 @@ static bool fill_writes(struct bnd_state_batch *batch, uint64_t number) {
     return true;
 }
 
-int rocks_write(struct bnd_state *state, struct bnd_state_batch *batch) {
+static int write_with(struct bnd_state *state, struct bnd_state_batch *batch,
+                      const rocksdb_writeoptions_t *options) {
     struct rocks *rocks = rocks_of(state);
     BND_ASSERT(batch->rocks == rocks);
     if (batch->failed) {
@@ -305,7 +306,7 @@ int rocks_write(struct bnd_state *state, struct bnd_state_batch *batch) {
     if (!fill_writes(batch, next)) {
         return BND_NOMEM;
     }
-    rocksdb_write(rocks->db, rocks->write_options, batch->writes, &text);
+    rocksdb_write(rocks->db, options, batch->writes, &text);
     rocksdb_writebatch_clear(batch->writes);
     int rv = rocks_error_take(rocks, text, "write", NULL);
     if (rv == 0) {
@@ -313,4 +314,12 @@ int rocks_write(struct bnd_state *state, struct bnd_state_batch *batch) {
         atomic_fetch_add(&rocks->bytes_written, rocks_batch_bytes(batch));
     }
     return rv;
+}
+
+int rocks_write(struct bnd_state *state, struct bnd_state_batch *batch) {
+    return write_with(state, batch, rocks_of(state)->write_options);
+}
+
+int rocks_write_waiting(struct bnd_state *state, struct bnd_state_batch *batch) {
+    return write_with(state, batch, rocks_of(state)->waiting_options);
 }

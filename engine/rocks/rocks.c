@@ -227,6 +227,7 @@ static void rocks_free(struct rocks *rocks) {
     rocksdb_readoptions_destroy(rocks->persisted_options);
     rocksdb_readoptions_destroy(rocks->read_options);
     rocksdb_writeoptions_destroy(rocks->write_options);
+    rocksdb_writeoptions_destroy(rocks->waiting_options);
     rocksdb_cache_destroy(rocks->cache);
     bnd_free(rocks->dir);
     bnd_free(rocks);
@@ -264,6 +265,7 @@ static void rocks_close(struct bnd_state *state) {
 static const struct bnd_state_ops ops = {
     SHARED_OPS,
     .write = rocks_write,
+    .write_waiting = rocks_write_waiting,
     .persist = rocks_persist,
     .get_persisted = rocks_get_persisted,
     .drop_range = rocks_drop_range,
@@ -284,6 +286,7 @@ static int refuse_drop(struct bnd_state *state, struct bnd_slice from, struct bn
 static const struct bnd_state_ops read_only_ops = {
     SHARED_OPS,
     .write = refuse_write,
+    .write_waiting = refuse_write,
     .persist = refuse_persist,
     .get_persisted = rocks_get,
     .drop_range = refuse_drop,
@@ -443,6 +446,8 @@ static int open_store(const struct bnd_rocks_config *config, const struct bnd_st
     rocks->write_options = rocksdb_writeoptions_create();
     rocksdb_writeoptions_disable_WAL(rocks->write_options, 1);
     rocksdb_writeoptions_set_no_slowdown(rocks->write_options, 1);
+    rocks->waiting_options = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_disable_WAL(rocks->waiting_options, 1);
     rocks->read_options = rocksdb_readoptions_create();
     rocks->persisted_options = rocksdb_readoptions_create();
     rocksdb_readoptions_set_read_tier(rocks->persisted_options, READ_TIER_PERSISTED);

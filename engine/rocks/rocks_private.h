@@ -17,7 +17,7 @@ struct rocks {
     rocksdb_t *db;
     rocksdb_column_family_handle_t *cfs[ROCKS_CFS];
     rocksdb_cache_t *cache;
-    rocksdb_writeoptions_t *write_options;
+    rocksdb_writeoptions_t *write_options, *waiting_options;
     rocksdb_readoptions_t *read_options;
     rocksdb_readoptions_t *persisted_options;
     rocksdb_compactoptions_t *compact_options;
@@ -61,6 +61,7 @@ int rocks_batch_get(struct bnd_state_batch *batch, enum bnd_state_cf cf, struct 
 struct bnd_state_iter *rocks_batch_iter(struct bnd_state_batch *batch, enum bnd_state_cf cf,
                                         struct bnd_slice from, struct bnd_slice to);
 int rocks_write(struct bnd_state *state, struct bnd_state_batch *batch);
+int rocks_write_waiting(struct bnd_state *state, struct bnd_state_batch *batch);
 
 /* iter.c. batch: what the iterator sees over the state; NULL: nothing. NULL: no memory. */
 struct bnd_state_iter *rocks_iter_create(struct rocks *rocks, rocksdb_writebatch_wi_t *batch,

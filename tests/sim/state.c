@@ -271,13 +271,11 @@ static void op_iter_destroy(struct bnd_state_iter *iter) {
 /* ---- writes, reads, persists
  * ------------------------------------------------------------------------ */
 
-static int op_write(struct bnd_state *base, struct bnd_state_batch *batch) {
+/* A stall is over at once for who waits: time stands still meanwhile. */
+static int op_write_waiting(struct bnd_state *base, struct bnd_state_batch *batch) {
     struct state *state = state_of(base);
     if (state->store->fail_code != 0) {
         return state->store->fail_code;
-    }
-    if (stalled(state->store)) {
-        return BND_BUSY;
     }
     bnd_sim_trace(state->store->world, "stat", state->store->node, batch->count,
                   bnd_slice(batch->bytes, batch->bytes_len));
@@ -287,6 +285,11 @@ static int op_write(struct bnd_state *base, struct bnd_state_batch *batch) {
     state->writes++;
     state->bytes_written += batch->bytes_len;
     return 0;
+}
+
+static int op_write(struct bnd_state *base, struct bnd_state_batch *batch) {
+    const struct bnd_sim_store *store = state_of(base)->store;
+    return store->fail_code == 0 && stalled(store) ? BND_BUSY : op_write_waiting(base, batch);
 }
 
 static int op_get(struct bnd_state *base, enum bnd_state_cf cf, struct bnd_slice key,
@@ -430,6 +433,7 @@ static const struct bnd_state_ops state_ops = {
     .batch_get = op_batch_get,
     .batch_iter = op_batch_iter,
     .write = op_write,
+    .write_waiting = op_write_waiting,
     .get = op_get,
     .iter = op_iter,
     .iter_valid = op_iter_valid,

@@ -34,6 +34,7 @@ struct rig {
     struct kv_applied last;
     uint64_t told_hlc[KEYS]; /* of each key, the newest that was told as applied */
     bool closed, fatal;
+    unsigned watch_writes; /* what the next starts write is watched, and so many writes succeed; 0: not */
 };
 
 static void on_changed(void *owner, const struct kv_change *change) {
@@ -54,6 +55,13 @@ static void on_durable(void *owner, uint64_t lsn) {
     }
 }
 
+static void watch(struct bnd_state *state, unsigned writes_left);
+
+static void ignore_persisted(struct bnd_state_persist *persist, int status) {
+    (void)persist;
+    assert_int_equal(status, 0);
+}
+
 static int take_group(void *data, const struct bnd_journal_group *group) {
     struct rig *rig = data;
     return group->gid == BND_GID_KV_LOG ? kv_log_recover(rig->log, group, NULL) : 0;
@@ -62,6 +70,9 @@ static int take_group(void *data, const struct bnd_journal_group *group) {
 static int boot_with(struct rig *rig) {
     rig->sim = bnd_sim_env_create(rig->world, rig->disk, NULL, 1);
     rig->state = bnd_sim_store_open(rig->disk_store, rig->sim);
+    if (rig->watch_writes > 0) {
+        watch(rig->state, rig->watch_writes);
+    }
     rig->hlc = (struct kv_hlc){0};
     rig->log = NULL;
     bnd_sim_env_enter(rig->sim);
@@ -412,6 +423,104 @@ static void test_durable_first(void **state) {
     rig_close(&rig);
 }
 
+/* ---- a start that applies much again
+ * ------------------------------------------------------------------------------------------ */
+
+static struct {
+    const struct bnd_state_ops *sound;
+    struct bnd_state_ops ops;
+    size_t batch_max;
+    unsigned writes, writes_left; /* writes_left: those that still succeed */
+} watched;
+
+static int watched_write(struct bnd_state *state, struct bnd_state_batch *batch) {
+    size_t bytes = watched.sound->batch_bytes(batch);
+    watched.batch_max = bytes > watched.batch_max ? bytes : watched.batch_max;
+    if (watched.writes++ >= watched.writes_left) {
+        return BND_IO;
+    }
+    return watched.sound->write_waiting(state, batch);
+}
+
+/* What the start writes from here on goes through watched_write. */
+static void watch(struct bnd_state *state, unsigned writes_left) {
+    watched.sound = state->ops;
+    watched.ops = *state->ops;
+    watched.ops.write_waiting = watched_write;
+    watched.batch_max = watched.writes = 0;
+    watched.writes_left = writes_left;
+    state->ops = &watched.ops;
+}
+
+/* 12 MB that no persist has reached, and then the shard is dropped and filled anew. */
+static void put_much(struct rig *rig) {
+    BND_AUTO uint8_t *value = bnd_zalloc(200000);
+    for (unsigned i = 0; i < 60; i++) {
+        assert_int_equal(put_value(rig, i, bnd_slice(value, 200000)), 0);
+        run_for(rig, 50);
+    }
+    assert_int_equal(rig->told, 60);
+}
+
+/* Not in one batch, and where the state asks to wait, the start does. */
+static void test_much_is_applied_again_in_parts(void **state) {
+    struct rig rig;
+    const struct kv_marks filled = {.there = true, .filled = true};
+    rig_open(&rig, 14);
+    put_much(&rig);
+    mark(&rig, &filled, true);
+    assert_int_equal(put(&rig, 1), 0);
+    run_for(&rig, 100);
+    bnd_sim_env_crash(rig.sim, BND_SIM_KILL);
+    bnd_sim_store_stall(rig.disk_store, 60000 * BND_MS);
+    rig.watch_writes = UINT32_MAX;
+    assert_int_equal(boot_with(&rig), 0);
+    assert_true(watched.writes > 10);
+    assert_true(watched.batch_max < (size_t)2 << 20);
+    assert_int_equal(stands(&rig, 1), rig.told_hlc[1]);
+    assert_int_equal(stands(&rig, 2), 0);
+    assert_true(kv_store_marks(rig.store, SHARD).filled);
+    assert_false(kv_store_dirty(rig.store));
+    rig_close(&rig);
+}
+
+/* The state was lost; the start that applies the log again ends in its midst, and a part of what it
+ * wrote is durable. The next one believes the log's marks as little. */
+static void test_state_lost_and_start_cut_short(void **state) {
+    struct rig rig;
+    struct bnd_state_persist persist = {.cb = ignore_persisted};
+    rig_open(&rig, 15);
+    rig.config.persist_ns = 1000 * BND_MS;
+    crash(&rig, BND_SIM_KILL);
+    assert_int_equal(put(&rig, 1), 0);
+    run_for(&rig, 5000);
+    rig.config.persist_ns = 0;
+    crash(&rig, BND_SIM_KILL);
+    rig.told = 0;
+    put_much(&rig);
+    const struct kv_marks filled = {.there = true, .filled = true, .epoch = 2};
+    mark(&rig, &filled, false);
+    run_for(&rig, 100);
+    bnd_sim_env_crash(rig.sim, BND_SIM_KILL);
+    bnd_sim_store_wipe(rig.disk_store);
+    rig.watch_writes = 3;
+    assert_int_equal(boot_with(&rig), BND_IO);
+    uint64_t reached = kv_store_applied(rig.store);
+    assert_true(reached > 0);
+    assert_int_equal(rig.state->ops->persist(rig.state, &persist), 0);
+    run_for(&rig, 1000);
+    bnd_sim_env_crash(rig.sim, BND_SIM_KILL);
+    rig.watch_writes = UINT32_MAX;
+    assert_int_equal(boot_with(&rig), 0);
+    assert_true(watched.writes < 60); /* it went on from there */
+    assert_int_equal(stands(&rig, 59), rig.told_hlc[59]);
+    assert_true(kv_store_lost(rig.store));
+    assert_false(kv_store_marks(rig.store, SHARD).filled);
+    crash(&rig, BND_SIM_KILL);
+    assert_true(kv_store_lost(rig.store));
+    rig_close(&rig);
+}
+
 /* A shard's range is gone with a damaged file; the log says later that it was filled: it is not. */
 static void test_marks_lost(void **state) {
     struct rig rig;
@@ -510,6 +619,8 @@ int main(void) {
         cmocka_unit_test(test_told_before_committed),
         cmocka_unit_test(test_durable_first),
         cmocka_unit_test(test_state_lost),
+        cmocka_unit_test(test_much_is_applied_again_in_parts),
+        cmocka_unit_test(test_state_lost_and_start_cut_short),
         cmocka_unit_test(test_marks_lost),
         cmocka_unit_test(test_wipe_replayed),
         cmocka_unit_test(test_close_cancels),
