@@ -255,50 +255,61 @@ void bnd_kv_durable(struct bnd_kv *kv, uint64_t lsn) {
     }
 }
 
-/* Every other node that is in the map; who is not in it any more is forgotten. */
-static int take_peers(struct bnd_kv *kv) {
-    size_t cap = 0;
-    size_t count = 0;
-    struct kv_peer *peers = NULL;
-    for (uint32_t s = 0; s < kv->view.shards_count; s++) {
-        const struct bnd_kv_shard *map = &kv->view.shards[s];
-        for (size_t i = 0; i <= map->replicas_count; i++) {
-            uint64_t node = i < map->replicas_count ? map->replicas[i].node : map->leaving;
-            bool known = node == 0 || node == kv->config.self;
-            for (size_t p = 0; p < count && !known; p++) {
-                known = peers[p].node == node;
-            }
-            if (!known && !BND_ROOM(peers, count, cap, 16)) {
-                bnd_free(peers);
-                return BND_NOMEM;
-            }
-            if (!known) {
-                peers[count++] = (struct kv_peer){.node = node};
-            }
-        }
+struct peers {
+    struct kv_peer *items;
+    size_t count, cap;
+};
+
+/* False: no memory. */
+static bool peers_add(struct peers *peers, const struct bnd_kv *kv, uint64_t node) {
+    bool known = node == 0 || node == kv->config.self;
+    for (size_t i = 0; i < peers->count && !known; i++) {
+        known = peers->items[i].node == node;
     }
-    for (size_t i = 0; i < count; i++) {
-        for (size_t p = 0; p < kv->peers_count; p++) {
-            peers[i].up = peers[i].up || (kv->peers[p].node == peers[i].node && kv->peers[p].up);
-        }
+    if (known) {
+        return true;
     }
-    bnd_free(kv->peers);
-    kv->peers = peers;
-    kv->peers_count = count;
-    return 0;
+    if (!BND_ROOM(peers->items, peers->count, peers->cap, 16)) {
+        return false;
+    }
+    struct kv_peer *peer = &peers->items[peers->count++];
+    *peer = (struct kv_peer){.node = node};
+    for (size_t i = 0; i < kv->peers_count; i++) {
+        peer->up = peer->up || (kv->peers[i].node == node && kv->peers[i].up);
+    }
+    return true;
 }
 
+/* Every other node that is in the new map; who is not in it any more is forgotten. */
+static int peers_of(const struct bnd_kv *kv, const struct bnd_kv_view *view, struct peers *out) {
+    bool room = true;
+    for (uint32_t s = 0; room && s < view->shards_count; s++) {
+        const struct bnd_kv_shard *map = &view->shards[s];
+        for (size_t i = 0; room && i < map->replicas_count; i++) {
+            room = peers_add(out, kv, map->replicas[i].node);
+        }
+        room = room && peers_add(out, kv, map->leaving);
+    }
+    return room ? 0 : BND_NOMEM;
+}
+
+/* All that needs memory first: then the view is another, and everybody is told. */
 int bnd_kv_view_set(struct bnd_kv *kv, const struct bnd_kv_view *view) {
     BND_ASSERT(kv->started);
+    struct peers peers = {0};
+    bool deleted = false;
     if (kv->closing || (kv->view.shards_count != 0 && view->revision < kv->view.revision)) {
         return 0;
     }
-    bool deleted = false;
-    int rv = kv_view_copy(kv, view, &deleted);
-    rv = rv != 0 ? rv : take_peers(kv);
+    int rv = peers_of(kv, view, &peers);
+    rv = rv != 0 ? rv : kv_view_copy(kv, view, &deleted);
     if (rv != 0) {
+        bnd_free(peers.items);
         return rv;
     }
+    bnd_free(kv->peers);
+    kv->peers = peers.items;
+    kv->peers_count = peers.count;
     if (deleted) {
         kv_upkeep_deleted(kv);
     }

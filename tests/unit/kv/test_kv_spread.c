@@ -3,6 +3,7 @@
 #include "tests/unit/kv/cluster.h"
 
 #include "kv/push.h"
+#include "kv/spread_private.h"
 
 /* ---- what a node holds, asked of its store ----------------------------------------------------*/
 
@@ -381,6 +382,43 @@ static void test_the_only_replica_counts_the_newcomer(void **state) {
     cluster_close(&cluster);
 }
 
+/* A view for which there is no memory changes nothing: neither the map, nor who is told of it. */
+static void test_a_view_without_memory_is_not_taken(void **state) {
+    struct bnd_kv_shard shards[SHARDS];
+    (void)state;
+    cluster_open(&cluster, 3, 0);
+    struct node *node = &cluster.nodes[0];
+    struct bnd_kv *kv = node->kv;
+    memcpy(shards, cluster.shards, sizeof shards);
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        assert_int_equal(bnd_kv_shard_move(&shards[i], 1, 4, 3), 0);
+    }
+    const struct bnd_kv_view view = {.revision = cluster.revision + 1,
+                                     .shards = shards,
+                                     .shards_count = SHARDS,
+                                     .namespaces = cluster.namespaces,
+                                     .namespaces_count = cluster.namespaces_count,
+                                     .namespace_next = cluster.namespace_next};
+    unsigned refused = 0;
+    int rv = BND_NOMEM;
+    bnd_sim_env_enter(node->sim);
+    while (rv != 0) {
+        assert_int_equal(kv->view.revision, cluster.revision);
+        assert_int_equal(kv->spread->shards[1].map.epoch, 1);
+        assert_int_equal(kv->peers_count, 2);
+        (void)bnd_alloc_fail_at(++refused, 0);
+        rv = bnd_kv_view_set(kv, &view);
+        (void)bnd_alloc_fail_at(0, 0);
+        assert_true(rv == 0 || rv == BND_NOMEM);
+    }
+    assert_true(refused > 4);
+    assert_int_equal(kv->view.revision, view.revision);
+    assert_int_equal(kv->spread->shards[1].map.epoch, 2);
+    assert_int_equal(kv->peers_count, 3);
+    bnd_sim_env_leave(node->sim);
+    cluster_close(&cluster);
+}
+
 /* A namespace goes while a node that holds it is away. */
 static bool namespace_left(uint32_t rules_off) {
     cluster_open(&cluster, 3, rules_off);
@@ -637,6 +675,7 @@ int main(void) {
         cmocka_unit_test(test_only_who_has_sealed_itself_on_disk_fills_another),
         cmocka_unit_test(test_the_only_replica_counts_the_newcomer),
         cmocka_unit_test(test_collecting_waits_for_a_stalled_state),
+        cmocka_unit_test(test_a_view_without_memory_is_not_taken),
         cmocka_unit_test(test_a_deleted_namespace_is_dropped),
         cmocka_unit_test(test_what_is_late_is_refused),
         cmocka_unit_test(test_a_horizon_waits_for_what_is_below_it),
