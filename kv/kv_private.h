@@ -21,8 +21,8 @@
 
 /* A shard as this node has it, beside its map. */
 struct kv_shard_here {
-    /* Of the map's replicas that are not filled there: bit i, replica i of this epoch has been
-     * equal with this node, and counts as filled from then on (ADR 0090, "Moves"). */
+    /* As kv_marks.counted, from the moment on in which it was equal; the marks follow, and are told
+     * of when they are durable (ADR 0090, "Moves"). */
     uint8_t counted;
     uint64_t left_ns; /* when this node ceased to be a filled replica; 0: never */
     bool was_serving;
@@ -98,7 +98,8 @@ enum kv_namespace_state kv_namespace(const struct bnd_kv *kv, uint64_t id,
 const struct bnd_kv_replica *kv_replica(const struct bnd_kv *kv, uint32_t shard, uint64_t node);
 /* The replica counts as filled: by the map, or because it has been equal with this node. */
 bool kv_counts(const struct bnd_kv *kv, uint32_t shard, uint64_t node);
-void kv_counts_set(struct bnd_kv *kv, uint32_t shard, uint64_t node);
+/* It does from now on. Returns its bit among those counted; 0: it is no replica. */
+uint8_t kv_counts_set(struct bnd_kv *kv, uint32_t shard, uint64_t node);
 /* view.c. out_deleted: a namespace may be gone that was not before. BND_NOMEM: the old view stays.
  */
 int kv_view_copy(struct bnd_kv *kv, const struct bnd_kv_view *view, bool *out_deleted);

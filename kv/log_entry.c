@@ -7,6 +7,8 @@
 #define MARK_FILLED 1u
 #define MARK_WIPE 2u
 #define MARK_NONE 4u
+#define MARK_COUNTED_SHIFT 3
+#define MARK_BITS (3 + BND_KV_REPLICAS_MAX)
 #define MARKS_BYTES (HEAD_BYTES + 21u)
 
 static struct kv_log_entry *entry_new(enum kv_log_kind kind, uint32_t shard, size_t len) {
@@ -87,7 +89,7 @@ struct kv_log_entry *kv_log_entry_marks(uint32_t shard, const struct kv_marks *m
         entry->wipe = wipe;
         entry->bytes[HEAD_BYTES] =
             (uint8_t)((marks->filled ? MARK_FILLED : 0) | (wipe ? MARK_WIPE : 0) |
-                      (marks->there ? 0 : MARK_NONE));
+                      (marks->there ? 0 : MARK_NONE) | (marks->counted << MARK_COUNTED_SHIFT));
         bnd_put_u32(entry->bytes + HEAD_BYTES + 1, marks->epoch);
         bnd_put_u64(entry->bytes + HEAD_BYTES + 5, marks->refused);
         bnd_put_u64(entry->bytes + HEAD_BYTES + 13, marks->collected);
@@ -139,11 +141,12 @@ static struct kv_log_entry *read_named(uint8_t kind, uint32_t shard, struct bnd_
 static struct kv_log_entry *read_marks(uint32_t shard, struct bnd_reader *r) {
     uint8_t flags = bnd_read_u8(r);
     struct kv_marks marks = {.there = (flags & MARK_NONE) == 0,
-                             .filled = (flags & MARK_FILLED) != 0};
+                             .filled = (flags & MARK_FILLED) != 0,
+                             .counted = (uint8_t)(flags >> MARK_COUNTED_SHIFT)};
     marks.epoch = bnd_read_u32(r);
     marks.refused = bnd_read_u64(r);
     marks.collected = bnd_read_u64(r);
-    bool sound = bnd_reader_done(r) && flags <= (MARK_FILLED | MARK_WIPE | MARK_NONE);
+    bool sound = bnd_reader_done(r) && flags >> MARK_BITS == 0;
     return sound ? kv_log_entry_marks(shard, &marks, (flags & MARK_WIPE) != 0) : NULL;
 }
 

@@ -41,6 +41,7 @@ uint64_t spread_sole_filled(const struct spread_shard *shard) {
 static void on_marked(void *data, int status) {
     struct spread_shard *shard = data;
     shard->marking = NULL;
+    spread_served_marked(shard->spread, shard->number, status);
     if (status == 0) {
         spread_step(shard);
         spread_exchanges_run(shard->spread);
@@ -107,6 +108,7 @@ static struct kv_marks marks_wanted(const struct spread_shard *shard, struct kv_
     if (behind && left_out && kv_rule(spread->kv, KV_RULE_WIPE)) {
         marks.filled = false; /* it will have to forget what is below, and lack it */
     }
+    marks.counted = marks.epoch == shard->map.epoch ? marks.counted : 0;
     marks.epoch = shard->map.epoch;
     marks.refused = shard->map.horizon > marks.refused ? shard->map.horizon : marks.refused;
     if (behind && (!left_out || !kv_rule(spread->kv, KV_RULE_WIPE))) {
@@ -116,8 +118,8 @@ static struct kv_marks marks_wanted(const struct spread_shard *shard, struct kv_
 }
 
 static bool marks_eq(const struct kv_marks *a, const struct kv_marks *b) {
-    return a->filled == b->filled && a->epoch == b->epoch && a->refused == b->refused &&
-           a->collected == b->collected;
+    return a->filled == b->filled && a->counted == b->counted && a->epoch == b->epoch &&
+           a->refused == b->refused && a->collected == b->collected;
 }
 
 /* ---- filling and leaving

@@ -244,4 +244,6 @@ void spread_digest_serve(struct kv_spread *spread, const struct kv_spread_ask *a
                          struct bnd_buf *out);
 /* spread_serve.c */
 void spread_served_end(struct kv_spread *spread);
+/* The shard's marks are applied, or (status) never will be. */
+void spread_served_marked(struct kv_spread *spread, uint32_t shard, int status);
 #endif

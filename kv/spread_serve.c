@@ -2,12 +2,13 @@
  * nothing is answered from a tree that is being built. */
 #include "kv/spread_private.h"
 
-/* A request that is answered later: a list being made, or something that is in the log. */
+/* A request that is answered later: a list being made, something that is in the log, or marks. */
 struct spread_served {
     struct bnd_link link;
     struct kv_spread *spread;
     struct bnd_rpc_request *request;
     struct spread_ticket *ticket; /* settled */
+    bool awaits_marks;            /* of the scope's shard */
     struct spread_job job;        /* LIST */
     struct spread_scope scope;
     struct kv_buckets buckets;
@@ -59,6 +60,17 @@ void spread_served_end(struct kv_spread *spread) {
     }
 }
 
+void spread_served_marked(struct kv_spread *spread, uint32_t shard, int status) {
+    struct bnd_link *link = spread->served.next;
+    while (link != &spread->served) {
+        struct spread_served *served = BND_CONTAINER(link, struct spread_served, link);
+        link = link->next;
+        if (served->awaits_marks && served->scope.shard == shard) {
+            served_end(served, status, NULL);
+        }
+    }
+}
+
 static void on_logged(void *data, int status) {
     struct spread_served *served = data;
     served->ticket = NULL;
@@ -101,14 +113,36 @@ static void serve_tree(struct spread_shard *shard, const struct kv_spread_ask *a
     answer(request, 0, &reply);
 }
 
+/* It counts from this moment, in which the trees are equal. The answer waits until a start would know
+ * it: the asker tells group 0 that it is filled, and a put that this replica alone has would be one
+ * of two that count. */
 static void serve_filled(struct spread_shard *shard, const struct kv_spread_ask *ask,
                          struct bnd_rpc_request *request) {
-    bool equal = bnd_hash128_eq(ask->root, shard->tree->root);
-    bool replica = spread_role(shard, request->from) == SPREAD_REPLICA;
-    if (equal && replica) {
-        kv_counts_set(shard->spread->kv, shard->number, request->from);
+    if (spread_role(shard, request->from) != SPREAD_REPLICA) {
+        answer(request, BND_EPOCH, NULL);
+        return;
     }
-    answer(request, !replica ? BND_EPOCH : (equal ? 0 : BND_PRECONDITION), NULL);
+    if (!bnd_hash128_eq(ask->root, shard->tree->root)) {
+        answer(request, BND_PRECONDITION, NULL);
+        return;
+    }
+    struct spread_served *served = served_new(shard->spread, request);
+    if (served == NULL) {
+        return;
+    }
+    struct kv_marks marks = spread_marks(shard);
+    uint8_t bit = kv_counts_set(shard->spread->kv, shard->number, request->from);
+    if (bit == 0 || (marks.counted & bit) != 0) {
+        served_end(served, bit == 0 ? BND_EPOCH : 0, NULL);
+        return;
+    }
+    marks.counted = (uint8_t)(marks.counted | bit);
+    served->scope.shard = shard->number;
+    served->awaits_marks = true;
+    spread_mark(shard, &marks, false);
+    if (shard->marking == NULL) { /* no memory, or the log is full */
+        served_end(served, BND_BUSY, NULL);
+    }
 }
 
 static bool each_listed(void *data, const struct kv_scanned *found) {

@@ -25,6 +25,9 @@ struct kv_store;
 struct kv_marks {
     bool there;         /* false: it never held the shard, or has dropped it */
     bool filled;        /* it has been equal with a replica that was, under this epoch or before */
+    /* Of the replicas of this epoch's map that are not filled there: bit i, replica i has been equal
+     * with this one, and counts as filled. */
+    uint8_t counted;
     uint32_t epoch;     /* of the map: it has sealed itself against older ones */
     uint64_t refused;   /* new versions below it are refused; 0: none */
     uint64_t collected; /* the horizon below which what is dead may be gone */

@@ -30,13 +30,17 @@ static bool marks_room(struct kv_store *store, uint32_t shard) {
 static int marks_decode(struct bnd_slice bytes, struct kv_marks *out) {
     struct bnd_reader r = bnd_reader(bytes);
     uint8_t format = bnd_read_u8(&r);
-    uint8_t filled = bnd_read_u8(&r);
-    struct kv_marks marks = {.there = true, .filled = filled == 1};
+    uint8_t flags = bnd_read_u8(&r);
+    struct kv_marks marks = {
+        .there = true, .filled = (flags & 1) != 0, .counted = (uint8_t)(flags >> 1)};
     marks.epoch = bnd_read_u32(&r);
     marks.refused = bnd_read_u64(&r);
     marks.collected = bnd_read_u64(&r);
     *out = marks;
-    return bnd_reader_done(&r) && format == MARKS_FORMAT && filled <= 1 ? 0 : BND_CORRUPT;
+    return bnd_reader_done(&r) && format == MARKS_FORMAT &&
+                   marks.counted < 1u << BND_KV_REPLICAS_MAX
+               ? 0
+               : BND_CORRUPT;
 }
 
 /* A shard that slot 0 knows of, but whose own marks are gone with a damaged file: it has lost what
@@ -123,7 +127,8 @@ int kv_store_marks_set(struct kv_store *store, uint32_t shard, const struct kv_m
         store_remove(store, &known);
         return 0;
     }
-    uint8_t value[MARKS_BYTES] = {MARKS_FORMAT, marks->filled};
+    uint8_t value[MARKS_BYTES] = {MARKS_FORMAT,
+                                  (uint8_t)((marks->filled ? 1 : 0) | marks->counted << 1)};
     bnd_put_u32(value + 2, marks->epoch);
     bnd_put_u64(value + 6, marks->refused);
     bnd_put_u64(value + 14, marks->collected);

@@ -34,21 +34,33 @@ const struct bnd_kv_replica *kv_replica(const struct bnd_kv *kv, uint32_t shard,
     return NULL;
 }
 
-bool kv_counts(const struct bnd_kv *kv, uint32_t shard, uint64_t node) {
-    const struct bnd_kv_replica *replica = kv_replica(kv, shard, node);
-    if (replica == NULL) {
-        return false;
-    }
-    unsigned bit = 1u << (replica - kv->view.shards[shard].replicas);
-    return replica->filled || (kv->view.here[shard].counted & bit) != 0;
+static uint8_t replica_bit(const struct bnd_kv *kv, uint32_t shard,
+                           const struct bnd_kv_replica *replica) {
+    return (uint8_t)(1u << (replica - kv->view.shards[shard].replicas));
 }
 
-void kv_counts_set(struct bnd_kv *kv, uint32_t shard, uint64_t node) {
+bool kv_counts(const struct bnd_kv *kv, uint32_t shard, uint64_t node) {
     const struct bnd_kv_replica *replica = kv_replica(kv, shard, node);
-    if (replica != NULL) {
-        unsigned bit = 1u << (replica - kv->view.shards[shard].replicas);
-        kv->view.here[shard].counted = (uint8_t)(kv->view.here[shard].counted | bit);
+    if (replica == NULL || replica->filled) {
+        return replica != NULL;
     }
+    unsigned counted = kv->view.here[shard].counted;
+    if (kv->store != NULL) {
+        struct kv_marks marks = kv_store_marks(kv->store, shard);
+        bool of_epoch = marks.there && marks.epoch == kv->view.shards[shard].epoch;
+        counted |= of_epoch ? marks.counted : 0;
+    }
+    return (counted & replica_bit(kv, shard, replica)) != 0;
+}
+
+uint8_t kv_counts_set(struct bnd_kv *kv, uint32_t shard, uint64_t node) {
+    const struct bnd_kv_replica *replica = kv_replica(kv, shard, node);
+    if (replica == NULL) {
+        return 0;
+    }
+    uint8_t bit = replica_bit(kv, shard, replica);
+    kv->view.here[shard].counted = (uint8_t)(kv->view.here[shard].counted | bit);
+    return bit;
 }
 
 bool kv_serves(const struct bnd_kv *kv, uint32_t shard) {

@@ -492,15 +492,15 @@ static int kv_free_text(const struct tools_record *record, struct bnd_buf *out) 
 static int kv_marks_text(const struct tools_record *record, struct bnd_buf *out) {
     struct bnd_reader r = bnd_reader(record->value);
     uint8_t format = bnd_read_u8(&r);
-    uint8_t filled = bnd_read_u8(&r);
+    uint8_t flags = bnd_read_u8(&r);
     uint32_t epoch = bnd_read_u32(&r);
     uint64_t refused = bnd_read_u64(&r);
     uint64_t collected = bnd_read_u64(&r);
-    if (!bnd_reader_done(&r) || format != 1 || filled > 1) {
+    if (!bnd_reader_done(&r) || format != 1 || flags >> (1 + BND_KV_REPLICAS_MAX) != 0) {
         return BND_CORRUPT;
     }
     bnd_buf_printf(out, "marks: %s, sealed in epoch %u, refuses new versions before ",
-                   filled ? "filled" : "not filled", epoch);
+                   (flags & 1) != 0 ? "filled" : "not filled", epoch);
     tools_record_time(out, refused >> 16);
     bnd_buf_append_str(out, ", collected up to ");
     tools_record_time(out, collected >> 16);

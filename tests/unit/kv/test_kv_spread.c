@@ -382,6 +382,49 @@ static void test_the_only_replica_counts_the_newcomer(void **state) {
     cluster_close(&cluster);
 }
 
+/* Nor is it after a restart, though group 0 has not heard of the newcomer: what it acknowledged
+ * alone would be on one of two that count. */
+static void test_a_restart_does_not_forget_who_counts(void **state) {
+    (void)state;
+    cluster_open(&cluster, 1, 0);
+    cluster.deaf_tells = 1u << BND_KV_TELL_FILLED;
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        assert_int_equal(bnd_kv_shard_move(&cluster.shards[i], 1, 2, 0), 0);
+    }
+    cluster_changed(&cluster);
+    run_for(&cluster, 10 * SECOND);
+    assert_true(marks(&cluster.nodes[1], 0).filled && marks(&cluster.nodes[1], 1).filled);
+    node_crash(&cluster.nodes[1], BND_SIM_KILL);
+    node_crash(&cluster.nodes[0], BND_SIM_POWER);
+    node_start(&cluster.nodes[0]);
+    run_for(&cluster, 10 * SECOND);
+    assert_int_not_equal(put(&cluster.nodes[0], "lost", "1"), 0);
+    node_start(&cluster.nodes[1]);
+    run_for(&cluster, 5 * SECOND);
+    assert_int_equal(put(&cluster.nodes[0], "on both", "1"), 0);
+    assert_true(holds(&cluster.nodes[1], "on both"));
+    cluster_close(&cluster);
+}
+
+/* It knows, but a crash now would make it forget: the newcomer is not told yet. */
+static void test_who_counts_is_on_disk_before_it_is_told(void **state) {
+    (void)state;
+    cluster_open(&cluster, 1, 0);
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        assert_int_equal(bnd_kv_shard_move(&cluster.shards[i], 1, 2, 0), 0);
+    }
+    cluster_changed(&cluster);
+    while (cluster.nodes[0].kv->view.here[0].counted == 0) {
+        run_for(&cluster, BND_MS / 10);
+    }
+    bnd_sim_disk_stall(cluster.nodes[0].disk, 2 * SECOND);
+    run_for(&cluster, 1900 * BND_MS);
+    assert_false(marks(&cluster.nodes[1], 0).filled);
+    run_for(&cluster, 10 * SECOND);
+    assert_true(marks(&cluster.nodes[1], 0).filled);
+    cluster_close(&cluster);
+}
+
 /* A view for which there is no memory changes nothing: neither the map, nor who is told of it. */
 static void test_a_view_without_memory_is_not_taken(void **state) {
     struct bnd_kv_shard shards[SHARDS];
@@ -675,6 +718,8 @@ int main(void) {
         cmocka_unit_test(test_only_who_has_sealed_itself_on_disk_fills_another),
         cmocka_unit_test(test_the_only_replica_counts_the_newcomer),
         cmocka_unit_test(test_collecting_waits_for_a_stalled_state),
+        cmocka_unit_test(test_a_restart_does_not_forget_who_counts),
+        cmocka_unit_test(test_who_counts_is_on_disk_before_it_is_told),
         cmocka_unit_test(test_a_view_without_memory_is_not_taken),
         cmocka_unit_test(test_a_deleted_namespace_is_dropped),
         cmocka_unit_test(test_what_is_late_is_refused),
