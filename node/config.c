@@ -27,6 +27,9 @@ enum {
 #define MOVE_RATE_MIN (UINT64_C(1) << 20)
 #define KV_BULK_BYTES_MAX (UINT64_C(1) << 30)
 #define D1_DATABASES_MAX UINT64_C(1000000)
+/* More than clocks differ by, and a put takes: below, puts would be stamped again and again. */
+#define KV_HORIZON_S_MIN UINT64_C(5)
+#define KV_HORIZON_S_MAX UINT64_C(31536000) /* a year */
 #define D1_RETENTION_S_MAX UINT64_C(3153600000) /* a hundred years */
 #define KV_BULK_GET_MAX UINT64_C(1000) /* each key is compared with those before it */
 #define BYTES(field) BND_SETTING_BYTES, offsetof(struct bnd_config, field)
@@ -87,6 +90,12 @@ static const struct bnd_setting settings[] = {
      "bytes of the body of one KV bulk put or delete"},
     {"kv_bulk_get_max", NUMBER(kv_bulk_get_max), "100", "N", "keys of one KV bulk get"},
     {"kv_ttl_min_s", NUMBER(kv_ttl_min_s), "60", "S", "shortest time to live of a KV key"},
+    {"kv_horizon_s", NUMBER(kv_horizon_s), "86400", "S",
+     "deletions and expiries of KV are remembered for so long, as far as every replica has them: "
+     "5 to 31536000, the same on all nodes"},
+    {"kv_absent_s", NUMBER(kv_absent_s), "604800", "S",
+     "a silent replica of KV holds that back for so long; one that comes back later forgets what it "
+     "had from before, and fills again: kv_horizon_s to 31536000, the same on all nodes"},
     {"d1_databases_max", NUMBER(d1_databases_max), "50000", "N",
      "D1 databases there may be: up to 1000000"},
     {"d1_retention_s", NUMBER(d1_retention_s), "2592000", "S",
@@ -399,6 +408,21 @@ static int check_s3_domain(const char *domain, struct bnd_error *err) {
     return 0;
 }
 
+static int check_kv_horizon(const struct bnd_config *config, struct bnd_error *err) {
+    if (config->kv_horizon_s < KV_HORIZON_S_MIN || config->kv_horizon_s > KV_HORIZON_S_MAX) {
+        return BND_FAIL(err, INVALID, "kv_horizon_s must be %llu to %llu, not %llu",
+                        (unsigned long long)KV_HORIZON_S_MIN, (unsigned long long)KV_HORIZON_S_MAX,
+                        (unsigned long long)config->kv_horizon_s);
+    }
+    if (config->kv_absent_s < config->kv_horizon_s || config->kv_absent_s > KV_HORIZON_S_MAX) {
+        return BND_FAIL(err, INVALID, "kv_absent_s must be kv_horizon_s (%llu) to %llu, not %llu",
+                        (unsigned long long)config->kv_horizon_s,
+                        (unsigned long long)KV_HORIZON_S_MAX,
+                        (unsigned long long)config->kv_absent_s);
+    }
+    return 0;
+}
+
 static int check_kv(const struct bnd_config *config, struct bnd_error *err) {
     if (config->kv_namespaces_max == 0 || config->kv_namespaces_max > 16384) {
         return BND_FAIL(err, INVALID, "kv_namespaces_max must be 1 to 16384, not %llu",
@@ -416,7 +440,7 @@ static int check_kv(const struct bnd_config *config, struct bnd_error *err) {
                         "kv_bulk_pairs_max, kv_bulk_bytes_max, kv_bulk_get_max and kv_ttl_min_s "
                         "must not be 0");
     }
-    return 0;
+    return check_kv_horizon(config, err);
 }
 
 static int check_d1(const struct bnd_config *config, struct bnd_error *err) {

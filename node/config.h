@@ -49,6 +49,8 @@ struct bnd_config {
     uint64_t kv_bulk_bytes_max; /* of one bulk body */
     uint64_t kv_bulk_get_max;   /* keys of one bulk get */
     uint64_t kv_ttl_min_s;
+    uint64_t kv_horizon_s; /* tombstones are kept for so long */
+    uint64_t kv_absent_s;  /* a silent replica holds their deletion back for so long */
     uint64_t d1_databases_max;
     uint64_t d1_retention_s; /* of versions that others took the place of; 0: for ever */
     bool insecure; /* client ports without TLS; loopback only */

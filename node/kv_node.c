@@ -5,10 +5,6 @@
 
 /* A newer view is asked for at most so often. */
 #define ASK_NS (20 * BND_MS)
-/* What the planner does by default: ADR 0090, "Horizon". */
-#define HORIZON_AGE_MS (UINT64_C(24) * 3600 * 1000)
-#define HORIZON_EVERY_MS (UINT64_C(24) * 3600 * 1000)
-#define ABSENT_MS (UINT64_C(7) * 24 * 3600 * 1000)
 
 /* ---- what KV asks
  * --------------------------------------------------------------------------------- */
@@ -88,9 +84,6 @@ int node_kv_start(struct node_kv *node, const struct node_kv_planner *planner,
     node->planner.env = node->env;
     node->planner.mesh = node->mesh;
     node->planner.self = node->self;
-    node->planner.horizon_age_ms = HORIZON_AGE_MS;
-    node->planner.horizon_every_ms = HORIZON_EVERY_MS;
-    node->planner.absent_ms = ABSENT_MS;
     if (node->state != NULL) {
         node_kv_planner_start(&node->planner);
     }

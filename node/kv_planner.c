@@ -44,7 +44,7 @@ static enum bnd_kv_node node_of(void *data, uint64_t id) {
     if (id == planner->self || planner->mesh->ops->up(planner->mesh, id)) {
         return BND_KV_NODE_UP;
     }
-    uint64_t patience_ms = planner->absent_ms;
+    uint64_t patience_ms = planner->config->kv_absent_s * 1000;
     uint64_t leaver_ms = leaver_patience_ms(view, node);
     if (node->state == BND_NODE_LEAVING && leaver_ms < patience_ms) {
         patience_ms = leaver_ms;
@@ -200,8 +200,8 @@ static struct bnd_kv_step step_of(struct node_kv_planner *planner, uint32_t numb
         .node = node_of,
         .data = planner,
         .now_ms = time_for_horizons_ms(planner),
-        .horizon_age_ms = planner->horizon_age_ms,
-        .horizon_every_ms = planner->horizon_every_ms,
+        .horizon_age_ms = planner->config->kv_horizon_s * 1000,
+        .horizon_every_ms = planner->config->kv_horizon_s * 1000,
     };
     return bnd_kv_plan_step(&view->kv_shards[number], &plan);
 }
@@ -228,7 +228,7 @@ static void plan(struct node_kv_planner *planner) {
         }
         struct bnd_kv_step step = step_of(planner, shard);
         bool begins = step.kind == BND_KV_STEP_MOVE && !is_moving(&view->kv_shards[shard]);
-        if (step.kind == BND_KV_STEP_NONE || (begins && moving >= planner->moves_max)) {
+        if (step.kind == BND_KV_STEP_NONE || (begins && moving >= planner->config->moves)) {
             continue;
         }
         moving += begins;

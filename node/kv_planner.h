@@ -10,6 +10,7 @@
 
 #include "catalog/catalog.h"
 #include "kv/kv.h"
+#include "node/config.h"
 #include "node/shard_map.h"
 #include "raft/host.h"
 
@@ -28,10 +29,10 @@ struct node_kv_planner {
     struct bnd_catalog *catalog;
     const struct node_shard_map *map;
     uint64_t self;
-    /* A horizon lies so far back, and the next is proposed so much later; a node that is silent for
-     * absent_ms (since this process began, at most) holds none back any more. */
-    uint64_t horizon_age_ms, horizon_every_ms, absent_ms;
-    uint32_t moves_max; /* shards that are filled or handed over at a time */
+    /* A horizon lies kv_horizon_s back, and the next is proposed so much later; a node that is silent
+     * for kv_absent_s (since this process began, at most) holds none back any more; `moves` shards
+     * are filled or handed over at a time. */
+    const struct bnd_config *config;
     /* private */
     struct bnd_timer timer;
     uint64_t started_ns;

@@ -641,7 +641,7 @@ static int open_clients(struct bnd_node *node, struct bnd_error *err) {
     const struct node_kv_planner planner = {.host = node->host,
                                             .catalog = node->catalog,
                                             .map = &node->map,
-                                            .moves_max = (uint32_t)node->config.moves};
+                                            .config = &node->config};
     return node_kv_start(&node->kv, &planner, err);
 }
 

@@ -73,6 +73,10 @@ static void errors_name_the_setting_and_the_nearest_one(void **state) {
     refused("replicas = 2\n", "replicas must be 1, 3 or 5");
     refused("kv_bulk_get_max = 1001\n", "kv_bulk_bytes_max must be at most 1GiB");
     refused("kv_bulk_bytes_max = \"2GiB\"\n", "kv_bulk_bytes_max must be at most 1GiB");
+    refused("kv_horizon_s = 4\n", "kv_horizon_s must be 5 to 31536000, not 4");
+    refused("kv_horizon_s = 31536001\n", "kv_horizon_s must be 5 to 31536000");
+    refused("kv_absent_s = 86399\n", "kv_absent_s must be kv_horizon_s (86400) to 31536000");
+    refused("kv_absent_s = 31536001\n", "kv_absent_s must be kv_horizon_s (86400) to 31536000");
     refused("moves = 0\n", "moves must be 1 to 1024");
     refused("move_rate = \"1000\"\n", "move_rate must be 0 or at least 1MiB");
     refused("election_ms = 200\n", "election_ms must be 3 x heartbeat_ms");
