@@ -89,10 +89,12 @@ static void on_tick(struct bnd_timer *timer) {
     const struct sql_command tick = {.op = SQL_TICK};
     bnd_timer_start(sql->config.env, timer, TICK_NS);
     uint64_t stamp_ms = bnd_raft_stamp_ms(sql->host);
+    uint64_t now_ms = bnd_wall_ms(sql->config.env); /* where nothing is written, no stamp moves */
+    now_ms = now_ms > stamp_ms ? now_ms : stamp_ms;
     for (struct bnd_link *link = sql->machines.next; link != &sql->machines; link = link->next) {
         struct sql_fsm *fsm = BND_CONTAINER(link, struct sql_fsm, link);
-        bool due = !fsm->due_known || fsm->due_ms <= stamp_ms || !fsm->pass_known ||
-                   !fsm->lease_known || fsm->lease_ms <= stamp_ms;
+        bool due = !fsm->due_known || fsm->due_ms <= now_ms || !fsm->pass_known ||
+                   !fsm->lease_known || fsm->lease_ms <= now_ms;
         if (due && leads(sql, fsm)) {
             propose(sql, fsm, &tick);
         }
