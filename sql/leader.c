@@ -345,7 +345,11 @@ int sql_leader_packer(struct sql_leader *leader, struct sql_packer **out) {
         *out = leader->packers[--leader->packers_count];
         return 0;
     }
-    return sql_packer_create(out);
+    int rv = sql_packer_create(out);
+    if (rv == 0 && leader->config.cut_at_bytes > 0) {
+        sql_packer_cut_at(*out, leader->config.cut_at_bytes);
+    }
+    return rv;
 }
 
 void sql_leader_packer_back(struct sql_leader *leader, struct sql_packer *packer) {

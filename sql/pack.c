@@ -33,6 +33,7 @@ static const ZSTD_customMem context_memory = {.customAlloc = context_alloc,
                                               .customFree = context_free};
 
 struct sql_packer {
+    uint32_t whole_bytes, part_bytes;
     ZSTD_CCtx *context;
     struct bnd_buf packed;
 };
@@ -52,8 +53,15 @@ int sql_packer_create(struct sql_packer **out) {
         return BND_NOMEM;
     }
     (void)ZSTD_CCtx_setParameter(packer->context, ZSTD_c_compressionLevel, LEVEL); /* in range */
+    packer->whole_bytes = BND_RAFT_COMMAND_MAX - SQL_COMMIT_HEAD_BYTES;
+    packer->part_bytes = SQL_PART_BYTES;
     *out = packer;
     return 0;
+}
+
+void sql_packer_cut_at(struct sql_packer *packer, uint32_t bytes) {
+    packer->whole_bytes = bytes;
+    packer->part_bytes = bytes;
 }
 
 void sql_packer_destroy(struct sql_packer *packer) {
@@ -94,17 +102,16 @@ static void append(struct bnd_buf *out, const struct sql_command *command) {
 }
 
 static uint32_t append_parts(struct bnd_buf *out, const struct sql_command *commit,
-                             struct bnd_slice packed) {
+                             struct bnd_slice packed, size_t part_bytes) {
     struct sql_command part = {.op = SQL_STAGE};
     memcpy(part.uuid, commit->uuid, sizeof part.uuid);
     part.u.stage.number = commit->u.commit.number;
     memcpy(part.u.stage.attempt, commit->u.commit.attempt, sizeof part.u.stage.attempt);
     uint32_t count = 0;
-    for (size_t at = 0; at < packed.len; at += SQL_PART_BYTES) {
+    for (size_t at = 0; at < packed.len; at += part_bytes) {
         size_t left = packed.len - at;
         part.u.stage.part = count++;
-        part.u.stage.bytes =
-            bnd_slice(packed.data + at, left < SQL_PART_BYTES ? left : SQL_PART_BYTES);
+        part.u.stage.bytes = bnd_slice(packed.data + at, left < part_bytes ? left : part_bytes);
         append(out, &part);
     }
     BND_ASSERT(count <= SQL_PARTS_MAX);
@@ -135,8 +142,8 @@ int sql_packer_commit(struct sql_packer *packer, const uint8_t uuid[BND_SQL_UUID
     commit->staged = 0;
     commit->packed = packed;
     bnd_buf_reset(out);
-    if (packed.len + SQL_COMMIT_HEAD_BYTES > BND_RAFT_COMMAND_MAX) {
-        commit->staged = append_parts(out, &command, packed);
+    if (packed.len > packer->whole_bytes) {
+        commit->staged = append_parts(out, &command, packed, packer->part_bytes);
         commit->packed = bnd_slice(NULL, 0);
     }
     append(out, &command);

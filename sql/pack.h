@@ -7,7 +7,10 @@
 
 /* The memory that packing needs, kept from one to the next. Used by one thread at a time. */
 struct sql_packer;
-int sql_packer_create(struct sql_packer **out);     /* BND_NOMEM */
+int sql_packer_create(struct sql_packer **out); /* BND_NOMEM */
+/* What is longer than so many bytes is cut into parts of so many, not only what is longer than a
+ * command of Raft: more parts than there may be is for the caller to see to. */
+void sql_packer_cut_at(struct sql_packer *packer, uint32_t bytes);
 void sql_packer_destroy(struct sql_packer *packer); /* NULL allowed */
 
 /* The commands of a transaction in the order in which they must be proposed: the commit last, under

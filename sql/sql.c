@@ -141,6 +141,7 @@ static int make_executor(struct bnd_sql *sql) {
         .name = sql->config.name,
         .memory_bytes = sql->config.memory_bytes,
         .rules_off = sql->config.rules_off,
+        .cut_at_bytes = sql->config.cut_at_bytes,
         .stats = &sql->stats,
     };
     return sql_leader_create(&config, &sql->leader);

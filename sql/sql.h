@@ -29,6 +29,9 @@ struct bnd_sql_config {
     size_t memory_bytes; /* of page caches; 0: 64 MiB */
     uint64_t keep_ms;    /* how long versions are kept that others took the place of; 0: for ever */
     uint32_t rules_off;  /* bits of rules that the simulator switches off one by one */
+    /* Change sets above so many bytes are put down in parts of so many, for the simulator to see
+     * that without large ones; 0: those that are no command of Raft's as a whole. */
+    uint32_t cut_at_bytes;
     /* A fork that nobody has written for an hour, in a group that this node leads: told again and
      * again, so that one whose maker died before it had a name can be given an end. On the loop.
      * NULL: nobody asks. */
@@ -140,10 +143,8 @@ void bnd_sql_admin_cancel(struct bnd_sql_admin *admin);
 struct bnd_sql_digest {
     /* status 0; BND_CORRUPT: see damaged; BND_NOTFOUND: it was deleted, or the version has been
      * collected; BND_BUSY: the replica was replaced meanwhile, ask again; BND_CANCELED: the node
-     * stops, or it is not wanted any more; BND_IO, BND_NOMEM. */
+     * stops; BND_IO, BND_NOMEM. */
     void (*cb)(struct bnd_sql_digest *digest, int status);
-    /* Asked every few MiB of pages, on the loop; NULL: it is. */
-    bool (*wanted)(const struct bnd_sql_digest *digest);
     void *data;
     struct bnd_sql_bookmark at; /* what is read */
     uint32_t pages;             /* of it */
@@ -151,7 +152,7 @@ struct bnd_sql_digest {
     uint64_t hash;
 };
 /* version 0: the newest one here. Besides cb's: BND_UNSUPPORTED: no replica of it here; BND_BUSY:
- * the version is not here yet. digest lives until cb. */
+ * the version is not here yet. It cannot be taken back: digest lives until cb. */
 int bnd_sql_digest(struct bnd_sql *sql, struct bnd_sql_digest *digest,
                    const uint8_t uuid[BND_SQL_UUID_BYTES], uint64_t version);
 
