@@ -5,6 +5,7 @@
 #include "sql/fsm_private.h"
 
 #include "base/error.h"
+#include "sql/sql.h"
 
 #define ENDED_MAX 16u /* leases that end with one command */
 
@@ -53,7 +54,7 @@ static int renew(const struct sql_change *change, const struct sql_database_row 
         memcmp(lease.source, command->u.branch.source, sizeof lease.source) != 0) {
         return BND_EXISTS;
     }
-    lease.until_ms = change->context->stamp_ms + SQL_LEASE_MS;
+    lease.until_ms = change->context->stamp_ms + BND_SQL_LEASE_MS;
     rv = put_lease(change, branch->record.number, &lease);
     sql_record_encode(change->reply, &branch->record);
     bnd_sql_bookmark_append(change->reply, &lease.at);
@@ -65,7 +66,7 @@ static int make(const struct sql_change *change, struct sql_database_row *source
     struct sql_lease_row lease = {
         .holds = command->u.branch.holds,
         .at = {.epoch = source->record.epoch, .version = source->record.version},
-        .until_ms = change->context->stamp_ms + SQL_LEASE_MS};
+        .until_ms = change->context->stamp_ms + BND_SQL_LEASE_MS};
     struct sql_commit_record at = {.epoch = source->record.epoch,
                                    .version = source->record.version,
                                    .page_count = source->record.page_count};
@@ -133,8 +134,7 @@ static int find_ended(const struct sql_change *change, struct sql_lease_row *out
     sql_key_tag(&from, change->context->slot, SQL_TAG_LEASE);
     struct sql_key to = from;
     sql_key_past(&to);
-    struct bnd_state_iter *iter = ops->batch_iter(change->context->batch, BND_CF_SQL,
-                                                  sql_key_slice(&from), sql_key_slice(&to));
+    struct bnd_state_iter *iter = sql_change_iter(change, &from, &to);
     if (iter == NULL) {
         return BND_NOMEM;
     }
@@ -210,9 +210,7 @@ static int check_swap(const struct sql_change *change, const struct sql_database
 }
 
 /* The branch's number is the database's now, with one version more that has no pages: the first
- * that anybody sees. What was the database's goes on as what it stands upon. The branch's uuid is
- * left with a number that nothing has: of a deleted database's nothing is kept but for its forks,
- * and this one may itself become what a database was. */
+ * that anybody sees. What was the database's goes on as what it stands upon. */
 static int take_place(const struct sql_change *change, const struct sql_database_row *before,
                       struct sql_database_row *branch, struct sql_epoch_row *epoch) {
     const struct sql_fork_row target = {.epoch = branch->record.epoch,
@@ -227,7 +225,7 @@ static int take_place(const struct sql_change *change, const struct sql_database
     epoch->stamp_ms = row.record.stamp_ms;
     int rv = sql_database_begin(change, change->command->uuid, &row, epoch);
     branch->record.state = SQL_DATABASE_DELETED;
-    rv = rv != 0 ? rv : sql_number_take(change, &branch->record.number);
+    branch->record.number = SQL_NUMBER_NONE; /* both are the database's, and are kept as its own */
     rv = rv != 0 ? rv : sql_change_put_database(change, change->command->u.swap.branch, branch);
     sql_reply_bookmark(change, &row.record);
     sql_reply_bookmark(change, &before->record);

@@ -28,7 +28,7 @@ static int next_number(const struct sql_change *change, uint32_t *out) {
     if (rv == 0 && *out == 0) {
         return BND_CORRUPT;
     }
-    return rv == 0 && *out == UINT32_MAX ? BND_FULL : rv;
+    return rv == 0 && *out == SQL_NUMBER_NONE ? BND_FULL : rv;
 }
 
 static int put_next_number(const struct sql_change *change, uint32_t number) {
@@ -38,11 +38,6 @@ static int put_next_number(const struct sql_change *change, uint32_t number) {
     bnd_buf_reset(value);
     sql_number_encode(value, &key, number);
     return sql_change_put_value(change, &key);
-}
-
-int sql_number_take(const struct sql_change *change, uint32_t *out) {
-    int rv = next_number(change, out);
-    return rv != 0 ? rv : put_next_number(change, *out + 1);
 }
 
 /* Nothing stands under the command's uuid. Else EXISTS and its record, or NOTFOUND: it was deleted.
@@ -107,16 +102,17 @@ int sql_apply_delete(const struct sql_change *change) {
     return sql_database_delete(change, change->command->uuid);
 }
 
-/* The number that a database had in an epoch, with the epoch's record: its own, or one that it had
- * before an import gave it its own. BND_NOTFOUND: no such epoch, it was not the database's, or it
- * ended below the cutoff. */
+/* The number that a database had in the target's epoch, with the epoch's record: its own, or one
+ * that it had before an import gave it its own. BND_NOTFOUND: no such epoch, it was not the
+ * database's at that version, or it ended below the cutoff. */
 static int find_epoch(const struct sql_change *change, const struct sql_database_record *record,
-                      uint32_t epoch, uint32_t *number, struct sql_epoch_row *out) {
+                      const struct bnd_sql_bookmark *target, uint32_t *number,
+                      struct sql_epoch_row *out) {
     *number = record->number;
     for (;;) {
         struct sql_epoch_row row;
         uint32_t first = 0;
-        int rv = sql_change_get_epoch(change, *number, epoch, out);
+        int rv = sql_change_get_epoch(change, *number, target->epoch, out);
         if (rv != BND_NOTFOUND || record->cutoff > 0) {
             return rv;
         }
@@ -124,11 +120,24 @@ static int find_epoch(const struct sql_change *change, const struct sql_database
         if (rv != 0) {
             return rv;
         }
-        if (epoch >= first || row.parent_number == *number) { /* of what it was some may be gone */
+        /* Of what it was some may be gone, and then so is what it was before. */
+        if (target->epoch >= first || row.parent_number == *number || row.cutoff > 0) {
             return *number == record->number ? BND_CORRUPT : BND_NOTFOUND;
+        }
+        if (target->version > row.parent_version) {
+            return BND_NOTFOUND; /* the import had come by then */
         }
         *number = row.parent_number;
     }
+}
+
+/* BND_NOTFOUND: when the import came, the version was not kept any more of what is the former
+ * number since. A pass that is under way gives the cutoff to its first epoch first. */
+static int check_former(const struct sql_change *change, uint32_t number, uint64_t version) {
+    struct sql_epoch_row first;
+    uint32_t epoch = 0;
+    int rv = sql_must(sql_change_first_epoch(change, number, &epoch, &first));
+    return rv == 0 && version < first.cutoff ? BND_NOTFOUND : rv;
 }
 
 /* A version that a database has or had, whatever epoch it is in, and the number that it has there.
@@ -146,12 +155,13 @@ static int find_version(const struct sql_change *change, const struct sql_databa
     if (target->epoch > record->epoch || target->version > record->version || !kept) {
         return BND_NOTFOUND;
     }
-    int rv = find_epoch(change, record, target->epoch, &number, &epoch);
+    int rv = find_epoch(change, record, target, &number, &epoch);
     if (rv != 0 || target->version < epoch.first_version) {
         return rv != 0 ? rv : BND_NOTFOUND;
     }
-    if (number != record->number && target->version < epoch.cutoff) {
-        return BND_NOTFOUND; /* it was not kept any more when the import came */
+    rv = number == record->number ? 0 : check_former(change, number, target->version);
+    if (rv != 0) {
+        return rv;
     }
     sql_key_commit(&key, change->context->slot, number, target->version);
     rv = sql_must(sql_change_get(change, &key, value));

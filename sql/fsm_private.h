@@ -67,9 +67,7 @@ int sql_apply_retain(const struct sql_change *change);
 int sql_apply_branch(const struct sql_change *change);
 int sql_apply_swap(const struct sql_change *change);
 
-/* fsm_database.c. A number that nothing has, and nothing gets from now on. BND_FULL. */
-int sql_number_take(const struct sql_change *change, uint32_t *out);
-/* Writes the version that a database begins with, or that a restore makes: its
+/* fsm_database.c. Writes the version that a database begins with, or that a restore makes: its
  * commit record, its epoch, its database record. */
 int sql_database_begin(const struct sql_change *change, const uint8_t uuid[BND_SQL_UUID_BYTES],
                        const struct sql_database_row *row, const struct sql_epoch_row *epoch);

@@ -326,7 +326,7 @@ static int number_at_time(const struct sql_at *at, uint64_t first, uint64_t stam
 }
 
 /* A database that was imported into goes on under a number of its own, whose first epoch is not 0:
- * before that it had the parent's. */
+ * before that it had the parent's, which is not kept any more if this number has a cutoff. */
 int sql_history_at_time(const struct sql_at *at, uint64_t cutoff, uint64_t stamp_ms,
                         struct sql_commit_record *out) {
     struct sql_at place = *at;
@@ -339,8 +339,8 @@ int sql_history_at_time(const struct sql_at *at, uint64_t cutoff, uint64_t stamp
             first = row.cutoff > row.first_version ? row.cutoff : row.first_version;
         }
         rv = rv != 0 ? rv : number_at_time(&place, first, stamp_ms, out);
-        bool cut = row.cutoff > row.first_version; /* what was then is not kept */
-        if (rv != BND_NOTFOUND || epoch == 0 || cut || row.parent_number == place.number) {
+        bool begins = epoch == 0 || row.parent_number == place.number || row.cutoff > 0;
+        if (rv != BND_NOTFOUND || begins) {
             return rv;
         }
         place.number = row.parent_number;

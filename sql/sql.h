@@ -143,8 +143,10 @@ void bnd_sql_admin_cancel(struct bnd_sql_admin *admin);
 struct bnd_sql_digest {
     /* status 0; BND_CORRUPT: see damaged; BND_NOTFOUND: it was deleted, or the version has been
      * collected; BND_BUSY: the replica was replaced meanwhile, ask again; BND_CANCELED: the node
-     * stops; BND_IO, BND_NOMEM. */
+     * stops, or it is not wanted any more; BND_IO, BND_NOMEM. */
     void (*cb)(struct bnd_sql_digest *digest, int status);
+    /* Asked every few MiB of pages, on the loop; NULL: it is. */
+    bool (*wanted)(const struct bnd_sql_digest *digest);
     void *data;
     struct bnd_sql_bookmark at; /* what is read */
     uint32_t pages;             /* of it */
@@ -152,7 +154,7 @@ struct bnd_sql_digest {
     uint64_t hash;
 };
 /* version 0: the newest one here. Besides cb's: BND_UNSUPPORTED: no replica of it here; BND_BUSY:
- * the version is not here yet. It cannot be taken back: digest lives until cb. */
+ * the version is not here yet. digest lives until cb. */
 int bnd_sql_digest(struct bnd_sql *sql, struct bnd_sql_digest *digest,
                    const uint8_t uuid[BND_SQL_UUID_BYTES], uint64_t version);
 

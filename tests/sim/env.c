@@ -144,7 +144,8 @@ static uint64_t op_now_ns(struct bnd_env *base) {
 
 uint64_t bnd_sim_wall_ms(const struct bnd_sim_world *world, const struct bnd_sim_clock *clock) {
     int64_t since_ns = (int64_t)(bnd_sim_world_now_ns(world) - BND_SIM_START_NS);
-    int64_t wall_ms = (int64_t)WALL_START_MS + since_ns / (int64_t)BND_MS;
+    int64_t wall_ms = (int64_t)WALL_START_MS + since_ns / (int64_t)BND_MS +
+                      (int64_t)bnd_sim_world_passed_ms(world);
     if (clock != NULL) {
         wall_ms += clock->offset_ms;
         wall_ms += since_ns / (int64_t)BND_MS * clock->drift_ppm / 1000000;

@@ -10,6 +10,7 @@
 #include "tests/sim/batch.h"
 #include "tests/sim/sql/clients.h"
 #include "tests/sim/sql/faults.h"
+#include "tests/sim/sql/leftovers.h"
 
 #include <stddef.h>
 
@@ -44,6 +45,26 @@ static bool has_progressed(void *data) {
     return progress->history->acked > progress->before;
 }
 
+static void compare(struct simsql_cluster *cluster, const struct simsql_history *history,
+                    uint64_t step) {
+    if (!bnd_sim_run_until_true(cluster->world, is_settled, cluster, SETTLE_NS)) {
+        bnd_sim_violation(&cluster->check, "UNSETTLED: the replicas are not as they should be");
+        return;
+    }
+    simsql_compare(cluster);
+    for (size_t d = 0; d < history->databases_count; d++) {
+        simsql_compare_pages(cluster, history->databases[d].uuid, step);
+    }
+}
+
+static void check_left(struct simsql_cluster *cluster, const struct simsql_history *history) {
+    struct simsql_uuid uuids[SIMSQL_DATABASES_MAX];
+    for (size_t d = 0; d < history->databases_count; d++) {
+        memcpy(uuids[d].bytes, history->databases[d].uuid, sizeof uuids[d].bytes);
+    }
+    simsql_check_left(cluster, uuids, history->databases_count);
+}
+
 /* After healing clients are served again; when they stop, every database is what the model says,
  * and all replicas become equal. */
 static void check_end(struct simsql_cluster *cluster, struct simsql_clients *clients,
@@ -62,12 +83,15 @@ static void check_end(struct simsql_cluster *cluster, struct simsql_clients *cli
         bnd_sim_violation(&cluster->check, "SILENT: operations do not end");
         return;
     }
+    simsql_clients_end_leases(clients);
+    simsql_clients_write_all(clients);
     simsql_clients_dump_all(clients);
+    compare(cluster, history, PAGES_STEP);
     if (bnd_sim_run_until_true(cluster->world, is_settled, cluster, SETTLE_NS)) {
-        simsql_compare(cluster);
-        for (size_t d = 0; d < history->databases_count; d++) {
-            simsql_compare_pages(cluster, history->databases[d].uuid, PAGES_STEP);
-        }
+        simsql_sweep(cluster);
+        check_left(cluster, history);
+        simsql_clients_dump_all(clients);
+        compare(cluster, history, BND_SQL_VERSION_MAX);
     }
 }
 
@@ -115,6 +139,13 @@ static const struct bnd_sim_sum sums[] = {
     {"restores", AT(counts.restores), 0},
     {"under load", AT(counts.restores_under_load), 0},
     {"forks", AT(counts.forks), 0},
+    {"imports", AT(counts.imports), 100},
+    {"failed", AT(counts.imports_failed), 0},
+    {"exports", AT(counts.exports), 60},
+    {"abandoned", AT(counts.abandoned), 40},
+    {"locked", AT(counts.locked), 500},
+    {"times", AT(counts.times), 20},
+    {"deletions", AT(counts.deletions), 8},
     {"cutoffs", AT(counts.cutoffs), 20},
     {"collected", AT(counts.collected), 1000},
     {"too old", AT(counts.too_old), 0},
@@ -122,6 +153,8 @@ static const struct bnd_sim_sum sums[] = {
     {"installs", AT(counts.installs), 20},
     {"wishes", AT(counts.wishes), 0},
     {"departures", AT(counts.departures), 0},
+    {"lost", AT(counts.losses), 12},
+    {"parts", AT(counts.parts), 200},
     {"crashes", AT(counts.crashes), 0},
     {"stops", AT(counts.fatals), 0},
 };

@@ -12,6 +12,7 @@
 struct bnd_sim_world {
     uint64_t seed;
     uint64_t now_ns;
+    uint64_t passed_ms;
     uint64_t events;
     uint64_t trace;
     bool print;
@@ -163,6 +164,15 @@ uint64_t bnd_sim_world_seed(const struct bnd_sim_world *world) {
 
 uint64_t bnd_sim_world_now_ns(const struct bnd_sim_world *world) {
     return world->now_ns;
+}
+
+void bnd_sim_world_pass(struct bnd_sim_world *world, uint64_t ms) {
+    world->passed_ms += ms;
+    bnd_sim_trace(world, "pass", ms, world->passed_ms, (struct bnd_slice){0});
+}
+
+uint64_t bnd_sim_world_passed_ms(const struct bnd_sim_world *world) {
+    return world->passed_ms;
 }
 
 uint64_t bnd_sim_world_events(const struct bnd_sim_world *world) {

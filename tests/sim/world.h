@@ -65,6 +65,10 @@ uint64_t bnd_sim_world_seed(const struct bnd_sim_world *world);
 /* Starts at BND_SIM_START_NS. */
 uint64_t bnd_sim_world_now_ns(const struct bnd_sim_world *world);
 uint64_t bnd_sim_world_events(const struct bnd_sim_world *world); /* how many have run */
+/* Time in which nothing runs, such as of machines that sleep: every wall clock is so much later at
+ * once. Nothing else notices. */
+void bnd_sim_world_pass(struct bnd_sim_world *world, uint64_t ms);
+uint64_t bnd_sim_world_passed_ms(const struct bnd_sim_world *world); /* in all */
 
 /* Runs timer->cb as an event of the world itself (a fault, a client outside of all nodes), at now +
  * delay_ns. The timer is the caller's and must outlive its run. Starting a running one moves it. */

@@ -10,6 +10,7 @@
 
 #define BURST_NS (2 * BND_MS)          /* between operations that come close together */
 #define ANSWER_NS (60 * SIMSQL_SECOND) /* every operation has an answer within */
+#define TICKS_NS (11 * SIMSQL_SECOND)  /* a leader looks for what is over twice */
 
 /* ---- calls ------------------------------------------------------------------------------------*/
 
@@ -56,6 +57,7 @@ struct call *simsql_call_new(struct simsql_clients *clients, struct simsql_machi
     call->clients = clients;
     call->machine = machine;
     call->life = machine->base.lives;
+    call->asked_ms = simsql_right_ms(clients->cluster);
     call->query = (struct bnd_sql_call){.cb = on_query, .data = call};
     call->admin = (struct bnd_sql_admin){.cb = on_admin, .data = call};
     call->late = (struct bnd_timer){.cb = on_late, .data = call};
@@ -71,12 +73,11 @@ void simsql_call_made(struct call *call, int rv) {
     }
 }
 
-void simsql_query(struct call *call, size_t database, const struct bnd_buf *request) {
-    struct simsql_clients *clients = call->clients;
+void simsql_query(struct call *call, const uint8_t uuid[BND_SQL_UUID_BYTES],
+                  const struct bnd_buf *request) {
     BND_ASSERT(!request->failed);
     bnd_sim_env_enter(call->machine->base.env);
-    int rv = bnd_sql_query(call->machine->sql, &call->query,
-                           clients->history->databases[database].uuid, bnd_buf_slice(request));
+    int rv = bnd_sql_query(call->machine->sql, &call->query, uuid, bnd_buf_slice(request));
     bnd_sim_env_leave(call->machine->base.env);
     simsql_call_made(call, rv);
 }
@@ -108,11 +109,10 @@ static void think(struct client *client) {
 
 bool simsql_is_certain(int status) {
     return status == BND_UNAVAILABLE || status == BND_NOSPACE || status == BND_FULL ||
-           status == BND_BUSY || status == BND_TOOBIG;
+           status == BND_BUSY || status == BND_TOOBIG || status == BND_LOCKED;
 }
 
-/* What a read was told; false: it cannot be read. */
-static bool take_read(struct simsql_op *op, struct bnd_slice text) {
+bool simsql_take_read(struct simsql_op *op, struct bnd_slice text) {
     struct bnd_slice list;
     bool right = simsql_numbers(text, 0, &op->n, 1) == 1 &&
                  simsql_numbers(text, 1, &op->bank, 1) == 1 && simsql_cell(text, 2, &list) &&
@@ -151,7 +151,8 @@ static enum simsql_outcome take_done(struct call *call, struct simsql_op *op,
     struct simsql_database *database = &history->databases[op->database];
     struct bnd_sql_bookmark place;
     bnd_sql_bookmark_get(answer->bookmark, &place);
-    if (op->kind == SIMSQL_FAIL || (op->kind == SIMSQL_READ && !take_read(op, answer->text)) ||
+    if (op->kind == SIMSQL_FAIL ||
+        (op->kind == SIMSQL_READ && !simsql_take_read(op, answer->text)) ||
         (op->token != 0 && simsql_numbers(answer->text, 0, &op->n, 1) != 1)) {
         bnd_sim_violation(&call->clients->cluster->check,
                           "ANSWER: to an operation of kind %d: %.*s", (int)op->kind,
@@ -168,7 +169,7 @@ static enum simsql_outcome take_done(struct call *call, struct simsql_op *op,
     }
     if (op->token != 0) {
         const struct simsql_mark mark = {
-            .bookmark = place, .rows = (size_t)op->n, .told_ns = op->invoked_ns};
+            .bookmark = place, .rows = (size_t)op->n, .told_ms = op->invoked_ms};
         simsql_history_mark(history, op->database, &mark);
     }
     return SIMSQL_DONE;
@@ -185,7 +186,16 @@ static enum simsql_outcome outcome_of(struct call *call, struct simsql_op *op, i
     if (status != 0) {
         counts->refused += simsql_is_certain(status);
         counts->unknown += !simsql_is_certain(status);
-        if (status == BND_NOTFOUND || status == BND_CORRUPT) {
+        counts->locked += status == BND_LOCKED;
+        if (status == BND_LOCKED &&
+            (op->token == 0 ||
+             !simsql_history_locked(call->clients->history, op->database, op->invoked_ms))) {
+            bnd_sim_violation(&call->clients->cluster->check,
+                              "LOCKED: database %zu: an operation of kind %d", op->database,
+                              (int)op->kind);
+        }
+        bool deleting = call->clients->history->databases[op->database].deleting;
+        if ((status == BND_NOTFOUND && !deleting) || status == BND_CORRUPT) {
             bnd_sim_violation(&call->clients->cluster->check, "STATUS: database %zu: %s",
                               op->database, bnd_code_text(status));
         }
@@ -211,11 +221,23 @@ static enum simsql_outcome outcome_of(struct call *call, struct simsql_op *op, i
     }
 }
 
+/* Nothing was to be found of it when the operation began. */
+static void check_there(const struct call *call, const struct simsql_op *op, int status) {
+    const struct simsql_database *database = &call->clients->history->databases[op->database];
+    if (status == 0 && !op->stale && database->deleted_ns != 0 &&
+        op->invoked_ns > database->deleted_ns) {
+        bnd_sim_violation(&call->clients->cluster->check,
+                          "DELETED: database %zu: it answers an operation of kind %d", op->database,
+                          (int)op->kind);
+    }
+}
+
 static void on_op(struct call *call, int status, const struct bnd_sql_answer *answer) {
     struct client *client = call->data;
     struct simsql_history *history = call->clients->history;
     struct simsql_op *op = &history->ops[call->op];
     enum simsql_outcome outcome = outcome_of(call, op, status, answer);
+    check_there(call, op, status);
     if (call->clients->cluster->verbose) {
         (void)fprintf(stderr,
                       "%" PRIu64 " op %zu (kind %d, token %" PRId64
@@ -229,15 +251,15 @@ static void on_op(struct call *call, int status, const struct bnd_sql_answer *an
     think(client);
 }
 
-static struct simsql_op draw_op(struct client *client, size_t database) {
+struct simsql_op simsql_draw_op(struct simsql_clients *clients, struct bnd_sim_rng *rng,
+                                size_t database) {
     static const enum simsql_kind kinds[] = {
         SIMSQL_APPEND,   SIMSQL_APPEND,   SIMSQL_APPEND, SIMSQL_TRANSFER, SIMSQL_TRANSFER,
         SIMSQL_REGISTER, SIMSQL_REGISTER, SIMSQL_UNIQUE, SIMSQL_UNIQUE,   SIMSQL_CLEAR,
         SIMSQL_FAIL,     SIMSQL_READ,     SIMSQL_READ,   SIMSQL_READ,     SIMSQL_READ};
-    struct bnd_sim_rng *rng = &client->rng;
     struct simsql_op op = {.database = database};
     op.kind = kinds[bnd_sim_rng_below(rng, sizeof kinds / sizeof kinds[0])];
-    op.token = op.kind == SIMSQL_READ ? 0 : ++client->clients->token;
+    op.token = op.kind == SIMSQL_READ ? 0 : ++clients->token;
     op.a =
         (int64_t)bnd_sim_rng_below(rng, op.kind == SIMSQL_TRANSFER ? SIMSQL_ACCOUNTS : SIMSQL_KEYS);
     op.b =
@@ -262,7 +284,7 @@ static void on_think(struct bnd_timer *timer) {
         think(client);
         return;
     }
-    struct simsql_op op = draw_op(client, database);
+    struct simsql_op op = simsql_draw_op(clients, &client->rng, database);
     const struct session *session = &client->sessions[database];
     op.follows = op.stale && session->known && bnd_sim_rng_chance(&client->rng, 500);
     BND_AUTO_BUF struct bnd_buf request = {0};
@@ -273,7 +295,15 @@ static void on_think(struct bnd_timer *timer) {
     clients->history->databases[database].under_way++;
     call->op = simsql_history_invoke(clients->history, &op);
     simsql_request_op(&request, &op, op.follows ? session->bookmark : NULL, &client->rng);
-    simsql_query(call, database, &request);
+    simsql_query(call, clients->history->databases[database].uuid, &request);
+}
+
+void simsql_clients_renew(struct simsql_clients *clients, size_t database,
+                          const uint8_t uuid[BND_SQL_UUID_BYTES]) {
+    simsql_history_renew(clients->history, database, uuid);
+    for (size_t i = 0; i < clients->count; i++) {
+        clients->items[i].sessions[database] = (struct session){0};
+    }
 }
 
 /* ---- making databases -------------------------------------------------------------------------*/
@@ -287,6 +317,7 @@ static void on_tables(struct call *call, int status, const struct bnd_sql_answer
                           answer == NULL ? 0 : (int)answer->text.len,
                           answer == NULL ? "" : (const char *)answer->text.data);
     }
+    clients->history->databases[call->op].made_ms = simsql_right_ms(clients->cluster);
     clients->making--;
 }
 
@@ -305,8 +336,9 @@ static void make_tables(struct simsql_clients *clients, size_t database) {
     BND_AUTO_BUF struct bnd_buf request = {0};
     struct call *call = simsql_call_new(clients, &clients->cluster->machines[0]);
     call->done = on_tables;
+    call->op = database;
     simsql_request_setup(&request);
-    simsql_query(call, database, &request);
+    simsql_query(call, clients->history->databases[database].uuid, &request);
 }
 
 static void make_database(struct simsql_clients *clients, size_t database) {
@@ -363,6 +395,7 @@ struct simsql_clients *simsql_clients_create(struct simsql_cluster *cluster,
         think(client);
     }
     simsql_manager_start(clients, seed);
+    simsql_importer_start(clients, seed);
     return clients;
 }
 
@@ -376,12 +409,23 @@ bool simsql_clients_idle(const struct simsql_clients *clients) {
             return false;
         }
     }
-    return clients->manager.step == STEP_IDLE && !clients->manager.waiting;
+    return clients->manager.step == STEP_IDLE && !clients->manager.waiting &&
+           clients->importer.step == BRANCH_IDLE;
+}
+
+void simsql_clients_end_leases(struct simsql_clients *clients) {
+    uint64_t now_ms = simsql_right_ms(clients->cluster);
+    uint64_t until_ms = clients->leases_until_ms;
+    if (until_ms >= now_ms) {
+        bnd_sim_world_pass(clients->cluster->world, until_ms + 1 - now_ms);
+        bnd_sim_run_for(clients->cluster->world, TICKS_NS);
+    }
 }
 
 void simsql_clients_destroy(struct simsql_clients *clients) {
     struct bnd_link *link = NULL;
     bnd_sim_world_cancel(clients->cluster->world, &clients->manager.timer);
+    bnd_sim_world_cancel(clients->cluster->world, &clients->importer.timer);
     for (size_t i = 0; i < clients->count; i++) {
         bnd_sim_world_cancel(clients->cluster->world, &clients->items[i].timer);
     }

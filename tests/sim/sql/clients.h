@@ -19,6 +19,11 @@ void simsql_clients_destroy(struct simsql_clients *clients);
 /* No new operations; those under way go on, and the manager ends what it is at. */
 void simsql_clients_stop(struct simsql_clients *clients);
 bool simsql_clients_idle(const struct simsql_clients *clients);
+/* Time passes, until every branch that nobody looks after is gone. Runs the world. */
+void simsql_clients_end_leases(struct simsql_clients *clients);
+/* Writes to every database: nothing refuses it any more. Nothing else is under way. Runs the world.
+ */
+void simsql_clients_write_all(struct simsql_clients *clients);
 /* Dumps every database: nothing else is under way. Runs the world. */
 void simsql_clients_dump_all(struct simsql_clients *clients);
 

@@ -177,7 +177,8 @@ static int open_machine(struct simsql_machine *machine, struct bnd_env *env,
                                        .name = name,
                                        .memory_bytes = MEMORY_BYTES,
                                        .keep_ms = machine->cluster->keep_ms,
-                                       .rules_off = machine->cluster->rules_off};
+                                       .rules_off = machine->cluster->rules_off,
+                                       .cut_at_bytes = machine->cluster->cut_at_bytes};
     BND_ASSERT(bnd_sql_create(&sql, &machine->sql) == 0);
     int rv = machine->gateway ? 0 : open_host(machine, err);
     const struct bnd_shard_client_config client = {
@@ -250,6 +251,12 @@ static uint64_t draw_keep_ms(uint64_t seed) {
     return bnd_sim_rng_chance(&rng, 600) ? bnd_sim_rng_range(&rng, 1000, 8000) : 0;
 }
 
+static uint32_t draw_cut_at_bytes(uint64_t seed) {
+    struct bnd_sim_rng rng;
+    bnd_sim_rng_init(&rng, seed, "cut", 0);
+    return bnd_sim_rng_chance(&rng, 250) ? (uint32_t)bnd_sim_rng_range(&rng, 2048, 6144) : 0;
+}
+
 static size_t draw_shape(struct simsql_cluster *cluster) {
     struct bnd_sim_rng *rng = &cluster->rng;
     struct bnd_raft_host_config *config = &cluster->config;
@@ -280,6 +287,7 @@ struct simsql_cluster *simsql_cluster_create(const struct simsql_config *config)
     bnd_sim_rng_init(&cluster->rng, config->seed, "sql", 0);
     size_t voters = draw_shape(cluster);
     cluster->keep_ms = draw_keep_ms(config->seed);
+    cluster->cut_at_bytes = draw_cut_at_bytes(config->seed);
     bool slow = bnd_sim_rng_chance(&cluster->rng, 300);
     for (size_t i = 0; i < SIMSQL_MACHINES_MAX; i++) {
         machine_make(cluster, i, slow && bnd_sim_rng_chance(&cluster->rng, 500));

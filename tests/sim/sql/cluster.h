@@ -31,6 +31,7 @@ struct simsql_machine {
     struct simsql_cluster *cluster;
     uint64_t id; /* place + 1 */
     bool gateway;
+    bool lost; /* for good, with its disk */
     struct bnd_raft_host *host;
     struct bnd_shard_client *client;
     struct bnd_sql *sql;
@@ -60,7 +61,8 @@ struct simsql_group {
 struct simsql_counts {
     uint64_t transactions, reads, failures, conflicts, entries, crashes, fatals, elections,
         installs, wishes, departures, restores, restores_under_load, forks, follower_reads, refused,
-        unknown, cutoffs, collected, too_old;
+        unknown, cutoffs, collected, too_old, imports, imports_failed, abandoned, exports, locked,
+        times, deletions, parts, losses;
 };
 
 struct simsql_cluster {
@@ -71,8 +73,9 @@ struct simsql_cluster {
     struct simsql_counts counts;
     struct bnd_raft_host_config config; /* bounds */
     uint32_t rules_off;
-    uint64_t keep_ms; /* 0: for ever */
-    bool jumped;      /* a clock was far off: a group of few may have followed it */
+    uint64_t keep_ms;      /* 0: for ever */
+    uint32_t cut_at_bytes; /* of change sets; 0: only large ones are */
+    bool jumped;           /* a clock was far off: a group of few may have followed it */
     bool verbose;
     struct simsql_machine machines[SIMSQL_MACHINES_MAX];
     size_t nodes_count; /* that store: the first ones */
@@ -96,6 +99,11 @@ static inline uint64_t simsql_now_ns(const struct simsql_cluster *cluster) {
     return bnd_sim_world_now_ns(cluster->world);
 }
 
+/* What a clock that is right has, since the beginning. */
+static inline uint64_t simsql_right_ms(const struct simsql_cluster *cluster) {
+    return simsql_now_ns(cluster) / BND_MS + bnd_sim_world_passed_ms(cluster->world);
+}
+
 void simsql_start(struct simsql_machine *machine);
 void simsql_crash(struct simsql_machine *machine, enum bnd_sim_crash kind);
 /* Begins a clean stop; life becomes DOWN by itself. */
@@ -105,6 +113,9 @@ void simsql_count(struct simsql_machine *machine);
 
 /* Wishes other members for a drawn group. */
 void simsql_wish(struct simsql_cluster *cluster);
+/* Loses a drawn machine for good, with its disk, if all is well enough for it; another one may join
+ * for it. False: not now. */
+bool simsql_lose(struct simsql_cluster *cluster);
 /* True if every group has a ready leader, its members are as wanted, and every wanted node has
  * applied all of it. */
 bool simsql_settled(const struct simsql_cluster *cluster);

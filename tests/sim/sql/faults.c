@@ -6,6 +6,8 @@
 #define INTERVAL_NS_MIN (50 * BND_MS)
 #define INTERVAL_NS_MAX (800 * BND_MS)
 #define PAUSE_NS_MAX (1500 * BND_MS)
+#define LOSE_CHECK_NS (15 * BND_MS)
+#define LOSE_NS_MAX (3 * SIMSQL_SECOND) /* the others get so long to be well */
 
 struct simsql_faults {
     struct simsql_cluster *cluster;
@@ -20,7 +22,8 @@ static struct simsql_machine *draw_machine(struct simsql_cluster *cluster) {
 }
 
 static bool takes_part(const struct simsql_cluster *cluster, size_t place) {
-    return place < cluster->nodes_count || cluster->machines[place].gateway;
+    return (place < cluster->nodes_count && !cluster->machines[place].lost) ||
+           cluster->machines[place].gateway;
 }
 
 static void restart_some(void *data, unsigned per_mille) {
@@ -113,7 +116,7 @@ static void fault(void *data) {
     struct simsql_faults *faults = data;
     struct simsql_cluster *cluster = faults->cluster;
     struct simsql_machine *machine = draw_machine(cluster);
-    switch (bnd_sim_rng_below(&cluster->rng, 24)) {
+    switch (bnd_sim_rng_below(&cluster->rng, 25)) {
     case 0:
     case 1:
     case 2:
@@ -150,6 +153,12 @@ static void fault(void *data) {
     case 19:
         flicker(faults);
         break;
+    case 24:
+        if (bnd_sim_rng_chance(&cluster->rng, 500)) {
+            bnd_sim_net_heal(cluster->net);
+            bnd_sim_nemesis_lose(&faults->nemesis);
+        }
+        break;
     case 20:
     case 21:
         bnd_sim_nemesis_pause(&draw_leader(cluster)->base, &cluster->rng, PAUSE_NS_MAX);
@@ -158,6 +167,10 @@ static void fault(void *data) {
         bnd_sim_nemesis_pause(&machine->base, &cluster->rng, PAUSE_NS_MAX);
         break;
     }
+}
+
+static bool lose(void *data) {
+    return simsql_lose(((struct simsql_faults *)data)->cluster);
 }
 
 struct simsql_faults *simsql_faults_start(struct simsql_cluster *cluster) {
@@ -172,6 +185,9 @@ struct simsql_faults *simsql_faults_start(struct simsql_cluster *cluster) {
         .data = faults,
         .fault = fault,
         .restart = restart_some,
+        .lose = lose,
+        .lose_check_ns = LOSE_CHECK_NS,
+        .lose_ns_max = LOSE_NS_MAX,
     };
     bnd_sim_nemesis_start(&faults->nemesis, &config);
     return faults;

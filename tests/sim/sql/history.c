@@ -93,6 +93,7 @@ size_t simsql_history_invoke(struct simsql_history *history, const struct simsql
     struct simsql_op *stored = &history->ops[history->count];
     *stored = *op;
     stored->invoked_ns = simsql_now_ns(history->cluster);
+    stored->invoked_ms = simsql_right_ms(history->cluster);
     stored->n = -1;
     return history->count++;
 }
@@ -103,6 +104,7 @@ void simsql_history_return(struct simsql_history *history, size_t number,
     BND_ASSERT(op->outcome == SIMSQL_PENDING && op->returned_ns == 0);
     op->outcome = outcome;
     op->returned_ns = simsql_now_ns(history->cluster);
+    op->returned_ms = simsql_right_ms(history->cluster);
     history->acked += outcome == SIMSQL_DONE && op->token != 0;
 }
 
@@ -159,6 +161,22 @@ void simsql_history_mark(struct simsql_history *history, size_t number,
     database->marks[at] = *mark;
 }
 
+bool simsql_history_locked(const struct simsql_history *history, size_t database,
+                           uint64_t invoked_ms) {
+    return history->databases[database].held_until_ms >= invoked_ms || history->cluster->jumped;
+}
+
+void simsql_history_erase(struct simsql_history *history, size_t database, uint64_t above) {
+    struct simsql_database *erased = &history->databases[database];
+    if (erased->erases || erased->erased_count >= SIMSQL_ERASED_MAX) {
+        erased->erased_count = SIMSQL_ERASED_MAX + 1;
+        erased->erases = true;
+        return;
+    }
+    erased->erased[erased->erased_count++].from = above;
+    erased->erases = true;
+}
+
 void simsql_history_replace(struct simsql_history *history, size_t database,
                             const struct simsql_line *line) {
     history->databases[database].marks_count = 0;
@@ -169,9 +187,88 @@ void simsql_history_fork(struct simsql_history *history, size_t database, size_t
                          const uint8_t uuid[BND_SQL_UUID_BYTES]) {
     BND_ASSERT(history->databases_count < SIMSQL_DATABASES_MAX);
     struct simsql_database *fork = &history->databases[history->databases_count++];
-    *fork = (struct simsql_database){.checked = history->count};
+    *fork = (struct simsql_database){.checked = history->count,
+                                     .made_ms = simsql_right_ms(history->cluster)};
     memcpy(fork->uuid, uuid, sizeof fork->uuid);
     simsql_line_copy(&fork->line, &history->databases[database].line, rows);
+}
+
+void simsql_history_renew(struct simsql_history *history, size_t number,
+                          const uint8_t uuid[BND_SQL_UUID_BYTES]) {
+    struct simsql_database *database = &history->databases[number];
+    BND_ASSERT(database->paused && database->under_way == 0);
+    bnd_sim_free(database->line.rows);
+    bnd_sim_free(database->undo_line.rows);
+    *database = (struct simsql_database){
+        .checked = history->count, .made_ms = simsql_right_ms(history->cluster), .paused = true};
+    memcpy(database->uuid, uuid, sizeof database->uuid);
+}
+
+/* ---- times ------------------------------------------------------------------------------------*/
+
+/* A stamp is its leader's clock's, and none falls below the last: so far ahead or behind. */
+#define STAMP_MS UINT64_C(1500)
+
+static void check_time(const struct simsql_history *history, size_t number, uint64_t at_ms,
+                       const struct bnd_sql_bookmark *place) {
+    for (size_t i = 0; i < history->count; i++) {
+        const struct simsql_op *op = &history->ops[i];
+        if (op->database != number || op->token == 0 || op->outcome != SIMSQL_DONE ||
+            op->invoked_ms < history->databases[number].made_ms) {
+            continue;
+        }
+        bool before = op->returned_ms + STAMP_MS < at_ms;
+        bool after = op->invoked_ms > at_ms + STAMP_MS;
+        if ((before && op->place.version > place->version) ||
+            (after && op->place.version <= place->version)) {
+            bnd_sim_violation(&history->cluster->check,
+                              "TIME: database %zu: at %" PRIu64 " ms it stood at version %" PRIu64
+                              ", but version %" PRIu64 " was written from %" PRIu64 " to %" PRIu64,
+                              number, at_ms, place->version, op->place.version, op->invoked_ms,
+                              op->returned_ms);
+        }
+    }
+}
+
+static bool is_on_line(const struct simsql_database *database, uint64_t version) {
+    if (database->erases || database->erased_count > SIMSQL_ERASED_MAX) {
+        return false;
+    }
+    for (size_t i = 0; i < database->erased_count; i++) {
+        const struct simsql_erased *erased = &database->erased[i];
+        if (version > erased->from && version < erased->to) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool simsql_history_at_time(struct simsql_history *history, size_t number, uint64_t at_ms,
+                            const struct bnd_sql_bookmark *place, size_t *out_rows) {
+    const struct simsql_database *database = &history->databases[number];
+    if (!history->cluster->jumped) {
+        check_time(history, number, at_ms, place);
+    }
+    if (!is_on_line(database, place->version)) {
+        return false;
+    }
+    size_t low = 0;
+    size_t high = database->line.count;
+    for (size_t i = 0; i < database->line.count; i++) {
+        const struct simsql_op *op = op_of(history, database->line.rows[i].token);
+        bool inherited = op->database != number || op->invoked_ms < database->made_ms;
+        if (!inherited && op->place.version == 0) {
+            continue; /* its place was never told */
+        }
+        if (inherited || op->place.version <= place->version) {
+            low = i + 1;
+        } else {
+            high = i;
+            break;
+        }
+    }
+    *out_rows = low;
+    return low == high;
 }
 
 /* ---- the model --------------------------------------------------------------------------------*/
@@ -406,8 +503,34 @@ static void check_order(const struct checking *checking, size_t at) {
     }
 }
 
+/* A piece of an import is there if the one before it is, and right behind it. */
+static void check_piece(const struct checking *checking, size_t at) {
+    const struct simsql_history *history = checking->history;
+    const struct simsql_op *piece = &history->ops[at];
+    for (size_t k = at; k > checking->database->checked; k--) {
+        const struct simsql_op *other = &history->ops[k - 1];
+        if (other->import != piece->import || other->outcome == SIMSQL_NONE) {
+            continue;
+        }
+        if (other->seen != piece->seen || (piece->seen && piece->n != other->n + 1)) {
+            bnd_sim_violation(checking->check,
+                              "IMPORT: database %zu: of one import transaction %" PRId64
+                              " is %s, and %" PRId64 " %s",
+                              checking->number, other->token, other->seen ? "there" : "not there",
+                              piece->token, piece->seen ? "is, elsewhere" : "is not");
+        }
+        return;
+    }
+}
+
 static void check_ops(const struct checking *checking) {
     const struct simsql_history *history = checking->history;
+    for (size_t i = checking->database->checked; i < history->count; i++) {
+        const struct simsql_op *op = &history->ops[i];
+        if (op->database == checking->number && op->import != 0 && op->outcome != SIMSQL_NONE) {
+            check_piece(checking, i);
+        }
+    }
     for (size_t i = checking->database->checked; i < history->count; i++) {
         const struct simsql_op *op = &history->ops[i];
         if (op->database != checking->number || op->outcome != SIMSQL_DONE) {
@@ -431,6 +554,7 @@ static void take_restore(struct checking *checking, uint32_t epoch) {
         return;
     }
     checking->history->cluster->counts.restores_under_load++;
+    simsql_history_erase(checking->history, checking->number, database->nudge.bookmark.version);
     if (database->nudge.rows < database->line.count) {
         database->line.count = database->nudge.rows;
     }
@@ -469,8 +593,15 @@ bool simsql_history_dump(struct simsql_history *history, size_t number,
         right = check_tables(&checking, &model, answer->text);
     }
     model_end(&model);
+    if (database->erases) {
+        database->erases = false;
+        if (database->erased_count <= SIMSQL_ERASED_MAX) {
+            database->erased[database->erased_count - 1].to = place.version;
+        }
+    }
     database->checked = history->count;
     database->dumped = place;
     database->nudged = false;
+    database->imported = false;
     return right;
 }

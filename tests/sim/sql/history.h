@@ -11,7 +11,9 @@
  *  2. places respect real time: an operation stands above all that returned before it began, a
  *     write above them strictly;
  *  3. what every read was told, and the dump, is what a model says at that place.
- * Real time is checked by bookmarks, whose versions rise over restores. A restore cuts the line, a
+ * The pieces of an import are transactions that return when it has ended, and are there all or
+ * none, with nothing among them; an export is reads of the moment at which it began. Real time is
+ * checked by bookmarks, whose versions rise over restores and imports. A restore cuts the line, a
  * fork begins with a line that it shares; an unknown transaction may appear once, on one line,
  * whenever its deadline allows it. */
 #ifndef BND_TESTS_SIM_SQL_HISTORY_H
@@ -52,9 +54,11 @@ struct simsql_op {
     int64_t token; /* unique; 0: a read */
     int64_t a, b, c;
     size_t database;
-    bool stale;   /* a read on a replica, bound by nothing but its session */
-    bool follows; /* which it has: it goes on from a bookmark */
+    bool stale;      /* a read on a replica, bound by nothing but its session */
+    bool follows;    /* which it has: it goes on from a bookmark */
+    uint64_t import; /* the one of which it is a piece; 0: of none */
     uint64_t invoked_ns, returned_ns;
+    uint64_t invoked_ms, returned_ms; /* as right clocks had it */
     enum simsql_outcome outcome;
     struct bnd_sql_bookmark place; /* as told, if outcome is DONE */
     int64_t n;                     /* likewise; -1: not told */
@@ -68,11 +72,17 @@ struct simsql_line {
     size_t count, cap;
 };
 
+/* Versions that a restore took away: those above `from`, below `to`. */
+struct simsql_erased {
+    uint64_t from, to;
+};
+#define SIMSQL_ERASED_MAX 16
+
 /* A place on a database's present line. */
 struct simsql_mark {
     struct bnd_sql_bookmark bookmark;
     size_t rows;
-    uint64_t told_ns; /* it was the newest a moment before, at most */
+    uint64_t told_ms; /* it was the newest a moment before, at most; as right clocks had it */
 };
 #define SIMSQL_MARKS_MAX 16
 
@@ -90,8 +100,17 @@ struct simsql_database {
     /* what the last restore can be undone to */
     bool undoable;
     struct bnd_sql_bookmark undo;
-    uint64_t undo_ns; /* when that was told */
+    uint64_t undo_ms; /* when that was told */
     struct simsql_line undo_line;
+    struct simsql_erased erased[SIMSQL_ERASED_MAX];
+    size_t erased_count; /* more: nothing is known of any but the newest */
+    bool erases;         /* the next dump tells where the newest ends */
+    uint64_t made_ms;    /* as right clocks had it */
+    bool deleting;       /* and another is made under its name */
+    uint64_t deleted_ns; /* no operation begun later finds it; 0: that is not known */
+    /* An import began since the last dump: if it came to its end, that is of another epoch, too. */
+    bool imported;
+    uint64_t held_until_ms; /* what comes later is refused by nothing; as right clocks have it */
     /* of the manager: no new operation begins */
     bool paused;
     size_t under_way;
@@ -116,9 +135,20 @@ void simsql_history_return(struct simsql_history *history, size_t op, enum simsq
 bool simsql_history_dump(struct simsql_history *history, size_t database,
                          const struct bnd_sql_answer *answer);
 
+/* A restore has taken away the versions above it, up to the next dump's. */
+void simsql_history_erase(struct simsql_history *history, size_t database, uint64_t above);
+
+/* It is refused because something is imported there: may that be? */
+bool simsql_history_locked(const struct simsql_history *history, size_t database,
+                           uint64_t invoked_ms);
+
 /* A write was told its place. */
 void simsql_history_mark(struct simsql_history *history, size_t database,
                          const struct simsql_mark *mark);
+
+/* The database was deleted, and another made in its place. */
+void simsql_history_renew(struct simsql_history *history, size_t database,
+                          const uint8_t uuid[BND_SQL_UUID_BYTES]);
 
 /* After a dump: the database was restored to its first `rows` rows, or its line was replaced. */
 void simsql_history_cut(struct simsql_history *history, size_t database, size_t rows);
@@ -127,6 +157,11 @@ void simsql_history_replace(struct simsql_history *history, size_t database,
 /* A fork of the database's first `rows` rows. */
 void simsql_history_fork(struct simsql_history *history, size_t database, size_t rows,
                          const uint8_t uuid[BND_SQL_UUID_BYTES]);
+/* The database is said to have stood at `place` when right clocks had at_ms: checks it against what
+ * had returned by then, and what began only after. How many rows there were then is in *out_rows;
+ * false: that cannot be said. */
+bool simsql_history_at_time(struct simsql_history *history, size_t database, uint64_t at_ms,
+                            const struct bnd_sql_bookmark *place, size_t *out_rows);
 void simsql_line_copy(struct simsql_line *to, const struct simsql_line *from, size_t rows);
 
 /* The integers of the k-th result set ("rows":[[1,2],[3,4]]) in an answer's text, at most max; -1:

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "placement/shard.h"
 #include "raft/member_plan.h"
+#include "sql/command.h"
 #include "sql/history.h"
 #include "tests/sim/memory.h"
 
@@ -77,6 +78,8 @@ static int watched_apply(void *fsm, const struct bnd_fsm_apply *context, struct 
     bnd_sim_trace(watched->machine->cluster->world, "appl",
                   watched->machine->id << 32 | bnd_gid_shard(context->gid), context->index,
                   command);
+    watched->machine->cluster->counts.parts +=
+        status == 0 && command.len > 0 && command.data[0] == SQL_STAGE;
     check_applied(watched, &now);
     return status;
 }
@@ -176,6 +179,14 @@ static bool has(const struct simsql_want *want, uint64_t node) {
     return false;
 }
 
+static uint32_t nodes_of(const struct simsql_want *want) {
+    uint32_t nodes = 0;
+    for (size_t i = 0; i < want->count; i++) {
+        nodes |= 1u << want->members[i].node;
+    }
+    return nodes;
+}
+
 bool simsql_knows(const struct simsql_machine *machine, uint64_t gid) {
     return bnd_gid_kind(gid) == BND_GROUP_SQL && bnd_gid_shard(gid) < SIMSQL_SHARDS &&
            has(&machine->known[bnd_gid_shard(gid)], machine->id);
@@ -205,11 +216,12 @@ void simsql_wish(struct simsql_cluster *cluster) {
     struct bnd_sim_rng *rng = &cluster->rng;
     size_t g = bnd_sim_rng_below(rng, SIMSQL_SHARDS);
     const struct simsql_want *want = &cluster->groups[g].want;
-    uint32_t nodes = 0;
-    for (size_t i = 0; i < want->count; i++) {
-        nodes |= 1u << want->members[i].node;
+    uint32_t nodes = nodes_of(want);
+    uint64_t place = bnd_sim_rng_below(rng, cluster->nodes_count);
+    if (cluster->machines[place].lost) {
+        return;
     }
-    uint32_t drawn = 2u << bnd_sim_rng_below(rng, cluster->nodes_count);
+    uint32_t drawn = 2u << place;
     if ((nodes & drawn) != 0) {
         nodes &= want->count > 1 && bnd_sim_rng_chance(rng, 300) ? ~drawn : UINT32_MAX;
     } else {
@@ -236,6 +248,9 @@ static bool leader_of(const struct simsql_cluster *cluster, size_t g,
     for (size_t n = 0; n < cluster->nodes_count; n++) {
         const struct simsql_machine *machine = &cluster->machines[n];
         struct bnd_raft_group_status status;
+        if (machine->lost) {
+            continue;
+        }
         if (machine->base.life != BND_SIM_UP || machine->base.fatal) {
             return false;
         }
@@ -261,6 +276,9 @@ static bool group_settled(const struct simsql_cluster *cluster, size_t g) {
     for (size_t n = 0; n < cluster->nodes_count; n++) {
         const struct simsql_machine *machine = &cluster->machines[n];
         struct bnd_raft_group_status status;
+        if (machine->lost) {
+            continue;
+        }
         bool there = bnd_raft_group_status(machine->host, cluster->groups[g].gid, &status) == 0;
         if (there != has(&cluster->groups[g].want, machine->id) ||
             (there &&
@@ -279,6 +297,58 @@ bool simsql_settled(const struct simsql_cluster *cluster) {
     }
     return true;
 }
+
+/* ---- lost for good ----------------------------------------------------------------------------*/
+
+/* Every replica is as the others are, and whoever it leaves are a majority. */
+static bool can_lose(const struct simsql_cluster *cluster, const struct simsql_machine *machine) {
+    for (size_t g = 0; g < SIMSQL_SHARDS; g++) {
+        const struct simsql_want *want = &cluster->groups[g].want;
+        if (has(want, machine->id) && want->count < 3) {
+            return false;
+        }
+    }
+    return !machine->lost && simsql_settled(cluster);
+}
+
+/* Another takes its place in a group: one that is new, or any; or nobody. */
+static void replace(struct simsql_cluster *cluster, size_t g, uint64_t lost) {
+    uint32_t nodes = nodes_of(&cluster->groups[g].want);
+    if ((nodes & 1u << lost) == 0) {
+        return;
+    }
+    nodes &= ~(1u << lost);
+    for (uint64_t node = cluster->nodes_count; node > 0; node--) {
+        if (!cluster->machines[node - 1].lost && (nodes & 1u << node) == 0) {
+            nodes |= 1u << node;
+            break;
+        }
+    }
+    simsql_want(cluster, g, nodes);
+}
+
+bool simsql_lose(struct simsql_cluster *cluster) {
+    struct simsql_machine *machine =
+        &cluster->machines[bnd_sim_rng_below(&cluster->rng, cluster->nodes_count)];
+    if (cluster->nodes_count < 3 || !can_lose(cluster, machine)) {
+        return false;
+    }
+    cluster->counts.losses++;
+    bnd_sim_trace(cluster->world, "lost", machine->id, cluster->nodes_count, (struct bnd_slice){0});
+    simsql_crash(machine, BND_SIM_POWER);
+    machine->lost = true;
+    bnd_sim_disk_wipe(machine->base.disk);
+    bnd_sim_store_wipe(machine->base.store);
+    if (cluster->nodes_count + 1 < SIMSQL_MACHINES_MAX) {
+        simsql_start(&cluster->machines[cluster->nodes_count++]);
+    }
+    for (size_t g = 0; g < SIMSQL_SHARDS; g++) {
+        replace(cluster, g, machine->id);
+    }
+    return true;
+}
+
+/* ---- equal ------------------------------------------------------------------------------------*/
 
 static uint64_t state_hash(const struct simsql_machine *machine, uint64_t gid) {
     struct bnd_raft_group_status status;

@@ -58,9 +58,14 @@ void simsql_request_setup(struct bnd_buf *out) {
 }
 
 static void add_append(struct writer *writer, const struct simsql_op *op, struct bnd_sim_rng *rng) {
-    static char pad[PAD_MAX];
+    static char pad[PAD_MAX + 8];
     size_t len = bnd_sim_rng_below(rng, bnd_sim_rng_chance(rng, 100) ? PAD_MAX : 200);
-    memset(pad, 'a' + (int)(op->token % 26), sizeof pad);
+    for (size_t i = 0; i < len; i += 8) { /* half of which packs to nothing */
+        uint64_t drawn = op->token % 2 == 0 ? 0 : bnd_sim_rng_u64(rng);
+        for (size_t k = 0; k < 8; k++) {
+            pad[i + k] = (char)('A' + (drawn >> (8 * k) & 0x1f));
+        }
+    }
     const struct bnd_sql_value params[] = {
         {.type = BND_SQL_INTEGER, .integer = op->a},
         {.type = BND_SQL_INTEGER, .integer = op->token},

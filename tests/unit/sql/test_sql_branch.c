@@ -1,4 +1,5 @@
 /* Branches: what holds a database, takes its place, or is gone with whoever worked with it. */
+#include "sql/sql.h"
 #include "tests/unit/sql/machine.h"
 
 enum { A = 1, B = 2, C = 3, D = 4 };
@@ -29,18 +30,6 @@ static int now_at(struct machine *m, uint8_t uuid, uint32_t page) {
     return rv != 0 ? rv : bytes[0];
 }
 
-static int branch(struct machine *m, uint8_t uuid, uint8_t source, bool holds) {
-    const struct sql_command command = {
-        .op = SQL_BRANCH, .uuid = {uuid}, .u.branch = {.source = {source}, .holds = holds}};
-    return machine_apply(m, &command);
-}
-
-static int swap(struct machine *m, uint8_t uuid, uint8_t from, uint64_t version) {
-    const struct sql_command command = {
-        .op = SQL_SWAP, .uuid = {uuid}, .u.swap = {.branch = {from}, .version = version}};
-    return machine_apply(m, &command);
-}
-
 static struct bnd_sql_bookmark replied(const struct machine *m, size_t at) {
     struct bnd_sql_bookmark bookmark;
     assert_true(m->reply.len >= at + BND_SQL_BOOKMARK_BYTES);
@@ -56,18 +45,7 @@ static struct bnd_sql_bookmark present(struct machine *m, uint8_t uuid) {
 }
 
 static int restore(struct machine *m, uint8_t uuid, struct bnd_sql_bookmark target) {
-    const struct sql_command command = {
-        .op = SQL_RESTORE,
-        .uuid = {uuid},
-        .u.restore = {.base = machine_record(m, uuid).version, .target = target}};
-    return machine_apply(m, &command);
-}
-
-static int fork_at(struct machine *m, uint8_t uuid, uint8_t source,
-                   struct bnd_sql_bookmark target) {
-    const struct sql_command command = {
-        .op = SQL_FORK, .uuid = {uuid}, .u.fork = {.source = {source}, .target = target}};
-    return machine_apply(m, &command);
+    return machine_restore_to(m, uuid, machine_record(m, uuid).version, target);
 }
 
 /* The version of a time, with the epoch in the hundreds of millions. */
@@ -87,15 +65,6 @@ static uint64_t version_at(struct machine *m, uint8_t uuid, uint64_t stamp_ms) {
     return bookmark.epoch * UINT64_C(100000000) + bookmark.version;
 }
 
-static void nothing_is_left(struct machine *m) {
-    static const enum sql_tag tags[] = {SQL_TAG_EPOCH,  SQL_TAG_COMMIT, SQL_TAG_PAGE, SQL_TAG_FORK,
-                                        SQL_TAG_PINNED, SQL_TAG_DEAD,   SQL_TAG_LEASE};
-    for (size_t i = 0; i < sizeof tags / sizeof *tags; i++) {
-        assert_int_equal(machine_count(m, tags[i], 0), 0);
-    }
-    machine_equal(m);
-}
-
 /* A of two versions, and B that holds it, one second later, with two of its own. */
 static void begin_import(struct machine *m) {
     assert_int_equal(machine_simple(m, SQL_CREATE, A), 0);
@@ -103,7 +72,7 @@ static void begin_import(struct machine *m) {
     m->stamp_ms += 1000;
     assert_int_equal(commit(m, A, 2, 8), 0);
     m->stamp_ms += 1000;
-    assert_int_equal(branch(m, B, A, true), 0);
+    assert_int_equal(machine_branch(m, B, A, true), 0);
     m->stamp_ms += 1000;
     assert_int_equal(commit(m, B, 1, 60), 0);
     m->stamp_ms += 1000;
@@ -127,16 +96,17 @@ static void what_is_held_changes_by_nothing_else(void **state) {
     assert_int_equal(machine_commit(m, &stale), BND_CONFLICT);
     sql_change_set_free(&set);
     assert_int_equal(restore(m, A, machine_bookmark(m, A, 0, 1)), BND_LOCKED);
-    assert_int_equal(branch(m, C, A, true), BND_LOCKED);
-    assert_int_equal(branch(m, C, A, false), 0); /* what only reads may */
+    assert_int_equal(machine_branch(m, C, A, true), BND_LOCKED);
+    assert_int_equal(machine_branch(m, C, A, false), 0); /* what only reads may */
     assert_int_equal(machine_simple(m, SQL_CREATE, A), BND_EXISTS);
     assert_int_equal(now_at(m, A, 1), 8);
     assert_int_equal(now_at(m, B, 1), 61);
     assert_int_equal(now_at(m, B, 3), 7);
-    assert_int_equal(fork_at(m, D, A, present(m, A)), 0);
-    assert_int_equal(branch(m, D, A, false), BND_EXISTS); /* somebody's database is no branch */
-    assert_int_equal(branch(m, C, A, true), BND_EXISTS);
-    assert_int_equal(branch(m, 9, 8, true), BND_NOTFOUND);
+    assert_int_equal(machine_fork_at(m, D, A, present(m, A)), 0);
+    /* Somebody's database is no branch. */
+    assert_int_equal(machine_branch(m, D, A, false), BND_EXISTS);
+    assert_int_equal(machine_branch(m, C, A, true), BND_EXISTS);
+    assert_int_equal(machine_branch(m, 9, 8, true), BND_NOTFOUND);
     machine_equal(m);
 }
 
@@ -144,13 +114,13 @@ static void a_branch_takes_the_place_of_what_it_holds(void **state) {
     struct machine *m = *state;
     begin_import(m);
     uint64_t created_ms = machine_record(m, A).created_ms;
-    assert_int_equal(branch(m, C, A, false), 0);
-    assert_int_equal(swap(m, A, B, 4), BND_PRECONDITION); /* not as its maker left it */
-    assert_int_equal(swap(m, A, C, 3), BND_PRECONDITION); /* it holds nothing */
-    assert_int_equal(swap(m, A, D, 5), BND_PRECONDITION);
-    assert_int_equal(swap(m, D, B, 5), BND_NOTFOUND);
-    assert_int_equal(swap(m, C, B, 5), BND_PRECONDITION); /* it holds another */
-    assert_int_equal(swap(m, A, B, 5), 0);
+    assert_int_equal(machine_branch(m, C, A, false), 0);
+    assert_int_equal(machine_swap(m, A, B, 4), BND_PRECONDITION); /* not as its maker left it */
+    assert_int_equal(machine_swap(m, A, C, 3), BND_PRECONDITION); /* it holds nothing */
+    assert_int_equal(machine_swap(m, A, D, 5), BND_PRECONDITION);
+    assert_int_equal(machine_swap(m, D, B, 5), BND_NOTFOUND);
+    assert_int_equal(machine_swap(m, C, B, 5), BND_PRECONDITION); /* it holds another */
+    assert_int_equal(machine_swap(m, A, B, 5), 0);
     struct bnd_sql_bookmark made = replied(m, 0);
     struct bnd_sql_bookmark before = replied(m, BND_SQL_BOOKMARK_BYTES);
     assert_true(made.epoch == 1 && made.version == 6 && before.epoch == 0 && before.version == 2);
@@ -162,9 +132,9 @@ static void a_branch_takes_the_place_of_what_it_holds(void **state) {
     assert_int_equal(now_at(m, A, 1), 61);
     assert_int_equal(now_at(m, A, 2), 8);
     assert_int_equal(now_at(m, A, 3), 7);
-    assert_int_equal(swap(m, A, B, 5), BND_PRECONDITION); /* once */
+    assert_int_equal(machine_swap(m, A, B, 5), BND_PRECONDITION); /* once */
     assert_int_equal(machine_simple(m, SQL_CREATE, B), BND_NOTFOUND);
-    assert_int_equal(branch(m, B, A, true), BND_NOTFOUND);
+    assert_int_equal(machine_branch(m, B, A, true), BND_NOTFOUND);
     assert_int_equal(commit(m, A, 1, 62), 0);
     assert_int_equal(now_at(m, A, 1), 62);
     machine_equal(m);
@@ -178,7 +148,7 @@ static void time_goes_on_over_an_import(void **state) {
     struct bnd_sql_bookmark hidden = machine_bookmark(m, B, 1, 4);
     struct bnd_sql_bookmark first = machine_bookmark(m, A, 0, 1);
     struct bnd_sql_bookmark before = present(m, A);
-    assert_int_equal(swap(m, A, B, 5), 0);
+    assert_int_equal(machine_swap(m, A, B, 5), 0);
     struct bnd_sql_bookmark made = replied(m, 0);
     m->stamp_ms += 1000;
     assert_int_equal(version_at(m, A, m->stamp_ms), 100000006);
@@ -194,13 +164,13 @@ static void time_goes_on_over_an_import(void **state) {
     assert_int_equal(now_at(m, A, 1), 7);
     assert_int_equal(restore(m, A, made), 0);
     assert_int_equal(now_at(m, A, 1), 61);
-    assert_int_equal(branch(m, C, A, true), 0); /* and once more */
+    assert_int_equal(machine_branch(m, C, A, true), 0); /* and once more */
     assert_int_equal(commit(m, C, 1, 90), 0);
-    assert_int_equal(swap(m, A, C, machine_record(m, C).version), 0);
+    assert_int_equal(machine_swap(m, A, C, machine_record(m, C).version), 0);
     assert_int_equal(version_at(m, A, swapped_ms - 4001), 1);
     assert_int_equal(restore(m, A, first), 0);
     assert_int_equal(now_at(m, A, 1), 7);
-    assert_int_equal(fork_at(m, D, A, before), 0);
+    assert_int_equal(machine_fork_at(m, D, A, before), 0);
     assert_int_equal(now_at(m, D, 1), 8);
     assert_int_equal(machine_simple(m, SQL_DELETE, A), 0);
     m->stamp_ms += SQL_DEAD_KEEP_MS;
@@ -210,18 +180,18 @@ static void time_goes_on_over_an_import(void **state) {
     assert_int_equal(machine_simple(m, SQL_DELETE, D), 0);
     m->stamp_ms += SQL_DEAD_KEEP_MS;
     machine_ticks(m, 4);
-    nothing_is_left(m);
+    machine_nothing_is_left(m);
 }
 
 static void a_lease_that_nobody_renews_ends(void **state) {
     struct machine *m = *state;
     begin_import(m);
-    assert_int_equal(branch(m, C, A, false), 0);
-    m->stamp_ms += SQL_LEASE_MS - 4000;
-    assert_int_equal(branch(m, B, A, true), 0);
-    m->stamp_ms += SQL_LEASE_MS - 1; /* that of C is over */
+    assert_int_equal(machine_branch(m, C, A, false), 0);
+    m->stamp_ms += BND_SQL_LEASE_MS - 4000;
+    assert_int_equal(machine_branch(m, B, A, true), 0);
+    m->stamp_ms += BND_SQL_LEASE_MS - 1; /* that of C is over */
     machine_ticks(m, 1);
-    assert_int_equal(branch(m, C, A, false), BND_NOTFOUND);
+    assert_int_equal(machine_branch(m, C, A, false), BND_NOTFOUND);
     assert_int_equal(commit(m, B, 1, 63), 0);
     assert_int_equal(machine_record(m, A).state, SQL_DATABASE_HELD);
     m->stamp_ms++;
@@ -233,7 +203,7 @@ static void a_lease_that_nobody_renews_ends(void **state) {
     assert_int_equal(machine_record(m, A).state, SQL_DATABASE_LIVE);
     assert_int_equal(now_at(m, A, 1), 8);
     assert_int_equal(commit(m, B, 1, 64), BND_NOTFOUND);
-    assert_int_equal(swap(m, A, B, 6), BND_PRECONDITION);
+    assert_int_equal(machine_swap(m, A, B, 6), BND_PRECONDITION);
     assert_int_equal(commit(m, A, 1, 10), 0);
     m->stamp_ms += SQL_DEAD_KEEP_MS;
     machine_ticks(m, 4);
@@ -250,15 +220,15 @@ static void a_deleted_branch_holds_nothing(void **state) {
     assert_int_equal(machine_simple(m, SQL_DELETE, B), 0);
     assert_int_equal(machine_record(m, A).state, SQL_DATABASE_LIVE);
     assert_int_equal(commit(m, A, 1, 9), 0);
-    assert_int_equal(branch(m, C, A, true), 0); /* again, and now the database goes */
+    assert_int_equal(machine_branch(m, C, A, true), 0); /* again, and now the database goes */
     assert_int_equal(machine_simple(m, SQL_DELETE, A), 0);
-    assert_int_equal(swap(m, A, C, 4), BND_NOTFOUND);
-    m->stamp_ms += SQL_LEASE_MS;
+    assert_int_equal(machine_swap(m, A, C, 4), BND_NOTFOUND);
+    m->stamp_ms += BND_SQL_LEASE_MS;
     machine_ticks(m, 1);
-    assert_int_equal(branch(m, C, A, true), BND_NOTFOUND);
+    assert_int_equal(machine_branch(m, C, A, true), BND_NOTFOUND);
     m->stamp_ms += SQL_DEAD_KEEP_MS;
     machine_ticks(m, 4);
-    nothing_is_left(m);
+    machine_nothing_is_left(m);
 }
 
 /* What was not kept any more before the import is not kept after it; then the database has a cutoff
@@ -275,12 +245,12 @@ static void a_cutoff_holds_over_an_import(void **state) {
     uint64_t sixth_ms = m->stamp_ms;
     assert_int_equal(machine_retain(m, A, 4, 0), 0);
     machine_end_pass(m);
-    assert_int_equal(branch(m, B, A, true), 0);
+    assert_int_equal(machine_branch(m, B, A, true), 0);
     assert_int_equal(machine_retain(m, A, 5, 0), BND_PRECONDITION); /* not while it is held */
     assert_int_equal(commit(m, B, 1, 60), 0);
     assert_int_equal(machine_retain(m, B, 8, 0), BND_PRECONDITION); /* what is made is no history */
     m->stamp_ms += 1000;
-    assert_int_equal(swap(m, A, B, 8), 0);
+    assert_int_equal(machine_swap(m, A, B, 8), 0);
     assert_int_equal(machine_retain(m, B, SQL_CUTOFF_ALL, 0), BND_PRECONDITION);
     assert_int_equal(restore(m, A, gone), BND_NOTFOUND);
     assert_int_equal(version_at(m, A, sixth_ms), 6);
@@ -299,56 +269,103 @@ static void a_cutoff_holds_over_an_import(void **state) {
     assert_int_equal(machine_simple(m, SQL_DELETE, A), 0);
     m->stamp_ms += SQL_DEAD_KEEP_MS;
     machine_ticks(m, 6);
-    nothing_is_left(m);
+    machine_nothing_is_left(m);
 }
 
-/* One import after the other: what the database was between two of them is its history as what it
- * was before, and no deleted database's that only forks need. */
-static void what_it_was_between_imports_is_kept(void **state) {
+/* A whole import into A by way of a branch that changes page 1. */
+static void import(struct machine *m, uint8_t by, uint8_t value) {
+    assert_int_equal(machine_branch(m, by, A, true), 0);
+    assert_int_equal(commit(m, by, 1, value), 0);
+    m->stamp_ms += 1000;
+    assert_int_equal(machine_swap(m, A, by, machine_record(m, by).version), 0);
+}
+
+/* By whichever epoch the retention leaves first, a number ends as the fork of what it is of. */
+static void what_stands_upon_two_imports_ago_ends_as_it_began(void **state) {
     struct machine *m = *state;
     begin_import(m);
-    assert_int_equal(swap(m, A, B, 5), 0);
-    m->stamp_ms += 1000;
-    assert_int_equal(commit(m, A, 3, 62), 0); /* version 7 */
-    struct bnd_sql_bookmark between = present(m, A);
-    uint64_t between_ms = m->stamp_ms;
-    m->stamp_ms += 1000;
-    assert_int_equal(commit(m, A, 3, 63), 0);
-    assert_int_equal(branch(m, C, A, true), 0);
-    m->stamp_ms += 1000;
-    assert_int_equal(swap(m, A, C, 9), 0);
-    assert_int_equal(machine_retain(m, B, SQL_CUTOFF_ALL, 0), BND_PRECONDITION);
-    assert_int_equal(machine_retain(m, C, SQL_CUTOFF_ALL, 0), BND_PRECONDITION);
-    machine_ticks(m, 2);
-    assert_int_equal(version_at(m, A, between_ms), 100000007);
-    assert_int_equal(restore(m, A, between), 0);
-    assert_int_equal(now_at(m, A, 2), 62);
+    struct bnd_sql_bookmark first = machine_bookmark(m, A, 0, 1);
+    assert_int_equal(machine_swap(m, A, B, 5), 0);
+    import(m, C, 90);
+    assert_int_equal(restore(m, A, first), 0);
+    assert_int_equal(machine_retain(m, A, machine_record(m, A).version, 0), 0);
+    machine_end_pass(m);
+    assert_int_equal(now_at(m, A, 1), 7);
     assert_int_equal(machine_simple(m, SQL_DELETE, A), 0);
     m->stamp_ms += SQL_DEAD_KEEP_MS;
-    machine_ticks(m, 6);
-    nothing_is_left(m);
+    machine_ticks(m, 4);
+    machine_nothing_is_left(m);
 }
 
-/* A time that is not kept of what it was between two imports is not the one before the first. */
-static void a_time_that_is_gone_is_no_older_one(void **state) {
+/* The uuid of a branch that took its source's place is nobody's way to what that is or was. */
+static void what_was_between_two_imports_is_kept(void **state) {
     struct machine *m = *state;
     begin_import(m);
-    uint64_t first_ms = m->stamp_ms - 3000; /* version 2 is the newest */
-    assert_int_equal(swap(m, A, B, 5), 0);  /* version 6 */
+    assert_int_equal(machine_swap(m, A, B, 5), 0);
+    assert_int_equal(commit(m, A, 1, 62), 0);
+    struct bnd_sql_bookmark between = present(m, A);
+    assert_int_equal(commit(m, A, 1, 63), 0);
+    import(m, C, 90);
+    assert_int_equal(machine_retain(m, B, SQL_CUTOFF_ALL, 0), BND_PRECONDITION);
+    assert_int_equal(restore(m, A, between), 0);
+    assert_int_equal(now_at(m, A, 1), 62);
+    assert_int_equal(machine_fork_at(m, D, A, between), 0);
+    assert_int_equal(machine_simple(m, SQL_DELETE, A), 0);
+    assert_int_equal(machine_retain(m, C, SQL_CUTOFF_ALL, 0), BND_PRECONDITION);
+    assert_int_equal(now_at(m, D, 1), 62);
+    machine_equal(m);
+}
+
+/* What a cutoff made unknown stays so, and is not what was there an import earlier. */
+static void a_cutoff_between_two_imports_is_an_end(void **state) {
+    struct machine *m = *state;
+    begin_import(m);
+    uint64_t swapped_ms = m->stamp_ms;
+    struct bnd_sql_bookmark first = machine_bookmark(m, A, 0, 1);
+    assert_int_equal(machine_swap(m, A, B, 5), 0);
     m->stamp_ms += 1000;
-    uint64_t gone_ms = m->stamp_ms;
     assert_int_equal(commit(m, A, 1, 62), 0); /* version 7 */
-    m->stamp_ms += 1000;
-    assert_int_equal(commit(m, A, 1, 63), 0); /* version 8 */
-    assert_int_equal(machine_retain(m, A, 8, 0), 0);
+    assert_int_equal(machine_retain(m, A, 7, 0), 0);
     machine_end_pass(m);
-    assert_int_equal(version_at(m, A, gone_ms), UINT64_MAX);
-    assert_int_equal(branch(m, C, A, true), 0);
-    m->stamp_ms += 1000;
-    assert_int_equal(swap(m, A, C, 9), 0);
-    assert_int_equal(version_at(m, A, m->stamp_ms - 1), 100000008);
-    assert_int_equal(version_at(m, A, gone_ms), UINT64_MAX);
-    assert_int_equal(version_at(m, A, first_ms), UINT64_MAX);
+    assert_int_equal(version_at(m, A, swapped_ms + 999), UINT64_MAX);
+    assert_int_equal(restore(m, A, first), BND_NOTFOUND);
+    import(m, C, 90);
+    assert_int_equal(version_at(m, A, swapped_ms + 1000), 100000007);
+    assert_int_equal(version_at(m, A, swapped_ms + 999), UINT64_MAX);
+    assert_int_equal(restore(m, A, first), BND_NOTFOUND);
+    machine_equal(m);
+}
+
+/* The pass has not come to the epoch yet, and would take from under a restore what it stands upon.
+ */
+static void a_pass_that_an_import_overtakes_keeps_its_cutoff(void **state) {
+    struct machine *m = *state;
+    assert_int_equal(machine_simple(m, SQL_CREATE, A), 0);
+    assert_int_equal(commit(m, A, 3, 7), 0);
+    for (uint32_t epoch = 0; epoch < 900; epoch++) {
+        assert_int_equal(machine_restore(m, A, 1 + epoch, epoch, 1 + epoch), 0);
+    }
+    struct bnd_sql_bookmark below = machine_bookmark(m, A, 890, 891);
+    assert_int_equal(machine_retain(m, A, 901, 0), 0);
+    import(m, B, 60);
+    assert_true(machine_count(m, SQL_TAG_PASS, 0) > 0);
+    assert_int_equal(restore(m, A, below), BND_NOTFOUND);
+    machine_end_pass(m);
+    assert_int_equal(restore(m, A, below), BND_NOTFOUND);
+    assert_int_equal(now_at(m, A, 3), 7);
+    machine_equal(m);
+}
+
+/* A bookmark is what a client writes: of the former number, of a time when it was that no more. */
+static void a_bookmark_that_never_was_is_refused(void **state) {
+    struct machine *m = *state;
+    begin_import(m);
+    assert_int_equal(machine_swap(m, A, B, 5), 0); /* of epoch 0 there are versions 0 to 2 */
+    for (uint64_t version = 3; version <= 7; version++) {
+        struct bnd_sql_bookmark forged = {.epoch = 0, .version = version, .hash = {1}};
+        assert_int_equal(restore(m, A, forged), BND_NOTFOUND);
+        assert_int_equal(machine_fork_at(m, D, A, forged), BND_NOTFOUND);
+    }
     machine_equal(m);
 }
 
@@ -364,7 +381,7 @@ static void staged_parts_go_with_the_swap(void **state) {
     other.u.stage.number = 2;
     assert_int_equal(machine_apply(m, &part), 0);
     assert_int_equal(machine_apply(m, &other), 0);
-    assert_int_equal(swap(m, A, B, 5), 0);
+    assert_int_equal(machine_swap(m, A, B, 5), 0);
     assert_int_equal(machine_count(m, SQL_TAG_STAGED, 0), 0);
     machine_equal(m);
 }
@@ -376,8 +393,12 @@ int main(void) {
         TEST(what_is_held_changes_by_nothing_else), TEST(a_branch_takes_the_place_of_what_it_holds),
         TEST(time_goes_on_over_an_import),          TEST(a_lease_that_nobody_renews_ends),
         TEST(a_deleted_branch_holds_nothing),       TEST(a_cutoff_holds_over_an_import),
-        TEST(staged_parts_go_with_the_swap),        TEST(what_it_was_between_imports_is_kept),
-        TEST(a_time_that_is_gone_is_no_older_one),
+        TEST(what_stands_upon_two_imports_ago_ends_as_it_began),
+        TEST(what_was_between_two_imports_is_kept),
+        TEST(a_cutoff_between_two_imports_is_an_end),
+        TEST(a_pass_that_an_import_overtakes_keeps_its_cutoff),
+        TEST(a_bookmark_that_never_was_is_refused),
+        TEST(staged_parts_go_with_the_swap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
