@@ -226,6 +226,17 @@ int bnd_sql_branch(struct bnd_sql *sql, struct bnd_sql_admin *admin,
     return command(admin, ADMIN_BRANCH, &what);
 }
 
+int bnd_sql_branch_at(struct bnd_sql *sql, struct bnd_sql_admin *admin,
+                      const uint8_t uuid[BND_SQL_UUID_BYTES],
+                      const uint8_t branch[BND_SQL_UUID_BYTES], const struct bnd_sql_bookmark *at) {
+    struct sql_command what = {.op = SQL_BRANCH};
+    begin(sql, admin, branch);
+    memcpy(what.u.branch.source, uuid, BND_SQL_UUID_BYTES);
+    what.u.branch.past = true;
+    what.u.branch.target = *at;
+    return command(admin, ADMIN_BRANCH, &what);
+}
+
 int bnd_sql_swap(struct bnd_sql *sql, struct bnd_sql_admin *admin,
                  const uint8_t uuid[BND_SQL_UUID_BYTES], const uint8_t branch[BND_SQL_UUID_BYTES],
                  uint64_t version) {

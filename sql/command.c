@@ -18,6 +18,17 @@ static void encode_commit(struct bnd_buf *out, const struct sql_commit *commit) 
     bnd_buf_append_slice(out, commit->packed);
 }
 
+enum branch_of { BRANCH_OF_PRESENT = 0, BRANCH_THAT_HOLDS = 1, BRANCH_OF_VERSION = 2 };
+
+static void encode_branch_of(struct bnd_buf *out, const struct sql_command *command) {
+    if (command->u.branch.past) {
+        bnd_buf_u8(out, BRANCH_OF_VERSION);
+        bnd_sql_bookmark_append(out, &command->u.branch.target);
+    } else {
+        bnd_buf_u8(out, command->u.branch.holds ? BRANCH_THAT_HOLDS : BRANCH_OF_PRESENT);
+    }
+}
+
 void sql_command_encode(struct bnd_buf *out, const struct sql_command *command) {
     bnd_buf_u8(out, (uint8_t)command->op);
     if (command->op == SQL_TICK) {
@@ -48,7 +59,7 @@ void sql_command_encode(struct bnd_buf *out, const struct sql_command *command) 
         break;
     case SQL_BRANCH:
         bnd_buf_append(out, command->u.branch.source, sizeof command->u.branch.source);
-        bnd_buf_u8(out, command->u.branch.holds);
+        encode_branch_of(out, command);
         break;
     case SQL_SWAP:
         bnd_buf_append(out, command->u.swap.branch, sizeof command->u.swap.branch);
@@ -80,9 +91,13 @@ static void read_commit(struct bnd_reader *r, struct sql_commit *out) {
 
 static void read_branch(struct bnd_reader *r, struct sql_command *out) {
     bnd_read_into(r, out->u.branch.source, sizeof out->u.branch.source);
-    uint8_t holds = bnd_read_u8(r);
-    out->u.branch.holds = holds == 1;
-    r->failed = r->failed || holds > 1;
+    uint8_t of = bnd_read_u8(r);
+    out->u.branch.holds = of == BRANCH_THAT_HOLDS;
+    out->u.branch.past = of == BRANCH_OF_VERSION;
+    if (out->u.branch.past) {
+        bnd_sql_bookmark_read(r, &out->u.branch.target);
+    }
+    r->failed = r->failed || of > BRANCH_OF_VERSION;
 }
 
 int sql_command_decode(struct bnd_slice bytes, struct sql_command *out) {

@@ -21,11 +21,11 @@ enum sql_op {
                         forked or read, and what only they need is deleted. PRECONDITION: a pass is
                         under way, the cutoff is younger than so many ms, or time is suspended;
                         NOTFOUND */
-    SQL_BRANCH = 9,  /* new uuid; source uuid, does it hold the source. A fork of the
-                        source's present for BND_SQL_LEASE_MS; again: its lease begins anew.
-                        -> record, bookmark of the source that it was made of. NOTFOUND: no such
-                        source, or the branch was deleted; LOCKED: another branch holds the source;
-                        EXISTS: the uuid is something else's */
+    SQL_BRANCH = 9,  /* new uuid; source uuid, does it hold the source, or epoch and version. A fork
+                        of the source's present, or of that version, for BND_SQL_LEASE_MS; again: its
+                        lease begins anew. -> record, bookmark of the source that it was made of.
+                        NOTFOUND: no such source or version, or the branch was deleted; LOCKED:
+                        another branch holds the source; EXISTS: the uuid is something else's */
     SQL_SWAP = 10,   /* branch, its version: what the branch is, the database that it holds is from
                         now on -> bookmark made, bookmark before. NOTFOUND: no such database;
                         PRECONDITION: the branch is gone, does not hold it or is at another version */
@@ -75,7 +75,9 @@ struct sql_command {
         } retain;
         struct {
             uint8_t source[BND_SQL_UUID_BYTES];
-            bool holds;
+            bool holds;                     /* then it is of the present */
+            bool past;                      /* it is of */
+            struct bnd_sql_bookmark target; /* this */
         } branch;
         struct {
             uint8_t branch[BND_SQL_UUID_BYTES];

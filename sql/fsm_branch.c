@@ -61,21 +61,36 @@ static int renew(const struct sql_change *change, const struct sql_database_row 
     return rv;
 }
 
+/* What the branch begins as, and the number that the source has there. */
+static int find_place(const struct sql_change *change, const struct sql_database_record *source,
+                      struct sql_commit_record *out, uint32_t *out_number) {
+    const struct sql_command *command = change->command;
+    if (command->u.branch.past) {
+        return sql_find_version(change, source, &command->u.branch.target, out, out_number);
+    }
+    *out = (struct sql_commit_record){
+        .epoch = source->epoch, .version = source->version, .page_count = source->page_count};
+    memcpy(out->hash, source->hash, sizeof out->hash);
+    *out_number = source->number;
+    return 0;
+}
+
 static int make(const struct sql_change *change, struct sql_database_row *source) {
     const struct sql_command *command = change->command;
-    struct sql_lease_row lease = {
-        .holds = command->u.branch.holds,
-        .at = {.epoch = source->record.epoch, .version = source->record.version},
-        .until_ms = change->context->stamp_ms + BND_SQL_LEASE_MS};
-    struct sql_commit_record at = {.epoch = source->record.epoch,
-                                   .version = source->record.version,
-                                   .page_count = source->record.page_count};
+    struct sql_commit_record at;
     struct sql_database_record made;
-    memcpy(at.hash, source->record.hash, sizeof at.hash);
+    uint32_t number = 0;
+    int rv = find_place(change, &source->record, &at, &number);
+    if (rv != 0) {
+        return rv;
+    }
+    struct sql_lease_row lease = {.holds = command->u.branch.holds,
+                                  .at = {.epoch = at.epoch, .version = at.version},
+                                  .until_ms = change->context->stamp_ms + BND_SQL_LEASE_MS};
     memcpy(lease.branch, command->uuid, sizeof lease.branch);
     memcpy(lease.source, command->u.branch.source, sizeof lease.source);
-    memcpy(lease.at.hash, source->record.hash, sizeof lease.at.hash);
-    int rv = sql_fork_make(change, source->record.number, &at, at.epoch + 1, &made);
+    memcpy(lease.at.hash, at.hash, sizeof lease.at.hash);
+    rv = sql_fork_make(change, number, &at, at.epoch + 1, &made);
     rv = rv != 0 ? rv : put_lease(change, made.number, &lease);
     bnd_sql_bookmark_append(change->reply, &lease.at);
     if (rv == 0 && lease.holds) {

@@ -140,12 +140,9 @@ static int check_former(const struct sql_change *change, uint32_t number, uint64
     return rv == 0 && version < first.cutoff ? BND_NOTFOUND : rv;
 }
 
-/* A version that a database has or had, whatever epoch it is in, and the number that it has there.
- * BND_NOTFOUND: there is none, it is not kept any more, or it is another than the bookmark is of:
- * another database's. */
-static int find_version(const struct sql_change *change, const struct sql_database_record *record,
-                        const struct bnd_sql_bookmark *target, struct sql_commit_record *out,
-                        uint32_t *out_number) {
+int sql_find_version(const struct sql_change *change, const struct sql_database_record *record,
+                     const struct bnd_sql_bookmark *target, struct sql_commit_record *out,
+                     uint32_t *out_number) {
     struct bnd_buf *value = &change->fsm->value;
     struct sql_commit_row row;
     struct sql_epoch_row epoch;
@@ -193,7 +190,7 @@ int sql_apply_restore(const struct sql_change *change) {
     if (record->state == SQL_DATABASE_HELD) {
         return BND_LOCKED;
     }
-    rv = find_version(change, record, &change->command->u.restore.target, &commit, &number);
+    rv = sql_find_version(change, record, &change->command->u.restore.target, &commit, &number);
     if (rv != 0) {
         return rv;
     }
@@ -266,8 +263,8 @@ int sql_apply_fork(const struct sql_change *change) {
     int rv = check_new(change);
     rv = rv != 0 ? rv : sql_change_live(change, change->command->u.fork.source, &source);
     rv = rv != 0 ? rv
-                 : find_version(change, &source.record, &change->command->u.fork.target, &commit,
-                                &number);
+                 : sql_find_version(change, &source.record, &change->command->u.fork.target, &commit,
+                                    &number);
     if (rv != 0) {
         return rv;
     }

@@ -76,6 +76,12 @@ int sql_database_begin(const struct sql_change *change, const uint8_t uuid[BND_S
 int sql_fork_make(const struct sql_change *change, uint32_t source,
                   const struct sql_commit_record *at, uint32_t epoch,
                   struct sql_database_record *out);
+/* A version that a database has or had, whatever epoch it is in, and the number that it has there.
+ * BND_NOTFOUND: there is none, it is not kept any more, or it is another than the bookmark is of:
+ * another database's. */
+int sql_find_version(const struct sql_change *change, const struct sql_database_record *record,
+                     const struct bnd_sql_bookmark *target, struct sql_commit_record *out,
+                     uint32_t *out_number);
 /* BND_NOTFOUND: it never was. */
 int sql_database_delete(const struct sql_change *change, const uint8_t uuid[BND_SQL_UUID_BYTES]);
 

@@ -5,7 +5,7 @@
 
 #define VERSION 1
 
-enum request_flags { SCRIPT = 1, READ_ONLY = 2, UNLINKED = 4 };
+enum request_flags { SCRIPT = 1, READ_ONLY = 2, UNLINKED = 4, PAGES = 8 };
 
 enum { HEAD_BYTES = 4 };
 
@@ -26,11 +26,16 @@ void bnd_sql_request_begin(struct bnd_buf *out, const struct bnd_sql_request *he
     bnd_buf_u8(out, (uint8_t)header->results);
     bnd_buf_u8(out, (uint8_t)header->session);
     bnd_buf_u8(out, (uint8_t)((header->script ? SCRIPT : 0) | (header->read_only ? READ_ONLY : 0) |
-                              (header->unlinked ? UNLINKED : 0)));
+                              (header->unlinked ? UNLINKED : 0) |
+                              (header->pages_count > 0 ? PAGES : 0)));
     if (header->session == BND_SQL_BOOKMARK) {
         bnd_buf_append(out, header->bookmark, sizeof header->bookmark);
     }
     bnd_buf_u32(out, 0); /* bnd_sql_request_end knows */
+    if (header->pages_count > 0) {
+        bnd_buf_u32(out, header->pages_first);
+        bnd_buf_u32(out, header->pages_count);
+    }
 }
 
 void bnd_sql_request_statement(struct bnd_buf *out, struct bnd_slice text, uint32_t params_count) {
@@ -103,6 +108,14 @@ static struct bnd_sql_statement read_statement(struct bnd_reader *r) {
     return statement;
 }
 
+/* Instead of statements. */
+static void read_pages(struct bnd_reader *r, struct bnd_sql_request *out) {
+    out->pages_first = bnd_read_u32(r);
+    out->pages_count = bnd_read_u32(r);
+    r->failed = r->failed || out->statements_count > 0 || out->pages_first == 0 ||
+                out->pages_count == 0 || out->pages_count > BND_SQL_PAGES_MAX;
+}
+
 int bnd_sql_request_decode(struct bnd_slice bytes, struct bnd_sql_request *out) {
     struct bnd_reader r = bnd_reader(bytes);
     struct bnd_sql_request request = {0};
@@ -115,7 +128,7 @@ int bnd_sql_request_decode(struct bnd_slice bytes, struct bnd_sql_request *out) 
     uint8_t flags = bnd_read_u8(&r);
     if (r.failed || request.results < BND_SQL_OBJECTS || request.results > BND_SQL_ROWS ||
         request.session < BND_SQL_PRIMARY || request.session > BND_SQL_BOOKMARK ||
-        (flags & ~(SCRIPT | READ_ONLY | UNLINKED)) != 0 || bytes.len > BND_SQL_REQUEST_MAX) {
+        (flags & ~(SCRIPT | READ_ONLY | UNLINKED | PAGES)) != 0 || bytes.len > BND_SQL_REQUEST_MAX) {
         return BND_CORRUPT;
     }
     request.script = (flags & SCRIPT) != 0;
@@ -125,6 +138,9 @@ int bnd_sql_request_decode(struct bnd_slice bytes, struct bnd_sql_request *out) 
         read_bookmark(&r, request.bookmark);
     }
     request.statements_count = bnd_read_u32(&r);
+    if ((flags & PAGES) != 0) {
+        read_pages(&r, &request);
+    }
     request.statements = r;
     if (request.statements_count > BND_SQL_STATEMENTS_MAX) {
         return BND_CORRUPT;

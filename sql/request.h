@@ -13,6 +13,8 @@
 #define BND_SQL_STATEMENTS_MAX 10000u
 #define BND_SQL_REQUEST_MAX (4u << 20)
 #define BND_SQL_ANSWER_MAX (6u << 20)
+#define BND_SQL_PAGE_BYTES 4096u
+#define BND_SQL_PAGES_MAX 256u /* that one request may ask for */
 
 /* How rows are written: [{"column": value, ...}, ...], or {"columns": [...], "rows": [[...], ...]}.
  */
@@ -42,7 +44,7 @@ enum bnd_sql_session {
 };
 
 /* ---- a request: a header, then statements, each with its parameters. All of it is one
- * transaction. ---- */
+ * transaction. Or no statements, and the header asks for pages. ---- */
 
 struct bnd_sql_request {
     enum bnd_sql_results results;
@@ -53,6 +55,8 @@ struct bnd_sql_request {
     bool read_only; /* who asks may only read: what would write is refused, nothing of it runs */
     bool unlinked;  /* foreign keys are not looked at: of a part of an import, which checks all of
                        them in the end */
+    uint32_t pages_first; /* pages of the database from this one (the first is 1), as its file has */
+    uint32_t pages_count; /* them: at most BND_SQL_PAGES_MAX; 0: statements are asked for */
     uint32_t statements_count;
     struct bnd_reader statements;
 };
@@ -80,7 +84,8 @@ void bnd_sql_statement_next(struct bnd_sql_statement *statement, struct bnd_sql_
 /* ---- an answer ---- */
 
 enum bnd_sql_outcome {
-    BND_SQL_DONE = 1,   /* text: a JSON array, one element per statement, as D1's */
+    BND_SQL_DONE = 1,   /* text: a JSON array, one element per statement, as D1's; or the pages that
+                           there are of those asked for, one behind the other */
     BND_SQL_FAILED = 2, /* text: SQLite's or D1's message with its suffix ("...: SQLITE_ERROR");
                            nothing was changed */
     BND_SQL_LOST = 3,   /* a retry: it was committed, its rows are not known any more */

@@ -130,6 +130,11 @@ void bnd_sql_fork_uuid(struct bnd_sql *sql, const uint8_t uuid[BND_SQL_UUID_BYTE
 int bnd_sql_branch(struct bnd_sql *sql, struct bnd_sql_admin *admin,
                    const uint8_t uuid[BND_SQL_UUID_BYTES],
                    const uint8_t branch[BND_SQL_UUID_BYTES], bool holds);
+/* The same of a place in its history, which the branch keeps: BND_NOTFOUND also where there is no
+ * such place (any more). It holds nothing. */
+int bnd_sql_branch_at(struct bnd_sql *sql, struct bnd_sql_admin *admin,
+                      const uint8_t uuid[BND_SQL_UUID_BYTES],
+                      const uint8_t branch[BND_SQL_UUID_BYTES], const struct bnd_sql_bookmark *at);
 /* The database becomes what the branch that holds it is, at the version its maker knows: the branch
  * is gone then, and what the database was stays in its history. BND_PRECONDITION: the branch is
  * gone, or another. */

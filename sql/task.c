@@ -299,9 +299,40 @@ static uint64_t now_ns(void *data) {
     return bnd_clock_ns(data);
 }
 
+_Static_assert(SQL_PAGE_BYTES == BND_SQL_PAGE_BYTES, "what is asked for is what is kept");
+_Static_assert(SQL_PAGE_BYTES *BND_SQL_PAGES_MAX <= BND_SQL_ANSWER_MAX, "an answer has room");
+
+/* The pages that are asked for, as far as there are so many. */
+static int copy_pages(const struct bnd_sql_request *request, struct sql_view *view,
+                      struct bnd_buf *out) {
+    uint8_t page[SQL_PAGE_BYTES];
+    uint64_t past = (uint64_t)request->pages_first + request->pages_count;
+    uint64_t end = (uint64_t)sql_view_size(view) + 1;
+    int rv = 0;
+    for (uint64_t number = request->pages_first; rv == 0 && number < past && number < end;
+         number++) {
+        rv = sql_view_page(view, (uint32_t)number, page);
+        if (rv == 0) {
+            bnd_buf_append(out, page, sizeof page);
+        }
+    }
+    return rv == 0 && out->failed ? BND_NOMEM : rv;
+}
+
+/* A connection that ran nothing is as good as before. */
+static bool run_pages(struct sql_task *task, struct sql_connected *on) {
+    struct sql_ran *ran = &task->ran;
+    ran->outcome = BND_SQL_DONE;
+    ran->status = copy_pages(&task->request, on->view, &ran->text);
+    return true;
+}
+
 bool sql_task_run(struct sql_task *task, struct sql_connected *on, bool read_only,
                   const _Atomic bool *stop) {
     struct sql_ran *ran = &task->ran;
+    if (task->request.pages_count > 0) {
+        return run_pages(task, on);
+    }
     struct sql_run run = {
         .request = &task->request,
         .served = {.node = task->leader->config.name, .primary = task->primary},

@@ -201,7 +201,8 @@ void sql_view_rest(struct sql_view *view) {
     view->snapshot = NULL;
 }
 
-static int history_page(struct sql_view *view, struct page *page, uint8_t out[SQL_PAGE_BYTES]) {
+static int history_page(struct sql_view *view, uint32_t number, uint8_t out[SQL_PAGE_BYTES],
+                        struct sql_page_found *found) {
     if (view->snapshot_pages >= SNAPSHOT_PAGES_MAX) {
         sql_view_rest(view);
     }
@@ -213,7 +214,7 @@ static int history_page(struct sql_view *view, struct page *page, uint8_t out[SQ
         }
     }
     view->snapshot_pages++;
-    return sql_snapshot_page(view->snapshot, &view->at, page->number, out, &page->found);
+    return sql_snapshot_page(view->snapshot, &view->at, number, out, found);
 }
 
 /* Reads the page's bytes at the view's version from the history, where they are (invariant 2). */
@@ -222,7 +223,7 @@ static int page_load(struct sql_view *view, struct page *page) {
     if (bytes == NULL) {
         return BND_NOMEM;
     }
-    int rv = history_page(view, page, bytes);
+    int rv = history_page(view, page->number, bytes, &page->found);
     if (rv != 0) {
         block_free(view, bytes);
         return rv;
@@ -306,6 +307,16 @@ int sql_view_read(struct sql_view *view, uint64_t offset, size_t len, uint8_t *o
         view->spoil = false;
     }
     trim(view);
+    return 0;
+}
+
+int sql_view_page(struct sql_view *view, uint32_t number, uint8_t out[SQL_PAGE_BYTES]) {
+    BND_ASSERT(view->written_count == 0 && number >= 1 && number <= view->base_count);
+    const struct page *page = page_find(view, number);
+    if (page == NULL || page->bytes == NULL) {
+        return history_page(view, number, out, NULL);
+    }
+    memcpy(out, page->bytes, SQL_PAGE_BYTES);
     return 0;
 }
 

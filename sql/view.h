@@ -32,6 +32,11 @@ size_t sql_view_bytes(const struct sql_view *view); /* of memory */
  * read at, and of what the state keeps for it. */
 void sql_view_rest(struct sql_view *view);
 
+/* A page as it is in the view's version, between two runs: straight from the history if it is not
+ * here, and not kept. page: from 1 to the version's page count. BND_NOTFOUND, BND_CORRUPT, BND_IO,
+ * BND_NOMEM. */
+int sql_view_page(struct sql_view *view, uint32_t page, uint8_t out[SQL_PAGE_BYTES]);
+
 /* ---- readers ---- */
 
 /* Moves a reader on to a newer version of the same epoch, while no statement of its connection

@@ -42,7 +42,7 @@ struct tools_transfer {
     int64_t from_bytes;         /* its length; -1: not known */
     const char *const *headers; /* more of them, ended by NULL; may be NULL */
     FILE *to;                   /* GET: where a success's body goes */
-    /* HEAD: called with each header of a success; may be NULL */
+    /* HEAD, GET: called with each header of a success; may be NULL */
     void (*header)(void *data, const char *name, const char *value);
     void *data;
 };

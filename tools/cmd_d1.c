@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <unistd.h>
 
 enum { PER_PAGE = 1000, FILE_MAX = 4 << 20 };
 
@@ -15,6 +17,9 @@ const struct tools_verb tools_d1_verbs[] = {
     {"info", "DATABASE", "its size, tables and age"},
     {"delete", "DATABASE", "delete it with everything in it"},
     {"execute", "DATABASE", "run the statements of --command or --file as one transaction"},
+    {"export", "DATABASE",
+     "write it to --output as SQL text, or with --format db as a file that SQLite opens, as it "
+     "is or was at --bookmark or --timestamp; prints the bookmark that it is of"},
     {"shell", "DATABASE", "read statements from the terminal or stdin; .help says what else"},
     {"time-travel info", "DATABASE", "the bookmark of now, or of --timestamp"},
     {"time-travel restore", "DATABASE",
@@ -26,9 +31,11 @@ const struct tools_flag tools_d1_flags[] = {
     {"command", "SQL", "execute: the statements"},
     {"file", "FILE", "execute: a file of statements, at most 4 MiB; - for stdin"},
     {"mode", "WORD", "execute: how rows are printed: box (default), line, csv, json"},
+    {"output", "FILE", "export: a file that is not there yet; - (default) for stdout"},
+    {"format", "WORD", "export: sql (default), db"},
     {"filter", "TEXT", "list: only names that contain it"},
-    {"timestamp", "TIME", "time-travel: seconds since 1970, or as 2026-11-30T12:00:00Z"},
-    {"bookmark", "BOOKMARK", "time-travel restore, fork: to, at this one"},
+    {"timestamp", "TIME", "time-travel, export: seconds since 1970, or as 2026-11-30T12:00:00Z"},
+    {"bookmark", "BOOKMARK", "time-travel restore, fork, export: to, at this one"},
     {0}};
 
 static const char *word(const struct tools_d1 *d1, size_t i) {
@@ -39,16 +46,21 @@ static const char *flag(const struct tools_d1 *d1, const char *name) {
     return tools_remote_flag(&d1->remote, name);
 }
 
-/* A call about the named database; more: what follows its name in the path. */
+/* Of the named database; more: what follows its name. */
+static void put_path(const struct tools_d1 *d1, const char *more, struct bnd_buf *out) {
+    bnd_buf_append(out, d1->remote.base.data, d1->remote.base.len);
+    bnd_buf_append_str(out, "/");
+    tools_remote_escape(out, word(d1, 0), false);
+    bnd_buf_append_str(out, more);
+    bnd_buf_u8(out, 0);
+}
+
+/* A call about the named database. */
 static json_t *call(const struct tools_d1 *d1, const char *method, const char *more,
                     const json_t *body) {
     BND_AUTO_BUF struct bnd_buf path = {0};
     char *sent = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
-    bnd_buf_append(&path, d1->remote.base.data, d1->remote.base.len);
-    bnd_buf_append_str(&path, "/");
-    tools_remote_escape(&path, word(d1, 0), false);
-    bnd_buf_append_str(&path, more);
-    bnd_buf_u8(&path, 0);
+    put_path(d1, more, &path);
     if (path.failed || (body != NULL && sent == NULL)) {
         free(sent);
         (void)tools_out_of_memory();
@@ -244,16 +256,21 @@ static void print_restored(const json_t *result) {
                  tools_json_text(result, "previous_bookmark"));
 }
 
-/* "<path>?<name>=<the flag's value>". */
+/* "<path>?<name>=<the flag's value>"; name NULL: the path alone. */
+static void put_more_at(const struct tools_d1 *d1, const char *path, const char *name,
+                        struct bnd_buf *out) {
+    bnd_buf_append_str(out, path);
+    if (name != NULL) {
+        bnd_buf_printf(out, "?%s=", name);
+        tools_remote_escape(out, flag(d1, name), false);
+    }
+    bnd_buf_u8(out, 0);
+}
+
 static json_t *call_at(struct tools_d1 *d1, const char *method, const char *path,
                        const char *name) {
     BND_AUTO_BUF struct bnd_buf more = {0};
-    bnd_buf_append_str(&more, path);
-    if (name != NULL) {
-        bnd_buf_printf(&more, "?%s=", name);
-        tools_remote_escape(&more, flag(d1, name), false);
-    }
-    bnd_buf_u8(&more, 0);
+    put_more_at(d1, path, name, &more);
     return more.failed ? NULL : call(d1, method, (const char *)more.data, NULL);
 }
 
@@ -289,6 +306,87 @@ static int travel_fork(struct tools_d1 *d1) {
     return tools_remote_finish(&d1->remote, result, print_database);
 }
 
+/* ---- exports
+ * ------------------------------------------------------------------------------------------------
+ */
+
+struct download {
+    struct tools_d1 *d1;
+    char bookmark[64]; /* of what was got */
+};
+
+static void on_header(void *data, const char *name, const char *value) {
+    struct download *download = data;
+    if (strcasecmp(name, "x-bindery-bookmark") == 0) {
+        (void)snprintf(download->bookmark, sizeof download->bookmark, "%s", value); /* fits */
+    }
+}
+
+static int get(struct download *download, const char *path) {
+    const char *name = flag(download->d1, "output");
+    struct tools_transfer transfer = {.path = path, .header = on_header, .data = download};
+    int status = tools_remote_get_new_file(&download->d1->remote, &transfer, name);
+    if (status != TOOLS_OK || tools_is_stdio(name)) {
+        return status;
+    }
+    json_t *result = json_pack("{s:s}", "bookmark", download->bookmark);
+    return tools_remote_finish(&download->d1->remote, result, print_bookmark);
+}
+
+static int export_db(struct download *download, const char *place) {
+    BND_AUTO_BUF struct bnd_buf more = {0};
+    BND_AUTO_BUF struct bnd_buf path = {0};
+    if (tools_is_stdio(flag(download->d1, "output")) && isatty(STDOUT_FILENO)) {
+        return tools_usage("d1", "export: a database is nothing for a terminal: --output FILE");
+    }
+    put_more_at(download->d1, "/sqlite", place, &more);
+    if (!more.failed) {
+        put_path(download->d1, (const char *)more.data, &path);
+    }
+    return more.failed || path.failed ? tools_out_of_memory()
+                                      : get(download, (const char *)path.data);
+}
+
+/* The node makes the text as it is read, under a URL of its own: of which the path is taken, for
+ * --url may lead there otherwise than the node thinks. */
+static int export_sql(struct download *download) {
+    json_t *body = json_pack("{s:s}", "output_format", "polling");
+    json_t *result = body == NULL ? NULL : call(download->d1, "POST", "/export", body);
+    const char *url = tools_json_text(json_object_get(result, "result"), "signed_url");
+    const char *host = strstr(url, "://");
+    const char *path = host == NULL ? NULL : strchr(host + 3, '/');
+    int status = TOOLS_FAILED;
+    if (path != NULL) {
+        on_header(download, "x-bindery-bookmark", tools_json_text(result, "at_bookmark"));
+        status = get(download, path);
+    } else if (result != NULL) {
+        (void)fprintf(stderr, "bindery: the answer names no file\n");
+    }
+    json_decref(body);
+    json_decref(result);
+    return status;
+}
+
+static int export(struct tools_d1 *d1) {
+    const char *format = flag(d1, "format");
+    bool by_time = flag(d1, "timestamp") != NULL;
+    bool by_bookmark = flag(d1, "bookmark") != NULL;
+    struct download download = {.d1 = d1};
+    if (by_time && by_bookmark) {
+        return tools_usage("d1", "export: --bookmark or --timestamp, one of them");
+    }
+    if (format != NULL && strcmp(format, "db") == 0) {
+        return export_db(&download, by_time ? "timestamp" : by_bookmark ? "bookmark" : NULL);
+    }
+    if (format != NULL && strcmp(format, "sql") != 0) {
+        return tools_usage("d1", "export: --format is sql or db");
+    }
+    if (by_time || by_bookmark) {
+        return tools_usage("d1", "export: --bookmark and --timestamp are for --format db");
+    }
+    return export_sql(&download);
+}
+
 static int shell(struct tools_d1 *d1) {
     return tools_d1_shell(d1);
 }
@@ -302,6 +400,7 @@ int tools_cmd_d1(int argc, const char **argv) {
                {"info", info},
                {"delete", delete},
                {"execute", execute},
+               {"export", export},
                {"shell", shell},
                {"time-travel info", travel_info},
                {"time-travel restore", travel_restore},

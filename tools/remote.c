@@ -1,6 +1,8 @@
 #include "tools/remote.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -129,7 +131,45 @@ int64_t tools_file_bytes(FILE *file) {
     return known ? (int64_t)stat.st_size : -1;
 }
 
-int tools_remote_get_file(struct tools_remote *remote, const char *path, const char *name) {
+/* Files appear whole or not at all: what is not on the disk has no name yet. */
+static bool file_close(FILE *file) {
+    bool kept = fflush(file) == 0 && fsync(fileno(file)) == 0;
+    int why = errno;
+    bool closed = fclose(file) == 0;
+    errno = kept ? errno : why;
+    return kept && closed;
+}
+
+/* The name itself on the disk: what cannot do that (some file systems) does not fail for it. */
+static void keep_name(const char *name) {
+    BND_AUTO_BUF struct bnd_buf directory = {0};
+    bnd_buf_append(&directory, name, strlen(name) + 1);
+    int at = directory.failed ? -1 : open(dirname((char *)directory.data), O_RDONLY | O_DIRECTORY);
+    if (at >= 0) {
+        (void)fsync(at);
+        (void)close(at);
+    }
+}
+
+/* A link, unlike a rename, takes no name that is another's. Where there are no links, one that
+ * comes in the moment between is replaced. */
+static int take_new_name(const char *temporary, const char *name) {
+    if (link(temporary, name) == 0) {
+        (void)unlink(temporary); /* a second name of it, and no harm */
+        return 0;
+    }
+    if (errno != EPERM && errno != EOPNOTSUPP) {
+        return -1;
+    }
+    if (access(name, F_OK) == 0) {
+        errno = EEXIST;
+        return -1;
+    }
+    return rename(temporary, name);
+}
+
+static int get_file(struct tools_remote *remote, struct tools_transfer *transfer, const char *name,
+                    int (*take_name)(const char *temporary, const char *name)) {
     BND_AUTO_BUF struct bnd_buf part = {0};
     bnd_buf_printf(&part, "%s.part-%ld", name, (long)getpid());
     bnd_buf_u8(&part, 0);
@@ -137,19 +177,42 @@ int tools_remote_get_file(struct tools_remote *remote, const char *path, const c
         return tools_out_of_memory();
     }
     const char *temporary = (const char *)part.data;
-    FILE *to = fopen(temporary, "wbx");
-    if (to == NULL) {
+    transfer->to = fopen(temporary, "wbx");
+    if (transfer->to == NULL) {
         return tools_system_failed(temporary);
     }
-    struct tools_transfer transfer = {.method = "GET", .path = path, .to = to};
-    int rv = tools_api_transfer(&remote->api, &transfer, NULL);
-    bool closed = fclose(to) == 0;
+    int rv = tools_api_transfer(&remote->api, transfer, NULL);
+    bool closed = file_close(transfer->to);
     int status = rv != 0 ? TOOLS_FAILED : TOOLS_OK;
-    if (rv == 0 && (!closed || rename(temporary, name) != 0)) {
+    if (rv == 0 && (!closed || take_name(temporary, name) != 0)) {
         status = tools_system_failed(name);
     }
-    if (status != TOOLS_OK) {
+    if (status == TOOLS_OK) {
+        keep_name(name);
+    } else {
         (void)unlink(temporary); /* a part is of no use, and no harm */
     }
     return status;
+}
+
+int tools_remote_get_file(struct tools_remote *remote, const char *path, const char *name) {
+    struct tools_transfer transfer = {.method = "GET", .path = path};
+    return get_file(remote, &transfer, name, rename);
+}
+
+int tools_remote_get_new_file(struct tools_remote *remote, struct tools_transfer *transfer,
+                              const char *name) {
+    transfer->method = "GET";
+    if (tools_is_stdio(name)) {
+        transfer->to = stdout;
+        int rv = tools_api_transfer(&remote->api, transfer, NULL);
+        return rv != 0               ? TOOLS_FAILED
+               : fflush(stdout) != 0 ? tools_system_failed("stdout")
+                                     : TOOLS_OK;
+    }
+    if (access(name, F_OK) == 0) { /* told before anything is fetched */
+        errno = EEXIST;
+        return tools_system_failed(name);
+    }
+    return get_file(remote, transfer, name, take_new_name);
 }

@@ -32,8 +32,13 @@ struct tools_listing {
 };
 int tools_remote_list(struct tools_listing *list);
 
-/* A body into a file beside the one that was named, which takes its name once it is whole. */
+/* A body into a file beside the one that was named, which takes its name once it is whole and on
+ * the disk. */
 int tools_remote_get_file(struct tools_remote *remote, const char *path, const char *name);
+/* The same of a transfer whose path is set (and header, with its data), and only into a file that
+ * is not there yet; no name, or "-": to stdout. */
+int tools_remote_get_new_file(struct tools_remote *remote, struct tools_transfer *transfer,
+                              const char *name);
 
 /* Percent-encoded; slashes stay if they may. */
 void tools_remote_escape(struct bnd_buf *out, const char *raw, bool keep_slashes);

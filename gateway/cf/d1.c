@@ -138,6 +138,7 @@ const struct rest_route rest_d1_routes[] = {
     {BND_HTTP_POST, ONE "/query", BND_PERM_D1_READ, REST_ACCOUNT, cf_d1_run_query},
     {BND_HTTP_POST, ONE "/raw", BND_PERM_D1_READ, REST_ACCOUNT, cf_d1_run_raw},
     {BND_HTTP_GET, ONE "/pages", BND_PERM_D1_ADMIN, REST_ACCOUNT, cf_d1_run_pages},
+    {BND_HTTP_GET, ONE "/sqlite", BND_PERM_D1_READ, REST_ACCOUNT, cf_d1_run_sqlite},
     {BND_HTTP_GET, ONE "/time_travel/bookmark", BND_PERM_D1_READ, REST_ACCOUNT, cf_d1_run_bookmark},
     {BND_HTTP_POST, ONE "/time_travel/restore", BND_PERM_D1_ADMIN, REST_ACCOUNT, cf_d1_run_restore},
     {BND_HTTP_POST, ONE "/time_travel/fork", BND_PERM_D1_ADMIN, REST_ACCOUNT, cf_d1_run_fork},

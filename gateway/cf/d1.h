@@ -70,6 +70,7 @@ void cf_d1_run_bookmark(struct rest_request *request);
 void cf_d1_run_restore(struct rest_request *request);
 void cf_d1_run_fork(struct rest_request *request);
 void cf_d1_run_pages(struct rest_request *request);
+void cf_d1_run_sqlite(struct rest_request *request);
 void cf_d1_run_import(struct rest_request *request);
 void cf_d1_run_export(struct rest_request *request);
 void cf_d1_run_file_put(struct rest_request *request);

@@ -1,6 +1,7 @@
 #include "gateway/d1/branch.h"
 
 #include "base/alloc.h"
+#include "base/assert.h"
 
 #define RENEW_NS (BND_SQL_LEASE_MS * BND_MS / 4)
 
@@ -19,8 +20,9 @@ static void on_asked(struct bnd_sql_admin *admin, int status) {
     branch->asking = false;
     if (first) {
         branch->made_known = true;
-        branch->at = admin->previous;
+        branch->bytes = admin->info.size_bytes;
         branch->made = admin->info.bookmark;
+        branch->at = branch->past ? branch->at : admin->previous;
     }
     if (!first || status == 0) {
         bnd_timer_start(branch->env, &branch->timer, RENEW_NS);
@@ -33,14 +35,17 @@ static void on_asked(struct bnd_sql_admin *admin, int status) {
 
 static int ask(struct d1_branch *branch) {
     branch->admin = (struct bnd_sql_admin){.cb = on_asked, .data = branch};
-    int rv =
-        bnd_sql_branch(branch->sql, &branch->admin, branch->source, branch->uuid, branch->holds);
+    int rv = branch->past ? bnd_sql_branch_at(branch->sql, &branch->admin, branch->source,
+                                              branch->uuid, &branch->at)
+                          : bnd_sql_branch(branch->sql, &branch->admin, branch->source,
+                                           branch->uuid, branch->holds);
     branch->asking = rv == 0;
     return rv;
 }
 
 int d1_branch_begin(struct d1_branch *branch, const uint8_t source[BND_SQL_UUID_BYTES],
                     bool holds) {
+    BND_ASSERT(!branch->past || !holds);
     memcpy(branch->source, source, sizeof branch->source);
     branch->holds = holds;
     branch->made_known = false;

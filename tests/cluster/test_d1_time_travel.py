@@ -1,10 +1,13 @@
 #!/usr/bin/python3
 """Time Travel on a cluster of processes, against a model: a hundred restores and forks at random bookmarks of a database that
 is written all the while, its leader killed every now and then, and a retention so short that histories are collected
-meanwhile. What is asked for is exactly what was, or, when it is older than is kept, refused; forks outlive all that."""
+meanwhile; and downloads of what was there. What is asked for is exactly what was, or, when it is older than is kept, refused;
+forks outlive all that."""
+import contextlib
 import os
 import random
 import re
+import sqlite3
 import sys
 import tempfile
 import time
@@ -18,6 +21,8 @@ RETENTION_S = 4
 ROUNDS = 100
 KILL_EVERY = 15
 FORKS_KEPT = 8
+DOWNLOAD_EVERY = 5
+TRIES = 20
 REFUSED = "is not kept for so long"
 TAKEN = "Database with that name already exists"
 
@@ -39,6 +44,7 @@ class Test:
         self.forks = {}
         self.made = {"restore": 0, "fork": 0}
         self.refused = 0
+        self.downloads = 0
 
     # ---- D1
 
@@ -144,6 +150,25 @@ class Test:
         if len(self.forks) > FORKS_KEPT:
             self.drop(self.random.choice(list(self.forks)))
 
+    def download(self, place):
+        """The database as a file."""
+        file = os.path.join(self.cluster.dir, "download.db")
+        words = ("d1", "export", self.database, "--format", "db", "--bookmark", place.bookmark, "--output", file)
+        for _ in range(TRIES):
+            done = rig.run(self.cluster, *words, node=self.random.choice(self.numbers()))
+            if done.returncode == 0 or REFUSED in done.stderr:
+                break
+        if REFUSED in done.stderr:
+            assert time.monotonic() - place.newest_until > RETENTION_S, f"a download: refused too early: {done.stderr}"
+            return
+        assert done.returncode == 0, done.stderr
+        with contextlib.closing(sqlite3.connect(file)) as database:
+            assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)], f"a download of {place.bookmark}"
+            found = dict(database.execute("SELECT id, v FROM t"))
+        os.unlink(file)
+        assert found == place.rows, "a download is not what was"
+        self.downloads += 1
+
     def drop(self, fork):
         status, answer = self.call("DELETE", fork)
         assert status in (200, 404), f"delete: {status} {answer}"
@@ -175,6 +200,8 @@ class Test:
             if count % KILL_EVERY == 0:
                 self.kill_leader()
             (self.restore if self.random.random() < 0.5 else self.fork)(self.draw())
+            if count % DOWNLOAD_EVERY == 0:
+                self.download(self.draw())
             if self.forks:
                 self.write_fork()
             if self.down and count % KILL_EVERY == 3:
@@ -236,7 +263,7 @@ def main():
             test = Test(cluster, seed)
             began = time.monotonic()
             test.run()
-            print(f"time travel: {test.made['restore']} restores and {test.made['fork']} forks as the model, "
+            print(f"time travel: {test.made['restore']} restores and {test.made['fork']} forks as the model, {test.downloads} downloads, "
                   f"{test.refused} refused as too old, {time.monotonic() - began:.0f} s")
 
 

@@ -4,6 +4,7 @@
 #include "gateway/d1/query.h"
 #include "gateway/d1/rules.h"
 #include "gateway/d1/split.h"
+#include "gateway/d1/sqlite.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -480,6 +481,25 @@ static void what_is_no_answer_is_told(void **state) {
     bnd_buf_free(&text);
 }
 
+/* A header as SQLite writes it, of a database of two pages. */
+static void only_what_sqlite_opens_is_a_database(void **state) {
+    uint8_t pages[2 * BND_SQL_PAGE_BYTES] = "SQLite format 3\0\x10\0\1\1\0\x40\x20\x20";
+    static const size_t counted[] = {16, 17, 18, 19, 24, 28, 31, 92, 0, 15};
+    pages[27] = pages[95] = 7;
+    pages[31] = 2;
+    struct bnd_slice whole = bnd_slice(pages, sizeof pages);
+    assert_true(d1_sqlite_header_sound(whole, sizeof pages));
+    assert_true(d1_sqlite_header_sound(bnd_slice(pages, BND_SQL_PAGE_BYTES), sizeof pages));
+    assert_false(d1_sqlite_header_sound(bnd_slice(pages, 512), sizeof pages));
+    assert_false(d1_sqlite_header_sound(whole, sizeof pages + 1));
+    assert_false(d1_sqlite_header_sound(whole, sizeof pages / 2));
+    for (size_t i = 0; i < sizeof counted / sizeof *counted; i++) {
+        pages[counted[i]] ^= 2; /* 18, 19: WAL needs one of 3 */
+        assert_false(d1_sqlite_header_sound(whole, sizeof pages));
+        pages[counted[i]] ^= 2;
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_statement_has_text_and_parameters),
@@ -496,6 +516,7 @@ int main(void) {
         cmocka_unit_test(rows_come_in_pages_behind_their_key),
         cmocka_unit_test(the_widest_table_has_room_for_its_key),
         cmocka_unit_test(what_is_no_answer_is_told),
+        cmocka_unit_test(only_what_sqlite_opens_is_a_database),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,6 +30,15 @@ static int now_at(struct machine *m, uint8_t uuid, uint32_t page) {
     return rv != 0 ? rv : bytes[0];
 }
 
+static int branch_at(struct machine *m, uint8_t uuid, uint8_t source,
+                     struct bnd_sql_bookmark target) {
+    const struct sql_command command = {
+        .op = SQL_BRANCH,
+        .uuid = {uuid},
+        .u.branch = {.source = {source}, .past = true, .target = target}};
+    return machine_apply(m, &command);
+}
+
 static struct bnd_sql_bookmark replied(const struct machine *m, size_t at) {
     struct bnd_sql_bookmark bookmark;
     assert_true(m->reply.len >= at + BND_SQL_BOOKMARK_BYTES);
@@ -369,6 +378,55 @@ static void a_bookmark_that_never_was_is_refused(void **state) {
     machine_equal(m);
 }
 
+/* Its place is kept as long as it is, whatever the retention says of the source meanwhile. */
+static void a_branch_may_be_of_the_past(void **state) {
+    struct machine *m = *state;
+    assert_int_equal(machine_simple(m, SQL_CREATE, A), 0);
+    for (uint8_t i = 1; i <= 3; i++) {
+        m->stamp_ms += 1000;
+        assert_int_equal(commit(m, A, 3, i), 0);
+    }
+    struct bnd_sql_bookmark second = machine_bookmark(m, A, 0, 2);
+    struct bnd_sql_bookmark third = present(m, A);
+    struct bnd_sql_bookmark other = second;
+    other.hash[0] ^= 1;
+    assert_int_equal(branch_at(m, B, A, other), BND_NOTFOUND);
+    other = third;
+    other.version++;
+    assert_int_equal(branch_at(m, B, A, other), BND_NOTFOUND);
+    assert_int_equal(branch_at(m, B, D, second), BND_NOTFOUND);
+    assert_int_equal(branch_at(m, B, A, second), 0);
+    struct bnd_sql_bookmark at = replied(m, m->reply.len - BND_SQL_BOOKMARK_BYTES);
+    assert_true(at.epoch == 0 && at.version == 2);
+    assert_memory_equal(at.hash, second.hash, sizeof at.hash);
+    assert_int_equal(now_at(m, B, 3), 2);
+    assert_int_equal(machine_retain(m, A, 3, 0), 0);
+    machine_end_pass(m);
+    assert_int_equal(branch_at(m, C, A, second), BND_NOTFOUND);
+    assert_int_equal(now_at(m, B, 1), 2);
+    m->stamp_ms += BND_SQL_LEASE_MS - 1;
+    assert_int_equal(branch_at(m, B, A, second), 0); /* renewed: its place is not asked for again */
+    at = replied(m, m->reply.len - BND_SQL_BOOKMARK_BYTES);
+    assert_true(at.epoch == 0 && at.version == 2);
+    assert_memory_equal(at.hash, second.hash, sizeof at.hash);
+    assert_int_equal(machine_swap(m, A, B, 3), BND_PRECONDITION);
+    assert_int_equal(machine_branch(m, C, A, true), 0); /* it holds nothing */
+    assert_int_equal(commit(m, C, 1, 50), 0);
+    assert_int_equal(machine_swap(m, A, C, 5), 0);
+    assert_int_equal(branch_at(m, D, A, third), 0); /* of a number that it has no more */
+    assert_int_equal(now_at(m, D, 3), 3);
+    assert_int_equal(now_at(m, B, 1), 2);
+    m->stamp_ms += BND_SQL_LEASE_MS;
+    machine_ticks(m, 1);
+    assert_int_equal(branch_at(m, B, A, third), BND_NOTFOUND);
+    assert_int_equal(machine_count(m, SQL_TAG_LEASE, 0), 0);
+    assert_int_equal(now_at(m, A, 1), 50);
+    assert_int_equal(machine_simple(m, SQL_DELETE, A), 0);
+    m->stamp_ms += SQL_DEAD_KEEP_MS;
+    machine_ticks(m, 6);
+    machine_nothing_is_left(m);
+}
+
 static void staged_parts_go_with_the_swap(void **state) {
     struct machine *m = *state;
     begin_import(m);
@@ -399,6 +457,7 @@ int main(void) {
         TEST(a_pass_that_an_import_overtakes_keeps_its_cutoff),
         TEST(a_bookmark_that_never_was_is_refused),
         TEST(staged_parts_go_with_the_swap),
+        TEST(a_branch_may_be_of_the_past),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

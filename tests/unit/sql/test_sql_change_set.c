@@ -299,6 +299,7 @@ static void commands_read_back_and_others_are_refused(void **state) {
         {.op = SQL_FORK, .uuid = {6}, .u.fork = {{1}, {2, 3, {4}}}},
         {.op = SQL_TICK},
         {.op = SQL_BRANCH, .uuid = {7}, .u.branch = {{1}, true}},
+        {.op = SQL_BRANCH, .uuid = {9}, .u.branch = {{1}, false, true, {2, 3, {4}}}},
         {.op = SQL_SWAP, .uuid = {8}, .u.swap = {{1}, 2}},
     };
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {

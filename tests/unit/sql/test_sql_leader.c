@@ -333,6 +333,81 @@ static void a_hash_that_nobody_wants_is_given_up(void **state) {
     assert_int_equal(part.asked, 2);
 }
 
+/* Pages of a database, on the replica that has reached `at`, or on the leader (NULL). */
+struct paged {
+    struct bnd_sql_call call;
+    bool done;
+    int status;
+    struct bnd_buf bytes;
+};
+
+static void on_pages(struct bnd_sql_call *call, int status, const struct bnd_sql_answer *answer) {
+    struct paged *of = call->data;
+    of->done = true;
+    of->status = status;
+    if (status == 0) {
+        assert_int_equal(answer->outcome, BND_SQL_DONE);
+        assert_false(answer->wrote);
+        bnd_buf_append_slice(&of->bytes, answer->text);
+    }
+}
+
+static int pages_of(struct sql_rig *rig, const uint8_t uuid[16], uint32_t first, uint32_t count,
+                    const struct bnd_sql_bookmark *at, struct bnd_buf *out) {
+    struct paged paged = {.call = {.cb = on_pages, .data = &paged}};
+    BND_AUTO_BUF struct bnd_buf request = {0};
+    struct bnd_sql_request header = {.results = BND_SQL_ROWS,
+                                     .session = at == NULL ? BND_SQL_PRIMARY : BND_SQL_BOOKMARK,
+                                     .read_only = true,
+                                     .pages_first = first,
+                                     .pages_count = count};
+    if (at != NULL) {
+        bnd_sql_bookmark_put(header.bookmark, at);
+    }
+    bnd_sql_request_begin(&request, &header);
+    bnd_sql_request_end(&request, 0);
+    assert_int_equal(bnd_sql_query(rig->sql, &paged.call, uuid, bnd_buf_slice(&request)), 0);
+    rig_run(rig, rig_flag, &paged.done);
+    bnd_buf_free(out);
+    *out = paged.bytes;
+    return paged.status;
+}
+
+/* What SQLite has made, a page behind the other, in any parts; one that is damaged is told. */
+static void pages_are_read_as_they_are(void **state) {
+    struct sql_rig *rig = *state;
+    struct bnd_buf all = {0};
+    struct bnd_buf part = {0};
+    (void)rig_expect(rig, uuid_a, "CREATE TABLE t(v)\0", BND_SQL_DONE);
+    assert_int_equal(pages_of(rig, uuid_a, 1, BND_SQL_PAGES_MAX, NULL, &all), 0);
+    assert_int_equal(all.len, 2 * BND_SQL_PAGE_BYTES);
+    (void)rig_expect(rig, uuid_a,
+                     "INSERT INTO t SELECT zeroblob(3000) FROM json_each('[1,2,3,4,5,6,7,8]')\0",
+                     BND_SQL_DONE);
+    struct bnd_sql_bookmark at = bookmark_of(rig, uuid_a);
+    assert_int_equal(pages_of(rig, uuid_a, 1, BND_SQL_PAGES_MAX, NULL, &all), 0);
+    assert_memory_equal(all.data, "SQLite format 3", 16);
+    uint32_t pages = bnd_get_be32(all.data + 28);
+    assert_true(pages > 8 && all.len == (size_t)pages * BND_SQL_PAGE_BYTES);
+    for (uint32_t first = 1; first <= pages; first += 3) { /* on the replica, too */
+        uint32_t count = pages - first + 1 < 3 ? pages - first + 1 : 3;
+        assert_int_equal(pages_of(rig, uuid_a, first, 3, &at, &part), 0);
+        assert_int_equal(part.len, (size_t)count * BND_SQL_PAGE_BYTES);
+        assert_memory_equal(part.data, all.data + (size_t)(first - 1) * BND_SQL_PAGE_BYTES,
+                            part.len);
+    }
+    assert_int_equal(pages_of(rig, uuid_a, pages + 1, 1, NULL, &part), 0);
+    assert_int_equal(part.len, 0);
+    assert_int_equal(pages_of(rig, uuid_a, UINT32_MAX, BND_SQL_PAGES_MAX, NULL, &part), 0);
+    assert_int_equal(part.len, 0);
+    damage_page(rig, 2);
+    assert_int_equal(pages_of(rig, uuid_a, 1, 1, NULL, &part), 0);
+    assert_int_equal(pages_of(rig, uuid_a, 1, 2, NULL, &part), BND_CORRUPT);
+    assert_int_equal(pages_of(rig, uuid_a, 2, 1, &at, &part), BND_CORRUPT);
+    bnd_buf_free(&all);
+    bnd_buf_free(&part);
+}
+
 /* Epoch and version of it may well be those of a version here. */
 static void a_bookmark_of_another_database_is_refused(void **state) {
     struct sql_rig *rig = *state;
@@ -560,6 +635,7 @@ int main(void) {
         TEST(a_bookmark_of_another_database_is_refused),
         TEST(pages_are_hashed_by_version),
         TEST(a_hash_that_nobody_wants_is_given_up),
+        TEST(pages_are_read_as_they_are),
         TEST(a_deleted_database_is_not_made_again),
         TEST(a_reader_far_behind_keeps_nothing),
         TEST(a_large_transaction_goes_in_parts_and_too_large_a_one_fails),

@@ -91,6 +91,32 @@ static void test_request_flags(void **state) {
     assert_int_equal(request.results, BND_SQL_OBJECTS);
 }
 
+static int decode_pages(uint32_t first, uint32_t count, struct bnd_sql_request *out) {
+    BND_AUTO_BUF struct bnd_buf buf = {0};
+    struct bnd_sql_request request = {.results = BND_SQL_ROWS,
+                                      .session = BND_SQL_BOOKMARK,
+                                      .read_only = true,
+                                      .pages_first = first,
+                                      .pages_count = 1};
+    bnd_sql_request_begin(&buf, &request);
+    bnd_sql_request_end(&buf, 0);
+    bnd_put_u32(buf.data + buf.len - 4, count);
+    for (size_t cut = 0; cut < buf.len; cut++) {
+        assert_int_equal(bnd_sql_request_decode(bnd_slice(buf.data, cut), out), BND_CORRUPT);
+    }
+    return bnd_sql_request_decode(bnd_buf_slice(&buf), out);
+}
+
+static void test_request_pages(void **state) {
+    struct bnd_sql_request request;
+    assert_int_equal(decode_pages(UINT32_MAX, BND_SQL_PAGES_MAX, &request), 0);
+    assert_true(request.pages_first == UINT32_MAX && request.pages_count == BND_SQL_PAGES_MAX);
+    assert_true(request.statements_count == 0 && request.read_only);
+    assert_int_equal(decode_pages(0, 1, &request), BND_CORRUPT);
+    assert_int_equal(decode_pages(1, 0, &request), BND_CORRUPT);
+    assert_int_equal(decode_pages(1, BND_SQL_PAGES_MAX + 1, &request), BND_CORRUPT);
+}
+
 static int decode_with(size_t at, uint8_t byte) {
     BND_AUTO_BUF struct bnd_buf buf = {0};
     struct bnd_sql_request request;
@@ -105,7 +131,8 @@ static void test_request_unsound(void **state) {
     assert_int_equal(decode_with(1, 3), BND_CORRUPT);
     assert_int_equal(decode_with(2, 0), BND_CORRUPT); /* session */
     assert_int_equal(decode_with(2, 4), BND_CORRUPT);
-    assert_int_equal(decode_with(3, 8), BND_CORRUPT);  /* flags */
+    assert_int_equal(decode_with(3, 16), BND_CORRUPT); /* flags */
+    assert_int_equal(decode_with(3, 8), BND_CORRUPT);  /* pages, and statements */
     assert_int_equal(decode_with(4, 3), BND_CORRUPT);  /* statements */
     assert_int_equal(decode_with(4, 1), BND_CORRUPT);  /* one is left over */
     assert_int_equal(decode_with(7, 1), BND_CORRUPT);  /* more than 10,000 */
@@ -221,7 +248,7 @@ static void test_bookmark_order(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_request),
-        cmocka_unit_test(test_request_flags),
+        cmocka_unit_test(test_request_flags),        cmocka_unit_test(test_request_pages),
         cmocka_unit_test(test_request_unsound),
         cmocka_unit_test(test_answer),
         cmocka_unit_test(test_request_statements),

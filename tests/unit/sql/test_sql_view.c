@@ -106,6 +106,18 @@ static bool take(struct fixture *f) {
     return changed;
 }
 
+/* A page without SQLite, pending or not, is what SQLite reads there. */
+static void assert_page(struct fixture *f, uint32_t number) {
+    uint8_t page[SQL_PAGE_BYTES];
+    uint8_t read[SQL_PAGE_BYTES];
+    bool cut = false;
+    assert_int_equal(sql_view_page(f->view, number, page), 0);
+    assert_int_equal(sql_view_read(f->view, (uint64_t)(number - 1) * SQL_PAGE_BYTES, sizeof read,
+                                   read, &cut),
+                     0);
+    assert_memory_equal(page, read, sizeof page);
+}
+
 /* Every page up to the end has bytes, also those that SQLite left out when it grew the file. */
 static void assert_whole(struct fixture *f) {
     static uint8_t bytes[SQL_PAGE_BYTES];
@@ -571,6 +583,19 @@ static int exclusive_setup(void **state) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 #define EXCLUSIVE(name) cmocka_unit_test_setup_teardown(name, exclusive_setup, fixture_teardown)
 
+static void pages_are_read_without_sqlite(void **state) {
+    struct fixture *f = *state;
+    writes(f, "CREATE TABLE t(id INTEGER PRIMARY KEY, v)");
+    writes(f, "INSERT INTO t SELECT value, zeroblob(900) FROM json_each('[1,2,3,4,5,6,7,8,9]')");
+    for (uint32_t number = 1; number <= sql_view_size(f->view); number++) {
+        assert_page(f, number);
+    }
+    commit_all(f);
+    for (uint32_t number = 1; number <= sql_view_size(f->view); number++) {
+        assert_page(f, number);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(the_first_write_makes_the_database),
@@ -588,6 +613,7 @@ int main(void) {
         TEST(random_transactions_with_shrinking),
         TEST(random_transactions_with_shrinking_on_demand),
         TEST(pages_that_sqlite_left_out_are_zeros),
+        TEST(pages_are_read_without_sqlite),
         TEST(pending_pages_outlive_committed_ones),
         EXCLUSIVE(what_writes_the_same_makes_no_version),
         EXCLUSIVE(what_fails_or_is_rolled_back_leaves_no_version),
