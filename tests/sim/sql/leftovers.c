@@ -106,7 +106,7 @@ static bool see_database(void *data, struct bnd_slice rest, struct bnd_slice val
     struct left *left = data;
     struct sql_database_row row;
     bool known = false;
-    if (sql_database_decode(rest, value, &row) != 0 || row.record.number >= NUMBERS_MAX) {
+    if (sql_database_decode(rest, value, &row) != 0) {
         tell(left, "a damaged record of a database", 0);
         return true;
     }
@@ -127,6 +127,7 @@ static bool see_database(void *data, struct bnd_slice rest, struct bnd_slice val
                               : "held for an import that is gone: number",
              row.record.number);
     }
+    BND_ASSERT(row.record.number < NUMBERS_MAX);
     left->live += known;
     left->right[row.record.number] = true;
     return true;
