@@ -40,9 +40,9 @@ struct kv_view {
 
 /* What goes on in the background (upkeep.c). */
 struct kv_upkeep {
-    uint32_t drop_left;  /* shards to be looked at for what is of no namespace; 0: none */
-    uint32_t drop_shard; /* the one whose turn it is */
-    uint64_t drop_namespace; /* in it: look at those from here on */
+    uint32_t drop_left;       /* shards to be looked at for what is of no namespace; 0: none */
+    uint32_t drop_shard;      /* the one whose turn it is */
+    uint64_t drop_namespace;  /* in it: look at those from here on */
     struct kv_key drop_after; /* of that one: what is up to here has gone; empty: none of it */
     uint64_t drop_again_ns;   /* all once more then; 0: no */
     uint32_t sweep_shard;

@@ -366,8 +366,7 @@ int kv_log_recover(struct kv_log *log, const struct bnd_journal_group *group,
     }
     log->bytes_told = log->bytes_appended;
     log->applied_index = log->last;
-    return rv != 0 ? rv
-                   : kv_store_recovered(log->config.store, log->last, log->config.hlc->last);
+    return rv != 0 ? rv : kv_store_recovered(log->config.store, log->last, log->config.hlc->last);
 }
 
 /* ---- life

@@ -113,9 +113,9 @@ static void serve_tree(struct spread_shard *shard, const struct kv_spread_ask *a
     answer(request, 0, &reply);
 }
 
-/* It counts from this moment, in which the trees are equal. The answer waits until a start would know
- * it: the asker tells group 0 that it is filled, and a put that this replica alone has would be one
- * of two that count. */
+/* It counts from this moment, in which the trees are equal. The answer waits until a start would
+ * know it: the asker tells group 0 that it is filled, and a put that this replica alone has would
+ * be one of two that count. */
 static void serve_filled(struct spread_shard *shard, const struct kv_spread_ask *ask,
                          struct bnd_rpc_request *request) {
     if (spread_role(shard, request->from) != SPREAD_REPLICA) {

@@ -23,10 +23,10 @@ struct kv_store;
 
 /* What a replica knows of its own copy of a shard. */
 struct kv_marks {
-    bool there;         /* false: it never held the shard, or has dropped it */
-    bool filled;        /* it has been equal with a replica that was, under this epoch or before */
-    /* Of the replicas of this epoch's map that are not filled there: bit i, replica i has been equal
-     * with this one, and counts as filled. */
+    bool there;  /* false: it never held the shard, or has dropped it */
+    bool filled; /* it has been equal with a replica that was, under this epoch or before */
+    /* Of the replicas of this epoch's map that are not filled there: bit i, replica i has been
+     * equal with this one, and counts as filled. */
     uint8_t counted;
     uint32_t epoch;     /* of the map: it has sealed itself against older ones */
     uint64_t refused;   /* new versions below it are refused; 0: none */
@@ -98,7 +98,8 @@ struct kv_piece {
     struct bnd_slice bytes; /* <= BND_KV_INLINE_MAX */
 };
 /* Pieces come in order; one again is stored again. *out_lacks: one before it is missing, nothing
- * was stored. now_ms: wall clock; for an hour after the last one they wait for a record to name them.
+ * was stored. now_ms: wall clock; for an hour after the last one they wait for a record to name
+ * them.
  */
 int kv_store_piece_put(struct kv_store *store, const struct kv_piece *piece, uint64_t now_ms,
                        bool *out_lacks);
@@ -120,8 +121,8 @@ int kv_store_namespace_drop(struct kv_store *store, uint32_t shard, uint64_t nam
 /* The first namespace id in a shard that is >= from; 0: none. To find what belongs to no namespace
  * any more. */
 int kv_store_namespace_next(struct kv_store *store, uint32_t shard, uint64_t from, uint64_t *out);
-/* Deletes the pieces, about `most`, of blobs that no record names: superseded 10 minutes ago, or not
- * named an hour after the last piece came. */
+/* Deletes the pieces, about `most`, of blobs that no record names: superseded 10 minutes ago, or
+ * not named an hour after the last piece came. */
 int kv_store_sweep(struct kv_store *store, uint32_t shard, uint64_t now_ms, size_t most);
 
 struct kv_marks kv_store_marks(const struct kv_store *store, uint32_t shard);
@@ -129,9 +130,9 @@ struct kv_marks kv_store_marks(const struct kv_store *store, uint32_t shard);
  * `there` go. Through the log: see kv/log.h. */
 int kv_store_marks_set(struct kv_store *store, uint32_t shard, const struct kv_marks *marks,
                        bool wipe);
-/* The log is applied again from here on, with a commit now and then; until kv_store_recovered nobody
- * is served, and what would be BND_BUSY waits. lost: the state was, and marks of the log are not
- * believed; which a crash meanwhile does not make it forget. */
+/* The log is applied again from here on, with a commit now and then; until kv_store_recovered
+ * nobody is served, and what would be BND_BUSY waits. lost: the state was, and marks of the log are
+ * not believed; which a crash meanwhile does not make it forget. */
 void kv_store_recovering(struct kv_store *store, bool lost);
 /* All of the log that the state lacked was applied again: commits it. Shards whose marks a damaged
  * file took are not filled, whatever the log says: unless it has dropped them since. */

@@ -3,8 +3,8 @@
  *
  * Every blob is named by the record of its key, or has a date (tag FREE) at which it is looked at:
  * the first piece sets one, and so does the change that makes a record name it no more. What nobody
- * names then goes, but not while its pieces are still coming, from a client or from another replica,
- * however old the value is. So nothing need be searched for. */
+ * names then goes, but not while its pieces are still coming, from a client or from another
+ * replica, however old the value is. So nothing need be searched for. */
 #include "kv/store_private.h"
 
 /* Nobody has named the pieces, and none has come, for so long: they are nobody's. */
@@ -137,8 +137,8 @@ static int is_named(struct kv_store *store, uint32_t shard, const struct head *h
     return rv;
 }
 
-/* A blob's date has come: it goes, or is looked at again, or a record names it by now. *pieces: those
- * deleted are added. */
+/* A blob's date has come: it goes, or is looked at again, or a record names it by now. *pieces:
+ * those deleted are added. */
 static int blob_due(struct kv_store *store, uint32_t shard, const uint8_t *blob, bool arrives,
                     uint64_t now_ms, size_t *pieces) {
     struct head head;

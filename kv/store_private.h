@@ -31,8 +31,8 @@ struct kv_store {
     struct kv_store_config config;
     const struct bnd_state_ops *ops;
     struct bnd_state_batch *batch;
-    bool dirty;      /* the batch holds changes */
-    bool recovering; /* until kv_store_recovered: writes wait */
+    bool dirty;                     /* the batch holds changes */
+    bool recovering;                /* until kv_store_recovered: writes wait */
     enum store_loss loss, loss_new; /* as committed; from the next commit on */
     uint64_t applied, hlc;
     struct kv_cache cache;

@@ -1,8 +1,8 @@
 /* In the background, a little each tick: records of deleted namespaces are dropped, pieces of large
  * values that nobody names are swept. What it deletes the next tick commits.
  *
- * Namespaces are looked for round the shards: a deletion asks for one round more from where the look
- * is, so that deletions one after the other never keep it from the later shards. */
+ * Namespaces are looked for round the shards: a deletion asks for one round more from where the
+ * look is, so that deletions one after the other never keep it from the later shards. */
 #include "kv/kv_private.h"
 
 #define DROP_RECORDS 500u

@@ -88,8 +88,8 @@ static void *copy_of(const void *items, size_t bytes) {
     return bytes == 0 ? bnd_alloc(1) : bnd_memdup(items, bytes);
 }
 
-/* One that was listed is not any more, or of those made since not all are. Of what was deleted before
- * the first view nothing is known. */
+/* One that was listed is not any more, or of those made since not all are. Of what was deleted
+ * before the first view nothing is known. */
 static bool any_deleted(const struct kv_view *was, const struct bnd_kv_view *is) {
     size_t at = 0;
     size_t kept = 0;

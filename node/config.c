@@ -29,9 +29,9 @@ enum {
 #define D1_DATABASES_MAX UINT64_C(1000000)
 /* More than clocks differ by, and a put takes: below, puts would be stamped again and again. */
 #define KV_HORIZON_S_MIN UINT64_C(5)
-#define KV_HORIZON_S_MAX UINT64_C(31536000) /* a year */
+#define KV_HORIZON_S_MAX UINT64_C(31536000)     /* a year */
 #define D1_RETENTION_S_MAX UINT64_C(3153600000) /* a hundred years */
-#define KV_BULK_GET_MAX UINT64_C(1000) /* each key is compared with those before it */
+#define KV_BULK_GET_MAX UINT64_C(1000)          /* each key is compared with those before it */
 #define BYTES(field) BND_SETTING_BYTES, offsetof(struct bnd_config, field)
 #define BOOL(field) BND_SETTING_BOOL, offsetof(struct bnd_config, field)
 
@@ -94,7 +94,8 @@ static const struct bnd_setting settings[] = {
      "deletions and expiries of KV are remembered for so long, as far as every replica has them: "
      "5 to 31536000, the same on all nodes"},
     {"kv_absent_s", NUMBER(kv_absent_s), "604800", "S",
-     "a silent replica of KV holds that back for so long; one that comes back later forgets what it "
+     "a silent replica of KV holds that back for so long; one that comes back later forgets what "
+     "it "
      "had from before, and fills again: kv_horizon_s to 31536000, the same on all nodes"},
     {"d1_databases_max", NUMBER(d1_databases_max), "50000", "N",
      "D1 databases there may be: up to 1000000"},

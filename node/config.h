@@ -53,7 +53,7 @@ struct bnd_config {
     uint64_t kv_absent_s;  /* a silent replica holds their deletion back for so long */
     uint64_t d1_databases_max;
     uint64_t d1_retention_s; /* of versions that others took the place of; 0: for ever */
-    bool insecure; /* client ports without TLS; loopback only */
+    bool insecure;           /* client ports without TLS; loopback only */
 };
 
 enum bnd_setting_type { BND_SETTING_TEXT, BND_SETTING_NUMBER, BND_SETTING_BYTES, BND_SETTING_BOOL };

@@ -29,9 +29,9 @@ struct node_kv_planner {
     struct bnd_catalog *catalog;
     const struct node_shard_map *map;
     uint64_t self;
-    /* A horizon lies kv_horizon_s back, and the next is proposed so much later; a node that is silent
-     * for kv_absent_s (since this process began, at most) holds none back any more; `moves` shards
-     * are filled or handed over at a time. */
+    /* A horizon lies kv_horizon_s back, and the next is proposed so much later; a node that is
+     * silent for kv_absent_s (since this process began, at most) holds none back any more; `moves`
+     * shards are filled or handed over at a time. */
     const struct bnd_config *config;
     /* private */
     struct bnd_timer timer;

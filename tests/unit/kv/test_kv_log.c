@@ -34,7 +34,8 @@ struct rig {
     struct kv_applied last;
     uint64_t told_hlc[KEYS]; /* of each key, the newest that was told as applied */
     bool closed, fatal;
-    unsigned watch_writes; /* what the next starts write is watched, and so many writes succeed; 0: not */
+    unsigned watch_writes; /* what the next starts write is watched, and so many writes succeed; 0:
+                              not */
 };
 
 static void on_changed(void *owner, const struct kv_change *change) {
@@ -389,7 +390,8 @@ static void test_state_lost(void **state) {
     run_for(&rig, 5000);
     assert_int_equal(put(&rig, 2), 0);
     const struct kv_marks next = {.there = true, .filled = true, .epoch = 2};
-    mark(&rig, &next, false); /* above what the log has forgotten: it is not to be believed, either */
+    mark(&rig, &next,
+         false); /* above what the log has forgotten: it is not to be believed, either */
     run_for(&rig, 100);
     assert_true(kv_store_marks(rig.store, SHARD).filled);
     assert_false(kv_store_lost(rig.store));

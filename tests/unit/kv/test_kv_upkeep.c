@@ -50,8 +50,7 @@ static void open_crowded(void) {
     cluster_open(&cluster, 1, 0);
     struct node *node = &cluster.nodes[0];
     for (uint64_t i = 0; i < OTHERS; i++) {
-        cluster.namespaces[cluster.namespaces_count++] =
-            (struct bnd_kv_namespace){.id = FIRST + i};
+        cluster.namespaces[cluster.namespaces_count++] = (struct bnd_kv_namespace){.id = FIRST + i};
         store_record(node, 0, FIRST + i);
     }
     store_record(node, 1, NS);
