@@ -60,14 +60,6 @@ static size_t memory_of(const struct bnd_gateway_config *config) {
     return config->memory_bytes == 0 ? MEMORY_DEFAULT : config->memory_bytes;
 }
 
-/* One maximal bulk body, decoded, and as much again, finds room in any process; a third meets 503.
- */
-static size_t kv_memory_of(const struct bnd_gateway_config *config) {
-    size_t memory = memory_of(config);
-    struct kv_limits limits = kv_limits_or_default(&config->kv_limits);
-    return memory < 2 * limits.bulk_bytes_max ? (size_t)(2 * limits.bulk_bytes_max) : memory;
-}
-
 static struct bnd_http_limits limits_of(const struct bnd_gateway_config *config) {
     struct bnd_http_limits limits = config->limits;
     size_t memory = memory_of(config);
@@ -181,7 +173,7 @@ int bnd_gateway_create(const struct bnd_gateway_config *config, struct bnd_gatew
         .catalog = config->services.catalog,
         .kv_limits = kv_limits_or_default(&config->kv_limits),
         .d1_limits = d1_limits_or_default(&config->d1_limits),
-        .bytes_max = kv_memory_of(config),
+        .bytes_max = config->held_bytes == 0 ? MEMORY_DEFAULT : config->held_bytes,
     };
     gateway->services.front = &gateway->front;
     gateway->sweep_timer.cb = on_sweep_timer;

@@ -15,10 +15,11 @@ static size_t share(uint64_t memory, uint64_t parts, uint64_t least, uint64_t mo
 
 struct node_budget node_budget(uint64_t memory) {
     return (struct node_budget){
-        .state = share(memory, 8, BND_ROCKS_MEMORY_BYTES_MIN, UINT64_MAX),
+        .state = share(memory, 7, BND_ROCKS_MEMORY_BYTES_MIN, UINT64_MAX),
         .kv_cache = share(memory, 3, 4 * MIB, UINT64_MAX),
         .sql_pages = share(memory, 2, 8 * MIB, UINT64_MAX),
-        .ports = share(memory, 5, 16 * MIB, UINT64_MAX),
+        .ports = share(memory, 4, 16 * MIB, UINT64_MAX),
+        .held = share(memory, 2, 40 * MIB, 1024 * MIB), /* a value of KV of any size, as JSON */
         .uploads = share(memory, 2, 8 * MIB, 256 * MIB),
         .readers = share(memory, 2, 8 * MIB, 1024 * MIB),
         .store = share(memory, 2, 4 * MIB, 256 * MIB),

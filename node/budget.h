@@ -11,6 +11,7 @@ struct node_budget {
     size_t kv_cache;        /* records of KV in memory */
     size_t sql_pages;       /* of SQL databases that are open */
     size_t ports;           /* request buffers of all client ports */
+    size_t held;            /* values and answers of KV and D1 that requests hold */
     size_t uploads;         /* bodies on their way to their replicas */
     size_t readers;         /* of bodies on their way to clients */
     size_t store;           /* bodies being written, or read, here for others */

@@ -154,6 +154,7 @@ static void open_gateway(struct bnd_node *node) {
         .s3_domain = node->config.s3_domain[0] != 0 ? node->config.s3_domain : NULL,
         .tls = node->tls,
         .memory_bytes = node->budget.ports,
+        .held_bytes = node->budget.held,
         .limits = node_port_limits(&node->config),
         .kv_limits = node_kv_limits(&node->config),
         .d1_limits = node_d1_limits(&node->config),

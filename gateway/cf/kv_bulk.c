@@ -2,20 +2,31 @@
  *
  * The whole body is read and every pair checked before the first one is stored; then WINDOW of them
  * are under way at a time. Those that could not be stored are named in the answer, as Cloudflare
- * has it: they are to be sent again. */
+ * has it: they are to be sent again.
+ *
+ * Of a put the first HERE_BYTES of values stay in memory, the others are put aside (aside.h) as
+ * they come, and taken back one after the other: small ones as a whole, of all that are under way
+ * at most TAKEN_BYTES, large ones in pieces, at the pace of the store. So a body of any size takes
+ * little memory but for its largest value, which JSON has as a whole. */
 #include "base/alloc.h"
 #include "gateway/cf/kv.h"
+#include "gateway/kv/aside.h"
 #include "gateway/kv/bulk_body.h"
 #include "gateway/kv/bulk_get.h"
 #include "gateway/kv/value.h"
 
 #define WINDOW 64u
+#define HERE_BYTES ((size_t)1 << 20)
+#define TAKEN_BYTES ((size_t)2 << 20)
 
 /* One pair on its way. */
 struct slot {
     struct rest_request *request;
     size_t pair;
     struct kv_value value; /* of a large one */
+    struct bnd_buf taken;  /* of one that was put aside: value and metadata, a large value's only */
+    size_t taken_bytes;    /* that are counted for it */
+    size_t at;             /* of its bytes aside, those that are dealt with */
     struct bnd_kv_put put;
 };
 
@@ -23,7 +34,11 @@ struct bulk_op {
     struct cf_kv_op op; /* first */
     struct kv_bulk_body body;
     struct bnd_http_read read;
-    size_t next; /* pair */
+    struct kv_aside aside;
+    bool whole;          /* the body has ended */
+    struct slot *taking; /* what is aside is being taken back into it */
+    size_t taken_bytes;  /* of all slots */
+    size_t next;         /* pair */
     size_t under_way;
     size_t failed_count;
     int first_failure;
@@ -35,6 +50,7 @@ struct bulk_op {
 
 static void clean_bulk(struct rest_request *request) {
     struct bulk_op *op = request->data;
+    kv_aside_close(&op->aside);
     kv_bulk_body_free(&op->body);
     json_decref(op->failed);
 }
@@ -70,6 +86,10 @@ static void pair_done(struct slot *slot, int status) {
         (void)json_array_append_new(op->failed, rest_text_json(op->body.pairs[slot->pair].key));
     }
     kv_value_free(&slot->value);
+    bnd_buf_free(&slot->taken);
+    gateway_discharge(op->body.front, slot->taken_bytes);
+    op->taken_bytes -= slot->taken_bytes;
+    op->taking = op->taking == slot ? NULL : op->taking;
     slot->request = NULL;
     op->under_way--;
     pump(request);
@@ -108,6 +128,85 @@ static void on_large_taken(struct kv_value *value, int status) {
     }
 }
 
+/* ---- what was put aside
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static bool is_large(const struct kv_pair *pair) {
+    return pair->value.len > BND_KV_INLINE_MAX;
+}
+
+/* Bytes of memory that a pair put aside takes while it is under way. */
+static size_t bytes_taken(const struct kv_pair *pair) {
+    bool aside = pair->aside != KV_PAIR_HERE;
+    return (aside && !is_large(pair) ? pair->value.len : 0) + (aside ? pair->metadata.len : 0);
+}
+
+/* All of it is here, or in the store. What comes of it may end the request: the pump, last. */
+static void taken(struct slot *slot) {
+    struct rest_request *request = slot->request;
+    struct bulk_op *op = request->data;
+    const struct kv_pair *pair = &op->body.pairs[slot->pair];
+    struct bnd_slice bytes = bnd_buf_slice(&slot->taken);
+    size_t small = is_large(pair) ? 0 : pair->value.len;
+    bool pumped = op->pumping;
+    op->pumping = true;
+    op->taking = NULL;
+    slot->put.value = bnd_slice(bytes.data, small);
+    slot->put.metadata = bnd_slice(bytes.data + small, bytes.len - small);
+    if (is_large(pair)) {
+        on_large_taken(&slot->value, 0);
+    } else {
+        put_pair(slot);
+    }
+    op->pumping = pumped;
+    pump(request);
+}
+
+static void take(struct slot *slot);
+
+static void on_piece_taken(struct kv_value *value, int status) {
+    struct slot *slot = value->data;
+    if (status != 0) {
+        pair_done(slot, status);
+    } else {
+        take(slot);
+    }
+}
+
+/* One part that is in the hand. 0: it is on its way, and its cb comes; KV_VALUE_NOW: it is taken.
+ */
+static int take_part(struct slot *slot, const struct kv_pair *pair, struct bnd_slice part) {
+    slot->at += part.len;
+    if (is_large(pair) && slot->at <= pair->value.len) {
+        return kv_value_take(&slot->value, part);
+    }
+    bnd_buf_append_slice(&slot->taken, part);
+    return slot->taken.failed ? BND_NOMEM : KV_VALUE_NOW;
+}
+
+static void take(struct slot *slot) {
+    struct bulk_op *op = slot->request->data;
+    const struct kv_pair *pair = &op->body.pairs[slot->pair];
+    size_t all = pair->value.len + pair->metadata.len;
+    int rv = KV_VALUE_NOW;
+    while (rv == KV_VALUE_NOW && slot->at < all) {
+        size_t to = is_large(pair) && slot->at < pair->value.len ? pair->value.len : all;
+        struct bnd_slice part = kv_aside_at(&op->aside, pair->aside + slot->at, to - slot->at);
+        rv = part.len > 0 ? take_part(slot, pair, part)
+                          : kv_aside_read(&op->aside, pair->aside + slot->at);
+    }
+    if (rv == KV_VALUE_NOW) {
+        taken(slot);
+    } else if (rv != 0) {
+        pair_done(slot, rv);
+    }
+}
+
+/* ---- one after the other
+ * ------------------------------------------------------------------------------------------------
+ */
+
 static void begin_pair(struct rest_request *request, struct slot *slot) {
     struct bulk_op *op = request->data;
     const struct kv_pair *pair = &op->body.pairs[op->next];
@@ -115,6 +214,7 @@ static void begin_pair(struct rest_request *request, struct slot *slot) {
     slot->pair = op->next++;
     op->under_way++;
     slot->value = (struct kv_value){0};
+    slot->at = 0;
     slot->put = (struct bnd_kv_put){.namespace_id = op->op.namespace_id,
                                     .key = pair->key,
                                     .metadata = pair->metadata,
@@ -123,20 +223,47 @@ static void begin_pair(struct rest_request *request, struct slot *slot) {
                                     .tombstone = op->body.deleting,
                                     .cb = on_put,
                                     .data = slot};
-    if (pair->value.len <= BND_KV_INLINE_MAX) {
+    if (is_large(pair)) {
+        slot->value = (struct kv_value){.front = request->services->front,
+                                        .kv = request->services->kv,
+                                        .namespace_id = op->op.namespace_id,
+                                        .key = pair->key,
+                                        .cb = on_large_taken,
+                                        .data = slot};
+    }
+    if (pair->aside != KV_PAIR_HERE) {
+        slot->value.cb = on_piece_taken;
+        op->taking = slot;
+        take(slot);
+    } else if (is_large(pair)) {
+        int rv = kv_value_take(&slot->value, pair->value);
+        if (rv != 0) {
+            on_large_taken(&slot->value, rv == KV_VALUE_NOW ? 0 : rv);
+        }
+    } else {
         put_pair(slot);
-        return;
     }
-    slot->value = (struct kv_value){.front = request->services->front,
-                                    .kv = request->services->kv,
-                                    .namespace_id = op->op.namespace_id,
-                                    .key = pair->key,
-                                    .cb = on_large_taken,
-                                    .data = slot};
-    int rv = kv_value_take(&slot->value, pair->value);
-    if (rv != 0) {
-        on_large_taken(&slot->value, rv == KV_VALUE_NOW ? 0 : rv);
-    }
+}
+
+/* Whether the next pair may begin; what it takes is counted for the slot. When others are under way
+ * it waits for what they give back. */
+static bool has_room(struct bulk_op *op, struct slot *slot) {
+    size_t bytes = bytes_taken(&op->body.pairs[op->next]);
+    bool fits = op->under_way == 0 || bytes <= TAKEN_BYTES - op->taken_bytes;
+    slot->taken_bytes = fits && gateway_charge(op->body.front, bytes) == 0 ? bytes : 0;
+    op->taken_bytes += slot->taken_bytes;
+    return slot->taken_bytes == bytes;
+}
+
+/* There is no room for it, though it is alone. */
+static void fail_next(struct rest_request *request) {
+    struct bulk_op *op = request->data;
+    struct slot *slot = &op->slots[0];
+    slot->request = request;
+    slot->pair = op->next++;
+    slot->value = (struct kv_value){0};
+    op->under_way++;
+    pair_done(slot, BND_FULL);
 }
 
 /* Pairs that fail at once come back here from within: the loop that is there goes on. */
@@ -146,9 +273,19 @@ static void pump(struct rest_request *request) {
         return;
     }
     op->pumping = true;
-    for (size_t i = 0; op->next < op->body.count && op->under_way < WINDOW; i = (i + 1) % WINDOW) {
-        if (op->slots[i].request == NULL) {
+    bool room = true;
+    for (size_t i = 0;
+         room && op->next < op->body.count && op->under_way < WINDOW && op->taking == NULL;
+         i = (i + 1) % WINDOW) {
+        if (op->slots[i].request != NULL) {
+            continue;
+        }
+        room = has_room(op, &op->slots[i]);
+        if (room) {
             begin_pair(request, &op->slots[i]);
+        } else if (op->under_way == 0) {
+            room = true;
+            fail_next(request);
         }
     }
     op->pumping = false;
@@ -170,6 +307,36 @@ static void fail_body(struct rest_request *request, int status) {
     }
 }
 
+static void go_on(struct rest_request *request) {
+    struct bulk_op *op = request->data;
+    if (op->whole) {
+        kv_bulk_body_settle(&op->body);
+        pump(request);
+    } else {
+        bnd_http_body_read(request->http, &op->read);
+    }
+}
+
+/* Of the body, or of a pair that is taken back. */
+static void on_aside(struct kv_aside *aside, int status) {
+    struct rest_request *request = aside->data;
+    struct bulk_op *op = request->data;
+    if (op->taking != NULL) {
+        if (status != 0) {
+            pair_done(op->taking, status);
+        } else {
+            take(op->taking);
+        }
+        return;
+    }
+    kv_bulk_body_taken(&op->body);
+    if (status != 0) {
+        fail_body(request, status);
+    } else {
+        go_on(request);
+    }
+}
+
 static void on_piece(struct bnd_http_read *read, int status, struct bnd_http_chunk *chunk) {
     struct rest_request *request = read->data;
     struct bulk_op *op = request->data;
@@ -177,17 +344,20 @@ static void on_piece(struct bnd_http_read *read, int status, struct bnd_http_chu
         rest_abort(request);
         return;
     }
+    op->whole = chunk == NULL;
     int rv =
         chunk == NULL ? kv_bulk_body_end(&op->body) : kv_bulk_body_feed(&op->body, chunk->bytes);
     if (chunk != NULL) {
         bnd_http_chunk_release(chunk);
     }
+    bool aside = op->body.aside.len > 0;
+    if (rv == 0 && aside) {
+        rv = kv_aside_write(&op->aside, bnd_buf_slice(&op->body.aside));
+    }
     if (rv != 0) {
         fail_body(request, rv);
-    } else if (chunk != NULL) {
-        bnd_http_body_read(request->http, read);
-    } else {
-        pump(request);
+    } else if (!aside) {
+        go_on(request);
     }
 }
 
@@ -195,6 +365,12 @@ static void begin_bulk(struct rest_request *request) {
     struct bulk_op *op = request->data;
     op->body.front = request->services->front;
     op->body.now_ms = bnd_wall_ms(request->services->env);
+    op->body.here_max = HERE_BYTES;
+    op->aside = (struct kv_aside){.env = request->services->env,
+                                  .dir = request->services->dir,
+                                  .bytes_max = op->body.front->kv_limits.bulk_bytes_max,
+                                  .cb = on_aside,
+                                  .data = request};
     op->failed = json_array();
     kv_bulk_body_init(&op->body);
     op->read =

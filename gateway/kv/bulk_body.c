@@ -7,6 +7,7 @@
 #define PAIRS_FIRST 64u
 #define PAIR_OVERHEAD 128u /* of the pair itself and its allocation */
 #define NUMBER_MAX 40u
+#define ASIDE_KEPT_BYTES ((size_t)1 << 20) /* memory of the buffer, for what comes next */
 
 enum field {
     FIELD_OTHER,
@@ -37,8 +38,14 @@ static int refuse_pair(struct kv_bulk_body *body) {
     return REFUSE(body, why.status, why.code, "pair %zu: %s", body->count, why.text);
 }
 
+/* What finds no room though nobody else holds anything never will. */
 static int charge(struct kv_bulk_body *body, size_t bytes) {
     int rv = gateway_charge(body->front, bytes);
+    if (rv != 0 && body->front->bytes == body->charged) {
+        return REFUSE(body, 413, KV_TOO_LARGE,
+                      "pair %zu: it finds no room in the %zu bytes that requests may hold here",
+                      body->count, body->front->bytes_max);
+    }
     body->charged += rv == 0 ? bytes : 0;
     return rv;
 }
@@ -85,9 +92,61 @@ static struct bnd_slice put_part(uint8_t **at, struct bnd_slice bytes) {
     return part;
 }
 
-static int keep(struct kv_bulk_body *body, struct bnd_slice value, struct bnd_slice metadata,
+/* Room for so much more, counted before it is used. */
+static int reserve(struct kv_bulk_body *body, struct bnd_buf *buf, size_t more) {
+    size_t held = buf->cap;
+    if (!bnd_buf_reserve(buf, more)) {
+        return BND_NOMEM;
+    }
+    return charge(body, buf->cap - held);
+}
+
+static void swap(struct bnd_buf *a, struct bnd_buf *b) {
+    struct bnd_buf other = *a;
+    *a = *b;
+    *b = other;
+}
+
+static int append_counted(struct kv_bulk_body *body, struct bnd_buf *to, struct bnd_slice bytes) {
+    int rv = reserve(body, to, bytes.len);
+    bnd_buf_append(to, bytes.data, rv == 0 ? bytes.len : 0);
+    return rv;
+}
+
+/* A large value is not there twice: its buffer becomes the one that is put aside, with what was in
+ * that before it. */
+static int put_aside(struct kv_bulk_body *body, struct bnd_buf *value, struct bnd_slice metadata) {
+    size_t before = body->aside.len;
+    int rv = 0;
+    if (value->len > before) {
+        rv = reserve(body, value, before);
+        if (rv == 0 && before > 0) {
+            memmove(value->data + before, value->data, value->len);
+            memcpy(value->data, body->aside.data, before);
+        }
+        value->len += rv == 0 ? before : 0;
+        swap(value, &body->aside);
+    } else {
+        rv = append_counted(body, &body->aside, bnd_buf_slice(value));
+    }
+    return rv != 0 ? rv : append_counted(body, &body->aside, metadata);
+}
+
+void kv_bulk_body_taken(struct kv_bulk_body *body) {
+    size_t cap = body->aside.cap;
+    bnd_buf_reset(&body->aside);
+    if (cap > ASIDE_KEPT_BYTES) {
+        gateway_discharge(body->front, cap);
+        body->charged -= cap;
+        bnd_buf_free(&body->aside);
+    }
+}
+
+static int keep(struct kv_bulk_body *body, struct bnd_buf *value, struct bnd_slice metadata,
                 uint64_t expires_ms) {
-    size_t bytes = body->key.len + metadata.len + value.len;
+    size_t more = value->len + metadata.len;
+    bool here = more <= body->here_max - body->here_bytes;
+    size_t bytes = body->key.len + (here ? more : 0);
     int rv = charge(body, bytes + PAIR_OVERHEAD);
     rv = rv != 0 ? rv : grow(body);
     uint8_t *space = rv != 0 ? NULL : bnd_alloc(bytes);
@@ -96,12 +155,19 @@ static int keep(struct kv_bulk_body *body, struct bnd_slice value, struct bnd_sl
     }
     struct kv_pair *pair = &body->pairs[body->count++];
     uint8_t *at = space;
-    pair->space = space;
+    *pair = (struct kv_pair){.space = space, .expires_ms = expires_ms, .aside = KV_PAIR_HERE};
     pair->key = put_part(&at, bnd_buf_slice(&body->key));
-    pair->metadata = put_part(&at, metadata);
-    pair->value = put_part(&at, value);
-    pair->expires_ms = expires_ms;
-    return 0;
+    if (here) {
+        pair->metadata = put_part(&at, metadata);
+        pair->value = put_part(&at, bnd_buf_slice(value));
+        body->here_bytes += more;
+        return 0;
+    }
+    pair->aside = body->aside_bytes;
+    pair->metadata = bnd_slice(NULL, metadata.len);
+    pair->value = bnd_slice(NULL, value->len);
+    body->aside_bytes += more;
+    return put_aside(body, value, metadata);
 }
 
 static int check_count(struct kv_bulk_body *body) {
@@ -118,35 +184,38 @@ static int end_key(struct kv_bulk_body *body) {
         return rv;
     }
     return kv_key_check(bnd_buf_slice(&body->key), &body->refusal)
-               ? keep(body, bnd_slice(NULL, 0), bnd_slice(NULL, 0), 0)
+               ? keep(body, &body->value, bnd_slice(NULL, 0), 0)
                : refuse_pair(body);
 }
 
-static int decode_value(struct kv_bulk_body *body, struct bnd_buf *decoded,
-                        struct bnd_slice *value) {
-    *value = bnd_buf_slice(&body->value);
+static int decode_value(struct kv_bulk_body *body, struct bnd_buf **out_value) {
+    *out_value = &body->value;
     if (!body->base64) {
         return 0;
     }
-    if (!s3_base64_decode(*value, false, decoded)) {
+    bnd_buf_reset(&body->decoded);
+    int rv = reserve(body, &body->decoded, body->value.len / 4 * 3 + 3);
+    if (rv != 0) {
+        return rv;
+    }
+    if (!s3_base64_decode(bnd_buf_slice(&body->value), false, &body->decoded)) {
         return REFUSE(body, 400, KV_BAD_VALUE, "pair %zu: the value is not base64", body->count);
     }
-    *value = bnd_buf_slice(decoded);
-    return decoded->failed ? BND_NOMEM : 0;
+    *out_value = &body->decoded;
+    return body->decoded.failed ? BND_NOMEM : 0;
 }
 
 static int end_pair(struct kv_bulk_body *body) {
     const struct kv_limits *limits = &body->front->kv_limits;
-    BND_AUTO_BUF struct bnd_buf decoded = {0};
     BND_AUTO_BUF struct bnd_buf metadata = {0};
-    struct bnd_slice value;
+    struct bnd_buf *value = NULL;
     uint64_t expires_ms = 0;
     int rv = check_count(body);
     if (rv == 0 && (!body->has_key || !body->has_value)) {
         return REFUSE(body, 400, body->has_key ? KV_BAD_VALUE : KV_BAD_KEY, "pair %zu has no %s",
                       body->count, body->has_key ? "value" : "key");
     }
-    rv = rv != 0 ? rv : decode_value(body, &decoded, &value);
+    rv = rv != 0 ? rv : decode_value(body, &value);
     if (rv != 0) {
         return rv;
     }
@@ -165,7 +234,7 @@ static int end_pair(struct kv_bulk_body *body) {
         bnd_buf_reset(&metadata);
     }
     if (!kv_key_check(bnd_buf_slice(&body->key), &body->refusal) ||
-        !kv_value_check(limits, value.len, &body->refusal) ||
+        !kv_value_check(limits, value->len, &body->refusal) ||
         !kv_metadata_check(bnd_buf_slice(&metadata), &body->refusal) ||
         !kv_expiry_check(limits, text_or_absent(&body->expiration), text_or_absent(&body->ttl),
                          body->now_ms, &expires_ms, &body->refusal)) {
@@ -188,8 +257,7 @@ static int append(struct kv_bulk_body *body, struct bnd_buf *to, struct bnd_slic
     if (bytes.len > max - to->len) { /* one more than the rule allows: the rule will say it */
         bytes.len = (size_t)(max - to->len);
     }
-    bnd_buf_append_slice(to, bytes);
-    return to->failed ? BND_NOMEM : 0;
+    return append_counted(body, to, bytes);
 }
 
 /* As text a value may be a third longer than what it stands for. */
@@ -372,15 +440,23 @@ int kv_bulk_body_feed(struct kv_bulk_body *body, struct bnd_slice bytes) {
                       (unsigned long long)max);
     }
     body->bytes += bytes.len;
-    /* What the pair that is being read may have grown to is counted with the pairs. */
-    size_t held = body->value.cap + body->metadata.cap;
+    size_t held = body->metadata.cap; /* grows in there */
     int rv = explain(body, gateway_json_feed(&body->json, bytes));
-    size_t now = body->value.cap + body->metadata.cap;
-    return rv == 0 && now > held ? charge(body, now - held) : rv;
+    return rv == 0 ? charge(body, body->metadata.cap - held) : rv;
 }
 
 int kv_bulk_body_end(struct kv_bulk_body *body) {
     return explain(body, gateway_json_end(&body->json));
+}
+
+void kv_bulk_body_settle(struct kv_bulk_body *body) {
+    struct bnd_buf *const bufs[] = {&body->key, &body->value,   &body->metadata, &body->expiration,
+                                    &body->ttl, &body->decoded, &body->aside};
+    for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++) {
+        gateway_discharge(body->front, bufs[i]->cap);
+        body->charged -= bufs[i]->cap;
+        bnd_buf_free(bufs[i]);
+    }
 }
 
 void kv_bulk_body_free(struct kv_bulk_body *body) {
@@ -393,5 +469,7 @@ void kv_bulk_body_free(struct kv_bulk_body *body) {
     bnd_buf_free(&body->metadata);
     bnd_buf_free(&body->expiration);
     bnd_buf_free(&body->ttl);
+    bnd_buf_free(&body->decoded);
+    bnd_buf_free(&body->aside);
     gateway_discharge(body->front, body->charged);
 }

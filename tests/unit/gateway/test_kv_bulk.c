@@ -15,6 +15,7 @@
 struct rig {
     struct gateway_front front;
     struct kv_bulk_body body;
+    struct bnd_buf aside; /* all that was put aside */
 };
 
 static void rig_init(struct rig *rig, bool deleting) {
@@ -23,6 +24,7 @@ static void rig_init(struct rig *rig, bool deleting) {
     rig->body.front = &rig->front;
     rig->body.now_ms = NOW_MS;
     rig->body.deleting = deleting;
+    rig->body.here_max = SIZE_MAX;
     kv_bulk_body_init(&rig->body);
 }
 
@@ -31,6 +33,8 @@ static int feed(struct rig *rig, const char *text, size_t step) {
     int rv = 0;
     for (size_t at = 0; at < len && rv == 0; at += step) {
         rv = kv_bulk_body_feed(&rig->body, bnd_slice(text + at, step < len - at ? step : len - at));
+        bnd_buf_append_slice(&rig->aside, bnd_buf_slice(&rig->body.aside));
+        kv_bulk_body_taken(&rig->body);
     }
     return rv != 0 ? rv : kv_bulk_body_end(&rig->body);
 }
@@ -142,6 +146,82 @@ static void a_key_a_value_and_metadata_too_long(void **state) {
     kv_bulk_body_free(&rig.body);
 }
 
+static void aside_is(const struct rig *rig, size_t pair, const char *value, const char *metadata) {
+    const struct kv_pair *p = &rig->body.pairs[pair];
+    assert_int_not_equal(p->aside, KV_PAIR_HERE);
+    assert_true(p->aside + p->value.len + p->metadata.len <= rig->aside.len);
+    same(bnd_slice(rig->aside.data + p->aside, p->value.len), value);
+    same(bnd_slice(rig->aside.data + p->aside + p->value.len, p->metadata.len), metadata);
+}
+
+/* The first values stay, the others are handed on, each at its place among all of them. */
+static void what_finds_no_room_is_put_aside(void **state) {
+    static const char text[] = "[{\"key\":\"a\",\"value\":\"here\"},"
+                               "{\"key\":\"b\",\"value\":\"first aside\",\"metadata\":{\"m\":1}},"
+                               "{\"key\":\"c\",\"value\":\"aGVsbG8=\",\"base64\":true},"
+                               "{\"key\":\"d\",\"value\":\"!\"},"
+                               "{\"key\":\"e\",\"value\":\"\",\"metadata\":\"only this\"},"
+                               "{\"key\":\"f\",\"value\":\"last aside\"}]";
+    (void)state;
+    for (size_t step = 1; step < sizeof text; step++) {
+        struct rig rig;
+        rig_init(&rig, false);
+        rig.body.here_max = 5;
+        assert_int_equal(feed(&rig, text, step), 0);
+        const struct kv_pair *p = rig.body.pairs;
+        assert_int_equal(rig.body.count, 6);
+        same(p[0].value, "here");
+        aside_is(&rig, 1, "first aside", "{\"m\":1}");
+        same(p[1].key, "b");
+        aside_is(&rig, 2, "hello", "");
+        assert_int_equal(p[3].aside, KV_PAIR_HERE);
+        same(p[3].value, "!");
+        aside_is(&rig, 4, "", "\"only this\"");
+        aside_is(&rig, 5, "last aside", "");
+        kv_bulk_body_settle(&rig.body);
+        same(p[5].key, "f");
+        kv_bulk_body_free(&rig.body);
+        bnd_buf_free(&rig.aside);
+        assert_int_equal(rig.front.bytes, 0);
+    }
+}
+
+static struct bnd_buf many_pairs(unsigned count, size_t value_bytes) {
+    struct bnd_buf text = {0};
+    BND_AUTO char *value = bnd_zalloc(value_bytes + 1);
+    memset(value, 'v', value_bytes);
+    for (unsigned i = 0; i < count; i++) {
+        bnd_buf_printf(&text, "%s{\"key\":\"k%u\",\"value\":\"%s\"}", i == 0 ? "[" : ",", i, value);
+    }
+    bnd_buf_append_str(&text, "]");
+    bnd_buf_u8(&text, 0);
+    assert_false(text.failed);
+    return text;
+}
+
+/* A body of any size takes the memory of its keys and of its largest value. */
+static void memory_does_not_grow_with_the_body(void **state) {
+    struct bnd_buf text = many_pairs(2000, 4000);
+    struct rig rig;
+    (void)state;
+    rig_init(&rig, false);
+    rig.front.bytes_max = 1u << 20;
+    assert_int_equal(feed(&rig, (const char *)text.data, 65536), BND_INVALID); /* all in memory */
+    kv_bulk_body_free(&rig.body);
+    rig_init(&rig, false);
+    rig.front.bytes_max = 1u << 20;
+    rig.body.here_max = 100000;
+    assert_int_equal(feed(&rig, (const char *)text.data, 65536), 0);
+    assert_int_equal(rig.body.count, 2000);
+    assert_true(rig.aside.len > 7000000);
+    kv_bulk_body_settle(&rig.body);
+    assert_true(rig.front.bytes < 100000 + 2000 * 140);
+    kv_bulk_body_free(&rig.body);
+    bnd_buf_free(&rig.aside);
+    bnd_buf_free(&text);
+    assert_int_equal(rig.front.bytes, 0);
+}
+
 static void counts_and_sizes_are_bounded(void **state) {
     struct rig rig;
     rig_init(&rig, true);
@@ -160,9 +240,18 @@ static void counts_and_sizes_are_bounded(void **state) {
     kv_bulk_body_free(&rig.body);
     rig_init(&rig, true);
     rig.front.bytes_max = 300;
-    assert_int_equal(feed(&rig, "[\"a\",\"b\",\"c\"]", 3), BND_FULL);
+    assert_int_equal(feed(&rig, "[\"a\",\"b\",\"c\"]", 3), BND_INVALID); /* it never will */
+    assert_int_equal(rig.body.refusal.status, 413);
+    assert_string_equal(rig.body.refusal.text,
+                        "pair 1: it finds no room in the 300 bytes that requests may hold here");
     kv_bulk_body_free(&rig.body);
     assert_int_equal(rig.front.bytes, 0);
+    rig_init(&rig, true);
+    rig.front.bytes_max = 300;
+    rig.front.bytes = 1; /* of another request */
+    assert_int_equal(feed(&rig, "[\"a\",\"b\",\"c\"]", 3), BND_FULL);
+    kv_bulk_body_free(&rig.body);
+    assert_int_equal(rig.front.bytes, 1);
 }
 
 int main(void) {
@@ -171,6 +260,8 @@ int main(void) {
         cmocka_unit_test(what_is_wrong_is_said),
         cmocka_unit_test(a_key_a_value_and_metadata_too_long),
         cmocka_unit_test(counts_and_sizes_are_bounded),
+        cmocka_unit_test(what_finds_no_room_is_put_aside),
+        cmocka_unit_test(memory_does_not_grow_with_the_body),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
