@@ -219,8 +219,9 @@ struct bnd_env_ops {
     void (*stream_bind)(struct bnd_env *env, struct bnd_stream *stream,
                         const struct bnd_stream_events *events, void *owner);
     void (*stream_read)(struct bnd_env *env, struct bnd_stream *stream, bool on); /* starts off */
-    /* Writes what the kernel takes at once; returns the bytes taken (0 and up) or a code. Only
-     * while no queued write is under way. */
+    /* Writes what can be taken at once; returns the bytes taken (0 and up) or a code. Only while no
+     * queued write is under way. A small write may be collected, and leaves at the end of the pass;
+     * if that fails, on_end tells it, whether the stream reads or not. */
     long (*stream_try_write)(struct bnd_env *env, struct bnd_stream *stream,
                              const struct bnd_iov *iov, unsigned count);
     int (*stream_write)(struct bnd_env *env, struct bnd_stream *stream, struct bnd_write *write,
@@ -232,7 +233,8 @@ struct bnd_env_ops {
                             struct bnd_stream *stream); /* end of our side, after writes */
     void (*stream_peer)(struct bnd_env *env, struct bnd_stream *stream, char out[BND_ADDRESS_MAX]);
     /* Ends the stream: no event comes after this call; writes under way are answered BND_CANCELED,
-     * later; on_closed (may be NULL) comes last, after which the stream is gone. */
+     * later; what try_write took is sent still, for 5 s at most; on_closed (may be NULL) comes last,
+     * after which the stream is gone. */
     void (*stream_close)(struct bnd_env *env, struct bnd_stream *stream,
                          void (*on_closed)(void *data), void *data);
 

@@ -234,6 +234,7 @@ static void on_prepare(uv_prepare_t *handle) {
     bnd_list_take(&env->deferred, &batch);
     run_tasks(&batch);
     run_hooks(env);
+    io_sends_flush(env);
     if (env->backend == BND_IO_URING) {
         io_uring_state_flush(env);
     }
@@ -349,6 +350,7 @@ static int backend_open(struct io_env *env, struct bnd_error *err) {
     int rv = io_uring_state_open(env, env->options.io_depth, &why);
     if (rv == 0) {
         env->backend = BND_IO_URING;
+        io_sends_open(env);
         return 0;
     }
     if (env->options.backend == BND_IO_URING) {
@@ -373,6 +375,7 @@ static void handles_close(struct io_env *env) {
 
 static void env_free(struct io_env *env) {
     io_uring_state_close(env);
+    io_sends_close(env);
     io_pool_close(&env->work_pool);
     io_pool_close(&env->io_pool);
     bnd_timer_heap_free(&env->timers);
@@ -458,6 +461,7 @@ void bnd_io_env_run(struct bnd_env *base) {
         io_pool_resume(&env->io_pool);
     }
     (void)uv_run(&env->loop, UV_RUN_DEFAULT); /* says only whether handles are left */
+    io_sends_flush(env);
     if (env->backend == BND_IO_URING) {
         io_uring_state_quiesce(env);
     } else {

@@ -120,6 +120,35 @@ void io_uring_state_quiesce(struct io_env *env); /* waits until nothing is in th
 void io_uring_state_cancel(struct io_env *env);  /* answers everything; after quiesce */
 void io_uring_state_close(struct io_env *env);   /* after the poll handle is closed */
 
+/* ---- sends.c: small writes of a pass, handed over together --------------------------------------
+ */
+
+#define IO_SENDS_MAX 64U
+#define IO_SEND_BYTES_MAX 2048U /* larger writes go to the kernel by themselves */
+#define IO_SENDS_BYTES (64U * 1024U)
+
+struct io_send {
+    struct bnd_stream *stream;
+    size_t at, len; /* in bytes */
+};
+
+struct io_sends {
+    struct io_uring ring;
+    bool open; /* else nothing is collected */
+    unsigned count;
+    size_t used;
+    struct io_send list[IO_SENDS_MAX];
+    uint8_t *bytes; /* [IO_SENDS_BYTES] */
+};
+
+void io_sends_open(struct io_env *env);
+void io_sends_close(struct io_env *env);
+/* Room for len bytes of the stream, to be filled at once; place: of what it has collected already,
+ * counted from 1, or 0. NULL: it has to write for itself, after what it had collected. */
+uint8_t *io_sends_room(struct io_env *env, struct bnd_stream *stream, unsigned place, size_t len,
+                       unsigned *out_place);
+void io_sends_flush(struct io_env *env); /* calls io_stream_sent for each */
+
 /* ---- the env ------------------------------------------------------------------------------------
  */
 
@@ -149,6 +178,7 @@ struct io_env {
     enum bnd_io_backend backend;
     unsigned io_under_way;
     struct io_uring_state uring;
+    struct io_sends sends;
     struct io_pool io_pool;   /* threads backend */
     struct io_pool work_pool; /* ops->work */
     struct bnd_link streams;
@@ -228,6 +258,10 @@ void io_stream_peer(struct bnd_env *env, struct bnd_stream *stream, char out[BND
 void io_stream_close(struct bnd_env *env, struct bnd_stream *stream, void (*on_closed)(void *data),
                      void *data);
 void io_streams_close_all(struct io_env *env);
+int io_stream_fd(const struct bnd_stream *stream);
+bool io_stream_may_collect(const struct bnd_stream *stream); /* nothing of it waits elsewhere */
+/* What became of bytes that were collected: sent of them are in the kernel, or minus an errno. */
+void io_stream_sent(struct bnd_stream *stream, const uint8_t *bytes, size_t len, long sent);
 
 /* log.c */
 void io_log(struct bnd_env *env, enum bnd_log_level level, const char *component, const char *line);

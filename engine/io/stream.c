@@ -1,10 +1,12 @@
-/* TCP streams over libuv.
+/* TCP streams over libuv. Small writes are collected and leave at the end of the pass (sends.c).
  *
  * Invariants:
  *  1. A stream is in env->streams from its creation until libuv has closed its handle; then it is
  * freed.
  *  2. After io_stream_close (closing) or an end (ended) no event reaches the owner.
  *  3. Writes are answered by libuv before its close callback: on_closed is last.
+ *  4. What try_write has taken is sent before anything written later, and before a close: where the
+ *     kernel does not take it at the end of the pass it is a `rest`, which a close waits for.
  * Failure modes: a failed write is told by its callback, a failed read by on_end; the owner closes.
  */
 #include "base/alloc.h"
@@ -23,10 +25,25 @@ struct bnd_stream {
     bool ended;
     bool shut;
     bool closing;
+    bool connected;
+    int fd;            /* libuv's, once connected */
+    unsigned place;    /* of what is collected, as io_sends_room says; 0: nothing is */
+    struct rest *rest; /* what the kernel did not take of that, or NULL */
+    int failure;       /* of a send; told by the task */
+    struct bnd_task failed_task;
     void (*on_closed)(void *data);
     void *closed_data;
     char peer[BND_ADDRESS_MAX];
 };
+
+/* Taken by try_write and not by the kernel. */
+struct rest {
+    uv_write_t req;
+    struct bnd_stream *stream;
+    struct bnd_timer linger; /* of a close that waits for it */
+    uint8_t bytes[];
+};
+#define LINGER_NS (UINT64_C(5000) * BND_MS)
 
 /* Lives in bnd_write.priv. */
 struct write_req {
@@ -43,6 +60,102 @@ static int code_of(int uv_error) {
     return uv_error == 0 ? 0 : io_code_from_errno(-uv_error);
 }
 
+/* ---- what was collected
+ * -------------------------------------------------------------------------
+ */
+
+static void end(struct bnd_stream *stream, int status) {
+    stream->ended = true;
+    stream->reading = false;
+    (void)uv_read_stop(uv_of(stream)); /* never fails */
+    stream->events->on_end(stream->owner, status);
+}
+
+static void on_failed(struct bnd_task *task) {
+    struct bnd_stream *stream = task->data;
+    if (!stream->ended && !stream->closing) {
+        end(stream, stream->failure);
+    }
+}
+
+static void fail(struct bnd_stream *stream, int code) {
+    if (stream->failure == 0 && !stream->closing) {
+        stream->failure = code;
+        bnd_defer(&stream->env->base, &stream->failed_task);
+    }
+}
+
+static void close_handle(struct bnd_stream *stream);
+
+static void on_rest(uv_write_t *req, int status) {
+    struct rest *rest = BND_CONTAINER(req, struct rest, req);
+    struct bnd_stream *stream = rest->stream;
+    io_env_tick(stream->env);
+    bnd_timer_stop(&stream->env->base, &rest->linger);
+    bnd_free(rest);
+    stream->rest = NULL;
+    if (stream->closing) {
+        close_handle(stream);
+    } else if (status != 0) {
+        fail(stream, code_of(status));
+    }
+}
+
+static void on_linger(struct bnd_timer *timer) {
+    close_handle(timer->data);
+}
+
+static int rest_write(struct bnd_stream *stream, const uint8_t *bytes, size_t len) {
+    BND_ASSERT(stream->rest == NULL); /* while there is one nothing is collected */
+    struct rest *rest = bnd_alloc(sizeof *rest + len);
+    if (rest == NULL) {
+        return BND_NOMEM;
+    }
+    *rest = (struct rest){.stream = stream, .linger = {.cb = on_linger, .data = stream}};
+    memcpy(rest->bytes, bytes, len);
+    uv_buf_t buf = {.base = (char *)rest->bytes, .len = len};
+    int rc = uv_write(&rest->req, uv_of(stream), &buf, 1, on_rest);
+    if (rc != 0) {
+        bnd_free(rest);
+        return code_of(rc);
+    }
+    stream->rest = rest;
+    return 0;
+}
+
+void io_stream_sent(struct bnd_stream *stream, const uint8_t *bytes, size_t len, long sent) {
+    stream->place = 0;
+    if (sent < 0 && sent != -EAGAIN && sent != -EINTR) {
+        fail(stream, io_code_from_errno((int)-sent));
+        return;
+    }
+    size_t taken = sent < 0 ? 0 : (size_t)sent;
+    int rv = taken == len ? 0 : rest_write(stream, bytes + taken, len - taken);
+    if (rv != 0) {
+        fail(stream, rv);
+    }
+}
+
+int io_stream_fd(const struct bnd_stream *stream) {
+    return stream->fd;
+}
+
+bool io_stream_may_collect(const struct bnd_stream *stream) {
+    return stream->connected && !stream->shut && stream->failure == 0 &&
+           stream->tcp.write_queue_size == 0;
+}
+
+/* What is written next comes after what is collected. */
+static void settle(struct bnd_stream *stream) {
+    if (stream->place != 0) {
+        io_sends_flush(stream->env);
+    }
+}
+
+/* ---- life
+ * ---------------------------------------------------------------------------------------
+ */
+
 struct bnd_stream *io_stream_create(struct io_env *env) {
     struct bnd_stream *stream = bnd_zalloc(sizeof *stream);
     if (stream == NULL) {
@@ -51,6 +164,7 @@ struct bnd_stream *io_stream_create(struct io_env *env) {
     BND_ASSERT(uv_tcp_init(&env->loop, &stream->tcp) == 0); /* opens no descriptor yet */
     stream->tcp.data = stream;
     stream->env = env;
+    stream->failed_task = (struct bnd_task){.cb = on_failed, .data = stream};
     bnd_list_push(&env->streams, &stream->link);
     return stream;
 }
@@ -67,6 +181,12 @@ static void on_close(uv_handle_t *handle) {
     }
 }
 
+static void close_handle(struct bnd_stream *stream) {
+    if (uv_is_closing((uv_handle_t *)&stream->tcp) == 0) {
+        uv_close((uv_handle_t *)&stream->tcp, on_close);
+    }
+}
+
 static void start(struct bnd_stream *stream) {
     struct sockaddr_storage peer = {0};
     int len = sizeof peer;
@@ -74,6 +194,7 @@ static void start(struct bnd_stream *stream) {
      */
     (void)uv_tcp_nodelay(&stream->tcp, 1);
     (void)uv_tcp_getpeername(&stream->tcp, (struct sockaddr *)(void *)&peer, &len);
+    stream->connected = uv_fileno((uv_handle_t *)&stream->tcp, &stream->fd) == 0;
     io_address_format(&peer, stream->peer);
 }
 
@@ -148,10 +269,7 @@ static void on_read(uv_stream_t *handle, ssize_t count, const uv_buf_t *buf) {
         stream->events->on_read(stream->owner, (const uint8_t *)buf->base, (size_t)count);
         return;
     }
-    stream->ended = true;
-    stream->reading = false;
-    (void)uv_read_stop(handle); /* never fails */
-    stream->events->on_end(stream->owner, count == UV_EOF ? 0 : code_of((int)count));
+    end(stream, count == UV_EOF ? 0 : code_of((int)count));
 }
 
 void io_stream_bind(struct bnd_env *base, struct bnd_stream *stream,
@@ -186,10 +304,35 @@ static void fill_bufs(uv_buf_t *out, const struct bnd_iov *iov, unsigned count) 
     }
 }
 
+/* False: it is to be written. */
+static bool collect(struct bnd_stream *stream, const struct bnd_iov *iov, unsigned count,
+                    size_t len) {
+    if (!stream->env->running || !stream->env->sends.open || !io_stream_may_collect(stream)) {
+        return false;
+    }
+    uint8_t *room = io_sends_room(stream->env, stream, stream->place, len, &stream->place);
+    for (unsigned i = 0; room != NULL && i < count; i++) {
+        memcpy(room, iov[i].data, iov[i].len);
+        room += iov[i].len;
+    }
+    return room != NULL;
+}
+
 long io_stream_try_write(struct bnd_env *base, struct bnd_stream *stream, const struct bnd_iov *iov,
                          unsigned count) {
     uv_buf_t bufs[IO_WRITE_IOV_MAX];
     BND_ASSERT(!stream->closing);
+    if (stream->failure != 0) {
+        return stream->failure;
+    }
+    size_t len = 0;
+    for (unsigned i = 0; i < count; i++) {
+        len += iov[i].len;
+    }
+    if (len > 0 && len <= IO_SEND_BYTES_MAX && collect(stream, iov, count, len)) {
+        return (long)len;
+    }
+    settle(stream);
     fill_bufs(bufs, iov, count);
     int rc = uv_try_write(uv_of(stream), bufs, count);
     if (rc == UV_EAGAIN) {
@@ -209,6 +352,7 @@ int io_stream_write(struct bnd_env *base, struct bnd_stream *stream, struct bnd_
                     const struct bnd_iov *iov, unsigned count) {
     uv_buf_t bufs[IO_WRITE_IOV_MAX];
     BND_ASSERT(!stream->closing);
+    settle(stream);
     fill_bufs(bufs, iov, count);
     struct write_req *wr = (struct write_req *)(void *)write->priv;
     wr->env = stream->env;
@@ -216,7 +360,9 @@ int io_stream_write(struct bnd_env *base, struct bnd_stream *stream, struct bnd_
 }
 
 size_t io_stream_queued(struct bnd_env *base, struct bnd_stream *stream) {
-    return uv_stream_get_write_queue_size(uv_of(stream));
+    const struct io_sends *sends = &stream->env->sends;
+    size_t collected = stream->place == 0 ? 0 : sends->list[stream->place - 1].len;
+    return collected + uv_stream_get_write_queue_size(uv_of(stream));
 }
 
 /* ---- ending -------------------------------------------------------------------------------------
@@ -231,6 +377,7 @@ void io_stream_shutdown(struct bnd_env *base, struct bnd_stream *stream) {
     if (stream->shut) {
         return;
     }
+    settle(stream);
     stream->shut = true;
     (void)uv_shutdown(&stream->shutdown, uv_of(stream), on_shutdown); /* as on_shutdown */
 }
@@ -242,10 +389,19 @@ void io_stream_peer(struct bnd_env *base, struct bnd_stream *stream, char out[BN
 void io_stream_close(struct bnd_env *base, struct bnd_stream *stream, void (*on_closed)(void *data),
                      void *data) {
     BND_ASSERT(!stream->closing);
+    settle(stream);
     stream->closing = true;
     stream->on_closed = on_closed;
     stream->closed_data = data;
-    uv_close((uv_handle_t *)&stream->tcp, on_close);
+    if (bnd_link_linked(&stream->failed_task.link)) {
+        bnd_link_remove(&stream->failed_task.link);
+    }
+    if (stream->rest != NULL && !stream->env->destroying) {
+        (void)uv_read_stop(uv_of(stream)); /* never fails */
+        bnd_timer_start(base, &stream->rest->linger, LINGER_NS);
+        return;
+    }
+    close_handle(stream);
 }
 
 void io_streams_close_all(struct io_env *env) {
@@ -253,6 +409,8 @@ void io_streams_close_all(struct io_env *env) {
         struct bnd_stream *stream = BND_CONTAINER(link, struct bnd_stream, link);
         if (!stream->closing) {
             io_stream_close(&env->base, stream, NULL, NULL);
+        } else {
+            close_handle(stream); /* it may have waited for its rest */
         }
     }
 }
