@@ -140,8 +140,10 @@ static int join_parts(const struct sql_change *change, const struct sql_database
 static int check_base(const struct sql_change *change, const struct sql_database_row *row) {
     const struct sql_commit *commit = &change->command->u.commit;
     const struct sql_database_record *record = &row->record;
-    if (commit->term != change->context->term || commit->number != record->number ||
-        commit->epoch != record->epoch || commit->base != record->version) {
+    bool its_term =
+        commit->term == change->context->term || !sql_fsm_rule(change->fsm, SQL_RULE_TERM);
+    if (!its_term || commit->number != record->number || commit->epoch != record->epoch ||
+        commit->base != record->version) {
         return BND_CONFLICT;
     }
     bool there = commit->staged == row->staged &&
@@ -258,8 +260,8 @@ static int put_version(const struct sql_change *change, struct sql_database_row 
     record->version++;
     record->page_count = commit->page_count;
     record->stamp_ms = change->context->stamp_ms;
-    sql_hash_put(record->hash, bnd_slice(change->fsm->unpacked.data,
-                                         HASH_HEAD_BYTES + commit->pages_bytes));
+    sql_hash_put(record->hash,
+                 bnd_slice(change->fsm->unpacked.data, HASH_HEAD_BYTES + commit->pages_bytes));
     struct sql_commit_row made = {.record = {.epoch = record->epoch,
                                              .version = record->version,
                                              .stamp_ms = record->stamp_ms,

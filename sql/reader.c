@@ -93,6 +93,7 @@ static int reader_open(struct sql_reader *reader) {
             .at = reader->target.at,
             .page_count = reader->target.page_count,
             .pages_bytes_max = leader->config.memory_bytes / 16,
+            .unspoiled = !sql_rule(leader, SQL_RULE_SPOIL),
         };
         return sql_connected_open(&reader->connected, leader->config.env, &config);
     }

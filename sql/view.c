@@ -614,7 +614,7 @@ void sql_view_pin(struct sql_view *view, uint64_t version, uint32_t page_count,
     struct sql_at at = view->at;
     at.version = version;
     move_to(view, &at, page_count);
-    view->spoil = true;
+    view->spoil = !view->config.unspoiled;
 }
 
 static void forget_all(struct sql_view *view) {

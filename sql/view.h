@@ -17,6 +17,8 @@ struct sql_view_config {
     uint32_t page_count; /* at it */
     bool writer;
     size_t pages_bytes_max; /* of clean pages kept; 0: 4 MiB. Pending ones are kept beside them */
+    bool unspoiled; /* a reader that moves may find the counter that it knows: the simulator's, with
+                       that rule switched off */
 };
 
 /* BND_NOMEM. */
@@ -27,7 +29,7 @@ void sql_view_destroy(struct sql_view *view);
 const char *sql_view_name(const struct sql_view *view);
 
 uint64_t sql_view_version(const struct sql_view *view); /* pending ones included */
-size_t sql_view_bytes(const struct sql_view *view); /* of memory */
+size_t sql_view_bytes(const struct sql_view *view);     /* of memory */
 /* After each run of the connection: lets go of the moment of the state that the run's pages were
  * read at, and of what the state keeps for it. */
 void sql_view_rest(struct sql_view *view);

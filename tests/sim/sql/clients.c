@@ -153,7 +153,7 @@ static enum simsql_outcome take_done(struct call *call, struct simsql_op *op,
     bnd_sql_bookmark_get(answer->bookmark, &place);
     if (op->kind == SIMSQL_FAIL ||
         (op->kind == SIMSQL_READ && !simsql_take_read(op, answer->text)) ||
-        (op->token != 0 && simsql_numbers(answer->text, 0, &op->n, 1) != 1)) {
+        (op->token != 0 && !simsql_take_place(op, answer->text))) {
         bnd_sim_violation(&call->clients->cluster->check,
                           "ANSWER: to an operation of kind %d: %.*s", (int)op->kind,
                           (int)(answer->text.len < 250 ? answer->text.len : 250),
@@ -212,7 +212,7 @@ static enum simsql_outcome outcome_of(struct call *call, struct simsql_op *op, i
         if (op->stale && !op->follows && is_before_tables(answer->text)) {
             return SIMSQL_NONE;
         }
-        if (op->kind != SIMSQL_FAIL) {
+        if (op->kind != SIMSQL_FAIL && op->kind != SIMSQL_CHANCE) {
             bnd_sim_violation(&call->clients->cluster->check,
                               "FAILED: an operation of kind %d: %.*s", (int)op->kind,
                               (int)answer->text.len, (const char *)answer->text.data);
@@ -254,9 +254,10 @@ static void on_op(struct call *call, int status, const struct bnd_sql_answer *an
 struct simsql_op simsql_draw_op(struct simsql_clients *clients, struct bnd_sim_rng *rng,
                                 size_t database) {
     static const enum simsql_kind kinds[] = {
-        SIMSQL_APPEND,   SIMSQL_APPEND,   SIMSQL_APPEND, SIMSQL_TRANSFER, SIMSQL_TRANSFER,
-        SIMSQL_REGISTER, SIMSQL_REGISTER, SIMSQL_UNIQUE, SIMSQL_UNIQUE,   SIMSQL_CLEAR,
-        SIMSQL_FAIL,     SIMSQL_READ,     SIMSQL_READ,   SIMSQL_READ,     SIMSQL_READ};
+        SIMSQL_APPEND,   SIMSQL_APPEND,   SIMSQL_APPEND,   SIMSQL_TRANSFER,
+        SIMSQL_TRANSFER, SIMSQL_REGISTER, SIMSQL_REGISTER, SIMSQL_UNIQUE,
+        SIMSQL_UNIQUE,   SIMSQL_CLEAR,    SIMSQL_FAIL,     SIMSQL_CHANCE,
+        SIMSQL_READ,     SIMSQL_READ,     SIMSQL_READ,     SIMSQL_READ};
     struct simsql_op op = {.database = database};
     op.kind = kinds[bnd_sim_rng_below(rng, sizeof kinds / sizeof kinds[0])];
     op.token = op.kind == SIMSQL_READ ? 0 : ++clients->token;
@@ -272,10 +273,20 @@ struct simsql_op simsql_draw_op(struct simsql_clients *clients, struct bnd_sim_r
     return op;
 }
 
+/* What is quiet is never the first. */
+static size_t draw_database(struct client *client) {
+    const struct simsql_history *history = client->clients->history;
+    size_t drawn = bnd_sim_rng_below(&client->rng, history->databases_count);
+    while (history->databases[drawn].quiet) {
+        drawn = bnd_sim_rng_below(&client->rng, drawn);
+    }
+    return drawn;
+}
+
 static void on_think(struct bnd_timer *timer) {
     struct client *client = timer->data;
     struct simsql_clients *clients = client->clients;
-    size_t database = bnd_sim_rng_below(&client->rng, clients->history->databases_count);
+    size_t database = draw_database(client);
     struct simsql_machine *machine = simsql_draw_machine(clients, &client->rng);
     if (clients->stopped) {
         return;

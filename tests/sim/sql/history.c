@@ -54,6 +54,16 @@ long simsql_numbers(struct bnd_slice text, unsigned k, int64_t *out, size_t max)
     return count;
 }
 
+bool simsql_take_place(struct simsql_op *op, struct bnd_slice text) {
+    int64_t told[2];
+    if (simsql_numbers(text, 0, told, 2) != 2) {
+        return false;
+    }
+    op->n = told[0];
+    op->drawn = told[1];
+    return true;
+}
+
 bool simsql_cell(struct bnd_slice text, unsigned k, struct bnd_slice *out) {
     const char *at = rows_of(text, k);
     const char *end = (const char *)text.data + text.len;
@@ -428,22 +438,27 @@ static bool take_row(struct checking *checking, size_t at, const struct simsql_r
         return false;
     }
     op->seen = true;
-    if (op->outcome == SIMSQL_DONE && op->n >= 0 && op->n != (int64_t)at + 1) {
+    if (op->outcome == SIMSQL_DONE && op->n >= 0 &&
+        (op->n != (int64_t)at + 1 || op->drawn != row->drawn)) {
         bnd_sim_violation(checking->check,
                           "PLACE: database %zu: transaction %" PRId64
-                          " is number %zu, and was told %" PRId64,
-                          checking->number, row->token, at + 1, op->n);
+                          " is number %zu and drew %" PRId64 ", and was told %" PRId64
+                          " and %" PRId64,
+                          checking->number, row->token, at + 1, row->drawn, op->n, op->drawn);
     }
     op->n = (int64_t)at + 1;
     line_push(line, row);
     return true;
 }
 
+#define ROW_CELLS 7 /* of table tx */
+
 static bool take_rows(struct checking *checking, struct bnd_slice text) {
-    size_t max = 6 * (checking->history->count + 16);
+    size_t max = ROW_CELLS * (checking->history->count + 16);
     int64_t *numbers = bnd_sim_zalloc(max * sizeof *numbers);
     long count = simsql_numbers(text, 0, numbers, max);
-    bool right = count >= 0 && count % 6 == 0 && (size_t)count / 6 >= checking->old_rows;
+    bool right =
+        count >= 0 && count % ROW_CELLS == 0 && (size_t)count / ROW_CELLS >= checking->old_rows;
     if (!right) {
         bnd_sim_violation(checking->check,
                           "LOST: database %zu: %ld cells of transactions where "
@@ -451,10 +466,14 @@ static bool take_rows(struct checking *checking, struct bnd_slice text) {
                           checking->number, count, checking->old_rows,
                           (int)(text.len < 200 ? text.len : 200), (const char *)text.data);
     }
-    for (size_t i = 0; right && i < (size_t)count / 6; i++) {
-        const int64_t *row = &numbers[6 * i];
-        const struct simsql_row taken = {
-            .token = row[1], .kind = row[2], .a = row[3], .b = row[4], .c = row[5]};
+    for (size_t i = 0; right && i < (size_t)count / ROW_CELLS; i++) {
+        const int64_t *row = &numbers[ROW_CELLS * i];
+        const struct simsql_row taken = {.token = row[1],
+                                         .kind = row[2],
+                                         .a = row[3],
+                                         .b = row[4],
+                                         .c = row[5],
+                                         .drawn = row[6]};
         if (row[0] != (int64_t)i + 1) {
             bnd_sim_violation(checking->check,
                               "GAP: database %zu: transaction %" PRId64 " in place %zu",

@@ -33,6 +33,7 @@ enum simsql_kind {
     SIMSQL_CLEAR,      /* a: key */
     SIMSQL_UNIQUE,     /* a row under its token, which fails if it is there */
     SIMSQL_FAIL,       /* always fails, after it has written */
+    SIMSQL_CHANCE,     /* half of the times that it is run, it fails so */
     SIMSQL_READ, /* a: key of the list, b: key of the register, c: 1: as a write, which changes
                     nothing */
     SIMSQL_DUMP,
@@ -47,6 +48,7 @@ enum simsql_outcome {
 /* A row of table tx. */
 struct simsql_row {
     int64_t token, kind, a, b, c;
+    int64_t drawn; /* by SQLite's chance, when it was executed */
 };
 
 struct simsql_op {
@@ -61,7 +63,7 @@ struct simsql_op {
     uint64_t invoked_ms, returned_ms; /* as right clocks had it */
     enum simsql_outcome outcome;
     struct bnd_sql_bookmark place; /* as told, if outcome is DONE */
-    int64_t n;                     /* likewise; -1: not told */
+    int64_t n, drawn;              /* likewise; n -1: not told */
     bool seen;                     /* its row is on a line */
     int64_t bank, value;           /* as a read was told */
     char *list;                    /* likewise; owned */
@@ -106,6 +108,7 @@ struct simsql_database {
     size_t erased_count; /* more: nothing is known of any but the newest */
     bool erases;         /* the next dump tells where the newest ends */
     uint64_t made_ms;    /* as right clocks had it */
+    bool quiet;          /* a fork that clients leave as it is */
     bool deleting;       /* and another is made under its name */
     uint64_t deleted_ns; /* no operation begun later finds it; 0: that is not known */
     /* An import began since the last dump: if it came to its end, that is of another epoch, too. */
@@ -164,6 +167,8 @@ bool simsql_history_at_time(struct simsql_history *history, size_t database, uin
                             const struct bnd_sql_bookmark *place, size_t *out_rows);
 void simsql_line_copy(struct simsql_line *to, const struct simsql_line *from, size_t rows);
 
+/* Where a transaction stands, and what it drew, as an answer says; false: it does not. */
+bool simsql_take_place(struct simsql_op *op, struct bnd_slice text);
 /* The integers of the k-th result set ("rows":[[1,2],[3,4]]) in an answer's text, at most max; -1:
  * there is none, or one is none. Text cells are left out. */
 long simsql_numbers(struct bnd_slice text, unsigned k, int64_t *out, size_t max);

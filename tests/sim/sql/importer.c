@@ -225,7 +225,7 @@ static void on_piece(struct call *call, int status, const struct bnd_sql_answer 
     struct simsql_op *op = &importer->clients->history->ops[call->op];
     if (status == 0 && (answer->outcome == BND_SQL_DONE || answer->outcome == BND_SQL_LOST)) {
         bnd_sql_bookmark_get(answer->bookmark, &op->place);
-        if (answer->outcome == BND_SQL_DONE && simsql_numbers(answer->text, 0, &op->n, 1) != 1) {
+        if (answer->outcome == BND_SQL_DONE && !simsql_take_place(op, answer->text)) {
             bnd_sim_violation(&importer->clients->cluster->check, "ANSWER: to a piece: %.*s",
                               (int)answer->text.len, (const char *)answer->text.data);
         }
@@ -254,7 +254,7 @@ static void piece(struct importer *importer) {
     BND_AUTO_BUF struct bnd_buf request = {0};
     BND_ASSERT(importer->ops_count < PIECES_MAX);
     struct simsql_op op = {.kind = SIMSQL_READ};
-    while (op.kind == SIMSQL_READ || op.kind == SIMSQL_FAIL) {
+    while (op.kind == SIMSQL_READ || op.kind == SIMSQL_FAIL || op.kind == SIMSQL_CHANCE) {
         op = simsql_draw_op(clients, &importer->rng, importer->number);
     }
     op.import = importer->import;
@@ -473,7 +473,7 @@ static bool begin(struct importer *importer) {
     importer->number = bnd_sim_rng_below(&importer->rng, clients->history->databases_count);
     importer->holds = bnd_sim_rng_chance(&importer->rng, 650);
     struct simsql_database *source = source_of(importer);
-    if (machine == NULL || source->paused || source->deleting ||
+    if (machine == NULL || source->paused || source->quiet || source->deleting ||
         (importer->holds && source->nudged)) {
         return false;
     }

@@ -52,6 +52,12 @@ static void on_dump(struct call *call, int status, const struct bnd_sql_answer *
     struct manager *manager = call->data;
     static const enum step next[] = {
         [STEP_DUMP] = STEP_DECIDE, [STEP_DUMP_AGAIN] = STEP_IDLE, [STEP_DUMP_FORK] = STEP_IDLE};
+    if (status == 0 && answer->outcome == BND_SQL_FAILED) {
+        bnd_sim_violation(&manager->clients->cluster->check, "FAILED: database %zu: a dump: %.*s",
+                          manager->number, (int)answer->text.len, (const char *)answer->text.data);
+        go(manager, next[manager->step]);
+        return;
+    }
     if (status != 0 || answer->outcome != BND_SQL_DONE) {
         again(manager);
         return;
@@ -206,8 +212,8 @@ static void on_bumped(struct call *call, int status, const struct bnd_sql_answer
     struct manager *manager = call->data;
     struct simsql_history *history = manager->clients->history;
     struct simsql_op *op = &history->ops[call->op];
-    bool done = status == 0 && answer->outcome == BND_SQL_DONE &&
-                simsql_numbers(answer->text, 0, &op->n, 1) == 1;
+    bool done =
+        status == 0 && answer->outcome == BND_SQL_DONE && simsql_take_place(op, answer->text);
     bool certain = status != 0 && simsql_is_certain(status);
     simsql_history_return(history, call->op,
                           done      ? SIMSQL_DONE
@@ -254,8 +260,8 @@ static void on_last_write(struct call *call, int status, const struct bnd_sql_an
     struct manager *manager = call->data;
     struct simsql_history *history = manager->clients->history;
     struct simsql_op *op = &history->ops[call->op];
-    bool done = status == 0 && answer->outcome == BND_SQL_DONE &&
-                simsql_numbers(answer->text, 0, &op->n, 1) == 1;
+    bool done =
+        status == 0 && answer->outcome == BND_SQL_DONE && simsql_take_place(op, answer->text);
     bool certain = status != 0 && simsql_is_certain(status);
     check_locked(manager, call, status);
     if (done) {
@@ -291,8 +297,10 @@ static void on_forked(struct call *call, int status, const struct bnd_sql_answer
         manager->clients->cluster->counts.forks++;
         simsql_history_fork(manager->clients->history, manager->number, manager->target.rows,
                             manager->fork);
-        manager->clients->history->databases[manager->clients->history->databases_count - 1]
-            .paused = true;
+        struct simsql_database *fork =
+            &manager->clients->history->databases[manager->clients->history->databases_count - 1];
+        fork->paused = true;
+        fork->quiet = bnd_sim_rng_chance(&manager->rng, 500);
         go(manager, STEP_DUMP_FORK);
     } else if (status == BND_UNSUPPORTED) {
         go(manager, STEP_IDLE);

@@ -39,7 +39,7 @@ static void add(struct writer *writer, const char *text, const int64_t *params, 
 void simsql_request_setup(struct bnd_buf *out) {
     static const char *const texts[] = {
         "CREATE TABLE tx(n INTEGER PRIMARY KEY, tok INTEGER, kind INTEGER, a INTEGER, b INTEGER, c "
-        "INTEGER)",
+        "INTEGER, drawn INTEGER)",
         "CREATE TABLE acc(id INTEGER PRIMARY KEY, bal INTEGER)",
         "CREATE TABLE log(k INTEGER, pos INTEGER, tok INTEGER, pad TEXT, PRIMARY KEY(k, pos))",
         "CREATE INDEX log_tok ON log(tok)",
@@ -110,6 +110,9 @@ static void add_work(struct writer *writer, const struct simsql_op *op, struct b
     case SIMSQL_FAIL:
         add(writer, "INSERT INTO acc VALUES(0, 0)", NULL, 0);
         break;
+    case SIMSQL_CHANCE:
+        add(writer, "INSERT INTO acc SELECT 0, 0 WHERE random() & 1", NULL, 0);
+        break;
     case SIMSQL_READ:
     case SIMSQL_DUMP:
         BND_UNREACHABLE("a read writes nothing");
@@ -137,8 +140,10 @@ void simsql_request_op(struct bnd_buf *out, const struct simsql_op *op, const ui
     } else {
         const int64_t row[] = {op->token, (int64_t)op->kind, op->a, op->b, op->c};
         add(&writer,
-            "INSERT INTO tx SELECT coalesce(max(n), 0) + 1, ?, ?, ?, ?, ? FROM tx RETURNING n", row,
-            5);
+            "INSERT INTO tx SELECT coalesce(max(n), 0) + 1, ?, ?, ?, ?, ?, random() & 0xffff FROM "
+            "tx "
+            "RETURNING n, drawn",
+            row, 5);
         add_work(&writer, op, rng);
     }
     end(&writer);
@@ -146,7 +151,7 @@ void simsql_request_op(struct bnd_buf *out, const struct simsql_op *op, const ui
 
 void simsql_request_dump(struct bnd_buf *out) {
     struct writer writer = begin(out, BND_SQL_PRIMARY, NULL);
-    add(&writer, "SELECT n, tok, kind, a, b, c FROM tx ORDER BY n", NULL, 0);
+    add(&writer, "SELECT n, tok, kind, a, b, c, drawn FROM tx ORDER BY n", NULL, 0);
     add(&writer, "SELECT id, bal FROM acc ORDER BY id", NULL, 0);
     for (int64_t k = 0; k < SIMSQL_KEYS; k++) {
         add(&writer, list_text, &k, 1);
