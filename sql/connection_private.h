@@ -68,6 +68,18 @@ static inline uint64_t sql_clock_ns(const struct sql_clock *clock) {
     return clock->now_ns == NULL ? 0 : clock->now_ns(clock->data);
 }
 
+/* ---- indexes of imports (connection_fill.c) ---- */
+
+struct sql_filled {
+    int64_t rows; /* entries that it got */
+    bool whole;   /* it has all, and is as any other */
+    bool missing; /* there is no such index */
+};
+/* A step of filling an index that was made with BND_SQL_FILL_SUFFIX, in the open transaction. Of
+ * one that is whole nothing is changed. SQLite's code. */
+int sql_connection_fill(struct sql_connection *connection, const char *index, int64_t rows_max,
+                        struct sql_filled *out);
+
 /* ---- what went wrong ---- */
 
 /* A code of SQLite's after a call on the connection: 0 if it is the client's to know, then text is

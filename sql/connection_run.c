@@ -397,7 +397,34 @@ static int run_part(struct job *job, struct bnd_sql_statement *params, const cha
     return rv;
 }
 
+/* The name of an index instead of a text, and how many entries it gets. */
+static int run_fill(struct job *job, struct bnd_sql_statement *statement) {
+    struct bnd_sql_value rows_max;
+    struct sql_filled filled;
+    struct element element;
+    bnd_sql_statement_next(statement, &rows_max);
+    int rv = take_text(job, statement->text);
+    rv = rv == 0 ? element_begin(job, &element) : rv;
+    if (rv != 0) {
+        return rv;
+    }
+    int code = sql_connection_fill(job->self, (const char *)job->sql.data, rows_max.integer, &filled);
+    if (code != SQLITE_OK) {
+        return fail(job, code);
+    }
+    if (filled.missing) {
+        return fail_text(job, "no such index: SQLITE_ERROR");
+    }
+    element.rows_written = (uint64_t)filled.rows;
+    bnd_buf_append_str(&job->run->text, filled.whole ? "{\"columns\":[\"whole\"],\"rows\":[[1]]}"
+                                                     : "{\"columns\":[\"whole\"],\"rows\":[[0]]}");
+    return element_end(job, &element);
+}
+
 static int run_statement(struct job *job, struct bnd_sql_statement *statement) {
+    if (job->request.fill) {
+        return run_fill(job, statement);
+    }
     sqlite3_stmt *kept = sql_cache_find(&job->self->cache, statement->text);
     if (kept != NULL) {
         return run_kept(job, kept, statement);

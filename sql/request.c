@@ -5,7 +5,7 @@
 
 #define VERSION 1
 
-enum request_flags { SCRIPT = 1, READ_ONLY = 2, UNLINKED = 4, PAGES = 8 };
+enum request_flags { SCRIPT = 1, READ_ONLY = 2, UNLINKED = 4, PAGES = 8, FILL = 16 };
 
 enum { HEAD_BYTES = 4 };
 
@@ -27,7 +27,7 @@ void bnd_sql_request_begin(struct bnd_buf *out, const struct bnd_sql_request *he
     bnd_buf_u8(out, (uint8_t)header->session);
     bnd_buf_u8(out, (uint8_t)((header->script ? SCRIPT : 0) | (header->read_only ? READ_ONLY : 0) |
                               (header->unlinked ? UNLINKED : 0) |
-                              (header->pages_count > 0 ? PAGES : 0)));
+                              (header->pages_count > 0 ? PAGES : 0) | (header->fill ? FILL : 0)));
     if (header->session == BND_SQL_BOOKMARK) {
         bnd_buf_append(out, header->bookmark, sizeof header->bookmark);
     }
@@ -108,6 +108,15 @@ static struct bnd_sql_statement read_statement(struct bnd_reader *r) {
     return statement;
 }
 
+static bool is_fill(const struct bnd_sql_request *request) {
+    struct bnd_reader r = request->statements;
+    if (request->statements_count != 1 || request->script || request->read_only) {
+        return false;
+    }
+    struct bnd_sql_statement statement = read_statement(&r);
+    return statement.params_count == 1 && read_value(&statement.params).type == BND_SQL_INTEGER;
+}
+
 /* Instead of statements. */
 static void read_pages(struct bnd_reader *r, struct bnd_sql_request *out) {
     out->pages_first = bnd_read_u32(r);
@@ -128,12 +137,14 @@ int bnd_sql_request_decode(struct bnd_slice bytes, struct bnd_sql_request *out) 
     uint8_t flags = bnd_read_u8(&r);
     if (r.failed || request.results < BND_SQL_OBJECTS || request.results > BND_SQL_ROWS ||
         request.session < BND_SQL_PRIMARY || request.session > BND_SQL_BOOKMARK ||
-        (flags & ~(SCRIPT | READ_ONLY | UNLINKED | PAGES)) != 0 || bytes.len > BND_SQL_REQUEST_MAX) {
+        (flags & ~(SCRIPT | READ_ONLY | UNLINKED | PAGES | FILL)) != 0 ||
+        bytes.len > BND_SQL_REQUEST_MAX) {
         return BND_CORRUPT;
     }
     request.script = (flags & SCRIPT) != 0;
     request.read_only = (flags & READ_ONLY) != 0;
     request.unlinked = (flags & UNLINKED) != 0;
+    request.fill = (flags & FILL) != 0;
     if (request.session == BND_SQL_BOOKMARK) {
         read_bookmark(&r, request.bookmark);
     }
@@ -148,7 +159,7 @@ int bnd_sql_request_decode(struct bnd_slice bytes, struct bnd_sql_request *out) 
     for (uint32_t i = 0; i < request.statements_count && !r.failed; i++) {
         (void)read_statement(&r); /* to know that it is sound */
     }
-    if (!bnd_reader_done(&r)) {
+    if (!bnd_reader_done(&r) || (request.fill && !is_fill(&request))) {
         return BND_CORRUPT;
     }
     *out = request;

@@ -7,13 +7,16 @@
 #include "base/error.h"
 
 #define BND_SQL_UUID_BYTES 16
-#define BND_SQL_UUID_TEXT 36     /* lowercase, with its four dashes */
-#define BND_SQL_BOOKMARK_TEXT 59 /* 8-8-8-32 lowercase hex digits */
+#define BND_SQL_UUID_TEXT 36       /* lowercase, with its four dashes */
+#define BND_SQL_BOOKMARK_TEXT 59   /* 8-8-8-32 lowercase hex digits */
 #define BND_SQL_BOOKMARK_BYTES 28u /* as bnd_sql_bookmark_put makes them (bookmark.h) */
 #define BND_SQL_STATEMENTS_MAX 10000u
 #define BND_SQL_REQUEST_MAX (4u << 20)
 #define BND_SQL_ANSWER_MAX (6u << 20)
 #define BND_SQL_PAGE_BYTES 4096u
+/* Behind a CREATE INDEX: it is made empty, and stays so until it is filled. When it is whole, it is
+ * as if this had not been there; only then it may be used. */
+#define BND_SQL_FILL_SUFFIX "\nWHERE 0"
 #define BND_SQL_PAGES_MAX 256u /* that one request may ask for */
 
 /* How rows are written: [{"column": value, ...}, ...], or {"columns": [...], "rows": [[...], ...]}.
@@ -55,7 +58,10 @@ struct bnd_sql_request {
     bool read_only; /* who asks may only read: what would write is refused, nothing of it runs */
     bool unlinked;  /* foreign keys are not looked at: of a part of an import, which checks all of
                        them in the end */
-    uint32_t pages_first; /* pages of the database from this one (the first is 1), as its file has */
+    bool fill;      /* one statement: its text is the name of an index that was made with
+                       BND_SQL_FILL_SUFFIX, its only parameter the number of entries that it gets now */
+    uint32_t
+        pages_first; /* pages of the database from this one (the first is 1), as its file has */
     uint32_t pages_count; /* them: at most BND_SQL_PAGES_MAX; 0: statements are asked for */
     uint32_t statements_count;
     struct bnd_reader statements;

@@ -259,8 +259,8 @@ static bool begins_with(struct bnd_slice text, const char *word) {
 
 bool sql_task_reads(const struct sql_task *task) {
     static const char *const words[] = {"select", "with", "explain", "pragma", "values"};
-    if (task->request.read_only) {
-        return true;
+    if (task->request.read_only || task->request.fill) {
+        return task->request.read_only;
     }
     struct bnd_sql_request request = task->request;
     struct bnd_sql_statement statement;

@@ -9,8 +9,13 @@
 
 #define STATEMENT_BYTES_MAX (1u << 20) /* SQLite's own limit is far below, and says so */
 #define PIECE_PARTS_MAX 16u
+/* A step of filling an index reads its table once, for which it has the time of any statement, and
+ * makes so many entries as a transaction has room for. */
+#define FILL_BYTES_MAX (UINT64_C(512) << 20) /* of a file */
+#define FILL_ROWS_MAX 524288
 
 static void go_on(struct d1_load *load);
+static void finish(struct d1_load *load);
 
 /* ---- the end
  * ------------------------------------------------------------------------------------------------
@@ -161,31 +166,105 @@ static void count(struct d1_load *load, const struct bnd_sql_answer *answer) {
     json_decref(meta);
 }
 
+/* False: it is asked again, or the import has ended. */
+static bool was_executed(struct d1_load *load, int status) {
+    load->calling = false;
+    if (d1_again_later(&load->again, status, on_call_again)) {
+        return false;
+    }
+    if (status != 0) { /* NOTFOUND: the branch is gone, its lease was over */
+        fail(load, status == BND_NOTFOUND ? BND_UNAVAILABLE : status);
+    }
+    return status == 0;
+}
+
+static void take_answer(struct d1_load *load, const struct bnd_sql_answer *answer) {
+    struct bnd_sql_bookmark bookmark;
+    bnd_sql_bookmark_get(answer->bookmark, &bookmark);
+    load->version = bookmark.version;
+    if (answer->outcome == BND_SQL_DONE) {
+        count(load, answer);
+    }
+}
+
 static void on_executed(struct bnd_sql_call *call, int status,
                         const struct bnd_sql_answer *answer) {
     struct d1_load *load = call->data;
-    struct bnd_sql_bookmark bookmark;
-    load->calling = false;
-    if (d1_again_later(&load->again, status, on_call_again)) {
-        return;
-    }
-    if (status == BND_NOTFOUND) { /* the branch is gone: its lease was over */
-        status = BND_UNAVAILABLE;
-    }
-    if (status != 0) {
-        fail(load, status);
+    if (!was_executed(load, status)) {
         return;
     }
     if (answer->outcome == BND_SQL_FAILED) {
         fail_text(load, answer->text);
         return;
     }
-    bnd_sql_bookmark_get(answer->bookmark, &bookmark);
-    load->version = bookmark.version;
-    if (answer->outcome == BND_SQL_DONE) {
-        count(load, answer);
-    }
+    take_answer(load, answer);
     go_on(load);
+}
+
+/* ---- indexes that are filled
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static bool ends_with(struct bnd_slice text, const char *end) {
+    size_t len = strlen(end);
+    return text.len >= len && memcmp(text.data + text.len - len, end, len) == 0;
+}
+
+/* Fewer entries may do. */
+static bool was_too_much(const struct d1_load *load, const struct bnd_sql_answer *answer) {
+    return load->fill_rows > 1 && (ends_with(answer->text, ": SQLITE_TOOBIG") ||
+                                   ends_with(answer->text, ": SQLITE_NOMEM"));
+}
+
+static bool is_whole(const struct bnd_sql_answer *answer) {
+    json_t *all =
+        json_loadb((const char *)answer->text.data, answer->text.len, JSON_ALLOW_NUL, NULL);
+    const json_t *rows =
+        json_object_get(json_object_get(json_array_get(all, 0), "results"), "rows");
+    bool whole = json_integer_value(json_array_get(json_array_get(rows, 0), 0)) == 1;
+    json_decref(all);
+    return whole;
+}
+
+/* What became of the answer to a step is not asked: the next one finds where it is to go on. */
+static void on_filled(struct bnd_sql_call *call, int status, const struct bnd_sql_answer *answer) {
+    struct d1_load *load = call->data;
+    if (!was_executed(load, status)) {
+        return;
+    }
+    if (answer->outcome == BND_SQL_FAILED && !was_too_much(load, answer)) {
+        fail_text(load, answer->text);
+        return;
+    }
+    if (answer->outcome == BND_SQL_FAILED) {
+        load->fill_rows /= 2;
+    } else {
+        take_answer(load, answer);
+    }
+    if (answer->outcome == BND_SQL_DONE && is_whole(answer)) {
+        load->filling[0] = 0;
+    }
+    finish(load);
+}
+
+/* False: all are. */
+static bool fill(struct d1_load *load) {
+    static const struct bnd_sql_request header = {
+        .results = BND_SQL_ROWS, .session = BND_SQL_PRIMARY, .fill = true};
+    if (load->filling[0] == 0) {
+        load->fill_rows = FILL_ROWS_MAX;
+        if (!d1_outline_empty(&load->outline, &load->fills_at, load->filling)) {
+            return false;
+        }
+    }
+    const struct bnd_sql_value rows = {.type = BND_SQL_INTEGER, .integer = load->fill_rows};
+    bnd_buf_reset(&load->request);
+    bnd_sql_request_begin(&load->request, &header);
+    bnd_sql_request_statement(&load->request, bnd_slice_str(load->filling), 1);
+    bnd_sql_request_param(&load->request, &rows);
+    bnd_sql_request_end(&load->request, 1);
+    call(load, on_filled);
+    return true;
 }
 
 /* One text with all statements in it is one element of the answer. */
@@ -294,6 +373,8 @@ static void on_bytes(struct d1_spool *spool, int status, struct bnd_slice bytes)
 static void finish(struct d1_load *load) {
     if (load->statements == 0) {
         fail_text(load, bnd_slice_str("No SQL statements detected."));
+    } else if (fill(load)) {
+        return;
     } else if (load->unlinked) {
         check_links(load);
     } else {
@@ -304,6 +385,7 @@ static void finish(struct d1_load *load) {
 /* The file has been looked through: from its beginning again, and now in earnest. Each index that
  * grows with the rows changes pages of its own. */
 static int begin_branch(struct d1_load *load) {
+    load->outline.fills = load->spool->size <= FILL_BYTES_MAX;
     size_t moved = d1_outline_moved(&load->outline);
     load->piece_bytes =
         D1_LOAD_PIECE_BYTES / (moved < PIECE_PARTS_MAX ? moved + 1 : PIECE_PARTS_MAX);

@@ -2,7 +2,8 @@
  * a transaction, in a branch that holds the database; then the branch takes the database's place.
  * What fails in the middle leaves the database as it was. Internal to gateway/.
  *
- *   look through ──> branch ──> read, cut at statements, execute ──> foreign keys ──> swap
+ *   look through ──> branch ──> read, cut at statements, execute ──> indexes ──> foreign keys ──>
+ *   swap
  *
  * Bounded: a piece of the text, the request made of it, and its answer. */
 #ifndef BND_GATEWAY_D1_LOAD_H
@@ -54,7 +55,10 @@ struct d1_load {
     bool unlinked;        /* the file puts off foreign keys to its end */
     bool outlined;        /* the file has been looked through */
     struct d1_outline outline;
-    size_t piece_bytes; /* of text in one transaction */
+    size_t fills_at;                   /* in it: indexes that are filled */
+    char filling[D1_OUTLINE_NAME_MAX]; /* this one now; "": none */
+    int64_t fill_rows;                 /* so many entries in one transaction */
+    size_t piece_bytes;                /* of text in one transaction */
     struct bnd_buf request;
     struct bnd_sql_call call;
     struct bnd_sql_admin admin;

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "sql/request.h"
 
 #include <string.h>
 #include <strings.h>
@@ -93,6 +94,8 @@ struct what {
     enum kind kind;
     bool unique;
     char table[D1_OUTLINE_NAME_MAX]; /* of TABLE and INDEX; "": not told */
+    char name[D1_OUTLINE_NAME_MAX];  /* of INDEX */
+    size_t plain_len; /* of INDEX: its text up to the bracket, if it is plain; else 0 */
 };
 
 /* [schema.]name: the last part, its doubled quotes single. Returns the token behind it. */
@@ -129,9 +132,37 @@ static struct token skip_if_not_exists(struct bnd_slice *text, struct token toke
     return token;
 }
 
+static bool is_char(const struct token *token, char c) {
+    return !token->word && token->quote == 0 && token->text.len == 1 && token->text.data[0] == c;
+}
+
+/* "(column [COLLATE name] [ASC|DESC], ...)", and then nothing. The length of all before the end;
+ * 0: it is something else. */
+static size_t read_columns(struct bnd_slice text, struct token token) {
+    size_t len = text.len;
+    bool sound = is_char(&token, '(');
+    while (sound && !is_char(&token, ')')) {
+        struct token column = next(&text);
+        token = next(&text);
+        if (is(&token, "collate")) {
+            (void)next(&text);
+            token = next(&text);
+        }
+        if (is(&token, "asc") || is(&token, "desc")) {
+            token = next(&text);
+        }
+        sound = column.word && (is_char(&token, ',') || is_char(&token, ')'));
+    }
+    len -= text.len;
+    while (text.len > 0 && memchr(" \t\r\n\f;", text.data[0], 6) != NULL) {
+        text = behind(text, 1);
+    }
+    return sound && text.len == 0 ? len : 0;
+}
+
 static void read_create(struct bnd_slice text, struct what *out) {
+    const uint8_t *begin = text.data;
     struct token token = next(&text);
-    char name[D1_OUTLINE_NAME_MAX];
     out->unique = is(&token, "unique");
     if (out->unique) {
         token = next(&text);
@@ -145,9 +176,12 @@ static void read_create(struct bnd_slice text, struct what *out) {
     } else if (is(&token, "index")) {
         out->kind = INDEX;
         token = skip_if_not_exists(&text, next(&text));
-        token = read_name(&text, token, name);
+        token = read_name(&text, token, out->name);
         if (is(&token, "on")) {
-            (void)read_name(&text, next(&text), out->table);
+            token = read_name(&text, next(&text), out->table);
+            size_t before = (size_t)(text.data - begin);
+            size_t len = read_columns(text, token);
+            out->plain_len = len > 0 && !out->unique && out->name[0] != 0 ? before + len : 0;
         }
     }
 }
@@ -174,9 +208,11 @@ static bool is_sequence(struct bnd_slice text) {
 
 static struct what look(struct bnd_slice text) {
     struct what what = {.kind = OTHER};
+    const uint8_t *begin = text.data;
     struct token first = next(&text);
     if (is(&first, "create")) {
         read_create(text, &what);
+        what.plain_len += what.plain_len > 0 ? (size_t)(text.data - begin) : 0;
     } else if (is(&first, "insert")) {
         what.kind = is_plain(text) ? INSERT : MEDDLES;
     } else if (is(&first, "drop") || is(&first, "alter")) {
@@ -203,7 +239,8 @@ static int add_index(struct d1_outline *outline, struct bnd_slice statement,
         return BND_NOMEM;
     }
     index = &outline->indexes[outline->count++];
-    *index = (struct d1_outline_index){.unique = what->unique, .at = outline->texts.len};
+    *index = (struct d1_outline_index){
+        .unique = what->unique, .plain = what->plain_len > 0, .at = outline->texts.len};
     memcpy(index->table, what->table, sizeof index->table);
     index->made = what->table[0] == 0 || outline->texts.len + statement.len > D1_OUTLINE_BYTES_MAX;
     if (!index->made) {
@@ -237,8 +274,14 @@ int d1_outline_add(struct d1_outline *outline, struct bnd_slice statement) {
     return 0;
 }
 
+static bool is_filled(const struct d1_outline *outline, const struct d1_outline_index *index) {
+    return outline->fills && index->plain && index->len > 0 && !outline->alters &&
+           !outline->meddles;
+}
+
 static bool moves(const struct d1_outline *outline, const struct d1_outline_index *index) {
-    return !index->made && !outline->alters && !(index->unique && outline->meddles);
+    bool filled = is_filled(outline, index);
+    return !filled && !index->made && !outline->alters && !(index->unique && outline->meddles);
 }
 
 size_t d1_outline_moved(const struct d1_outline *outline) {
@@ -259,7 +302,12 @@ bool d1_outline_place(struct d1_outline *outline, struct bnd_slice statement, st
         struct d1_outline_index *index = &outline->indexes[outline->passed++];
         bool before = index->made && index->len > 0;
         index->made = true;
-        return before;
+        index->empty = !before && is_filled(outline, index);
+        if (index->empty) {
+            bnd_buf_append(out, statement.data, what.plain_len);
+            bnd_buf_append_str(out, BND_SQL_FILL_SUFFIX ";\n");
+        }
+        return before || index->empty;
     }
     if (what.kind != TABLE || what.table[0] == 0) {
         return false;
@@ -270,6 +318,18 @@ bool d1_outline_place(struct d1_outline *outline, struct bnd_slice statement, st
             bnd_buf_append(out, outline->texts.data + index->at, index->len);
             bnd_buf_append_str(out, "\n;\n"); /* it may have ended with the file, or in a comment */
             index->made = true;
+        }
+    }
+    return false;
+}
+
+bool d1_outline_empty(const struct d1_outline *outline, size_t *at, char out[D1_OUTLINE_NAME_MAX]) {
+    while (*at < outline->count) {
+        const struct d1_outline_index *index = &outline->indexes[(*at)++];
+        if (index->empty) {
+            struct what what = look(bnd_slice(outline->texts.data + index->at, index->len));
+            memcpy(out, what.name, sizeof what.name);
+            return true;
         }
     }
     return false;

@@ -5,7 +5,11 @@
  * changes more pages than a transaction may; made behind its CREATE TABLE the same index grows with
  * the rows. The result is the same if nothing of the file drops or alters something, and of a
  * UNIQUE one if besides every row comes by a plain INSERT INTO, before there is any trigger: then a
- * row that breaks it fails the import either way. */
+ * row that breaks it fails the import either way.
+ *
+ * An index whose rows come in another order than its own changes a page for each row then. So a
+ * plain one (columns, not UNIQUE), if nothing of the file reads, is made empty where it stands, and
+ * filled in its own order when all rows are there (BND_SQL_FILL_SUFFIX). */
 #ifndef BND_GATEWAY_D1_OUTLINE_H
 #define BND_GATEWAY_D1_OUTLINE_H
 
@@ -19,11 +23,14 @@
 struct d1_outline_index {
     char table[D1_OUTLINE_NAME_MAX];
     bool unique;
+    bool plain;     /* could be filled */
     bool made;      /* or not to be moved any more */
+    bool empty;     /* made so */
     size_t at, len; /* its text in outline->texts */
 };
 
 struct d1_outline {
+    bool fills; /* set by the owner: plain indexes are filled in the end */
     /* private */
     bool alters;  /* something is dropped or altered */
     bool meddles; /* rows come otherwise than by plain INSERTs */
@@ -41,6 +48,9 @@ int d1_outline_add(struct d1_outline *outline, struct bnd_slice statement);
 bool d1_outline_place(struct d1_outline *outline, struct bnd_slice statement, struct bnd_buf *out);
 /* Indexes that are made before their rows, once all statements have been added. */
 size_t d1_outline_moved(const struct d1_outline *outline);
+/* The next index from *at on (0 at first; moved behind it) that was made empty and is to be filled.
+ * False: there is none. */
+bool d1_outline_empty(const struct d1_outline *outline, size_t *at, char out[D1_OUTLINE_NAME_MAX]);
 void d1_outline_free(struct d1_outline *outline);
 
 #endif

@@ -15,6 +15,8 @@ CREATE TABLE pairs (x TEXT COLLATE NOCASE, y INT, z, PRIMARY KEY (y, x COLLATE B
 TAIL = """CREATE TABLE parent (name TEXT PRIMARY KEY);
 INSERT INTO parent VALUES ('p1'), ('p2');
 CREATE INDEX by_note ON child (note) WHERE note > 'n';
+CREATE INDEX "by parent" ON child (parent DESC, note COLLATE NOCASE);
+CREATE INDEX by_z ON pairs (z, x);
 CREATE UNIQUE INDEX "by z" ON pairs (z DESC);
 CREATE VIEW looks AS SELECT id FROM child;
 CREATE TRIGGER "to looks" INSTEAD OF INSERT ON looks BEGIN INSERT INTO child (parent) VALUES ('p1'); END;

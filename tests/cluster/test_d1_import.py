@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 """An import whose process is killed in the middle: the database is as it was, refuses changes only until the import's lease
-is over, and nothing of it is left; then, through a node that did not lead it, another is killed that led the database, and
-the import goes on."""
+is over, and nothing of it is left; then, through a node that did not lead it, another is killed that led the database, among
+the rows and once more while an index is filled, and the import goes on."""
+import contextlib
 import hashlib
 import json
 import os
+import sqlite3
 import sys
 import tempfile
 import urllib.request
@@ -19,9 +21,10 @@ LONG = "Currently processing a long-running import."
 BEFORE = "INSERT OR IGNORE INTO before VALUES ({})"  # may be asked for again when its answer was lost
 
 
-def dump(rows):
-    return ("PRAGMA defer_foreign_keys=TRUE;\nCREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT);\n" + "".join(
-        f"INSERT INTO t VALUES ({i}, 'row {i} of the dump');\n" for i in range(rows))).encode()
+def dump(rows, table="t"):
+    return (f"PRAGMA defer_foreign_keys=TRUE;\nCREATE TABLE {table} (id INTEGER PRIMARY KEY, v TEXT);\n" + "".join(
+        f"INSERT INTO {table} VALUES ({i}, 'row {i} of the dump');\n" for i in range(rows))
+        + f"CREATE INDEX {table}_by_v ON {table} (v DESC);\n").encode()
 
 
 class Test:
@@ -69,10 +72,7 @@ class Test:
 
     def finish(self, number, last):
         while last["status"] == "active":
-            status, answer = self.post(number, self.path("kept", "import"),
-                                       {"action": "poll", "current_bookmark": last["at_bookmark"]})
-            assert status == 200, answer
-            last = answer["result"]
+            last = self.polled(number, last)
         return last
 
     def importer_dies(self):
@@ -98,18 +98,40 @@ class Test:
         left = [name for name in rig.files(os.path.join(self.cluster.dir, f"n{victim}")) if "upload" in name]
         assert left == [], left
 
-    def leader_dies(self):
+    def polled(self, number, last):
+        status, answer = self.post(number, self.path("kept", "import"),
+                                   {"action": "poll", "current_bookmark": last["at_bookmark"]})
+        assert status == 200, answer
+        return answer["result"]
+
+    def leader_dies(self, table, when):
+        """The leader is killed once the import is at that place."""
         leader = self.leader()
         asked = leader % 3 + 1
-        last = self.begin(asked, dump(ROWS))
+        last = self.begin(asked, dump(ROWS, table))
+        while last["status"] == "active" and not when(last):
+            last = self.polled(asked, last)
         assert last["status"] == "active", f"the machine is too fast for this test: {last}"
         rig.kill(self.cluster, leader)
         last = self.finish(asked, last)
-        assert last["status"] == "complete" and last["result"]["num_queries"] == ROWS + 2, json.dumps(last)
-        sums = self.rows(asked, "SELECT count(*) AS n, sum(id) AS s FROM t")
+        assert last["status"] == "complete" and last["result"]["num_queries"] == ROWS + 3, json.dumps(last)
+        sums = self.rows(asked, f"SELECT count(*) AS n, sum(id) AS s FROM {table}")
         assert sums == [{"n": ROWS, "s": ROWS * (ROWS - 1) // 2}], sums
-        assert self.rows(asked, "SELECT v FROM t WHERE id = 77") == [{"v": "row 77 of the dump"}]
+        assert self.rows(asked, f"SELECT v FROM {table} WHERE id = 77") == [{"v": "row 77 of the dump"}]
         assert self.rows(asked, "SELECT count(*) AS n FROM before") == [{"n": 2}]
+        self.is_sound(asked, table)
+        rig.spawn(self.cluster, leader)
+        self.cluster.wait(lambda: self.query(leader, "SELECT 1")[0] == 200, 30, f"node {leader}")
+
+    def is_sound(self, number, table):
+        """By SQLite: each row has its entry in the index, whoever led while it was filled."""
+        file = os.path.join(self.cluster.dir, f"{table}.db")
+        rig.bindery(self.cluster, "d1", "export", "kept", "--format", "db", "--output", file, node=number)
+        with contextlib.closing(sqlite3.connect(file)) as database:
+            assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            made = database.execute("SELECT sql FROM sqlite_schema WHERE name = ?", [f"{table}_by_v"]).fetchall()
+            assert made == [(f"CREATE INDEX {table}_by_v ON {table} (v DESC)",)], made
+            assert database.execute(f"SELECT count(*) FROM {table} INDEXED BY {table}_by_v").fetchone() == (ROWS,)
 
     def run(self):
         self.cluster.start()
@@ -117,7 +139,8 @@ class Test:
         assert status == 200, answer
         assert self.rows(1, "CREATE TABLE IF NOT EXISTS before (v INTEGER PRIMARY KEY);" + BEFORE.format(1)) == []
         self.importer_dies()
-        self.leader_dies()
+        self.leader_dies("t", lambda last: True)
+        self.leader_dies("u", lambda last: f"Processed {ROWS + 3} queries." in last["messages"])
 
 
 def main():

@@ -112,6 +112,66 @@ static void what_would_come_out_otherwise_stays(void **state) {
             "INSERT INTO a VALUES(1);CREATE TRIGGER g DELETE ON a BEGIN SELECT 1; END;");
 }
 
+/* With what is filled in the end, in order, behind it. */
+static void becomes_filled(const char *text, const char *expected, const char *names) {
+    struct run run = {.outline = {.fills = true}};
+    char name[D1_OUTLINE_NAME_MAX];
+    size_t at = 0;
+    walk(text, add, &run);
+    walk(text, place, &run);
+    bnd_buf_u8(&run.text, 0);
+    assert_string_equal((const char *)run.text.data, expected);
+    bnd_buf_reset(&run.text);
+    while (d1_outline_empty(&run.outline, &at, name)) {
+        bnd_buf_append_str(&run.text, name);
+        bnd_buf_u8(&run.text, ';');
+    }
+    bnd_buf_u8(&run.text, 0);
+    assert_string_equal((const char *)run.text.data, names);
+    d1_outline_free(&run.outline);
+    bnd_buf_free(&run.text);
+}
+
+static void plain_indexes_are_made_empty_and_filled(void **state) {
+    becomes_filled(
+        "CREATE TABLE a(v);INSERT INTO a VALUES(1);CREATE INDEX i ON a(v);"
+        "create index if not exists main.\"j \"\"1\" on a ( `v` collate [x] desc,w ASC ) \n;",
+        "CREATE TABLE a(v);INSERT INTO a VALUES(1);CREATE INDEX i ON a(v)\nWHERE 0;\n"
+        "create index if not exists main.\"j \"\"1\" on a ( `v` collate [x] desc,w ASC )"
+        "\nWHERE 0;\n",
+        "i;j \"1;");
+    /* without a semicolon, of a table that was there */
+    becomes_filled("INSERT INTO a VALUES(1);CREATE INDEX i ON a(v)",
+                   "INSERT INTO a VALUES(1);CREATE INDEX i ON a(v)\nWHERE 0;\n", "i;");
+    static const char *const others[] = {
+        "UNIQUE INDEX i ON a(v)",      "INDEX i ON a(v) WHERE v>1",
+        "INDEX i ON a(lower(v))",      "INDEX i ON a(v+1)",
+        "INDEX i ON a('v')",           "INDEX i ON a(v DESC NULLS LAST)",
+        "INDEX i ON a(v) -- as it is", "INDEX i ON a(v,)"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        char text[128];
+        char expected[128];
+        (void)snprintf(text, sizeof text, "CREATE TABLE a(v);INSERT INTO a VALUES(1);CREATE %s\n;",
+                       others[i]);
+        (void)snprintf(expected, sizeof expected,
+                       "CREATE TABLE a(v);CREATE %s\n;\n;\nINSERT INTO a VALUES(1);", others[i]);
+        becomes_filled(text, expected, "");
+    }
+    static const char *const readers[] = {"SELECT v FROM a INDEXED BY i;", "UPDATE a SET v=2;",
+                                          "INSERT INTO a SELECT v FROM a;"};
+    for (size_t i = 0; i < sizeof readers / sizeof *readers; i++) {
+        char text[128];
+        char expected[128];
+        (void)snprintf(text, sizeof text, "CREATE TABLE a(v);CREATE INDEX i ON a(v);%s",
+                       readers[i]);
+        (void)snprintf(expected, sizeof expected,
+                       "CREATE TABLE a(v);CREATE INDEX i ON a(v);\n;\n%s", readers[i]);
+        becomes_filled(text, expected, "");
+    }
+    becomes_filled("CREATE TABLE a(v);CREATE INDEX i ON a(v);ALTER TABLE a RENAME TO b;",
+                   "CREATE TABLE a(v);CREATE INDEX i ON a(v);ALTER TABLE a RENAME TO b;", "");
+}
+
 static void what_is_kept_is_bounded(void **state) {
     struct run run = {0};
     static char text[(300 << 10) + 64];
@@ -156,6 +216,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(indexes_of_a_dump_come_behind_their_tables),
         cmocka_unit_test(what_would_come_out_otherwise_stays),
+        cmocka_unit_test(plain_indexes_are_made_empty_and_filled),
         cmocka_unit_test(what_is_kept_is_bounded),
         cmocka_unit_test(indexes_are_bounded_in_number),
     };

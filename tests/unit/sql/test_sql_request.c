@@ -91,6 +91,39 @@ static void test_request_flags(void **state) {
     assert_int_equal(request.results, BND_SQL_OBJECTS);
 }
 
+static int decode_fill(const struct bnd_sql_request *header, enum bnd_sql_type type,
+                       uint32_t statements, uint32_t params) {
+    BND_AUTO_BUF struct bnd_buf buf = {0};
+    const struct bnd_sql_value value = {.type = type};
+    struct bnd_sql_request request;
+    bnd_sql_request_begin(&buf, header);
+    for (uint32_t i = 0; i < statements; i++) {
+        bnd_sql_request_statement(&buf, bnd_slice_str("name"), params);
+        for (uint32_t j = 0; j < params; j++) {
+            bnd_sql_request_param(&buf, &value);
+        }
+    }
+    bnd_sql_request_end(&buf, statements);
+    int rv = bnd_sql_request_decode(bnd_buf_slice(&buf), &request);
+    assert_true(rv != 0 || request.fill);
+    return rv;
+}
+
+static void test_request_fill(void **state) {
+    struct bnd_sql_request header = {
+        .results = BND_SQL_ROWS, .session = BND_SQL_PRIMARY, .fill = true};
+    assert_int_equal(decode_fill(&header, BND_SQL_INTEGER, 1, 1), 0);
+    assert_int_equal(decode_fill(&header, BND_SQL_TEXT, 1, 1), BND_CORRUPT);
+    assert_int_equal(decode_fill(&header, BND_SQL_INTEGER, 1, 0), BND_CORRUPT);
+    assert_int_equal(decode_fill(&header, BND_SQL_INTEGER, 1, 2), BND_CORRUPT);
+    assert_int_equal(decode_fill(&header, BND_SQL_INTEGER, 2, 1), BND_CORRUPT);
+    header.script = true;
+    assert_int_equal(decode_fill(&header, BND_SQL_INTEGER, 1, 1), BND_CORRUPT);
+    header.script = false;
+    header.read_only = true;
+    assert_int_equal(decode_fill(&header, BND_SQL_INTEGER, 1, 1), BND_CORRUPT);
+}
+
 static int decode_pages(uint32_t first, uint32_t count, struct bnd_sql_request *out) {
     BND_AUTO_BUF struct bnd_buf buf = {0};
     struct bnd_sql_request request = {.results = BND_SQL_ROWS,
@@ -131,7 +164,8 @@ static void test_request_unsound(void **state) {
     assert_int_equal(decode_with(1, 3), BND_CORRUPT);
     assert_int_equal(decode_with(2, 0), BND_CORRUPT); /* session */
     assert_int_equal(decode_with(2, 4), BND_CORRUPT);
-    assert_int_equal(decode_with(3, 16), BND_CORRUPT); /* flags */
+    assert_int_equal(decode_with(3, 32), BND_CORRUPT); /* flags */
+    assert_int_equal(decode_with(3, 16), BND_CORRUPT); /* fill, and something else */
     assert_int_equal(decode_with(3, 8), BND_CORRUPT);  /* pages, and statements */
     assert_int_equal(decode_with(4, 3), BND_CORRUPT);  /* statements */
     assert_int_equal(decode_with(4, 1), BND_CORRUPT);  /* one is left over */
@@ -248,7 +282,9 @@ static void test_bookmark_order(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_request),
-        cmocka_unit_test(test_request_flags),        cmocka_unit_test(test_request_pages),
+        cmocka_unit_test(test_request_flags),
+        cmocka_unit_test(test_request_pages),
+        cmocka_unit_test(test_request_fill),
         cmocka_unit_test(test_request_unsound),
         cmocka_unit_test(test_answer),
         cmocka_unit_test(test_request_statements),
