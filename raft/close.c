@@ -57,6 +57,7 @@ static void begin(struct bnd_raft_host *host) {
     env->ops->hook_remove(env, &host->hook);
     mesh->ops->receive(mesh, BND_MESH_RAFT, NULL, NULL);
     readindex_close(host);
+    replica_read_close(host);
     import_close(host);
     export_close(host);
     survey_close(host);
@@ -66,10 +67,12 @@ static void begin(struct bnd_raft_host *host) {
         if (host->dead) {
             propose_drop(group);
             readindex_drop(group);
+            replica_read_drop(group);
             execute_drop(group);
         } else {
             propose_cancel(group, BND_CANCELED);
             readindex_cancel(group, BND_CANCELED);
+            replica_read_cancel(group, BND_CANCELED);
             execute_cancel(group, BND_CANCELED);
         }
         group_free(group);

@@ -131,6 +131,12 @@ void bnd_core_leader_lost(struct bnd_core *core, uint64_t node, uint32_t wait_ms
  * of it already. */
 void bnd_core_recv(struct bnd_core *core, const struct bnd_message *message);
 
+/* The leader of `term` has said that everything up to index is committed, and the term of the entry
+ * there. If the core follows it in that term and has that entry, durably, this is taken in as the
+ * heartbeat that would say so. */
+void bnd_core_commit_told(struct bnd_core *core, uint64_t leader, uint64_t term, uint64_t index,
+                          uint64_t index_term);
+
 /* Everything up to `op` is durable. op must be one that was handed out; lower than before is
  * ignored. */
 void bnd_core_persisted(struct bnd_core *core, uint64_t op);
@@ -192,7 +198,7 @@ struct bnd_core_status {
     enum bnd_core_role role;
     uint64_t term, vote;
     uint64_t leader; /* 0: not known */
-    uint64_t commit;
+    uint64_t commit, commit_term; /* its entry's; 0: not known */
     uint64_t applied; /* last entry given to `apply`, or start index */
     uint64_t stored;  /* last durable entry of the present log */
     uint64_t last_index, last_term;

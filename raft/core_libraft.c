@@ -417,6 +417,30 @@ void bnd_core_recv(struct bnd_core *core, const struct bnd_message *message) {
     core_settle(core);
 }
 
+/* Nothing but log matching at index rests on it: a heartbeat with index for both what precedes it
+ * and what is committed, as the leader may send at any time and the network may deliver late. */
+void bnd_core_commit_told(struct bnd_core *core, uint64_t leader, uint64_t term, uint64_t index,
+                          uint64_t index_term) {
+    if (!enter(core)) {
+        return;
+    }
+    const struct raft *raft = &core->raft;
+    const struct bnd_message heartbeat = {
+        .gid = core->gid,
+        .from = leader,
+        .to = core->self,
+        .term = term,
+        .type = BND_MESSAGE_APPEND,
+        .append = {.prev_index = index, .prev_term = index_term, .commit = index},
+    };
+    if (raft->state == RAFT_FOLLOWER && raft->current_term == term && leader_of(core) == leader &&
+        raft->commit_index < index && raft->last_stored >= index &&
+        core_log_term_of(&raft->log, index) == index_term && core->delayed.count == 0) {
+        (void)judge(core, &heartbeat);
+    }
+    core_settle(core);
+}
+
 /* ---- time and durability
  * --------------------------------------------------------------------------- */
 
@@ -748,6 +772,7 @@ void bnd_core_status(const struct bnd_core *core, struct bnd_core_status *out) {
         .dropped = core->dropped,
     };
     out->last_term = core_log_term_of(log, out->last_index);
+    out->commit_term = core_log_term_of(log, out->commit);
     core_from_library_configuration(&raft->configuration, &out->configuration);
     if (raft->state == RAFT_LEADER) {
         fill_peers(core, out);

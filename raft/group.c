@@ -46,6 +46,10 @@ static struct group *group_new(struct bnd_raft_host *host, uint64_t gid) {
     bnd_list_init(&group->reads.waiting);
     bnd_list_init(&group->reads.asked);
     bnd_list_init(&group->reads.granted);
+    bnd_list_init(&group->replica_reads.waiting);
+    bnd_list_init(&group->replica_reads.asked);
+    bnd_list_init(&group->replica_reads.granted);
+    bnd_list_init(&group->replica_reads.refused);
     return group;
 }
 
@@ -183,6 +187,7 @@ static void unlink_if(struct bnd_link *link) {
 void group_stop(struct group *group) {
     BND_ASSERT(bnd_list_empty(&group->queue) && bnd_list_empty(&group->flying));
     BND_ASSERT(!bnd_link_linked(&group->reads_link));
+    BND_ASSERT(!bnd_link_linked(&group->replica_reads.host_link));
     BND_ASSERT(bnd_list_empty(&group->executions.waiting));
     BND_ASSERT(bnd_list_empty(&group->executions.running));
     export_forget(group);

@@ -1,8 +1,8 @@
 /* One group of the host: its core, its state machine, and the queues between them (internal).
  *
  * Who fills which part: storage.c ops; transport.c held; propose.c queue and flying; apply.c
- * backlog, applying and written; readindex.c reads; execute.c
- * executions; persist.c persisted; member.c want; handover.c
+ * backlog, applying and written; readindex.c reads; replica_read.c
+ * replica_reads; execute.c executions; persist.c persisted; member.c want; handover.c
  * balance and yield. */
 #ifndef BND_RAFT_GROUP_H
 #define BND_RAFT_GROUP_H
@@ -67,6 +67,21 @@ struct group_executions {
     struct bnd_link waiting;   /* for this node to be ready */
     struct bnd_link running;   /* the executor has them, and somebody waits for the outcome */
     struct bnd_link host_link; /* in host.executions.groups while some wait */
+};
+
+/* Reads of this replica while another node leads (replica_read.c). */
+struct group_replica_reads {
+    struct bnd_link waiting;    /* for a frame to the leader */
+    struct bnd_link asked;      /* in the frame in flight */
+    struct bnd_link granted;    /* until index is written */
+    struct bnd_link refused;    /* the leader would not say */
+    struct bnd_link host_link;  /* in host.replica_reads.groups while there are some */
+    uint64_t round;             /* of the frame in flight that asks for the group; 0: none */
+    uint64_t leader, term;      /* it asks, in which */
+    uint64_t index, index_term; /* the newest answer, of said_leader in said_term */
+    uint64_t said_leader, said_term;
+    uint64_t avoid_until_ns; /* not asked before: it did not help */
+    size_t count;            /* in the four lists */
 };
 
 struct import;
@@ -156,6 +171,7 @@ struct group {
     struct group_executions executions;
     struct group_reads reads;
     struct bnd_link reads_link; /* in host.reading while a read waits */
+    struct group_replica_reads replica_reads;
 };
 
 /* Makes the struct, empty and GONE, and puts it into the host's table. BND_NOMEM. */

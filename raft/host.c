@@ -66,6 +66,7 @@ static void pass_changed(struct bnd_raft_host *host) {
         host->stats.elections += role != BND_CORE_LEADER && group->status.role == BND_CORE_LEADER;
         propose_changed(group);
         readindex_changed(group);
+        replica_read_changed(group);
         execute_changed(group);
         member_step(group);
         host->config.group_changed(host->config.owner, group->gid);
@@ -123,6 +124,7 @@ static void pass_destroy(struct bnd_raft_host *host) {
         }
         propose_cancel(group, BND_NOTLEADER);
         readindex_cancel(group, BND_NOTLEADER);
+        replica_read_cancel(group, BND_NOTLEADER);
         execute_cancel(group, BND_NOTLEADER);
         uint32_t slot = group->slot;
         group_stop(group);
@@ -161,6 +163,7 @@ static void pass(struct bnd_hook *hook) {
         handover_pass(host);
         import_covered(host);
         propose_pass(host);
+        replica_read_learn(host);
     }
     bnd_journal_submit(host->journal);
     if (!host->dead && !host->closing) {
@@ -173,6 +176,7 @@ static void pass(struct bnd_hook *hook) {
         import_pass(host);
         execute_pass(host);
         readindex_pass(host);
+        replica_read_pass(host);
         persist_pass(host);
     }
     tell_fatal(host);
@@ -292,6 +296,7 @@ int bnd_raft_host_create(const struct bnd_raft_host_config *config, struct bnd_r
     }
     transport_open(host);
     readindex_open(host);
+    replica_read_open(host);
     export_open(host);
     survey_open(host);
     host->config.env->ops->hook_add(host->config.env, &host->hook);
@@ -470,6 +475,11 @@ int bnd_raft_group_status(const struct bnd_raft_host *host, uint64_t gid,
         out->match[i] = status.role == BND_CORE_LEADER ? status.peers[i].match : 0;
     }
     return 0;
+}
+
+bool bnd_raft_leads(const struct bnd_raft_host *host, uint64_t gid) {
+    const struct group *group = group_running(host, gid);
+    return group != NULL && group->status.role == BND_CORE_LEADER;
 }
 
 bool bnd_raft_group_known(const struct bnd_raft_host *host, uint64_t gid) {

@@ -164,12 +164,19 @@ struct bnd_raft_read {
     void (*cb)(struct bnd_raft_read *read, int status, const struct bnd_fsm_read *context);
     void *data;
     struct bnd_link link;
-    uint64_t index; /* private */
+    uint64_t index; /* private, and since_ns */
+    uint64_t since_ns;
 };
 
 /* Waits until this node may serve a linearizable read of the group: leader only. Immediate errors
  * as above. */
 int bnd_raft_read(struct bnd_raft_host *host, uint64_t gid, struct bnd_raft_read *read);
+
+/* The same on whatever replica this node has (ADR 0108): one that follows asks its leader what is
+ * committed and waits until that is applied here. Meant for who can ask the leader instead:
+ * BND_NOTLEADER (no leader is known, or it would not say) and BND_BUSY (no answer, or not applied,
+ * within 50 ms; and for a second afterwards) say so, at once or through cb. */
+int bnd_raft_read_replica(struct bnd_raft_host *host, uint64_t gid, struct bnd_raft_read *read);
 
 /* A request that a group's leader executes before anything is proposed (BND_SHARD_EXECUTE of
  * raft/client.h; ADR 0101): what is then proposed under its id, if anything, is decided there. The
@@ -271,6 +278,8 @@ struct bnd_raft_group_status {
 /* BND_NOTFOUND. */
 int bnd_raft_group_status(const struct bnd_raft_host *host, uint64_t gid,
                           struct bnd_raft_group_status *out);
+/* Does this node lead the group, by the last picture? */
+bool bnd_raft_leads(const struct bnd_raft_host *host, uint64_t gid);
 /* Is the group here, or was it once? Who had it and left makes it anew only for its leader. */
 bool bnd_raft_group_known(const struct bnd_raft_host *host, uint64_t gid);
 /* Calls each(gid) in rising order. */

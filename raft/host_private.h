@@ -134,6 +134,7 @@ struct bnd_raft_host {
     struct apply apply;
     struct persist persist;
     struct readindex readindex;
+    struct replica_reads replica_reads;
     struct exports exports;
     struct imports imports;
 

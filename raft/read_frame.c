@@ -1,8 +1,13 @@
 /* The frames of readindex.h, little-endian:
- *   u8 kind (1 ask, 2 answer), u64 round, u32 count, count x { u64 gid, u64 term [, u8 ok] } */
+ *   u8 kind (1 ask, 2 answer, 3 index ask, 4 index), u64 round, u32 count,
+ *   count x { u64 gid, u64 term [, u8 ok [, u64 index, u64 index_term]] } */
 #include "raft/readindex.h"
 
 #define FRAME_COUNT_AT 9
+
+static bool answers(enum read_frame_kind kind) {
+    return kind == READ_FRAME_ANSWER || kind == READ_FRAME_INDEX;
+}
 
 void read_frame_begin(struct bnd_buf *out, enum read_frame_kind kind, uint64_t round) {
     bnd_buf_reset(out);
@@ -14,8 +19,12 @@ void read_frame_begin(struct bnd_buf *out, enum read_frame_kind kind, uint64_t r
 void read_frame_item(struct bnd_buf *out, enum read_frame_kind kind, const struct read_item *item) {
     bnd_buf_u64(out, item->gid);
     bnd_buf_u64(out, item->term);
-    if (kind == READ_FRAME_ANSWER) {
+    if (answers(kind)) {
         bnd_buf_u8(out, item->ok);
+    }
+    if (kind == READ_FRAME_INDEX) {
+        bnd_buf_u64(out, item->index);
+        bnd_buf_u64(out, item->index_term);
     }
 }
 
@@ -26,9 +35,12 @@ void read_frame_end(struct bnd_buf *out, uint32_t count) {
 }
 
 void read_frame_next(struct read_frame *frame, struct read_item *out) {
+    bool has_index = frame->kind == READ_FRAME_INDEX;
     out->gid = bnd_read_u64(&frame->items);
     out->term = bnd_read_u64(&frame->items);
-    uint8_t ok = frame->kind == READ_FRAME_ANSWER ? bnd_read_u8(&frame->items) : 0;
+    uint8_t ok = answers(frame->kind) ? bnd_read_u8(&frame->items) : 0;
+    out->index = has_index ? bnd_read_u64(&frame->items) : 0;
+    out->index_term = has_index ? bnd_read_u64(&frame->items) : 0;
     frame->items.failed |= ok > 1;
     out->ok = ok == 1;
 }
@@ -39,7 +51,7 @@ int read_frame_decode(struct bnd_slice bytes, struct read_frame *out, struct bnd
     struct read_frame frame = {.kind = READ_FRAME_ASK, .round = bnd_read_u64(&r)};
     frame.count = bnd_read_u32(&r);
     frame.items = r;
-    if (r.failed || (kind != READ_FRAME_ASK && kind != READ_FRAME_ANSWER) || frame.count == 0 ||
+    if (r.failed || kind < READ_FRAME_ASK || kind > READ_FRAME_INDEX || frame.count == 0 ||
         frame.count > READ_FRAME_ITEMS_MAX) {
         return BND_FAIL(err, CORRUPT, "a read frame of %zu bytes has no valid head", bytes.len);
     }

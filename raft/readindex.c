@@ -326,17 +326,20 @@ void readindex_tick(struct bnd_raft_host *host) {
 
 /* ---- frames in --------------------------------------------------------------------------------*/
 
-/* Is this node, right now, in that leader's term? Only a term on disk counts: one that a crash
- * could take back has promised nothing. */
+/* Only a term on disk counts: one that a crash could take back has promised nothing. */
+bool readindex_confirms(const struct group *group, uint64_t term, uint64_t leader) {
+    return group->status.term == term && group->status.role == BND_CORE_FOLLOWER &&
+           (group->status.leader == 0 || group->status.leader == leader) &&
+           group->ops.meta_lsn <= group->host->lsn_durable;
+}
+
 static bool confirms(struct bnd_raft_host *host, const struct read_item *item, uint64_t from) {
     struct group *group = group_running(host, item->gid);
     if (group == NULL) {
         return false;
     }
     group_refresh(group);
-    return group->status.term == item->term && group->status.role == BND_CORE_FOLLOWER &&
-           (group->status.leader == 0 || group->status.leader == from) &&
-           group->ops.meta_lsn <= host->lsn_durable;
+    return readindex_confirms(group, item->term, from);
 }
 
 static void on_ask(struct bnd_raft_host *host, uint64_t from, struct read_frame *frame) {
@@ -383,10 +386,21 @@ static void on_frame(void *owner, uint64_t from, struct bnd_slice bytes) {
     struct read_frame frame;
     if (read_frame_decode(bytes, &frame, NULL) != 0) {
         host->frames_dropped++;
-    } else if (frame.kind == READ_FRAME_ASK) {
+        return;
+    }
+    switch (frame.kind) {
+    case READ_FRAME_ASK:
         on_ask(host, from, &frame);
-    } else {
+        break;
+    case READ_FRAME_ANSWER:
         on_answer(host, from, &frame);
+        break;
+    case READ_FRAME_INDEX_ASK:
+        replica_read_asked(host, from, &frame);
+        break;
+    case READ_FRAME_INDEX:
+        replica_read_answered(host, from, &frame);
+        break;
     }
 }
 

@@ -163,7 +163,7 @@ static void on_arrival(struct bnd_sim_event *event) {
     int rv = 0;
     if (attempt->is_read) {
         attempt->read.cb = on_read;
-        rv = bnd_raft_read(node->host, gid, &attempt->read);
+        rv = bnd_raft_read_replica(node->host, gid, &attempt->read);
     } else {
         if (client->deadline_ms == 0) {
             client->deadline_ms = bnd_raft_stamp_ms(node->host) + DEADLINE_MS;

@@ -407,14 +407,19 @@ static void on_read(struct bnd_raft_read *read, int status, const struct bnd_fsm
     }
 }
 
-static int read_start(struct node *node, uint64_t gid, struct reading *reading, const char *key) {
+static int read_begin(struct node *node, uint64_t gid, struct reading *reading, const char *key,
+                      int (*begin)(struct bnd_raft_host *, uint64_t, struct bnd_raft_read *)) {
     *reading = (struct reading){.key = key};
     reading->read.cb = on_read;
     reading->read.data = reading;
     bnd_sim_env_enter(node->env);
-    int rv = bnd_raft_read(node->host, gid, &reading->read);
+    int rv = begin(node->host, gid, &reading->read);
     bnd_sim_env_leave(node->env);
     return rv;
+}
+
+static int read_start(struct node *node, uint64_t gid, struct reading *reading, const char *key) {
+    return read_begin(node, gid, reading, key, bnd_raft_read);
 }
 
 /* A linearizable read of a counter: its value, or a negative code. */

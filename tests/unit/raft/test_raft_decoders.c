@@ -108,7 +108,7 @@ static void entries_of_operations(void **state) {
 static int read_frame(enum read_frame_kind kind, uint32_t items, uint32_t count, uint8_t ok) {
     struct read_frame out;
     struct bnd_buf bytes = {0};
-    const struct read_item item = {.gid = 1, .term = 2, .ok = true};
+    const struct read_item item = {.gid = 1, .term = 2, .ok = true, .index = 4, .index_term = 2};
     read_frame_begin(&bytes, kind, 3);
     for (uint32_t i = 0; i < items; i++) {
         read_frame_item(&bytes, kind, &item);
@@ -116,6 +116,8 @@ static int read_frame(enum read_frame_kind kind, uint32_t items, uint32_t count,
     read_frame_end(&bytes, count);
     if (kind == READ_FRAME_ANSWER && items > 0) {
         bytes.data[bytes.len - 1] = ok;
+    } else if (kind == READ_FRAME_INDEX && items > 0) {
+        bytes.data[bytes.len - 17] = ok;
     }
     int rv = read_frame_decode(bnd_buf_slice(&bytes), &out, NULL);
     bnd_buf_free(&bytes);
@@ -131,7 +133,12 @@ static void frames_of_reads(void **state) {
     assert_int_equal(read_frame(READ_FRAME_ASK, 2, 1, 0), BND_CORRUPT);
     assert_int_equal(read_frame(READ_FRAME_ASK, 1, 2, 0), BND_CORRUPT);
     assert_int_equal(read_frame(READ_FRAME_ASK, 0, 0, 0), BND_CORRUPT);
-    assert_int_equal(read_frame((enum read_frame_kind)3, 1, 1, 0), BND_CORRUPT);
+    assert_int_equal(read_frame(READ_FRAME_INDEX_ASK, 2, 2, 0), 0);
+    assert_int_equal(read_frame(READ_FRAME_INDEX_ASK, 2, 1, 0), BND_CORRUPT);
+    assert_int_equal(read_frame(READ_FRAME_INDEX, 2, 2, 1), 0);
+    assert_int_equal(read_frame(READ_FRAME_INDEX, 2, 2, 2), BND_CORRUPT);
+    assert_int_equal(read_frame((enum read_frame_kind)0, 1, 1, 0), BND_CORRUPT);
+    assert_int_equal(read_frame((enum read_frame_kind)5, 1, 1, 0), BND_CORRUPT);
     assert_int_equal(
         read_frame(READ_FRAME_ASK, READ_FRAME_ITEMS_MAX + 1, READ_FRAME_ITEMS_MAX + 1, 0),
         BND_CORRUPT);
