@@ -15,6 +15,7 @@
  *     back from the pool; what was proposed when its outcome comes. */
 #include "base/alloc.h"
 #include "sql/leader_private.h"
+#include "sql/varint.h"
 
 /* ---- connections
  * ------------------------------------------------------------------------------------------ */
@@ -137,9 +138,13 @@ int sql_database_add_local(struct sql_database *database, struct sql_task *task,
         return BND_FULL;
     }
     database->used_ns = bnd_now_ns(database->leader->config.env);
-    database->read_base = *base; /* the state only moves on: it is nobody's past */
     count(database, task);
-    bnd_list_push(&database->reads_ready, &task->link);
+    if (base == NULL) {
+        bnd_list_push(&database->reads_new, &task->link);
+    } else {
+        database->read_base = *base; /* the state only moves on: it is nobody's past */
+        bnd_list_push(&database->reads_ready, &task->link);
+    }
     sql_leader_ready(database);
     return 0;
 }
@@ -224,18 +229,32 @@ static void changed_add(struct sql_database *database, uint64_t version, uint32_
     database->changed[at] = (struct sql_changed){.version = version, .page = page};
 }
 
-void sql_database_changed(struct sql_database *database, uint64_t version, struct bnd_slice pages) {
-    if (database->changed == NULL) {
+static bool has_readers(const struct sql_database *database) {
+    bool some = false;
+    for (size_t i = 0; i < SQL_READERS_MAX; i++) {
+        const struct sql_reader *reader = &database->readers[i];
+        some = some || reader->busy || reader->connected.connection != NULL;
+    }
+    return some;
+}
+
+void sql_database_changed(struct sql_database *database, uint64_t version, uint32_t pages_count,
+                          struct bnd_slice pages) {
+    if (database->changed == NULL && has_readers(database)) {
         database->changed = bnd_calloc(SQL_CHANGED_MAX, sizeof *database->changed);
-        if (database->changed == NULL) {
-            return; /* readers forget more than they must */
-        }
+    }
+    if (database->changed == NULL) {
+        return; /* without memory readers forget more than they must */
+    }
+    if (version != database->changed_until + 1) { /* restored, or installed, between */
+        database->changed_count = 0;
         database->changed_after = version - 1;
     }
     database->changed_until = version;
-    for (size_t at = 0; at < pages.len; at += sizeof(uint32_t)) {
-        uint32_t page = 0;
-        memcpy(&page, pages.data + at, sizeof page);
+    struct bnd_reader r = bnd_reader(pages);
+    uint32_t page = 0;
+    for (uint32_t i = 0; i < pages_count; i++) {
+        page += (uint32_t)sql_varint_read(&r);
         changed_add(database, version, page);
     }
 }
@@ -299,11 +318,6 @@ static int open_writer(struct sql_database *database) {
     }
     database->term = term;
     database->lost = false;
-    if (database->changed_until != database->base.at.version) { /* others have written */
-        database->changed_count = 0;
-        database->changed_after = database->base.at.version;
-        database->changed_until = database->base.at.version;
-    }
     database->state = SQL_WRITER_IDLE;
     return 0;
 }

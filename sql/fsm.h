@@ -31,6 +31,10 @@ struct sql_fsm_hooks {
      * start, and after another slot took the place of the group's. */
     void (*opened)(void *owner, struct sql_fsm *fsm);
     void (*closed)(void *owner, struct sql_fsm *fsm);
+    /* A commit is applied, in a batch that is not written yet: the version it made, and its pages
+     * as its record has them (SPEC.md, "SQL state", tag c). */
+    void (*changed)(void *owner, const uint8_t uuid[BND_SQL_UUID_BYTES], uint64_t version,
+                    uint32_t pages_count, struct bnd_slice pages);
     uint32_t rules_off; /* for the simulator (rules.h) */
 };
 

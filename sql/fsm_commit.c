@@ -285,6 +285,11 @@ int sql_apply_commit(const struct sql_change *change) {
     rv = rv != 0 ? rv : unpack(change, &row);
     rv = rv != 0 ? rv : check_pages(change, &row.record);
     rv = rv != 0 ? rv : put_version(change, &row);
+    if (rv == 0 && change->fsm->hooks.changed != NULL) {
+        change->fsm->hooks.changed(change->fsm->hooks.owner, change->command->uuid,
+                                   row.record.version, change->command->u.commit.pages_count,
+                                   bnd_buf_slice(&change->fsm->pages));
+    }
     if (rv == 0) {
         const struct bnd_buf *unpacked = &change->fsm->unpacked;
         size_t at = HASH_HEAD_BYTES + change->command->u.commit.pages_bytes;

@@ -47,12 +47,26 @@ static void databases_grow(struct sql_leader *leader) {
     bnd_free(old);
 }
 
-static struct sql_database *database_of(struct sql_leader *leader, uint64_t gid,
-                                        const uint8_t uuid[BND_SQL_UUID_BYTES]) {
+static struct sql_database *database_find(const struct sql_leader *leader,
+                                          const uint8_t uuid[BND_SQL_UUID_BYTES]) {
     struct sql_database *database = *bucket_of(leader, uuid);
     while (database != NULL && memcmp(database->uuid, uuid, BND_SQL_UUID_BYTES) != 0) {
         database = database->bucket_next;
     }
+    return database;
+}
+
+void sql_leader_changed(struct sql_leader *leader, const uint8_t uuid[BND_SQL_UUID_BYTES],
+                        uint64_t version, uint32_t pages_count, struct bnd_slice pages) {
+    struct sql_database *database = leader == NULL ? NULL : database_find(leader, uuid);
+    if (database != NULL) {
+        sql_database_changed(database, version, pages_count, pages);
+    }
+}
+
+static struct sql_database *database_of(struct sql_leader *leader, uint64_t gid,
+                                        const uint8_t uuid[BND_SQL_UUID_BYTES]) {
+    struct sql_database *database = database_find(leader, uuid);
     if (database != NULL) {
         return database->gid == gid ? database : NULL;
     }
@@ -229,31 +243,41 @@ void sql_leader_execute(struct sql_leader *leader, struct bnd_raft_execution *ex
     execute_task(leader, execution);
 }
 
-int sql_leader_read(struct sql_leader *leader, struct sql_local *local, uint64_t gid,
-                    const uint8_t uuid[BND_SQL_UUID_BYTES], uint64_t version,
-                    struct bnd_slice request) {
+/* The replica's database as it stands. BND_BUSY: it has not come to this version. */
+static int look_local(const struct sql_leader *leader, uint64_t gid,
+                      const uint8_t uuid[BND_SQL_UUID_BYTES], uint64_t version,
+                      struct sql_base *out) {
     struct bnd_raft_group_status status;
-    struct sql_base base;
-    if (leader->closing) {
-        return BND_CANCELED;
-    }
     if (bnd_raft_group_status(leader->host, gid, &status) != 0) {
         return BND_NOTFOUND;
     }
-    int rv = sql_base_look(leader, status.slot, uuid, &base);
+    int rv = sql_base_look(leader, status.slot, uuid, out);
     if (rv != 0) {
         return rv == BND_DENIED ? BND_NOTFOUND : rv;
     }
-    if (base.at.version < version) {
-        return BND_BUSY;
+    return out->at.version < version ? BND_BUSY : 0;
+}
+
+int sql_leader_read(struct sql_leader *leader, struct sql_local *local, uint64_t gid,
+                    const uint8_t uuid[BND_SQL_UUID_BYTES], uint64_t version,
+                    struct bnd_slice request) {
+    struct sql_base base;
+    bool newest = version == SQL_READ_NEWEST;
+    if (leader->closing) {
+        return BND_CANCELED;
+    }
+    int rv = newest ? 0 : look_local(leader, gid, uuid, version, &base);
+    if (rv != 0) {
+        return rv;
     }
     struct sql_database *database = database_of(leader, gid, uuid);
     struct sql_task *task = database == NULL ? NULL : sql_task_create_local(leader, local, request);
     if (task == NULL) {
         return BND_NOMEM;
     }
-    task->primary = sql_leader_term(leader, gid) != 0;
-    rv = sql_task_reads(task) ? sql_database_add_local(database, task, &base) : BND_UNSUPPORTED;
+    task->primary = bnd_raft_leads(leader->host, gid);
+    bool here = sql_task_reads(task) && (task->primary || !sql_task_asks_last_row(task));
+    rv = here ? sql_database_add_local(database, task, newest ? NULL : &base) : BND_UNSUPPORTED;
     if (rv != 0) {
         sql_local_cancel(local);
         sql_task_refuse(task, rv);

@@ -24,20 +24,23 @@
 /* Of one run on the pool; what is left goes into the next. */
 #define SQL_RUN_TASKS_MAX 128u
 #define SQL_RUN_NS_MAX (UINT64_C(25) * BND_MS)
+/* Reads are spread over readers only in batches of so much work: to wake a thread, and the loop
+ * after it, costs as much as a few short ones. */
+#define SQL_READ_NS_MIN UINT64_C(300000)
 #define SQL_RUN_BYTES_MAX (2u << 20) /* of answers and commands */
 /* Of one database; beyond it BND_FULL. (All of a node's are bounded by the host.) */
 #define SQL_QUEUE_TASKS_MAX 2048u
 #define SQL_QUEUE_BYTES_MAX ((size_t)16 << 20)
 #define SQL_RUNS_MAX 8u /* of one task, then BND_BUSY */
 
-/* ---- a barrier: bnd_raft_read that can be forgotten ---- */
+/* ---- a barrier: bnd_raft_read_replica that can be forgotten ---- */
 
 struct sql_barrier {
     struct bnd_raft_read read;
     void (*cb)(void *data, int status, const struct bnd_fsm_read *context); /* NULL: forgotten */
     void *data;
 };
-/* As bnd_raft_read. cb comes once, later, and the barrier is gone. BND_NOMEM. */
+/* As bnd_raft_read_replica. cb comes once, later, and the barrier is gone. BND_NOMEM. */
 int sql_barrier_ask(struct sql_leader *leader, uint64_t gid,
                     void (*cb)(void *data, int status, const struct bnd_fsm_read *context),
                     void *data, struct sql_barrier **out);
@@ -57,7 +60,6 @@ struct sql_ran {
     int64_t last_row_id;     /* before, then after it */
     struct bnd_buf commands; /* of sql_packer_commit */
     uint32_t commands_count;
-    struct bnd_buf pages; /* numbers (u32) of what it changed */
 };
 
 struct sql_task {
@@ -87,6 +89,8 @@ struct sql_task *sql_task_create_local(struct sql_leader *leader, struct sql_loc
 struct sql_task *sql_task_find(struct sql_leader *leader, const struct bnd_raft_request_id *id);
 void sql_task_join(struct sql_task *task, struct bnd_raft_execution *execution);
 bool sql_task_reads(const struct sql_task *task); /* it looks as if it only read */
+/* It names last_insert_rowid(), which only the leader knows. */
+bool sql_task_asks_last_row(const struct sql_task *task);
 bool sql_task_wanted(const struct sql_task *task); /* somebody asks, and its time is not over */
 void sql_task_forget_run(struct sql_task *task);
 
@@ -136,6 +140,8 @@ struct sql_reader {
     bool stale;             /* close it before it is used again */
     struct bnd_link tasks;  /* of the batch */
     struct bnd_link left;   /* not run */
+    uint64_t ran_ns;        /* by the batch */
+    uint32_t ran_count;
     struct sql_base target; /* of the batch */
     uint32_t *changed;      /* between the two; NULL: unknown */
     size_t changed_count, changed_cap;
@@ -186,6 +192,7 @@ struct sql_database {
     struct bnd_link reads_new, reads_asked, reads_ready;
     struct sql_barrier *read_barrier;
     struct sql_base read_base; /* newest granted */
+    uint64_t read_ns;          /* that one takes, on the average of late */
     struct sql_reader readers[SQL_READERS_MAX];
     struct sql_changed *changed; /* a ring */
     size_t changed_first, changed_count;
@@ -199,7 +206,8 @@ void sql_database_free(struct sql_database *database);
 bool sql_database_idle(const struct sql_database *database);
 /* Takes a task. */
 void sql_database_add(struct sql_database *database, struct sql_task *task);
-/* Takes a task that may be run on base, which is in the state; or not: BND_FULL. */
+/* Takes a task that may be run on base, which is in the state (NULL: on what a barrier finds); or
+ * not: BND_FULL. */
 int sql_database_add_local(struct sql_database *database, struct sql_task *task,
                            const struct sql_base *base);
 /* Goes on with whatever can go on. */
@@ -220,7 +228,9 @@ void sql_database_refuse(struct sql_database *database, struct bnd_link *tasks, 
  * sql_history_database. */
 int sql_base_look(const struct sql_leader *leader, uint32_t slot,
                   const uint8_t uuid[BND_SQL_UUID_BYTES], struct sql_base *out);
-void sql_database_changed(struct sql_database *database, uint64_t version, struct bnd_slice pages);
+/* Notes what a commit has changed, for readers; pages as its record has them. */
+void sql_database_changed(struct sql_database *database, uint64_t version, uint32_t pages_count,
+                          struct bnd_slice pages);
 void sql_database_close_writer(struct sql_database *database);
 
 /* ---- passes of the writer ---- */

@@ -97,12 +97,11 @@ static int pack(struct sql_pass *pass, struct sql_ran *ran, struct sql_pending *
         .page_count = pending->page_count,
     };
     memcpy(header.attempt, pass->attempt, sizeof header.attempt);
-    bnd_buf_append(&ran->pages, pending->pages, pending->pages_count * sizeof *pending->pages);
     ran->version = pending->version;
     ran->page_count = pending->page_count;
     int rv = sql_packer_commit(pass->packer, pass->database->uuid, &header, &pending->set,
                                bnd_buf_slice(&answer), &ran->commands, &ran->commands_count);
-    return rv == 0 && (answer.failed || ran->pages.failed) ? BND_NOMEM : rv;
+    return rv == 0 && answer.failed ? BND_NOMEM : rv;
 }
 
 /* Runs a task. False: the connection must go, and with it the pending version that the task may
@@ -507,7 +506,6 @@ static void move_base(struct sql_pass *pass, const struct item *item) {
     if (database != NULL) {
         database->base = pass->base;
         database->last_row_id = ran->last_row_id;
-        sql_database_changed(database, ran->version, bnd_buf_slice(&ran->pages));
     }
 }
 

@@ -40,7 +40,7 @@ int sql_barrier_ask(struct sql_leader *leader, uint64_t gid,
     barrier->cb = cb;
     barrier->data = data;
     barrier->read = (struct bnd_raft_read){.cb = on_granted_read, .data = barrier};
-    int rv = bnd_raft_read(leader->host, gid, &barrier->read);
+    int rv = bnd_raft_read_replica(leader->host, gid, &barrier->read);
     if (rv != 0) {
         bnd_free(barrier);
         return rv;
@@ -65,11 +65,17 @@ void sql_reads_refuse(struct sql_database *database, int status) {
     sql_database_refuse(database, &database->reads_ready, status);
 }
 
-/* The writer finds out what is there, or makes it. */
+/* The writer finds out what is there, or makes it; of what was asked for here the leader's. */
 static void to_writer(struct sql_database *database, struct bnd_link *tasks) {
     struct bnd_link *link = NULL;
     while ((link = bnd_list_pop(tasks)) != NULL) {
-        sql_database_enqueue(database, BND_CONTAINER(link, struct sql_task, link), false);
+        struct sql_task *task = BND_CONTAINER(link, struct sql_task, link);
+        if (task->owned == NULL) {
+            sql_database_enqueue(database, task, false);
+        } else {
+            sql_database_release(database, task);
+            sql_task_refuse(task, BND_BUSY);
+        }
     }
 }
 
@@ -105,11 +111,13 @@ static int reader_open(struct sql_reader *reader) {
 static void on_run(struct bnd_work *work) {
     struct sql_reader *reader = work->data;
     struct bnd_env *env = reader->database->leader->config.env;
-    uint64_t until_ns = bnd_clock_ns(env) + SQL_RUN_NS_MAX;
+    uint64_t begun_ns = bnd_clock_ns(env);
+    uint64_t now_ns = begun_ns;
     size_t bytes = 0;
     struct bnd_link ran;
     bnd_list_init(&ran);
     reader->status = reader_open(reader);
+    reader->ran_count = 0;
     bool last = reader->status != 0;
     while (!last && !reader->stop && !bnd_list_empty(&reader->tasks)) {
         struct bnd_link *link = bnd_list_pop(&reader->tasks);
@@ -118,8 +126,11 @@ static void on_run(struct bnd_work *work) {
         reader->stale = !sql_task_run(task, &reader->connected, true, &reader->stop);
         bnd_list_push(&ran, link);
         bytes += task->ran.text.len;
-        last = reader->stale || bytes > SQL_RUN_BYTES_MAX || bnd_clock_ns(env) > until_ns;
+        reader->ran_count++;
+        now_ns = bnd_clock_ns(env);
+        last = reader->stale || bytes > SQL_RUN_BYTES_MAX || now_ns - begun_ns > SQL_RUN_NS_MAX;
     }
+    reader->ran_ns = now_ns - begun_ns;
     if (reader->connected.view != NULL) {
         sql_view_rest(reader->connected.view);
     }
@@ -202,6 +213,9 @@ static void on_done(struct bnd_work *work, int status) {
         return;
     }
     bool there = still_there(reader);
+    if (reader->ran_count > 0) {
+        database->read_ns = (7 * database->read_ns + reader->ran_ns / reader->ran_count) / 8;
+    }
     bnd_list_take(&reader->tasks, &ran);
     while ((link = bnd_list_pop(&ran)) != NULL) {
         settle_task(reader, BND_CONTAINER(link, struct sql_task, link), there);
@@ -293,6 +307,8 @@ static void start_ready(struct sql_database *database) {
         return;
     }
     size_t each = (ready + idle - 1) / idle;
+    size_t worth = SQL_READ_NS_MIN / (database->read_ns + 1) + 1;
+    each = each > worth ? each : worth;
     each = each < SQL_RUN_TASKS_MAX ? each : SQL_RUN_TASKS_MAX;
     for (size_t i = 0; i < SQL_READERS_MAX && !bnd_list_empty(&database->reads_ready); i++) {
         if (!database->readers[i].busy && !reader_start(&database->readers[i], each)) {
@@ -334,12 +350,23 @@ static void on_granted(void *data, int status, const struct bnd_fsm_read *contex
     sql_database_kick(database);
 }
 
-static void ask(struct sql_database *database) {
+/* Is the rule off that a barrier is for, on the leader or on a follower? */
+static bool goes_without(const struct sql_database *database, uint32_t *out_slot) {
     struct bnd_raft_group_status status;
+    if (database->leader->config.rules_off == 0 ||
+        bnd_raft_group_status(database->leader->host, database->gid, &status) != 0) {
+        return false;
+    }
+    *out_slot = status.slot;
+    return status.state == BND_RAFT_LEADER ? !sql_rule(database->leader, SQL_RULE_BARRIER)
+                                           : !sql_rule(database->leader, SQL_RULE_INDEX);
+}
+
+static void ask(struct sql_database *database) {
+    uint32_t slot = 0;
     bnd_list_move(&database->reads_new, &database->reads_asked);
-    if (!sql_rule(database->leader, SQL_RULE_BARRIER) &&
-        bnd_raft_group_status(database->leader->host, database->gid, &status) == 0) {
-        granted(database, status.slot);
+    if (goes_without(database, &slot)) {
+        granted(database, slot);
         return;
     }
     int rv = sql_barrier_ask(database->leader, database->gid, on_granted, database,

@@ -1,6 +1,7 @@
-/* Reads of sessions on this node's replica (sql_private.h): a request with a bookmark is run here
- * once the replica has come that far; one without constraint at once. What is not there within a
- * moment, or turns out to write, goes to the leader, which keeps every session's guarantees. */
+/* Reads on this node's replica (sql_private.h): a request with a bookmark is run here once the
+ * replica has come that far; one without constraint at once; one of no session once the replica has
+ * all that was committed when it came (ADR 0108). What is not there within a moment, or turns out
+ * to write, goes to the leader, which keeps every session's guarantees. */
 #include "base/alloc.h"
 #include "sql/sql_private.h"
 
@@ -13,7 +14,7 @@ struct sql_replica_read {
     struct bnd_sql_call *call;
     struct bnd_timer timer; /* until it is looked again whether the version is there */
     unsigned waits;
-    uint64_t version; /* at least */
+    uint64_t version; /* at least, or SQL_READ_NEWEST */
     uint8_t uuid[BND_SQL_UUID_BYTES];
     size_t len;
     uint8_t request[];
@@ -87,6 +88,9 @@ int sql_replica_ask(struct bnd_sql_call *call, const uint8_t uuid[BND_SQL_UUID_B
     struct bnd_sql_bookmark bookmark = {0};
     if (header.session == BND_SQL_BOOKMARK) {
         bnd_sql_bookmark_get(header.bookmark, &bookmark);
+    }
+    if (header.session == BND_SQL_NO_SESSION) {
+        bookmark.version = SQL_READ_NEWEST;
     }
     read->local = (struct sql_local){.cb = on_local, .data = read};
     read->call = call;

@@ -136,7 +136,7 @@ int bnd_sql_request_decode(struct bnd_slice bytes, struct bnd_sql_request *out) 
     request.session = (enum bnd_sql_session)bnd_read_u8(&r);
     uint8_t flags = bnd_read_u8(&r);
     if (r.failed || request.results < BND_SQL_OBJECTS || request.results > BND_SQL_ROWS ||
-        request.session < BND_SQL_PRIMARY || request.session > BND_SQL_BOOKMARK ||
+        request.session < BND_SQL_PRIMARY || request.session > BND_SQL_NO_SESSION ||
         (flags & ~(SCRIPT | READ_ONLY | UNLINKED | PAGES | FILL)) != 0 ||
         bytes.len > BND_SQL_REQUEST_MAX) {
         return BND_CORRUPT;

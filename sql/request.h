@@ -41,9 +41,11 @@ struct bnd_sql_value {
 /* One of a session (architecture 9): where it may be read. Any bookmark stands for "at least this".
  */
 enum bnd_sql_session {
-    BND_SQL_PRIMARY = 1,       /* no session, or first-primary: on the leader, linearizable */
+    BND_SQL_PRIMARY = 1,       /* first-primary: on the leader, linearizable */
     BND_SQL_UNCONSTRAINED = 2, /* on any replica, as it is */
     BND_SQL_BOOKMARK = 3,      /* on any replica that has reached it */
+    BND_SQL_NO_SESSION =
+        4, /* linearizable, on any replica that the leader tells how far (ADR 0108) */
 };
 
 /* ---- a request: a header, then statements, each with its parameters. All of it is one

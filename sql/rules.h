@@ -22,6 +22,7 @@ enum sql_rule {
     SQL_RULE_BASE = 1u << 9,    /* what was run on a version that was not committed is run again */
     SQL_RULE_PIN = 1u << 10,    /* the retention keeps what a fork stands upon */
     SQL_RULE_CUTOFF = 1u << 11, /* no version below the cutoff is restored, or forked at */
+    SQL_RULE_INDEX = 1u << 12, /* a read of no session waits on a follower for the leader's index */
 };
 
 #endif

@@ -94,12 +94,19 @@ static void on_fsm_closed(void *owner, struct sql_fsm *fsm) {
     }
 }
 
+static void on_fsm_changed(void *owner, const uint8_t uuid[BND_SQL_UUID_BYTES], uint64_t version,
+                           uint32_t pages_count, struct bnd_slice pages) {
+    struct bnd_sql *sql = owner;
+    sql_leader_changed(sql->leader, uuid, version, pages_count, pages);
+}
+
 int bnd_sql_fsm_make(struct bnd_sql *sql, uint64_t gid, struct bnd_fsm *out,
                      struct bnd_error *err) {
     const struct sql_fsm_hooks hooks = {
         .owner = sql,
         .opened = on_fsm_opened,
         .closed = on_fsm_closed,
+        .changed = on_fsm_changed,
         .rules_off = sql->config.rules_off,
     };
     int rv = sql_fsm_create(gid, &hooks, out);

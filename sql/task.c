@@ -3,6 +3,8 @@
 #include "base/alloc.h"
 #include "sql/leader_private.h"
 
+#include <strings.h>
+
 /* ---- ids
  * --------------------------------------------------------------------------------------------------
  */
@@ -104,7 +106,6 @@ bool sql_task_wanted(const struct sql_task *task) {
 void sql_task_forget_run(struct sql_task *task) {
     bnd_buf_free(&task->ran.text);
     bnd_buf_free(&task->ran.commands);
-    bnd_buf_free(&task->ran.pages);
     task->ran = (struct sql_ran){0};
 }
 
@@ -273,6 +274,27 @@ bool sql_task_reads(const struct sql_task *task) {
         if (begins_with(text, words[i])) {
             return true;
         }
+    }
+    return false;
+}
+
+bool sql_task_asks_last_row(const struct sql_task *task) {
+    static const char name[] = "last_insert_rowid";
+    const size_t before = sizeof "last" - 1; /* its first "_" */
+    const size_t len = sizeof name - 1;
+    struct bnd_slice rest = task->request.statements.rest;
+    size_t at = 0;
+    while (at < rest.len) {
+        const uint8_t *found = memchr(rest.data + at, '_', rest.len - at);
+        if (found == NULL) {
+            return false;
+        }
+        at = (size_t)(found - rest.data);
+        if (at >= before && rest.len - at >= len - before &&
+            strncasecmp((const char *)found - before, name, len) == 0) {
+            return true;
+        }
+        at++;
     }
     return false;
 }

@@ -54,7 +54,7 @@ static void run(struct rest_request *request, enum bnd_sql_results results) {
     query->named = rest_segment(request, CF_D1_DATABASE);
     query->header = (struct bnd_sql_request){
         .results = results,
-        .session = BND_SQL_PRIMARY,
+        .session = BND_SQL_NO_SESSION,
         .script = true,
         .read_only = token == NULL || (token->permissions & BND_PERM_D1_WRITE) == 0};
     query->rest = true;

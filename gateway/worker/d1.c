@@ -86,7 +86,7 @@ static enum bnd_sql_results results_of(const struct worker_op *op) {
 static void start(struct worker_op *op) {
     const struct bnd_slice *session = bnd_http_header(op->http, SESSION);
     struct bnd_sql_request header = {.results = results_of(op),
-                                     .session = BND_SQL_PRIMARY,
+                                     .session = BND_SQL_NO_SESSION,
                                      .read_only = (op->permissions & BND_PERM_D1_WRITE) == 0};
     if (session != NULL && !d1_session_read(*session, &header)) {
         fail(op, 400, "D1_SESSION_ERROR: invalid bookmark or constraint");

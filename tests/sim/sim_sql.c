@@ -132,6 +132,7 @@ static const struct bnd_sim_sum sums[] = {
     {"transactions", AT(counts.transactions), 0},
     {"reads", AT(counts.reads), 0},
     {"on replicas", AT(counts.follower_reads), 1000},
+    {"behind an index", AT(counts.index_reads), 200},
     {"failures", AT(counts.failures), 0},
     {"conflicts", AT(counts.conflicts), 10},
     {"unknown", AT(counts.unknown), 100},
@@ -164,6 +165,7 @@ static const struct bnd_sim_switch switches[] = {
     {"BARRIER", SQL_RULE_BARRIER}, {"TERM", SQL_RULE_TERM},   {"EPOCH", SQL_RULE_EPOCH},
     {"OUTCOME", SQL_RULE_OUTCOME}, {"JOIN", SQL_RULE_JOIN},   {"UNSURE", SQL_RULE_UNSURE},
     {"BASE", SQL_RULE_BASE},       {"PIN", SQL_RULE_PIN},     {"CUTOFF", SQL_RULE_CUTOFF},
+    {"INDEX", SQL_RULE_INDEX},
 };
 
 int main(int argc, char **argv) {

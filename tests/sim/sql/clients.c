@@ -180,6 +180,11 @@ static bool is_before_tables(struct bnd_slice text) {
     return bnd_slice_starts(text, bnd_slice_str("no such table"));
 }
 
+static bool on_follower(struct bnd_slice text) {
+    static const char mark[] = "\"served_by_primary\":false";
+    return memmem(text.data, text.len, mark, sizeof mark - 1) != NULL;
+}
+
 static enum simsql_outcome outcome_of(struct call *call, struct simsql_op *op, int status,
                                       const struct bnd_sql_answer *answer) {
     struct simsql_counts *counts = &call->clients->cluster->counts;
@@ -204,6 +209,7 @@ static enum simsql_outcome outcome_of(struct call *call, struct simsql_op *op, i
     switch (answer->outcome) {
     case BND_SQL_DONE:
         counts->follower_reads += op->stale;
+        counts->index_reads += !op->stale && op->kind == SIMSQL_READ && on_follower(answer->text);
         return take_done(call, op, answer);
     case BND_SQL_LOST:
         bnd_sql_bookmark_get(answer->bookmark, &op->place);

@@ -60,9 +60,9 @@ struct simsql_group {
 /* What a batch must have done to count. */
 struct simsql_counts {
     uint64_t transactions, reads, failures, conflicts, entries, crashes, fatals, elections,
-        installs, wishes, departures, restores, restores_under_load, forks, follower_reads, refused,
-        unknown, cutoffs, collected, too_old, imports, imports_failed, abandoned, exports, locked,
-        times, deletions, parts, losses;
+        installs, wishes, departures, restores, restores_under_load, forks, follower_reads,
+        index_reads, refused, unknown, cutoffs, collected, too_old, imports, imports_failed,
+        abandoned, exports, locked, times, deletions, parts, losses;
 };
 
 struct simsql_cluster {

@@ -125,7 +125,8 @@ static const char register_text[] = "SELECT coalesce((SELECT v FROM reg WHERE k 
 
 void simsql_request_op(struct bnd_buf *out, const struct simsql_op *op, const uint8_t *bookmark,
                        struct bnd_sim_rng *rng) {
-    enum bnd_sql_session session = !op->stale         ? BND_SQL_PRIMARY
+    enum bnd_sql_session plain = op->b % 4 == 0 ? BND_SQL_PRIMARY : BND_SQL_NO_SESSION;
+    enum bnd_sql_session session = !op->stale         ? plain
                                    : bookmark == NULL ? BND_SQL_UNCONSTRAINED
                                                       : BND_SQL_BOOKMARK;
     struct writer writer = begin(out, session, bookmark);

@@ -288,7 +288,8 @@ static void on_answer(struct bnd_sql_call *call, int status, const struct bnd_sq
 static void client_asks(struct asking *client) {
     struct cluster *c = client->cluster;
     struct bnd_buf request = {0};
-    const struct bnd_sql_request header = {.results = BND_SQL_OBJECTS, .session = BND_SQL_PRIMARY};
+    const struct bnd_sql_request header = {.results = BND_SQL_OBJECTS,
+                                           .session = BND_SQL_NO_SESSION};
     char text[128];
     client->insert = 0;
     client->seen = c->acknowledged;
@@ -347,7 +348,7 @@ static struct once *ask_begin(struct node *node, const char *statements,
                               const struct bnd_sql_bookmark *after) {
     static struct once once;
     struct bnd_buf request = {0};
-    struct bnd_sql_request header = {.results = BND_SQL_OBJECTS, .session = BND_SQL_PRIMARY};
+    struct bnd_sql_request header = {.results = BND_SQL_OBJECTS, .session = BND_SQL_NO_SESSION};
     uint32_t count = 0;
     if (after != NULL) {
         header.session = BND_SQL_BOOKMARK;
@@ -525,6 +526,51 @@ static void a_session_reads_on_any_replica_what_it_wrote(void **state) {
     cluster_close(c);
 }
 
+/* As fast as the leader, and never behind what was acknowledged anywhere. */
+static void a_read_of_no_session_is_read_where_it_is_asked(void **state) {
+    (void)state;
+    struct cluster *c = cluster_open(5);
+    (void)ask(c, "CREATE TABLE t(id INTEGER PRIMARY KEY)");
+    struct node *leader = leader_of(c);
+    unsigned elsewhere = 0;
+    for (int i = 1; i <= 60; i++) {
+        char text[64];
+        char wanted[24];
+        (void)snprintf(text, sizeof text, "INSERT INTO t VALUES(%d)", i);
+        (void)snprintf(wanted, sizeof wanted, "\"n\":%d}", i);
+        (void)ask_node(&c->nodes[i % NODES], text, NULL);
+        struct node *node = &c->nodes[(i + i / NODES) % NODES];
+        const struct once *read = ask_node(node, "SELECT count(*) AS n FROM t", NULL);
+        assert_non_null(strstr(read->text, wanted));
+        bool primary = strstr(read->text, "\"served_by_primary\":true") != NULL;
+        assert_true(primary || node != leader);
+        elsewhere += !primary;
+    }
+    assert_true(elsewhere >= 20);
+    const char *last = ask_node(&c->nodes[0], "SELECT Last_Insert_RowID() AS n", NULL)->text;
+    assert_non_null(strstr(last, "\"n\":60"));
+    last = ask_node(&c->nodes[1], "SELECT 'a' AS _, last_insert_rowid() AS n", NULL)->text;
+    assert_non_null(strstr(last, "\"n\":60"));
+    /* what turns out to write, what is not there yet, and what fails */
+    struct node *follower = leader == &c->nodes[0] ? &c->nodes[1] : &c->nodes[0];
+    const struct once *wrote =
+        ask_node(follower, "WITH x AS (SELECT 61) INSERT INTO t SELECT * FROM x", NULL);
+    assert_non_null(strstr(wrote->text, "\"changes\":1"));
+    assert_non_null(strstr(ask_node(follower, "SELECT max(id) AS n FROM t", NULL)->text, ":61"));
+    assert_int_equal(ask_node(follower, "SELECT * FROM u", NULL)->outcome, BND_SQL_FAILED);
+    (void)ask_node(leader, "CREATE TABLE u(id)", NULL);
+    assert_int_equal(ask_node(follower, "SELECT * FROM u", NULL)->outcome, BND_SQL_DONE);
+    /* a replica that does not come so far asks the leader */
+    deaf = follower->id;
+    bnd_sim_net_filter(c->net, hears, NULL);
+    (void)ask_node(leader, "INSERT INTO t VALUES(62)", NULL);
+    const struct once *read = ask_node(follower, "SELECT max(id) AS n FROM t", NULL);
+    assert_non_null(strstr(read->text, "\"n\":62"));
+    assert_non_null(strstr(read->text, "\"served_by_primary\":true"));
+    bnd_sim_net_filter(c->net, NULL, NULL);
+    cluster_close(c);
+}
+
 static void a_read_that_nobody_waits_for_is_not_run(void **state) {
     (void)state;
     const struct bnd_sql_bookmark any = {0};
@@ -641,6 +687,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_acknowledged_is_lost_over_changes_of_leaders),
         cmocka_unit_test(a_session_reads_on_any_replica_what_it_wrote),
+        cmocka_unit_test(a_read_of_no_session_is_read_where_it_is_asked),
         cmocka_unit_test(a_read_that_nobody_waits_for_is_not_run),
         cmocka_unit_test(a_retry_of_what_dropped_its_table_gets_the_first_answer),
         cmocka_unit_test(a_retry_of_what_made_its_answer_too_big_gets_the_first_answer),
