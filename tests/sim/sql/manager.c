@@ -368,6 +368,7 @@ static void on_time(struct call *call, int status, const struct bnd_sql_answer *
     manager->target.bookmark = call->admin.bookmark;
     bool known = simsql_history_at_time(history, manager->number, manager->target.told_ms,
                                         &manager->target.bookmark, &manager->target.rows);
+    known = known && manager->target.bookmark.version > 0; /* before its tables were made */
     if (known && bnd_sim_rng_chance(&manager->rng, 500) && draw_fork(manager)) {
         go(manager, STEP_FORK);
     } else if (known && manager->target.rows + BUMPS_MAX < managed(manager)->line.count) {
