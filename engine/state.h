@@ -44,14 +44,17 @@ struct bnd_state_ops {
     /* Replaces *out by the value. BND_NOTFOUND, BND_CORRUPT, BND_IO. */
     int (*batch_get)(struct bnd_state_batch *batch, enum bnd_state_cf cf, struct bnd_slice key,
                      struct bnd_buf *out);
+    /* Reads of the batch look into below next, before the state: for one that is being written (see
+     * write). below must not change, and outlive that. NULL: into the state again. */
+    void (*batch_over)(struct bnd_state_batch *batch, struct bnd_state_batch *below);
     /* Keys in [from, to) as the batch sees them, both borrowed until iter_destroy. The batch must
-     * not change while the iterator lives. */
+     * not change while the iterator lives, nor be over another. */
     struct bnd_state_iter *(*batch_iter)(struct bnd_state_batch *batch, enum bnd_state_cf cf,
                                          struct bnd_slice from, struct bnd_slice to);
 
     /* Applies the batch atomically; visible to reads at once, durable only after persist. BND_BUSY:
      * the store asks to wait (nothing was written: queue and try again later, never spin); BND_IO:
-     * final. */
+     * final. From ANY thread; the batch may be read (batch_get) by its owner meanwhile. */
     int (*write)(struct bnd_state *state, struct bnd_state_batch *batch);
     /* As write, but where that answers BND_BUSY this waits. Blocking: for start, before anybody is
      * served. */

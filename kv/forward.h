@@ -65,5 +65,7 @@ void kv_blob_cancel(struct bnd_kv_blob *blob);
 
 /* requests.c: a call of another node. */
 void kv_serve(struct bnd_kv *kv, struct bnd_rpc_request *request);
+/* Those that waited for a commit; refused when this node closes. */
+void kv_serve_held(struct bnd_kv *kv);
 
 #endif

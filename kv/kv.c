@@ -17,6 +17,12 @@ void kv_fatal(struct bnd_kv *kv, int code, const char *what) {
     kv->config.fatal(kv->config.owner, &why);
 }
 
+static void on_log_committed(void *owner) {
+    struct bnd_kv *kv = owner;
+    kv_serve_held(kv);
+    kv_forward_tick(kv);
+}
+
 static void on_log_fatal(void *owner, const struct bnd_error *why) {
     struct bnd_kv *kv = owner;
     kv->config.fatal(kv->config.owner, why);
@@ -80,9 +86,10 @@ static void on_tick(struct bnd_timer *timer) {
     kv_push_tick(kv);
     kv_coordinate_tick(kv);
     kv_forward_tick(kv);
-    bool settled = kv->log != NULL && kv_log_commit(kv->log);
     bool sweeps = kv->ticks % SWEEP_EVERY == 0;
-    if (settled && (sweeps || kv->upkeep.drop_left > 0)) {
+    if (kv->log != NULL && !sweeps && kv->upkeep.drop_left == 0) {
+        kv_log_commit_later(kv->log);
+    } else if (kv->log != NULL && kv_log_commit(kv->log)) {
         kv_upkeep_tick(kv, sweeps);
     }
     if (kv->spread != NULL && kv->ticks % PEERS_EVERY == 0) {
@@ -184,7 +191,8 @@ static int make_store(struct bnd_kv *kv, struct bnd_error *err) {
                                       .hlc = &kv->hlc,
                                       .self = kv->config.self,
                                       .owner = kv,
-                                      .fatal = on_log_fatal};
+                                      .fatal = on_log_fatal,
+                                      .committed = on_log_committed};
     return kv_log_create(&log, &kv->log) == 0 ? 0 : BND_FAIL(err, NOMEM, "no memory for KV");
 }
 
@@ -208,6 +216,7 @@ int bnd_kv_create(const struct bnd_kv_config *config, struct bnd_kv **out, struc
     }
     kv->config = *config;
     kv->config.cache_bytes = config->cache_bytes == 0 ? CACHE_BYTES : config->cache_bytes;
+    bnd_list_init(&kv->held);
     kv->tick = (struct bnd_timer){.cb = on_tick, .data = kv};
     kv->flush_task = (struct bnd_task){.cb = on_flush, .data = kv};
     int rv = kv_push_create(kv, &kv->push);
@@ -337,6 +346,7 @@ static void on_close(struct bnd_task *task) {
         kv->close_begun = true;
         kv_coordinate_close(kv);
         kv_forward_close(kv);
+        kv_serve_held(kv);
         if (kv->log == NULL || !kv->started) {
             kv->log_closed = true;
         } else {

@@ -73,6 +73,8 @@ struct bnd_kv {
     struct bnd_task flush_task; /* what the pass has collected leaves with it */
     bool flush_armed;
     struct kv_upkeep upkeep;
+    struct bnd_link held; /* lists asked for by others, until a commit has ended (requests.c) */
+    size_t held_count;
     struct kv_peer *peers; /* [peers_count] the other nodes of the map */
     size_t peers_count;
     bool started, closing, close_begun, log_closed;

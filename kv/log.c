@@ -5,15 +5,22 @@
  * large write of the state costs less than many small ones, and a record that is replaced meanwhile
  * is never written. A crash loses the batch; the journal has its entries.
  *
+ * A commit nobody waits for is written by a thread of the pool, while the next batch is collected.
+ * Where somebody waits and no thread has begun, the loop takes it over (`taken`): it depends on no
+ * thread that is busy with something else.
+ *
  * Invariants: (1) `waiting` holds the entries appended and not applied, by index; `applied` those
  * that are not told; (2) the state's index is that of the last entry committed; (3) the journal is
- * compacted only up to an index read back from what is persisted; (4) while the state asks to wait
- * nothing is told that would make the batch larger than COMMIT_BYTES and what was applied then. */
+ * compacted only up to an index read back from what is persisted; (4) while a commit is under way,
+ * or the state asks to wait, nothing is told that would make the batch larger than HOLD_BYTES and
+ * what was applied then. */
 #include "kv/log.h"
 
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "placement/shard.h"
+
+#include <stdatomic.h>
 
 #define LOG_BYTES_MAX ((size_t)256 << 20)
 #define PERSIST_BYTES ((size_t)32 << 20)
@@ -21,7 +28,8 @@
 /* Appended and not applied; less than what the journal leaves for Raft's own records. */
 #define WAITING_BYTES_MAX ((size_t)16 << 20)
 #define TICK_NS (UINT64_C(1000) * BND_MS)
-#define COMMIT_BYTES ((size_t)64 << 10)
+#define COMMIT_BYTES ((size_t)128 << 10)
+#define HOLD_BYTES (4 * COMMIT_BYTES)
 /* Likewise of what is applied again at a start, where no loop waits for a commit. */
 #define RECOVER_BYTES ((size_t)1 << 20)
 /* A write that the state was too busy for is tried again after this. */
@@ -41,6 +49,11 @@ struct kv_log {
     struct bnd_timer retry, tick;
     bool stepping, dead;
     bool stalled; /* the state asked to wait: until the retry */
+    struct bnd_work commit_work;
+    bool begun;        /* a commit has begun and not ended; it is under way while: */
+    bool working;      /* the pool has the work, whoever took it */
+    atomic_bool taken; /* by its thread, or by the loop */
+    int commit_status; /* of the thread's */
     /* bytes of entries, counted up: appended; told; up to the last compaction */
     uint64_t bytes_appended, bytes_told, bytes_compacted;
     struct bnd_state_persist persist;
@@ -112,6 +125,12 @@ static void tell(struct kv_log *log, struct bnd_link *list, int status) {
     }
 }
 
+static void close_step(struct kv_log *log) {
+    if (log->closing && !log->persisting && !log->working) {
+        bnd_defer(log->config.env, &log->close_task);
+    }
+}
+
 static void stall(struct kv_log *log) {
     log->stalled = true;
     bnd_timer_start(log->config.env, &log->retry, STALL_RETRY_NS);
@@ -140,26 +159,83 @@ static bool apply_durable(struct kv_log *log) {
     return true;
 }
 
-/* True: nothing is collected any more. */
-static bool commit(struct kv_log *log) {
-    if (log->stalled) {
+/* ---- commits
+ * -------------------------------------------------------------------------------------- */
+
+/* What a write has answered. True: it was written. */
+static bool written(struct kv_log *log, int status) {
+    if (status == BND_BUSY) {
+        stall(log);
+    } else if (status != 0) {
+        die(log, status, "the state could not be written");
+    }
+    return status == 0;
+}
+
+/* Ends the commit that has begun, here. False: a thread is at it, or not now. */
+static bool take_over(struct kv_log *log) {
+    if (log->stalled || atomic_exchange(&log->taken, true)) {
         return false;
     }
-    int rv = kv_store_commit(log->config.store, log->applied_index, log->config.hlc->last);
-    if (rv == BND_BUSY) {
-        stall(log);
-    } else if (rv != 0) {
-        die(log, rv, "the state could not be written");
+    bool done = written(log, kv_store_commit_run(log->config.store));
+    if (done) {
+        kv_store_commit_end(log->config.store);
+        log->begun = false;
+    } else {
+        atomic_store(&log->taken, false);
     }
-    return rv == 0;
+    return done;
+}
+
+/* True: nothing is collected any more. */
+static bool commit(struct kv_log *log) {
+    if (log->stalled || (log->begun && !take_over(log))) {
+        return false;
+    }
+    return written(log,
+                   kv_store_commit(log->config.store, log->applied_index, log->config.hlc->last));
+}
+
+/* On the pool. */
+static void run_commit(struct bnd_work *work) {
+    struct kv_log *log = work->data;
+    if (!atomic_exchange(&log->taken, true)) {
+        log->commit_status = kv_store_commit_run(log->config.store);
+    } else {
+        log->commit_status = BND_CANCELED;
+    }
+}
+
+static void commit_submit(struct kv_log *log) {
+    int rv = log->config.env->ops->work(log->config.env, &log->commit_work);
+    log->working = rv == 0;
+    if (rv != 0) {
+        (void)take_over(log);
+    }
+}
+
+/* Has what is collected written by a thread; by the loop where none is free. */
+static void commit_begin(struct kv_log *log) {
+    if (log->begun || log->working || log->stalled) {
+        return;
+    }
+    log->begun =
+        kv_store_commit_begin(log->config.store, log->applied_index, log->config.hlc->last);
+    if (log->begun) {
+        atomic_store(&log->taken, false);
+        commit_submit(log);
+    }
 }
 
 static void step(struct kv_log *log) {
     if (log->dead || log->closing || log->stepping || !apply_durable(log)) {
         return;
     }
-    if (kv_store_collected(log->config.store) >= COMMIT_BYTES && !commit(log)) {
-        return; /* the retry comes back here */
+    if (kv_store_collected(log->config.store) >= COMMIT_BYTES) {
+        commit_begin(log);
+    }
+    if (kv_store_collected(log->config.store) >= HOLD_BYTES && !commit(log)) {
+        return; /* the retry comes back here, or the end of the commit */
     }
     struct bnd_link told;
     bnd_list_take(&log->applied, &told);
@@ -171,7 +247,40 @@ static void step(struct kv_log *log) {
 static void on_retry(struct bnd_timer *timer) {
     struct kv_log *log = timer->data;
     log->stalled = false;
+    if (log->begun && !log->working) {
+        commit_submit(log);
+    }
     step(log);
+}
+
+static void on_commit(struct bnd_work *work, int status) {
+    struct kv_log *log = work->data;
+    log->working = false;
+    if (log->closing) {
+        close_step(log);
+        return;
+    }
+    int rv = status != 0 ? status : log->commit_status;
+    if (log->dead) {
+        return;
+    }
+    if (rv ==
+        BND_CANCELED) { /* the loop took it over; unless the state asked it to wait, it ended */
+        if (log->begun && !log->stalled) {
+            commit_submit(log);
+        }
+        return;
+    }
+    if (!written(log, rv)) {
+        atomic_store(&log->taken, false);
+        return;
+    }
+    kv_store_commit_end(log->config.store);
+    log->begun = false;
+    step(log);
+    if (log->config.committed != NULL) {
+        log->config.committed(log->config.owner);
+    }
 }
 
 void kv_log_durable(struct kv_log *log, uint64_t lsn) {
@@ -179,11 +288,22 @@ void kv_log_durable(struct kv_log *log, uint64_t lsn) {
     step(log);
 }
 
+static bool is_open(const struct kv_log *log) {
+    return !log->dead && !log->closing && log->journal != NULL;
+}
+
 bool kv_log_commit(struct kv_log *log) {
-    if (log->dead || log->closing || log->journal == NULL) {
-        return false;
+    return is_open(log) && (!kv_store_dirty(log->config.store) || commit(log));
+}
+
+void kv_log_commit_later(struct kv_log *log) {
+    if (is_open(log)) {
+        commit_begin(log);
     }
-    return !kv_store_dirty(log->config.store) || commit(log);
+}
+
+bool kv_log_committing(const struct kv_log *log) {
+    return is_open(log) && log->begun;
 }
 
 /* ---- appending
@@ -230,12 +350,6 @@ static void on_submit_task(struct bnd_task *task) {
 
 /* ---- persisting and compacting
  * -------------------------------------------------------------------- */
-
-static void close_step(struct kv_log *log) {
-    if (log->closing && !log->persisting) {
-        bnd_defer(log->config.env, &log->close_task);
-    }
-}
 
 static void compact(struct kv_log *log) {
     uint64_t index = 0;
@@ -400,6 +514,7 @@ int kv_log_create(const struct kv_log_config *config, struct kv_log **out) {
     log->tick = (struct bnd_timer){.cb = on_tick, .data = log};
     log->close_task = (struct bnd_task){.cb = on_close_task, .data = log};
     log->submit_task = (struct bnd_task){.cb = on_submit_task, .data = log};
+    log->commit_work = (struct bnd_work){.run = run_commit, .done = on_commit, .data = log};
     *out = log;
     return 0;
 }

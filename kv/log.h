@@ -74,6 +74,8 @@ struct kv_log_config {
     uint64_t persist_ns;  /* 0: 60 s: likewise, when anything was applied since */
     void *owner;
     void (*fatal)(void *owner, const struct bnd_error *why);
+    /* A commit that kv_log_commit could not wait for has ended; may be NULL. */
+    void (*committed)(void *owner);
 };
 int kv_log_create(const struct kv_log_config *config, struct kv_log **out);
 /* Applies what the state lacks. BND_CORRUPT: journal and state do not fit together; errors of the
@@ -88,9 +90,13 @@ int kv_log_start(struct kv_log *log, struct bnd_journal *journal, struct bnd_err
 int kv_log_append(struct kv_log *log, struct kv_log_entry *entry);
 void kv_log_durable(struct kv_log *log, uint64_t lsn);
 /* Commits what the store has collected: entries, and what was forgotten, swept, dropped beside
- * them; for scans, which see only what is committed. False: not now, the state asks to wait, or the
- * log is not open. */
+ * them; for scans, which see only what is committed. False: not now, a thread is at a commit
+ * (`committed` tells its end), the state asks to wait, or the log is not open. */
 bool kv_log_commit(struct kv_log *log);
+/* Begins that, on a thread, unless it has begun. */
+void kv_log_commit_later(struct kv_log *log);
+/* It has begun, and will end. */
+bool kv_log_committing(const struct kv_log *log);
 
 /* `closed` comes once, later: entries under way are told BND_CANCELED, a persist under way ends. */
 void kv_log_close(struct kv_log *log, void (*closed)(void *data), void *data);

@@ -7,6 +7,7 @@
 
 /* Records that one page of a list looks at. */
 #define LIST_SCAN_MAX 20000u
+#define HELD_MAX 64u
 
 struct serving {
     struct bnd_rpc_request *request;
@@ -128,6 +129,27 @@ int kv_list_here(struct bnd_kv *kv, const struct kv_list_query *query, struct kv
     return kv_store_list(kv->store, &bounded, out);
 }
 
+/* A list that waits until a thread has ended its commit. */
+struct held {
+    struct bnd_link link;
+    struct bnd_rpc_request *request;
+    size_t len;
+    uint8_t payload[]; /* the request's is lent only */
+};
+
+static int hold(struct bnd_kv *kv, struct bnd_rpc_request *request) {
+    struct held *held =
+        kv->held_count < HELD_MAX ? bnd_alloc(sizeof *held + request->payload.len) : NULL;
+    if (held == NULL) {
+        return BND_BUSY;
+    }
+    *held = (struct held){.request = request, .len = request->payload.len};
+    memcpy(held->payload, request->payload.data, held->len);
+    bnd_list_push(&kv->held, &held->link);
+    kv->held_count++;
+    return 0;
+}
+
 static void serve_list(struct bnd_kv *kv, struct bnd_rpc_request *request) {
     struct kv_call_list list = {0};
     struct kv_page page = {0};
@@ -148,10 +170,23 @@ static void serve_list(struct bnd_kv *kv, struct bnd_rpc_request *request) {
     if (rv == 0) {
         kv_page_head(&head, &page);
         reply_bytes(request, &head, bnd_buf_slice(&page.entries));
-    } else {
+    } else if (rv != BND_BUSY || !kv_log_committing(kv->log) || hold(kv, request) != 0) {
         reply_status(request, rv);
     }
     kv_page_free(&page);
+}
+
+void kv_serve_held(struct bnd_kv *kv) {
+    struct bnd_link held;
+    struct bnd_link *link = NULL;
+    bnd_list_take(&kv->held, &held);
+    kv->held_count = 0;
+    while ((link = bnd_list_pop(&held)) != NULL) {
+        struct held *one = BND_CONTAINER(link, struct held, link);
+        one->request->payload = bnd_slice(one->payload, one->len);
+        kv_serve(kv, one->request);
+        bnd_free(one);
+    }
 }
 
 void kv_serve(struct bnd_kv *kv, struct bnd_rpc_request *request) {

@@ -7,8 +7,9 @@
  * ------------------------------------------------------------------------------- */
 
 int store_read(struct kv_store *store, const struct kv_key *key, struct bnd_buf *out) {
-    return store->dirty ? store->ops->batch_get(store->batch, BND_CF_KV, kv_key_slice(key), out)
-                        : store->ops->get(store->config.state, BND_CF_KV, kv_key_slice(key), out);
+    return kv_store_dirty(store)
+               ? store->ops->batch_get(store->batch, BND_CF_KV, kv_key_slice(key), out)
+               : store->ops->get(store->config.state, BND_CF_KV, kv_key_slice(key), out);
 }
 
 void store_write(struct kv_store *store, const struct kv_key *key, struct bnd_slice value) {
@@ -251,6 +252,9 @@ static int applied_decode(struct bnd_slice bytes, uint64_t *applied, uint64_t *h
 
 int store_flush(struct kv_store *store) {
     struct bnd_state *state = store->config.state;
+    if (store->writing) {
+        return BND_BUSY;
+    }
     int rv = store->recovering ? store->ops->write_waiting(state, store->batch)
                                : store->ops->write(state, store->batch);
     if (rv == 0) {
@@ -260,11 +264,12 @@ int store_flush(struct kv_store *store) {
     return rv;
 }
 
-int kv_store_commit(struct kv_store *store, uint64_t applied, uint64_t hlc) {
+/* Into the batch, with what it brings. False: there is nothing to write. */
+static bool applied_write(struct kv_store *store, uint64_t applied, uint64_t hlc) {
     BND_ASSERT(applied >= store->applied);
     bool news = applied != store->applied || store->loss_new != store->loss;
     if (!store->dirty && !news) {
-        return 0;
+        return false;
     }
     uint8_t value[APPLIED_BYTES];
     struct kv_key key;
@@ -274,6 +279,16 @@ int kv_store_commit(struct kv_store *store, uint64_t applied, uint64_t hlc) {
     bnd_put_u64(value + 9, hlc);
     value[17] = (uint8_t)store->loss_new;
     store_write(store, &key, bnd_slice(value, sizeof value));
+    return true;
+}
+
+int kv_store_commit(struct kv_store *store, uint64_t applied, uint64_t hlc) {
+    if (store->writing) {
+        return BND_BUSY;
+    }
+    if (!applied_write(store, applied, hlc)) {
+        return 0;
+    }
     int rv = store_flush(store);
     if (rv != 0) {
         return rv;
@@ -284,8 +299,39 @@ int kv_store_commit(struct kv_store *store, uint64_t applied, uint64_t hlc) {
     return 0;
 }
 
+bool kv_store_commit_begin(struct kv_store *store, uint64_t applied, uint64_t hlc) {
+    BND_ASSERT(!store->writing);
+    if (!applied_write(store, applied, hlc)) {
+        return false;
+    }
+    struct bnd_state_batch *full = store->batch;
+    store->batch = store->other;
+    store->other = full;
+    store->ops->batch_over(store->batch, store->other);
+    store->writing = true;
+    store->dirty = false;
+    store->applied_writing = applied;
+    store->hlc_writing = hlc;
+    store->loss_writing = store->loss_new;
+    return true;
+}
+
+int kv_store_commit_run(struct kv_store *store) {
+    return store->ops->write(store->config.state, store->other);
+}
+
+void kv_store_commit_end(struct kv_store *store) {
+    BND_ASSERT(store->writing);
+    store->ops->batch_over(store->batch, NULL);
+    store->ops->batch_clear(store->other);
+    store->writing = false;
+    store->applied = store->applied_writing;
+    store->hlc = store->hlc_writing;
+    store->loss = store->loss_writing;
+}
+
 bool kv_store_dirty(const struct kv_store *store) {
-    return store->dirty;
+    return store->dirty || store->writing;
 }
 
 size_t kv_store_collected(const struct kv_store *store) {
@@ -350,9 +396,11 @@ int kv_store_create(const struct kv_store_config *config, struct kv_store **out,
     store->config = *config;
     store->ops = config->state->ops;
     store->batch = store->ops->batch_create(config->state);
+    store->other = store->ops->batch_create(config->state);
     kv_cache_init(&store->cache, config->cache_bytes);
-    int rv =
-        store->batch == NULL ? BND_FAIL(err, NOMEM, "KV: no memory for a batch") : load(store, err);
+    int rv = store->batch == NULL || store->other == NULL
+                 ? BND_FAIL(err, NOMEM, "KV: no memory for a batch")
+                 : load(store, err);
     if (rv != 0) {
         kv_store_destroy(store);
         return rv;
@@ -367,6 +415,9 @@ void kv_store_destroy(struct kv_store *store) {
     }
     if (store->batch != NULL) {
         store->ops->batch_destroy(store->batch);
+    }
+    if (store->other != NULL) {
+        store->ops->batch_destroy(store->other);
     }
     kv_cache_close(&store->cache);
     bnd_buf_free(&store->old);

@@ -141,9 +141,16 @@ int kv_store_recovered(struct kv_store *store, uint64_t applied, uint64_t hlc);
 /* Writes what was collected, together with the index of the last log entry applied and the clock.
  * BND_BUSY: the state asks to wait; nothing was written, call again later. */
 int kv_store_commit(struct kv_store *store, uint64_t applied, uint64_t hlc);
+/* The same in three steps, of which the second may run on another thread, while this one collects
+ * and reads on: what is collected so far is being written from begin on; run does that, and is
+ * repeated while it answers BND_BUSY; end, after run has answered 0. Nothing else is committed, and
+ * no shard wiped, between begin and end. False: there is nothing to write. */
+bool kv_store_commit_begin(struct kv_store *store, uint64_t applied, uint64_t hlc);
+int kv_store_commit_run(struct kv_store *store);
+void kv_store_commit_end(struct kv_store *store);
 /* Something is collected that no commit has written. */
 bool kv_store_dirty(const struct kv_store *store);
-/* About how many bytes. */
+/* About how many bytes, without what is being written. */
 size_t kv_store_collected(const struct kv_store *store);
 
 /* ---- reads

@@ -30,7 +30,11 @@ enum store_loss {
 struct kv_store {
     struct kv_store_config config;
     const struct bnd_state_ops *ops;
-    struct bnd_state_batch *batch;
+    struct bnd_state_batch *batch; /* what is collected */
+    struct bnd_state_batch *other; /* empty, or what is being written, with what it brings: */
+    bool writing;
+    uint64_t applied_writing, hlc_writing;
+    enum store_loss loss_writing;
     bool dirty;                     /* the batch holds changes */
     bool recovering;                /* until kv_store_recovered: writes wait */
     enum store_loss loss, loss_new; /* as committed; from the next commit on */
@@ -55,7 +59,7 @@ void store_write(struct kv_store *store, const struct kv_key *key, struct bnd_sl
 void store_remove(struct kv_store *store, const struct kv_key *key);
 /* store_blob.c: its record names the blob no more. */
 void store_superseded(struct kv_store *store, uint32_t shard, const uint8_t *blob, uint64_t now_ms);
-/* Writes what is collected. */
+/* Writes what is collected. BND_BUSY also while something is being written. */
 int store_flush(struct kv_store *store);
 /* store_shard.c: loads the marks of all shards. */
 int store_marks_load(struct kv_store *store, struct bnd_error *err);

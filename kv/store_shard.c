@@ -89,7 +89,7 @@ struct kv_marks kv_store_marks(const struct kv_store *store, uint32_t shard) {
 static int wipe(struct kv_store *store, uint32_t shard) {
     uint8_t from[4];
     uint8_t to[4];
-    int rv = store->dirty ? store_flush(store) : 0;
+    int rv = kv_store_dirty(store) ? store_flush(store) : 0;
     if (rv != 0) {
         return rv;
     }

@@ -41,6 +41,7 @@ struct bnd_state_batch {
     rocksdb_writebatch_t *writes; /* empty between writes: it keeps its memory, to KEEP_BYTES */
     rocksdb_writebatch_wi_t *wi;  /* for iterators: the first wi_count ops; NULL: none yet */
     size_t wi_count;
+    struct bnd_state_batch *below; /* where reads look next, or NULL */
 };
 
 struct bnd_state_batch *rocks_batch_create(struct bnd_state *state) {
@@ -195,6 +196,9 @@ int rocks_batch_get(struct bnd_state_batch *batch, enum bnd_state_cf cf, struct 
         return BND_NOMEM;
     }
     uint32_t found = batch->index_len == 0 ? 0 : *place_of(batch, cf, key);
+    if (found == 0 && batch->below != NULL) {
+        return rocks_batch_get(batch->below, cf, key, out);
+    }
     if (found == 0) {
         return rocks_get_with(batch->rocks, batch->rocks->read_options, cf, key, out);
     }
@@ -205,6 +209,11 @@ int rocks_batch_get(struct bnd_state_batch *batch, enum bnd_state_cf cf, struct 
     bnd_buf_reset(out);
     bnd_buf_append_slice(out, op_value(batch, op));
     return out->failed ? BND_NOMEM : 0;
+}
+
+void rocks_batch_over(struct bnd_state_batch *batch, struct bnd_state_batch *below) {
+    BND_ASSERT(below == NULL || below->below == NULL);
+    batch->below = below;
 }
 
 /* Gives RocksDB's indexed batch the ops it does not have yet. */
@@ -228,6 +237,7 @@ static void fill_wi(struct bnd_state_batch *batch) {
 
 struct bnd_state_iter *rocks_batch_iter(struct bnd_state_batch *batch, enum bnd_state_cf cf,
                                         struct bnd_slice from, struct bnd_slice to) {
+    BND_ASSERT(batch->below == NULL);
     if (batch->failed) {
         return NULL;
     }
@@ -266,7 +276,7 @@ static size_t sort_ops(struct bnd_state_batch *batch) {
 }
 
 /* False: no memory. */
-static bool fill_writes(struct bnd_state_batch *batch, uint64_t number) {
+static bool fill_writes(struct bnd_state_batch *batch) {
     rocksdb_column_family_handle_t *const *cfs = batch->rocks->cfs;
     rocksdb_writebatch_t *out = batch->writes;
     size_t count = sort_ops(batch);
@@ -284,11 +294,26 @@ static bool fill_writes(struct bnd_state_batch *batch, uint64_t number) {
                                       (const char *)value.data, value.len);
         }
     }
-    uint8_t mark[ROCKS_MARK_LEN];
-    bnd_put_u64(mark, number);
-    rocksdb_writebatch_put_cf(out, cfs[ROCKS_CF_MARK], ROCKS_MARK_KEY, ROCKS_MARK_KEY_LEN,
-                              (const char *)mark, sizeof mark);
     return true;
+}
+
+/* Numbers go to RocksDB in their order, whichever thread writes. */
+static int write_numbered(struct rocks *rocks, const rocksdb_writeoptions_t *options,
+                          rocksdb_writebatch_t *writes) {
+    uint8_t mark[ROCKS_MARK_LEN];
+    char *text = NULL;
+    (void)pthread_mutex_lock(&rocks->write_mutex);
+    uint64_t next = atomic_load(&rocks->mark) + 1;
+    bnd_put_u64(mark, next);
+    rocksdb_writebatch_put_cf(writes, rocks->cfs[ROCKS_CF_MARK], ROCKS_MARK_KEY, ROCKS_MARK_KEY_LEN,
+                              (const char *)mark, sizeof mark);
+    rocksdb_write(rocks->db, options, writes, &text);
+    int rv = rocks_error_take(rocks, text, "write", NULL);
+    if (rv == 0) {
+        atomic_store(&rocks->mark, next);
+    }
+    (void)pthread_mutex_unlock(&rocks->write_mutex);
+    return rv;
 }
 
 static int write_with(struct bnd_state *state, struct bnd_state_batch *batch,
@@ -301,16 +326,13 @@ static int write_with(struct bnd_state *state, struct bnd_state_batch *batch,
     if (batch->ops_count == 0) {
         return 0;
     }
-    uint64_t next = atomic_load(&rocks->mark) + 1;
-    char *text = NULL;
-    if (!fill_writes(batch, next)) {
+    if (!fill_writes(batch)) {
+        rocksdb_writebatch_clear(batch->writes);
         return BND_NOMEM;
     }
-    rocksdb_write(rocks->db, options, batch->writes, &text);
+    int rv = write_numbered(rocks, options, batch->writes);
     rocksdb_writebatch_clear(batch->writes);
-    int rv = rocks_error_take(rocks, text, "write", NULL);
     if (rv == 0) {
-        atomic_store(&rocks->mark, next);
         atomic_fetch_add(&rocks->bytes_written, rocks_batch_bytes(batch));
     }
     return rv;

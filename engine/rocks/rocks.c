@@ -229,6 +229,7 @@ static void rocks_free(struct rocks *rocks) {
     rocksdb_writeoptions_destroy(rocks->write_options);
     rocksdb_writeoptions_destroy(rocks->waiting_options);
     rocksdb_cache_destroy(rocks->cache);
+    (void)pthread_mutex_destroy(&rocks->write_mutex);
     bnd_free(rocks->dir);
     bnd_free(rocks);
 }
@@ -242,24 +243,14 @@ static void rocks_close(struct bnd_state *state) {
 
 /* What a store that was opened to be read has in common with any other. */
 #define SHARED_OPS                                                                                 \
-    .close = rocks_close,                                                                          \
-    .batch_create = rocks_batch_create,                                                            \
-    .batch_destroy = rocks_batch_destroy,                                                          \
-    .batch_clear = rocks_batch_clear,                                                              \
-    .batch_bytes = rocks_batch_bytes,                                                              \
-    .batch_put = rocks_batch_put,                                                                  \
-    .batch_delete = rocks_batch_delete,                                                            \
-    .batch_get = rocks_batch_get,                                                                  \
-    .batch_iter = rocks_batch_iter,                                                                \
-    .get = rocks_get,                                                                              \
-    .iter = rocks_iter,                                                                            \
-    .iter_valid = rocks_iter_valid,                                                                \
-    .iter_next = rocks_iter_next,                                                                  \
-    .iter_seek = rocks_iter_seek,                                                                  \
-    .iter_key = rocks_iter_key,                                                                    \
-    .iter_value = rocks_iter_value,                                                                \
-    .iter_status = rocks_iter_status,                                                              \
-    .iter_destroy = rocks_iter_destroy,                                                            \
+    .close = rocks_close, .batch_create = rocks_batch_create,                                      \
+    .batch_destroy = rocks_batch_destroy, .batch_clear = rocks_batch_clear,                        \
+    .batch_bytes = rocks_batch_bytes, .batch_put = rocks_batch_put,                                \
+    .batch_delete = rocks_batch_delete, .batch_get = rocks_batch_get,                              \
+    .batch_over = rocks_batch_over, .batch_iter = rocks_batch_iter, .get = rocks_get,              \
+    .iter = rocks_iter, .iter_valid = rocks_iter_valid, .iter_next = rocks_iter_next,              \
+    .iter_seek = rocks_iter_seek, .iter_key = rocks_iter_key, .iter_value = rocks_iter_value,      \
+    .iter_status = rocks_iter_status, .iter_destroy = rocks_iter_destroy,                          \
     .unpersisted_bytes = rocks_unpersisted_bytes
 
 static const struct bnd_state_ops ops = {
@@ -442,6 +433,7 @@ static int open_store(const struct bnd_rocks_config *config, const struct bnd_st
     rocks->base.ops = table;
     rocks->env = config->env;
     rocks->dir = dir;
+    BND_ASSERT(pthread_mutex_init(&rocks->write_mutex, NULL) == 0);
     rocks->cache = rocksdb_cache_create_lru((size_t)(config->memory_bytes / 4 * 3));
     rocks->write_options = rocksdb_writeoptions_create();
     rocksdb_writeoptions_disable_WAL(rocks->write_options, 1);

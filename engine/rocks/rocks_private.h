@@ -4,6 +4,7 @@
 
 #include "engine/rocks/rocks.h"
 
+#include <pthread.h>
 #include <rocksdb/c.h>
 #include <stdatomic.h>
 
@@ -21,6 +22,7 @@ struct rocks {
     rocksdb_readoptions_t *read_options;
     rocksdb_readoptions_t *persisted_options;
     rocksdb_compactoptions_t *compact_options;
+    pthread_mutex_t write_mutex;
     atomic_uint_fast64_t mark;                      /* number of the last write */
     atomic_size_t bytes_written;                    /* since open */
     atomic_size_t bytes_persisted;                  /* of those */
@@ -58,6 +60,7 @@ void rocks_batch_put(struct bnd_state_batch *batch, enum bnd_state_cf cf, struct
 void rocks_batch_delete(struct bnd_state_batch *batch, enum bnd_state_cf cf, struct bnd_slice key);
 int rocks_batch_get(struct bnd_state_batch *batch, enum bnd_state_cf cf, struct bnd_slice key,
                     struct bnd_buf *out);
+void rocks_batch_over(struct bnd_state_batch *batch, struct bnd_state_batch *below);
 struct bnd_state_iter *rocks_batch_iter(struct bnd_state_batch *batch, enum bnd_state_cf cf,
                                         struct bnd_slice from, struct bnd_slice to);
 int rocks_write(struct bnd_state *state, struct bnd_state_batch *batch);

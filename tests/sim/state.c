@@ -62,6 +62,7 @@ struct bnd_state_batch {
     uint64_t seen_writes; /* of the version under `seen` */
     size_t seen_changes;  /* how many are in `seen` */
     bool seen_valid;
+    struct bnd_state_batch *below;
 };
 
 struct bnd_state_iter {
@@ -181,7 +182,7 @@ static const struct version *batch_view(struct bnd_state_batch *batch) {
     const struct state *state = batch->state;
     if (!batch->seen_valid || batch->seen_writes != state->writes) {
         version_unref(&batch->seen);
-        batch->seen = version_ref(&state->now);
+        batch->seen = version_ref(batch->below != NULL ? batch_view(batch->below) : &state->now);
         batch->seen_writes = state->writes;
         batch->seen_changes = 0;
         batch->seen_valid = true;
@@ -207,6 +208,11 @@ static int version_get(const struct version *version, enum bnd_state_cf cf, stru
 static int op_batch_get(struct bnd_state_batch *batch, enum bnd_state_cf cf, struct bnd_slice key,
                         struct bnd_buf *out) {
     return version_get(batch_view(batch), cf, key, out);
+}
+
+static void op_batch_over(struct bnd_state_batch *batch, struct bnd_state_batch *below) {
+    batch->below = below;
+    batch->seen_valid = false;
 }
 
 /* ---- iterators
@@ -431,6 +437,7 @@ static const struct bnd_state_ops state_ops = {
     .batch_put = op_batch_put,
     .batch_delete = op_batch_delete,
     .batch_get = op_batch_get,
+    .batch_over = op_batch_over,
     .batch_iter = op_batch_iter,
     .write = op_write,
     .write_waiting = op_write_waiting,

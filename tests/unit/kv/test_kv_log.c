@@ -29,7 +29,7 @@ struct rig {
     struct kv_hlc hlc;
     struct kv_log *log;
     struct kv_log_config config;
-    unsigned told, changes;
+    unsigned told, changes, committed;
     int last_status;
     struct kv_applied last;
     uint64_t told_hlc[KEYS]; /* of each key, the newest that was told as applied */
@@ -47,6 +47,10 @@ static void on_wiped(void *owner, uint32_t shard) {
 
 static void on_fatal(void *owner, const struct bnd_error *why) {
     ((struct rig *)owner)->fatal = true;
+}
+
+static void on_committed(void *owner) {
+    ((struct rig *)owner)->committed++;
 }
 
 static void on_durable(void *owner, uint64_t lsn) {
@@ -100,6 +104,7 @@ static int boot_with(struct rig *rig) {
     rig->config.self = 1;
     rig->config.owner = rig;
     rig->config.fatal = on_fatal;
+    rig->config.committed = on_committed;
     assert_int_equal(kv_log_create(&rig->config, &rig->log), 0);
     int rv = bnd_journal_each_group(rig->journal, take_group, rig);
     bnd_journal_recovered(rig->journal);
@@ -129,15 +134,10 @@ static void run_for(struct rig *rig, uint64_t ms) {
     bnd_sim_run_for(rig->world, ms * BND_MS);
 }
 
-static void rig_close(struct rig *rig) {
-    bnd_sim_env_enter(rig->sim);
-    kv_log_close(rig->log, on_closed, rig);
-    bnd_sim_env_leave(rig->sim);
-    run_for(rig, 1000);
-    assert_true(rig->closed);
+static void rig_free(struct rig *rig) {
     rig->closed = false;
     bnd_sim_env_enter(rig->sim);
-    kv_log_destroy(rig->log);
+    kv_log_destroy(rig->log); /* nothing of it is under way any more */
     rig->log = NULL;
     kv_store_destroy(rig->store);
     bnd_journal_close(rig->journal, on_closed, rig);
@@ -149,6 +149,16 @@ static void rig_close(struct rig *rig) {
     bnd_sim_store_destroy(rig->disk_store);
     bnd_sim_disk_destroy(rig->disk);
     bnd_sim_world_destroy(rig->world);
+}
+
+static void rig_close(struct rig *rig) {
+    bnd_sim_env_enter(rig->sim);
+    kv_log_close(rig->log, on_closed, rig);
+    bnd_sim_env_leave(rig->sim);
+    while (!rig->closed) {
+        assert_true(bnd_sim_world_step(rig->world));
+    }
+    rig_free(rig);
 }
 
 /* ---- shorthands
@@ -344,16 +354,83 @@ static void test_stall(void **state) {
     rig_open(&rig, 5);
     BND_AUTO uint8_t *value = bnd_zalloc(20000);
     bnd_sim_store_stall(rig.disk_store, 500 * BND_MS);
-    for (unsigned i = 0; i < 10; i++) {
-        assert_int_equal(put_value(&rig, i, bnd_slice(value, 20000)), 0);
+    for (unsigned i = 0; i < 40; i++) {
+        assert_int_equal(put_value(&rig, i % KEYS, bnd_slice(value, 20000)), 0);
         run_for(&rig, 10);
     }
-    assert_int_equal(rig.told, 3); /* a fourth reaches the bound */
+    /* Seven are to be written, and the 27th of the next ones reaches the bound. */
+    assert_int_equal(rig.told, 33);
+    assert_true(kv_log_committing(rig.log));
     assert_false(kv_log_commit(rig.log));
+    for (unsigned i = 0; i < 33; i++) {
+        assert_int_equal(stands(&rig, i), rig.told_hlc[i]);
+    }
     run_for(&rig, 1000);
-    assert_int_equal(rig.told, 10);
+    assert_int_equal(rig.told, 40);
+    bnd_sim_env_enter(rig.sim);
     assert_true(kv_log_commit(rig.log));
+    bnd_sim_env_leave(rig.sim);
+    assert_int_equal(kv_store_applied(rig.store), 40);
     rig_close(&rig);
+}
+
+/* The state holds something of KV. */
+static bool is_written(const struct rig *rig) {
+    const struct bnd_state_ops *ops = rig->state->ops;
+    struct bnd_state_iter *iter =
+        ops->iter(rig->state, BND_CF_KV, bnd_slice("", 0), bnd_slice("\xff", 1));
+    bool any = ops->iter_valid(iter);
+    ops->iter_destroy(iter);
+    return any;
+}
+
+/* While a thread writes, what it writes is read, more is collected, and who scans waits. */
+static void test_a_thread_commits(void **state) {
+    struct rig rig;
+    rig_open(&rig, 21);
+    assert_int_equal(put(&rig, 1), 0);
+    run_for(&rig, 100);
+    bnd_sim_env_enter(rig.sim);
+    kv_log_commit_later(rig.log);
+    bnd_sim_env_leave(rig.sim);
+    assert_true(kv_log_committing(rig.log));
+    assert_int_equal(stands(&rig, 1), rig.told_hlc[1]);
+    assert_int_equal(put(&rig, 2), 0);
+    bool refused = false;
+    while (rig.committed == 0) {
+        assert_true(bnd_sim_world_step(rig.world));
+        if (kv_log_committing(rig.log) && is_written(&rig)) {
+            bnd_sim_env_enter(rig.sim);
+            refused = refused || !kv_log_commit(rig.log);
+            bnd_sim_env_leave(rig.sim);
+        }
+    }
+    assert_true(refused);
+    assert_int_equal(kv_store_applied(rig.store), 1);
+    run_for(&rig, 100);
+    assert_int_equal(stands(&rig, 2), rig.told_hlc[2]);
+    bnd_sim_env_enter(rig.sim);
+    kv_log_commit_later(rig.log);
+    assert_true(kv_log_commit(rig.log)); /* no thread has begun: it is taken over */
+    bnd_sim_env_leave(rig.sim);
+    assert_int_equal(kv_store_applied(rig.store), 2);
+    rig_close(&rig);
+}
+
+static void test_close_waits_for_the_thread(void **state) {
+    struct rig rig;
+    rig_open(&rig, 22);
+    assert_int_equal(put(&rig, 1), 0);
+    run_for(&rig, 100);
+    bnd_sim_env_enter(rig.sim);
+    kv_log_commit_later(rig.log);
+    kv_log_close(rig.log, on_closed, &rig);
+    bnd_sim_env_leave(rig.sim);
+    while (!rig.closed) {
+        assert_true(bnd_sim_world_step(rig.world));
+    }
+    assert_true(is_written(&rig));
+    rig_free(&rig);
 }
 
 /* What was told is read before any commit, a scan waits for one, and a crash before it loses
@@ -618,6 +695,8 @@ int main(void) {
         cmocka_unit_test(test_committed_after_persist),
         cmocka_unit_test(test_bounded),
         cmocka_unit_test(test_stall),
+        cmocka_unit_test(test_a_thread_commits),
+        cmocka_unit_test(test_close_waits_for_the_thread),
         cmocka_unit_test(test_told_before_committed),
         cmocka_unit_test(test_durable_first),
         cmocka_unit_test(test_state_lost),

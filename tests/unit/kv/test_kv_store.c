@@ -552,6 +552,39 @@ static void test_marks(void **state) {
     rig_close(&rig);
 }
 
+/* What is being written is read, below what is collected meanwhile; nothing else is committed and
+ * no shard wiped until that has ended. */
+static void test_collects_while_it_writes(void **state) {
+    struct rig rig;
+    rig_open(&rig);
+    const struct kv_marks empty = {.there = true};
+    assert_int_equal(put(&rig, "k", 1, "first"), KV_WON);
+    assert_int_equal(put(&rig, "stays", 1, "v"), KV_WON);
+    assert_true(kv_store_commit_begin(rig.store, 2, kv_hlc_of(1)));
+    assert_true(kv_store_dirty(rig.store));
+    assert_int_equal(kv_store_collected(rig.store), 0);
+    expect(&rig, "k", "first");
+    assert_int_equal(put(&rig, "k", 2, "second"), KV_WON);
+    assert_int_equal(put(&rig, "k", 1, "first"), KV_LOST);
+    assert_int_equal(kv_store_commit(rig.store, 3, kv_hlc_of(1)), BND_BUSY);
+    assert_int_equal(kv_store_marks_set(rig.store, SHARD, &empty, true), BND_BUSY);
+    assert_int_equal(rig.wipes, 0);
+    assert_int_equal(kv_store_commit_run(rig.store), 0);
+    expect(&rig, "k", "second");
+    assert_int_equal(kv_store_applied(rig.store), 0);
+    kv_store_commit_end(rig.store);
+    assert_int_equal(kv_store_applied(rig.store), 2);
+    expect(&rig, "k", "second");
+    expect(&rig, "stays", "v");
+    persist(&rig);
+    crash(&rig);
+    assert_int_equal(kv_store_applied(rig.store), 2);
+    expect(&rig, "k", "first");
+    expect(&rig, "stays", "v");
+    assert_false(kv_store_commit_begin(rig.store, 2, kv_hlc_of(1))); /* nothing to write */
+    rig_close(&rig);
+}
+
 /* A damaged file took the marks of a shard: it is there, and must be filled again. */
 static void test_marks_lost(void **state) {
     struct rig rig;
@@ -618,6 +651,7 @@ int main(void) {
         cmocka_unit_test(test_forget_only_that_version),
         cmocka_unit_test(test_list),
         cmocka_unit_test(test_marks),
+        cmocka_unit_test(test_collects_while_it_writes),
         cmocka_unit_test(test_marks_lost),
         cmocka_unit_test(test_crash_leaves_index),
         cmocka_unit_test(test_stall),
