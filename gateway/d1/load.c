@@ -210,10 +210,15 @@ static bool ends_with(struct bnd_slice text, const char *end) {
     return text.len >= len && memcmp(text.data + text.len - len, end, len) == 0;
 }
 
-/* Fewer entries may do. */
-static bool was_too_much(const struct d1_load *load, const struct bnd_sql_answer *answer) {
-    return load->fill_rows > 1 && (ends_with(answer->text, ": SQLITE_TOOBIG") ||
-                                   ends_with(answer->text, ": SQLITE_NOMEM"));
+/* Fewer entries may do: less is changed, sorted, and sooner. A step of which it is not known
+ * whether it was executed may be, before the next one or not at all: that finds out. */
+static bool was_too_much(int status, const struct bnd_sql_answer *answer) {
+    static const char *const ends[] = {": SQLITE_TOOBIG", ": SQLITE_NOMEM", ": SQLITE_INTERRUPT"};
+    bool much = status != 0 && bnd_code_class(status) == BND_CLASS_UNKNOWN;
+    for (size_t i = 0; status == 0 && i < sizeof ends / sizeof *ends; i++) {
+        much = much || (answer->outcome == BND_SQL_FAILED && ends_with(answer->text, ends[i]));
+    }
+    return much;
 }
 
 static bool is_whole(const struct bnd_sql_answer *answer) {
@@ -229,18 +234,20 @@ static bool is_whole(const struct bnd_sql_answer *answer) {
 /* What became of the answer to a step is not asked: the next one finds where it is to go on. */
 static void on_filled(struct bnd_sql_call *call, int status, const struct bnd_sql_answer *answer) {
     struct d1_load *load = call->data;
+    if (load->fill_rows > 1 && was_too_much(status, answer)) {
+        load->calling = false;
+        load->fill_rows /= 2;
+        finish(load);
+        return;
+    }
     if (!was_executed(load, status)) {
         return;
     }
-    if (answer->outcome == BND_SQL_FAILED && !was_too_much(load, answer)) {
+    if (answer->outcome == BND_SQL_FAILED) {
         fail_text(load, answer->text);
         return;
     }
-    if (answer->outcome == BND_SQL_FAILED) {
-        load->fill_rows /= 2;
-    } else {
-        take_answer(load, answer);
-    }
+    take_answer(load, answer);
     if (answer->outcome == BND_SQL_DONE && is_whole(answer)) {
         load->filling[0] = 0;
     }

@@ -137,6 +137,21 @@ class D1FileChecks:
             self.refused_saying(self.import_step(db, "ingest", filename=made["filename"]), 400, 7400,
                                 "The file has not been uploaded to this process, or too long ago")
 
+    def check_d1_large_keys(self):
+        """An index of which a transaction has no room for many entries."""
+        rows = 400
+        text = "CREATE TABLE k (v);\n" + "".join(
+            f"INSERT INTO k VALUES ('{i * 7919 % 1009:04}{'k' * 45000}');\n" for i in range(rows)) + "CREATE INDEX by_v ON k (v);\n"
+        with self.one_node(), self.d1_database("keys") as db:
+            done = self.import_file(db, text.encode())
+            assert done["status"] == "complete", done
+            status, _, got = self.d1("GET", f"/{db}/sqlite")
+            assert status == 200, got
+            database = sqlite3.connect(":memory:")
+            database.deserialize(got)
+            assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            assert database.execute("SELECT count(*) FROM k INDEXED BY by_v").fetchone() == (rows,)
+
     def check_d1_large_files_through_wrangler(self):
         text = dump_text(60000)
         file = self.path("d1-large.sql")
