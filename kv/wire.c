@@ -15,8 +15,30 @@ static struct bnd_slice read_key(struct bnd_reader *r, size_t least) {
     return key;
 }
 
-static int done(struct bnd_reader *r) {
-    return bnd_reader_done(r) ? 0 : BND_CORRUPT;
+/* Each call begins with what it is, and the namespace. */
+static void begin(struct bnd_buf *out, enum kv_call call, uint64_t namespace_id) {
+    bnd_buf_u8(out, (uint8_t)call);
+    bnd_buf_u64(out, namespace_id);
+}
+
+/* A reader that has failed if it is another call. */
+static struct bnd_reader begun(struct bnd_slice bytes, enum kv_call call, uint64_t *namespace_id) {
+    struct bnd_reader r = bnd_reader(bytes);
+    bool other = bnd_read_u8(&r) != call;
+    *namespace_id = bnd_read_u64(&r);
+    r.failed = r.failed || other;
+    return r;
+}
+
+static void put_version(struct bnd_buf *out, struct bnd_kv_version version) {
+    bnd_buf_u64(out, version.hlc);
+    bnd_buf_u64(out, version.writer);
+}
+
+static struct bnd_kv_version read_version(struct bnd_reader *r) {
+    struct bnd_kv_version version = {.hlc = bnd_read_u64(r)};
+    version.writer = bnd_read_u64(r);
+    return version;
 }
 
 /* ---- pushes
@@ -65,16 +87,14 @@ struct kv_pushed kv_pushed_read(struct bnd_reader *r) {
 void kv_ack_put(struct bnd_buf *out, const struct kv_ack *ack) {
     bnd_buf_u64(out, ack->seq);
     bnd_buf_u8(out, (uint8_t)ack->status);
-    bnd_buf_u64(out, ack->version.hlc);
-    bnd_buf_u64(out, ack->version.writer);
+    put_version(out, ack->version);
 }
 
 struct kv_ack kv_ack_read(struct bnd_reader *r) {
     struct kv_ack ack = {0};
     ack.seq = bnd_read_u64(r);
     uint8_t status = bnd_read_u8(r);
-    ack.version.hlc = bnd_read_u64(r);
-    ack.version.writer = bnd_read_u64(r);
+    ack.version = read_version(r);
     r->failed = r->failed || status >= KV_ACK_STATUSES;
     ack.status = r->failed ? KV_ACK_LOST : (enum kv_ack_status)status;
     return ack;
@@ -84,8 +104,7 @@ struct kv_ack kv_ack_read(struct bnd_reader *r) {
  * ---------------------------------------------------------------------------------------- */
 
 void kv_call_put_head(struct bnd_buf *out, const struct kv_write_params *params) {
-    bnd_buf_u8(out, KV_CALL_PUT);
-    bnd_buf_u64(out, params->namespace_id);
+    begin(out, KV_CALL_PUT, params->namespace_id);
     bnd_buf_u8(out, params->flags);
     bnd_buf_u64(out, params->expires_ms);
     bnd_buf_u64(out, params->above_hlc);
@@ -110,10 +129,8 @@ static bool is_writable(const struct kv_write_params *p) {
 }
 
 int kv_call_put_decode(struct bnd_slice bytes, struct kv_write_params *out) {
-    struct bnd_reader r = bnd_reader(bytes);
     struct kv_write_params params = {0};
-    uint8_t op = bnd_read_u8(&r);
-    params.namespace_id = bnd_read_u64(&r);
+    struct bnd_reader r = begun(bytes, KV_CALL_PUT, &params.namespace_id);
     params.flags = bnd_read_u8(&r);
     params.expires_ms = bnd_read_u64(&r);
     params.above_hlc = bnd_read_u64(&r);
@@ -125,7 +142,7 @@ int kv_call_put_decode(struct bnd_slice bytes, struct kv_write_params *out) {
         bnd_read_into(&r, params.blob, sizeof params.blob);
     }
     params.value = r.rest;
-    if (r.failed || op != KV_CALL_PUT || metadata > BND_KV_METADATA_MAX || !is_writable(&params)) {
+    if (r.failed || metadata > BND_KV_METADATA_MAX || !is_writable(&params)) {
         return BND_CORRUPT;
     }
     *out = params;
@@ -134,16 +151,14 @@ int kv_call_put_decode(struct bnd_slice bytes, struct kv_write_params *out) {
 
 void kv_put_answer_encode(struct bnd_buf *out, const struct kv_put_answer *answer) {
     bnd_buf_u8(out, (uint8_t)answer->durability);
-    bnd_buf_u64(out, answer->version.hlc);
-    bnd_buf_u64(out, answer->version.writer);
+    put_version(out, answer->version);
 }
 
 int kv_put_answer_decode(struct bnd_slice bytes, struct kv_put_answer *out) {
     struct bnd_reader r = bnd_reader(bytes);
     uint8_t durability = bnd_read_u8(&r);
     struct kv_put_answer answer = {.durability = (enum bnd_kv_durability)durability};
-    answer.version.hlc = bnd_read_u64(&r);
-    answer.version.writer = bnd_read_u64(&r);
+    answer.version = read_version(&r);
     if (!bnd_reader_done(&r) || durability > BND_KV_LOCAL || answer.version.hlc == 0) {
         return BND_CORRUPT;
     }
@@ -155,21 +170,18 @@ int kv_put_answer_decode(struct bnd_slice bytes, struct kv_put_answer *out) {
  * ---------------------------------------------------------------------------------------- */
 
 void kv_call_get_encode(struct bnd_buf *out, const struct kv_call_get *get) {
-    bnd_buf_u8(out, KV_CALL_GET);
-    bnd_buf_u64(out, get->namespace_id);
+    begin(out, KV_CALL_GET, get->namespace_id);
     bnd_buf_u8(out, get->any);
     put_key(out, get->key);
 }
 
 int kv_call_get_decode(struct bnd_slice bytes, struct kv_call_get *out) {
-    struct bnd_reader r = bnd_reader(bytes);
-    uint8_t op = bnd_read_u8(&r);
     struct kv_call_get get = {0};
-    get.namespace_id = bnd_read_u64(&r);
+    struct bnd_reader r = begun(bytes, KV_CALL_GET, &get.namespace_id);
     uint8_t any = bnd_read_u8(&r);
     get.any = any == 1;
     get.key = read_key(&r, 1);
-    if (done(&r) != 0 || op != KV_CALL_GET || any > 1) {
+    if (!bnd_reader_done(&r) || any > 1) {
         return BND_CORRUPT;
     }
     *out = get;
@@ -177,26 +189,21 @@ int kv_call_get_decode(struct bnd_slice bytes, struct kv_call_get *out) {
 }
 
 void kv_call_read_encode(struct bnd_buf *out, const struct kv_call_read *read) {
-    bnd_buf_u8(out, KV_CALL_READ);
-    bnd_buf_u64(out, read->namespace_id);
+    begin(out, KV_CALL_READ, read->namespace_id);
     put_key(out, read->key);
-    bnd_buf_u64(out, read->version.hlc);
-    bnd_buf_u64(out, read->version.writer);
+    put_version(out, read->version);
     bnd_buf_append(out, read->blob, sizeof read->blob);
     bnd_buf_u32(out, read->number);
 }
 
 int kv_call_read_decode(struct bnd_slice bytes, struct kv_call_read *out) {
-    struct bnd_reader r = bnd_reader(bytes);
-    uint8_t op = bnd_read_u8(&r);
     struct kv_call_read read = {0};
-    read.namespace_id = bnd_read_u64(&r);
+    struct bnd_reader r = begun(bytes, KV_CALL_READ, &read.namespace_id);
     read.key = read_key(&r, 1);
-    read.version.hlc = bnd_read_u64(&r);
-    read.version.writer = bnd_read_u64(&r);
+    read.version = read_version(&r);
     struct bnd_slice blob = bnd_read_raw(&r, KV_BLOB_ID_BYTES);
     read.number = bnd_read_u32(&r);
-    if (done(&r) != 0 || op != KV_CALL_READ) {
+    if (!bnd_reader_done(&r)) {
         return BND_CORRUPT;
     }
     memcpy(read.blob, blob.data, sizeof read.blob);
@@ -208,8 +215,7 @@ int kv_call_read_decode(struct bnd_slice bytes, struct kv_call_read *out) {
  * ---------------------------------------------------------------------------------------- */
 
 void kv_call_list_encode(struct bnd_buf *out, const struct kv_call_list *list) {
-    bnd_buf_u8(out, KV_CALL_LIST);
-    bnd_buf_u64(out, list->namespace_id);
+    begin(out, KV_CALL_LIST, list->namespace_id);
     put_key(out, list->prefix);
     put_key(out, list->after);
     bnd_buf_u32(out, list->limit);
@@ -218,16 +224,14 @@ void kv_call_list_encode(struct bnd_buf *out, const struct kv_call_list *list) {
 }
 
 int kv_call_list_decode(struct bnd_slice bytes, struct kv_call_list *out) {
-    struct bnd_reader r = bnd_reader(bytes);
-    uint8_t op = bnd_read_u8(&r);
     struct kv_call_list list = {0};
-    list.namespace_id = bnd_read_u64(&r);
+    struct bnd_reader r = begun(bytes, KV_CALL_LIST, &list.namespace_id);
     list.prefix = read_key(&r, 0);
     list.after = read_key(&r, 0);
     list.limit = bnd_read_u32(&r);
     list.shards_count = bnd_read_u32(&r);
     list.shards = r.rest;
-    if (r.failed || op != KV_CALL_LIST || list.limit == 0 || list.limit > BND_KV_LIST_MAX ||
+    if (r.failed || list.limit == 0 || list.limit > BND_KV_LIST_MAX ||
         list.shards_count > BND_SHARDS_MAX || list.shards.len != 4 * (size_t)list.shards_count) {
         return BND_CORRUPT;
     }
