@@ -1,4 +1,4 @@
-/* Trees are built by a scan in slices, and the same scan deletes what is dead below the collected
+/* Trees are built by a scan in slices, of one shard after the other, and the same scan deletes what is dead below the collected
  * horizon, or all that a replica left out of one must forget. */
 #include "kv/spread_private.h"
 
@@ -76,6 +76,16 @@ static int purge_persist(struct spread_shard *shard) {
     return 0;
 }
 
+/* What this node has missed while it was down it asks for itself, shard by shard as it can: the
+ * others find it only once they try again. */
+static void compare_first(struct spread_shard *shard) {
+    bool first = !shard->compares && kv_rule(shard->spread->kv, KV_RULE_EXCHANGE);
+    shard->compares = true;
+    for (size_t i = 0; first && i < shard->peers_count; i++) {
+        spread_want(&shard->peers[i]);
+    }
+}
+
 static int build_run(struct spread_job *job, size_t most) {
     struct spread_build *build = BND_CONTAINER(job, struct spread_build, job);
     struct spread_shard *shard = build->shard;
@@ -96,7 +106,9 @@ static int build_run(struct spread_job *job, size_t most) {
     }
     build->running = false;
     kv_tree_finish(shard->tree);
+    compare_first(shard);
     spread_step(shard);
+    spread_exchanges_run(spread);
     return 0;
 }
 
@@ -125,7 +137,7 @@ void spread_build_begin(struct spread_shard *shard, uint64_t purge) {
     }
     kv_tree_begin(shard->tree, marks.collected);
     *build = (struct spread_build){
-        .job.run = build_run, .shard = shard, .running = true, .purge = purge};
+        .job = {.lasts = true, .run = build_run}, .shard = shard, .running = true, .purge = purge};
     spread_job_add(spread, &build->job);
 }
 

@@ -62,8 +62,9 @@ static void fail(struct spread_exchange *exchange, int status) {
     struct spread_peer *peer = peer_of(exchange);
     if (peer != NULL) {
         peer->exchanging = false;
-        peer->failures += peer->failures < 20 ? 1 : 0;
-        peer->again_ns = spread_now_ns(spread) + peer->failures * SPREAD_AGAIN_NS;
+        peer->failures += status != BND_BUSY && peer->failures < 20 ? 1 : 0;
+        unsigned times = peer->failures > 0 ? peer->failures : 1; /* busy is no failure */
+        peer->again_ns = spread_now_ns(spread) + times * SPREAD_AGAIN_NS;
     }
     if (status == BND_EPOCH) {
         spread->kv->config.view_wanted(spread->kv->config.owner);

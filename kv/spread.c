@@ -10,9 +10,13 @@ static void slice_later(struct kv_spread *spread, uint64_t after_ns) {
     }
 }
 
+static struct bnd_link *list_of(struct kv_spread *spread, const struct spread_job *job) {
+    return job->lasts ? &spread->lasting : &spread->jobs;
+}
+
 void spread_job_add(struct kv_spread *spread, struct spread_job *job) {
     if (!bnd_link_linked(&job->link)) {
-        bnd_list_push(&spread->jobs, &job->link);
+        bnd_list_push(list_of(spread, job), &job->link);
     }
     slice_later(spread, 0);
 }
@@ -23,23 +27,42 @@ void spread_job_remove(struct spread_job *job) {
     }
 }
 
-/* One slice of one job; the jobs take turns. What is collected in the store must be committed
+static bool idle(const struct kv_spread *spread) {
+    return bnd_list_empty(&spread->jobs) && bnd_list_empty(&spread->lasting);
+}
+
+/* The jobs take turns, with each other and with the first of those that last. NULL: there is none.
+ */
+static struct spread_job *next_job(struct kv_spread *spread) {
+    bool lasting = !bnd_list_empty(&spread->lasting) &&
+                   (spread->lasting_next || bnd_list_empty(&spread->jobs));
+    struct bnd_link *link = bnd_list_pop(lasting ? &spread->lasting : &spread->jobs);
+    spread->lasting_next = !lasting;
+    return link == NULL ? NULL : BND_CONTAINER(link, struct spread_job, link);
+}
+
+static void put_back(struct kv_spread *spread, struct spread_job *job) {
+    struct bnd_link *list = list_of(spread, job);
+    bnd_list_push(job->lasts ? list->next : list, &job->link); /* before the first; or last */
+}
+
+/* One slice of one job. What is collected in the store must be committed
  * before a job looks, so that it sees all that its tree has been told of: else it waits. */
 static void slice(struct kv_spread *spread) {
-    spread->slice_due = !bnd_list_empty(&spread->jobs) && !kv_log_commit(spread->kv->log);
-    if (spread->slice_due || bnd_list_empty(&spread->jobs)) {
+    spread->slice_due = !idle(spread) && !kv_log_commit(spread->kv->log);
+    struct spread_job *job = spread->slice_due ? NULL : next_job(spread);
+    if (job == NULL) {
         return;
     }
-    struct spread_job *job = BND_CONTAINER(bnd_list_pop(&spread->jobs), struct spread_job, link);
-    int rv = job->run(job, KV_SPREAD_SLICE);
+    int rv = job->run(job, job->lasts ? KV_SPREAD_LASTING_SLICE : KV_SPREAD_SLICE);
     if (rv < 0) {
         kv_fatal(spread->kv, rv, "a scan of records failed");
         return;
     }
     if (rv == 1 && !bnd_link_linked(&job->link)) {
-        bnd_list_push(&spread->jobs, &job->link);
+        put_back(spread, job);
     }
-    if (!bnd_list_empty(&spread->jobs)) {
+    if (!idle(spread)) {
         slice_later(spread, SPREAD_SLICE_NS);
     }
 }
@@ -242,6 +265,7 @@ int kv_spread_create(struct bnd_kv *kv, struct kv_spread **out) {
     }
     spread->kv = kv;
     bnd_list_init(&spread->jobs);
+    bnd_list_init(&spread->lasting);
     bnd_list_init(&spread->exchanges);
     bnd_list_init(&spread->served);
     bnd_list_init(&spread->digests);

@@ -4,7 +4,7 @@
  * horizon.c horizons.
  *
  * Bounds: KV_SPREAD_EXCHANGES exchanges that this node began and KV_SPREAD_SERVED requests that it
- * serves are under way, each within a fixed memory; a slice looks at KV_SPREAD_SLICE records. */
+ * serves are under way, each within a fixed memory; a slice looks at KV_SPREAD_SLICE records, of a tree at twice as many. */
 #ifndef BND_KV_SPREAD_PRIVATE_H
 #define BND_KV_SPREAD_PRIVATE_H
 
@@ -18,9 +18,10 @@
 #include "kv/spread_wire.h"
 #include "kv/walk.h"
 
-#define KV_SPREAD_EXCHANGES 4u
+#define KV_SPREAD_EXCHANGES 8u
 #define KV_SPREAD_SERVED 16u
 #define KV_SPREAD_SLICE 512u
+#define KV_SPREAD_LASTING_SLICE 1024u /* about a millisecond */
 #define SPREAD_PEERS_MAX (BND_KV_REPLICAS_MAX + 1)
 #define SPREAD_BATCH_BYTES (256u << 10) /* of records in one message */
 #define SPREAD_BATCH_ITEMS 128u         /* of names and records in one message */
@@ -31,7 +32,7 @@
 #define SPREAD_WAIT_NS (20 * BND_MS) /* for a queue, the log or a busy peer */
 #define SPREAD_TRIES 5u
 #define SPREAD_TICK_NS (1000 * BND_MS)
-#define SPREAD_SLICE_NS (2 * BND_MS)   /* between two slices */
+#define SPREAD_SLICE_NS (1 * BND_MS)   /* between two slices, which take about as long */
 #define SPREAD_AGAIN_NS (500 * BND_MS) /* after an exchange that failed, times its failures */
 #define SPREAD_EXCHANGE_EVERY_NS (60000 * BND_MS)
 #define SPREAD_SETTLING_NS (10000 * BND_MS) /* after a start: the last seconds are not known yet */
@@ -46,6 +47,7 @@
  * called again; else an error of the store: fatal. */
 struct spread_job {
     struct bnd_link link;
+    bool lasts; /* its turn lasts until it is done: one of these after the other, beside the rest */
     int (*run)(struct spread_job *job, size_t most);
 };
 void spread_job_add(struct kv_spread *spread, struct spread_job *job); /* if it is not there */
@@ -173,6 +175,7 @@ struct spread_shard {
     struct spread_peer peers[SPREAD_PEERS_MAX]; /* the other replicas, and who leaves */
     size_t peers_count;
     struct spread_ticket *marking; /* marks are being written */
+    bool compares;                 /* since this node started a tree was built: it has asked for all */
 };
 
 struct spread_digest;
@@ -185,7 +188,8 @@ struct kv_spread {
     uint32_t shards_count;
     uint32_t next; /* the shard whose turn it is to begin an exchange */
     struct kv_recent *recent;
-    struct bnd_link jobs; /* struct spread_job */
+    struct bnd_link jobs, lasting; /* struct spread_job */
+    bool lasting_next;             /* whose turn it is */
     struct bnd_timer slice_timer, tick_timer;
     struct bnd_hook hook;
     bool slicing, slice_due;   /* the timer runs; it has, and waits for a commit */

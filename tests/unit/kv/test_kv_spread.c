@@ -165,6 +165,36 @@ static void test_after_a_partition(void **state) {
     assert_false(partition_made_up_for(KV_RULE_EXCHANGE));
 }
 
+/* A node that was away asks for the first shard as soon as its tree is there, not when all are, and
+ * does not wait for the others to ask. */
+static void test_a_start_compares_shard_by_shard(void **state) {
+    (void)state;
+    cluster_open(&cluster, 3, KV_RULE_DIGEST);
+    crowd(&cluster.nodes[0], 9000, "value");
+    node_crash(&cluster.nodes[2], BND_SIM_KILL);
+    for (unsigned i = 0; i < 20; i++) {
+        char key[16];
+        (void)snprintf(key, sizeof key, "missed%u", i);
+        assert_int_equal(put(&cluster.nodes[0], key, "1"), 0);
+    }
+    struct node *node = &cluster.nodes[2];
+    node_start(node);
+    while (node->kv->spread->shards == NULL || !node->kv->spread->shards[0].build.running) {
+        run_for(&cluster, BND_MS / 4);
+    }
+    const struct spread_shard *shards = node->kv->spread->shards;
+    while (!shards[0].tree->built) {
+        assert_int_equal(shards[1].build.walk.key_len, 0); /* its turn has not come */
+        run_for(&cluster, BND_MS / 4);
+    }
+    assert_true(shards[1].build.running);
+    assert_true(shards[0].peers[0].wanted && shards[0].peers[1].wanted);
+    assert_false(shards[1].peers[0].wanted || shards[1].peers[1].wanted);
+    run_for(&cluster, 3 * SECOND);
+    assert_true(holds(node, "missed0") && holds(node, "missed19"));
+    cluster_close(&cluster);
+}
+
 /* What neither had the other lacks: both ways in one exchange. */
 static void test_both_sides_of_a_partition(void **state) {
     (void)state;
@@ -706,6 +736,7 @@ int main(void) {
         cmocka_unit_test(test_a_coordinator_that_died_between_two_pushes),
         cmocka_unit_test(test_after_a_partition),
         cmocka_unit_test(test_both_sides_of_a_partition),
+        cmocka_unit_test(test_a_start_compares_shard_by_shard),
         cmocka_unit_test(test_a_new_node_fills),
         cmocka_unit_test(test_a_leaver_hands_over),
         cmocka_unit_test(test_tombstones_are_collected),
