@@ -4,54 +4,16 @@
 #ifndef BND_TESTS_UNIT_KV_CLUSTER_H
 #define BND_TESTS_UNIT_KV_CLUSTER_H
 
-#include "kv/kv.h"
-#include "kv/rules.h"
-#include "placement/shard.h"
-
-#include "base/alloc.h"
-#include "base/assert.h"
-#include "tests/sim/env.h"
-#include "tests/sim/mesh.h"
-#include "tests/sim/kv/tell.h"
-#include "tests/sim/state.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
+#include "tests/unit/kv/kv_node.h"
 
 enum { NODES = 4, SHARDS = 2, NS = 7, NAMESPACES_MAX = 512 };
 
 #define SECOND (1000 * BND_MS)
 
-struct cluster;
-
-struct node {
-    struct cluster *cluster;
-    uint64_t id;
-    bool up;
-    bool blind; /* group 0 is not heard of, and it knows */
-    bool late;  /* news do not come, and it does not know */
-    bool old;   /* is told cluster->old_shards */
-    struct bnd_sim_disk *disk;
-    struct bnd_sim_store *store;
-    struct bnd_sim_clock clock;
-    struct bnd_sim_env *sim;
-    struct bnd_mesh *mesh;
-    struct bnd_rpc *rpc;
-    struct bnd_state *state;
-    struct bnd_journal *journal;
-    struct bnd_kv *kv;
-    struct bnd_hook hook;
-    bool closed;
-};
-
 struct cluster {
     struct bnd_sim_world *world;
     struct bnd_sim_net *net;
-    struct node nodes[NODES];
+    struct kv_node nodes[NODES];
     uint32_t rules_off;
     /* group 0 */
     struct bnd_kv_shard shards[SHARDS], old_shards[SHARDS];
@@ -74,8 +36,8 @@ static inline void on_news(struct bnd_timer *timer) {
                                      .namespaces_count = cluster->namespaces_count,
                                      .namespace_next = cluster->namespace_next};
     for (size_t i = 0; i < NODES; i++) {
-        struct node *node = &cluster->nodes[i];
-        if (node->up && !node->blind && !node->late) {
+        struct kv_node *node = &cluster->nodes[i];
+        if (node->sim != NULL && !node->blind && !node->late) {
             bnd_sim_env_enter(node->sim);
             struct bnd_kv_view told = view;
             told.shards = node->old ? cluster->old_shards : view.shards;
@@ -91,7 +53,7 @@ static inline void cluster_changed(struct cluster *cluster) {
 }
 
 static inline void on_tell(void *owner, const struct bnd_kv_tell *tell) {
-    struct node *node = owner;
+    struct kv_node *node = owner;
     struct cluster *cluster = node->cluster;
     struct bnd_kv_shard *shard = &cluster->shards[tell->shard];
     const struct bnd_kv_shard before = *shard;
@@ -107,110 +69,17 @@ static inline void on_tell(void *owner, const struct bnd_kv_tell *tell) {
 
 /* ---- nodes ------------------------------------------------------------------------------------*/
 
-static inline bool node_yes(void *owner) {
-    (void)owner;
-    return true;
-}
-static inline bool node_fresh(void *owner) {
-    return !((struct node *)owner)->blind;
-}
 static inline void node_news(void *owner) {
-    struct node *node = owner;
+    struct kv_node *node = owner;
     if (!node->blind) {
-        bnd_sim_world_at(node->cluster->world, &node->cluster->news, 5 * BND_MS);
-    }
-}
-static inline void node_fatal(void *owner, const struct bnd_error *why) {
-    fail_msg("node %d stops: %s", (int)((struct node *)owner)->id, why->message);
-}
-static inline void node_durable(void *owner, uint64_t lsn) {
-    bnd_kv_durable(((struct node *)owner)->kv, lsn);
-}
-static inline void node_pass(struct bnd_hook *hook) {
-    bnd_journal_submit(((struct node *)hook->data)->journal);
-}
-static inline int node_group(void *data, const struct bnd_journal_group *group) {
-    struct node *node = data;
-    return group->gid == BND_GID_KV_LOG ? bnd_kv_recover(node->kv, group, NULL) : 0;
-}
-
-static inline void node_start(struct node *node) {
-    struct cluster *cluster = node->cluster;
-    assert_false(node->up);
-    node->sim = bnd_sim_env_create(cluster->world, node->disk, &node->clock, node->id);
-    bnd_sim_env_log(node->sim, BND_LOG_ERROR);
-    bnd_sim_env_enter(node->sim);
-    struct bnd_env *env = bnd_sim_env(node->sim);
-    node->mesh = bnd_sim_net_attach(cluster->net, node->sim);
-    assert_int_equal(bnd_rpc_create(env, node->mesh, 0, &node->rpc), 0);
-    node->state = bnd_sim_store_open(node->store, node->sim);
-    const struct bnd_kv_config config = {.env = env,
-                                         .mesh = node->mesh,
-                                         .rpc = node->rpc,
-                                         .state = node->state,
-                                         .self = node->id,
-                                         .rules_off = cluster->rules_off,
-                                         .owner = node,
-                                         .tell = on_tell,
-                                         .view_fresh = node_fresh,
-                                         .clock_fit = node_yes,
-                                         .has_room = node_yes,
-                                         .view_wanted = node_news,
-                                         .fatal = node_fatal};
-    const struct bnd_journal_config journal = {.env = env,
-                                               .dir = "/journal",
-                                               .cluster_id = 1,
-                                               .node_id = node->id,
-                                               .segment_bytes = 1u << 20,
-                                               .batch_bytes_max = 1u << 19,
-                                               .owner = node,
-                                               .durable = node_durable,
-                                               .failed = node_fatal};
-    assert_int_equal(bnd_kv_create(&config, &node->kv, NULL), 0);
-    assert_int_equal(bnd_journal_open(&journal, &node->journal, NULL), 0);
-    assert_int_equal(bnd_journal_each_group(node->journal, node_group, node), 0);
-    bnd_journal_recovered(node->journal);
-    node->hook = (struct bnd_hook){.cb = node_pass, .data = node};
-    env->ops->hook_add(env, &node->hook);
-    assert_int_equal(bnd_kv_start(node->kv, node->journal, NULL), 0);
-    bnd_sim_env_leave(node->sim);
-    node->up = true;
-    bnd_sim_world_at(cluster->world, &cluster->news, 5 * BND_MS);
-}
-
-static inline void node_crash(struct node *node, enum bnd_sim_crash kind) {
-    if (node->up) {
-        node->up = false;
-        bnd_sim_env_crash(node->sim, kind);
+        bnd_sim_world_at(node->world, &node->cluster->news, 5 * BND_MS);
     }
 }
 
-static inline void node_journal_closed(void *data) {
-    ((struct node *)data)->closed = true;
-}
-static inline void node_kv_closed(void *data) {
-    struct node *node = data;
-    struct bnd_env *env = bnd_sim_env(node->sim);
-    env->ops->hook_remove(env, &node->hook);
-    bnd_journal_close(node->journal, node_journal_closed, node);
-}
-static inline bool node_is_closed(void *data) {
-    return ((struct node *)data)->closed;
-}
-/* A clean stop: nothing is left of it. */
-static inline void node_stop(struct node *node) {
-    node->up = false;
-    node->closed = false;
-    bnd_sim_env_enter(node->sim);
-    bnd_kv_close(node->kv, node_kv_closed, node);
-    bnd_sim_env_leave(node->sim);
-    assert_true(bnd_sim_run_until_true(node->cluster->world, node_is_closed, node, 10 * SECOND));
-    bnd_sim_env_enter(node->sim);
-    bnd_rpc_destroy(node->rpc);
-    bnd_sim_net_detach(node->mesh);
-    node->state->ops->close(node->state);
-    bnd_sim_env_leave(node->sim);
-    bnd_sim_env_stop(node->sim);
+static inline void node_start(struct kv_node *node) {
+    node->rules_off = node->cluster->rules_off;
+    kv_node_boot(node, on_tell, node_news);
+    bnd_sim_world_at(node->world, &node->cluster->news, 5 * BND_MS);
 }
 
 /* The cluster's first `count` nodes are the replicas of every shard; all NODES are up. */
@@ -226,11 +95,9 @@ static inline void cluster_open(struct cluster *cluster, size_t count, uint32_t 
     cluster->namespaces[cluster->namespaces_count++] = (struct bnd_kv_namespace){.id = NS};
     cluster->news = (struct bnd_timer){.cb = on_news, .data = cluster};
     for (size_t i = 0; i < NODES; i++) {
-        struct node *node = &cluster->nodes[i];
-        *node = (struct node){.cluster = cluster, .id = i + 1};
+        struct kv_node *node = &cluster->nodes[i];
+        kv_node_init(node, cluster, cluster->world, cluster->net, i + 1);
         ids[i] = node->id;
-        node->disk = bnd_sim_disk_create(cluster->world, node->id, 0);
-        node->store = bnd_sim_store_create(cluster->world, node->id);
     }
     for (size_t i = 0; i < SHARDS; i++) {
         assert_int_equal(bnd_kv_shard_init(&cluster->shards[i], ids, count), 0);
@@ -243,13 +110,12 @@ static inline void cluster_open(struct cluster *cluster, size_t count, uint32_t 
 
 static inline void cluster_close(struct cluster *cluster) {
     for (size_t i = 0; i < NODES; i++) {
-        if (cluster->nodes[i].up) {
-            node_stop(&cluster->nodes[i]);
+        if (cluster->nodes[i].sim != NULL) {
+            kv_node_stop(&cluster->nodes[i]);
         }
     }
     for (size_t i = 0; i < NODES; i++) {
-        bnd_sim_disk_destroy(cluster->nodes[i].disk);
-        bnd_sim_store_destroy(cluster->nodes[i].store);
+        kv_node_free(&cluster->nodes[i]);
     }
     bnd_sim_world_cancel(cluster->world, &cluster->news);
     bnd_sim_net_destroy(cluster->net);
@@ -261,7 +127,7 @@ static inline void run_for(struct cluster *cluster, uint64_t duration_ns) {
 }
 
 /* Both directions, noticed. */
-static inline void cut_off(struct cluster *cluster, struct node *node) {
+static inline void cut_off(struct cluster *cluster, struct kv_node *node) {
     bnd_sim_net_isolate(cluster->net, node->id, true);
     node->blind = true;
 }
@@ -299,7 +165,7 @@ static inline void put_done(struct bnd_kv_put *put, int status, enum bnd_kv_dura
 }
 
 /* value NULL: a delete. expires_ms 0: never. */
-static inline struct answer put_until(struct node *node, const char *key, const char *value,
+static inline struct answer put_until(struct kv_node *node, const char *key, const char *value,
                                       uint64_t expires_ms) {
     struct answer answer = {0};
     struct bnd_kv_put put = {.namespace_id = NS,
@@ -318,7 +184,7 @@ static inline struct answer put_until(struct node *node, const char *key, const 
     }
     return answer;
 }
-static inline int put(struct node *node, const char *key, const char *value) {
+static inline int put(struct kv_node *node, const char *key, const char *value) {
     return put_until(node, key, value, 0).status;
 }
 
@@ -329,7 +195,7 @@ static inline void piece_done(void *data, int status) {
 }
 
 /* A value of `size` bytes, above BND_KV_INLINE_MAX, in pieces. */
-static inline int put_large(struct node *node, const char *key, size_t size) {
+static inline int put_large(struct kv_node *node, const char *key, size_t size) {
     static uint8_t bytes[BND_KV_INLINE_MAX];
     struct bnd_kv_blob *blob = NULL;
     struct answer answer = {0};
@@ -379,7 +245,7 @@ static inline void get_done(struct bnd_kv_get *get, int status, const struct bnd
     }
 }
 
-static inline struct answer get(struct node *node, const char *key) {
+static inline struct answer get(struct kv_node *node, const char *key) {
     struct answer answer = {0};
     struct bnd_kv_get get = {
         .namespace_id = NS, .key = bnd_slice_str(key), .cb = get_done, .data = &answer};

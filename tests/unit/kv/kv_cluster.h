@@ -4,47 +4,14 @@
 #ifndef TESTS_UNIT_KV_KV_CLUSTER_H
 #define TESTS_UNIT_KV_KV_CLUSTER_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
-
-#include "base/alloc.h"
-#include "kv/kv_private.h"
 #include "kv/wire.h"
-#include "tests/sim/mesh.h"
-#include "tests/sim/kv/tell.h"
-#include "tests/sim/state.h"
+#include "tests/unit/kv/kv_node.h"
 
 #define NODES_MAX 5
 #define SHARDS 4u
 #define NS 1u       /* eventual */
 #define NS_LOCAL 2u /* local */
 #define STEP_MS 10u
-
-struct cluster;
-
-struct kv_node {
-    struct cluster *cluster;
-    uint64_t id;
-    struct bnd_sim_clock clock;
-    struct bnd_sim_disk *disk;
-    struct bnd_sim_store *store; /* NULL: a gateway */
-    struct bnd_sim_env *sim;     /* NULL: down */
-    struct bnd_mesh *mesh;
-    struct bnd_rpc *rpc;
-    struct bnd_state *state;
-    struct bnd_journal *journal;
-    struct bnd_kv *kv;
-    bool stale, unfit, full, deaf; /* deaf: hears of no new map */
-    uint32_t rules_off;
-    bool closed;
-    uint64_t wanted;
-};
 
 struct cluster {
     struct bnd_sim_world *world;
@@ -77,32 +44,8 @@ static inline void kvc_tell(void *owner, const struct bnd_kv_tell *tell) {
     c->dirty = c->dirty || rv == 0;
 }
 
-static inline bool kvc_fresh(void *owner) {
-    return !((struct kv_node *)owner)->stale;
-}
-
-static inline bool kvc_fit(void *owner) {
-    return !((struct kv_node *)owner)->unfit;
-}
-
-static inline bool kvc_room(void *owner) {
-    return !((struct kv_node *)owner)->full;
-}
-
 static inline void kvc_wanted(void *owner) {
     ((struct kv_node *)owner)->wanted++;
-}
-
-static inline void kvc_fatal(void *owner, const struct bnd_error *why) {
-    fprintf(stderr, "node %lu: %s\n", (unsigned long)((struct kv_node *)owner)->id, why->message);
-    abort();
-}
-
-static inline void kvc_durable(void *owner, uint64_t lsn) {
-    struct kv_node *node = owner;
-    if (node->kv != NULL) {
-        bnd_kv_durable(node->kv, lsn);
-    }
 }
 
 /* ---- life
@@ -121,62 +64,13 @@ static inline void give_view(struct kv_node *node) {
     bnd_sim_env_leave(node->sim);
 }
 
-static inline int kvc_group(void *data, const struct bnd_journal_group *group) {
-    struct kv_node *node = data;
-    return group->gid == BND_GID_KV_LOG ? bnd_kv_recover(node->kv, group, NULL) : 0;
-}
-
-static inline void open_journal(struct kv_node *node) {
-    const struct bnd_journal_config config = {.env = bnd_sim_env(node->sim),
-                                              .dir = "/journal",
-                                              .cluster_id = 1,
-                                              .node_id = node->id,
-                                              .segment_bytes = 8 << 20,
-                                              .owner = node,
-                                              .durable = kvc_durable,
-                                              .failed = kvc_fatal};
-    assert_int_equal(bnd_journal_open(&config, &node->journal, NULL), 0);
-    assert_int_equal(bnd_journal_each_group(node->journal, kvc_group, node), 0);
-    bnd_journal_recovered(node->journal);
-}
-
 static inline void boot(struct kv_node *node) {
-    struct cluster *c = node->cluster;
-    node->sim = bnd_sim_env_create(c->world, node->disk, &node->clock, node->id);
-    node->mesh = bnd_sim_net_attach(c->net, node->sim);
-    node->state = node->store == NULL ? NULL : bnd_sim_store_open(node->store, node->sim);
-    node->kv = NULL;
-    node->journal = NULL;
-    bnd_sim_env_enter(node->sim);
-    assert_int_equal(bnd_rpc_create(bnd_sim_env(node->sim), node->mesh, 0, &node->rpc), 0);
-    const struct bnd_kv_config config = {.env = bnd_sim_env(node->sim),
-                                         .mesh = node->mesh,
-                                         .rpc = node->rpc,
-                                         .state = node->state,
-                                         .self = node->id,
-                                         .cache_bytes = 1 << 20,
-                                         .rules_off = node->rules_off,
-                                         .owner = node,
-                                         .tell = kvc_tell,
-                                         .view_fresh = kvc_fresh,
-                                         .clock_fit = kvc_fit,
-                                         .has_room = kvc_room,
-                                         .view_wanted = kvc_wanted,
-                                         .fatal = kvc_fatal};
-    assert_int_equal(bnd_kv_create(&config, &node->kv, NULL), 0);
-    if (node->state != NULL) {
-        open_journal(node);
-    }
-    assert_int_equal(bnd_kv_start(node->kv, node->journal, NULL), 0);
-    bnd_sim_env_leave(node->sim);
+    kv_node_boot(node, kvc_tell, kvc_wanted);
     give_view(node);
 }
 
 static inline void crash(struct cluster *c, uint64_t id, enum bnd_sim_crash kind) {
-    struct kv_node *node = node_of(c, id);
-    bnd_sim_env_crash(node->sim, kind);
-    node->sim = NULL;
-    node->kv = NULL;
+    kv_node_crash(node_of(c, id), kind);
 }
 
 static inline void restart(struct cluster *c, uint64_t id) {
@@ -192,7 +86,7 @@ static inline void run(struct cluster *c, uint64_t ms) {
         }
         c->dirty = false;
         for (size_t i = 0; i < c->count; i++) {
-            if (c->nodes[i].sim != NULL && !c->nodes[i].deaf) {
+            if (c->nodes[i].sim != NULL && !c->nodes[i].late) {
                 give_view(&c->nodes[i]);
             }
         }
@@ -236,11 +130,10 @@ static inline struct cluster *cluster_open(uint64_t seed, size_t count, size_t g
     }
     for (size_t i = 0; i < count; i++) {
         struct kv_node *node = &c->nodes[i];
-        node->cluster = c;
-        node->id = i + 1;
-        node->disk = bnd_sim_disk_create(c->world, node->id, 0);
-        if (i < count - gateways) {
-            node->store = bnd_sim_store_create(c->world, node->id);
+        kv_node_init(node, c, c->world, c->net, i + 1);
+        if (i >= count - gateways) {
+            bnd_sim_store_destroy(node->store);
+            node->store = NULL;
         }
         boot(node);
     }
@@ -248,49 +141,12 @@ static inline struct cluster *cluster_open(uint64_t seed, size_t count, size_t g
     return c;
 }
 
-static inline void kvc_closed(void *data) {
-    ((struct kv_node *)data)->closed = true;
-}
-
-static inline void wait_closed(struct kv_node *node) {
-    for (unsigned i = 0; i < 1000 && !node->closed; i++) {
-        bnd_sim_run_for(node->cluster->world, BND_MS);
-    }
-    assert_true(node->closed);
-    node->closed = false;
-}
-
-/* A clean end of a node. */
-static inline void stop(struct kv_node *node) {
-    bnd_sim_env_enter(node->sim);
-    bnd_kv_close(node->kv, kvc_closed, node);
-    bnd_sim_env_leave(node->sim);
-    wait_closed(node);
-    node->kv = NULL;
-    if (node->journal != NULL) {
-        bnd_sim_env_enter(node->sim);
-        bnd_journal_close(node->journal, kvc_closed, node);
-        bnd_sim_env_leave(node->sim);
-        wait_closed(node);
-    }
-    bnd_sim_net_detach(node->mesh);
-    bnd_sim_env_enter(node->sim);
-    bnd_rpc_destroy(node->rpc);
-    bnd_sim_env_leave(node->sim);
-    if (node->state != NULL) {
-        node->state->ops->close(node->state);
-    }
-    bnd_sim_env_stop(node->sim);
-    node->sim = NULL;
-}
-
 static inline void cluster_close(struct cluster *c) {
     for (size_t i = 0; i < c->count; i++) {
         if (c->nodes[i].sim != NULL) {
-            stop(&c->nodes[i]);
+            kv_node_stop(&c->nodes[i]);
         }
-        bnd_sim_store_destroy(c->nodes[i].store);
-        bnd_sim_disk_destroy(c->nodes[i].disk);
+        kv_node_free(&c->nodes[i]);
     }
     bnd_sim_net_destroy(c->net);
     bnd_sim_world_destroy(c->world);

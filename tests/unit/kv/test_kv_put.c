@@ -181,7 +181,7 @@ static void test_horizon(void **state) {
         uint64_t horizon = kv_hlc_of(bnd_wall_ms(bnd_sim_env(node_of(c, 1)->sim)) + 1500);
         assert_int_equal(bnd_kv_shard_propose(&c->shards[i], 1, horizon), 0);
     }
-    node_of(c, 1)->deaf = true;
+    node_of(c, 1)->late = true;
     map_changed(c);
     run(c, 300);
     struct bnd_kv_version version = put(c, 1, "a", "above");
@@ -195,7 +195,7 @@ static void test_horizon(void **state) {
 /* The others know a newer epoch: nothing is acknowledged under the old one. */
 static void test_epoch_fences(void **state) {
     struct cluster *c = cluster_open(9, 4, 0, 3);
-    node_of(c, 1)->deaf = true;
+    node_of(c, 1)->late = true;
     for (uint32_t i = 0; i < SHARDS; i++) {
         assert_int_equal(bnd_kv_shard_move(&c->shards[i], 1, 4, 1), 0);
     }
@@ -207,7 +207,7 @@ static void test_epoch_fences(void **state) {
     run(c, 500);
     assert_int_equal(putting.status, PENDING);
     assert_true(node_of(c, 1)->wanted > wanted); /* it asks for the newer map */
-    node_of(c, 1)->deaf = false;
+    node_of(c, 1)->late = false;
     give_view(node_of(c, 1));
     assert_int_equal(put_wait(c, &putting), 0); /* forwarded to one that holds the shard now */
     assert_int_not_equal(putting.version.writer, 1);
@@ -217,7 +217,7 @@ static void test_epoch_fences(void **state) {
 
 static void test_stale_view(void **state) {
     struct cluster *c = three(15);
-    node_of(c, 1)->stale = true;
+    node_of(c, 1)->blind = true;
     struct putting putting;
     assert_int_equal(put_in(c, 1, NS, "a", "v", &putting), BND_UNAVAILABLE);
     assert_int_equal(put_in(c, 1, NS_LOCAL, "a", "v", &putting), 0);
@@ -309,7 +309,7 @@ static void test_close_cancels(void **state) {
     struct cluster *c = three(18);
     struct putting putting = put_of(NS, "a", "v");
     put_begin(c, 1, &putting);
-    stop(node_of(c, 1));
+    kv_node_stop(node_of(c, 1));
     assert_int_equal(putting.status, BND_CANCELED);
     cluster_close(c);
 }

@@ -7,7 +7,7 @@
 
 /* ---- what a node holds, asked of its store ----------------------------------------------------*/
 
-static struct kv_seen seen(struct node *node, const char *key) {
+static struct kv_seen seen(struct kv_node *node, const char *key) {
     struct kv_seen out = {0};
     struct bnd_slice name = bnd_slice_str(key);
     uint32_t shard = bnd_shard_of(BND_GROUP_KV, NS, name, SHARDS);
@@ -17,16 +17,16 @@ static struct kv_seen seen(struct node *node, const char *key) {
     return out;
 }
 
-static bool holds(struct node *node, const char *key) {
+static bool holds(struct kv_node *node, const char *key) {
     struct kv_seen found = seen(node, key);
     return found.version.hlc != 0 && !found.tombstone;
 }
 
-static struct kv_marks marks(struct node *node, uint32_t shard) {
+static struct kv_marks marks(struct kv_node *node, uint32_t shard) {
     return kv_store_marks(node->kv->store, shard);
 }
 
-static bool filled_everywhere(struct node *node) {
+static bool filled_everywhere(struct kv_node *node) {
     for (uint32_t i = 0; i < SHARDS; i++) {
         size_t at = bnd_kv_shard_find(&node->cluster->shards[i], node->id);
         if (at == node->cluster->shards[i].replicas_count ||
@@ -52,7 +52,7 @@ static bool passes(void *data, uint64_t from, uint64_t to, enum bnd_mesh_kind ki
 }
 
 /* A record of node 1, with this stamp, comes to the node as if it had been pushed. */
-static void push(struct node *node, const char *key, uint64_t hlc, uint32_t epoch) {
+static void push(struct kv_node *node, const char *key, uint64_t hlc, uint32_t epoch) {
     struct bnd_slice name = bnd_slice_str(key);
     struct bnd_buf message = {0};
     struct kv_record record = {.version = {.hlc = hlc, .writer = 1},
@@ -79,7 +79,7 @@ static void push(struct node *node, const char *key, uint64_t hlc, uint32_t epoc
 }
 
 /* All pieces of a large value are here. */
-static bool holds_whole(struct node *node, const char *key) {
+static bool holds_whole(struct kv_node *node, const char *key) {
     struct bnd_buf bytes = {0};
     struct kv_record record;
     struct bnd_slice name = bnd_slice_str(key);
@@ -95,13 +95,13 @@ static bool holds_whole(struct node *node, const char *key) {
            have == (record.size + BND_KV_INLINE_MAX - 1) / BND_KV_INLINE_MAX;
 }
 
-static void leave_out(struct node *node);
+static void leave_out(struct kv_node *node);
 
 /* ---- tests ------------------------------------------------------------------------------------*/
 
 static struct cluster cluster;
 
-static void crowd(struct node *node, unsigned count, const char *value) {
+static void crowd(struct kv_node *node, unsigned count, const char *value) {
     for (unsigned i = 0; i < count; i++) {
         char key[16];
         (void)snprintf(key, sizeof key, "k%04u", i);
@@ -109,7 +109,7 @@ static void crowd(struct node *node, unsigned count, const char *value) {
     }
 }
 
-static unsigned crowd_held(struct node *node, unsigned count) {
+static unsigned crowd_held(struct kv_node *node, unsigned count) {
     unsigned held = 0;
     for (unsigned i = 0; i < count; i++) {
         char key[16];
@@ -126,7 +126,7 @@ static bool push_made_up_for(uint32_t rules_off) {
     bnd_sim_net_filter(cluster.net, passes, &aim);
     assert_int_equal(put(&cluster.nodes[0], "a", "1"), 0);
     assert_int_equal(put(&cluster.nodes[0], "b", "2"), 0);
-    node_crash(&cluster.nodes[0], BND_SIM_KILL);
+    kv_node_crash(&cluster.nodes[0], BND_SIM_KILL);
     bnd_sim_net_filter(cluster.net, NULL, NULL);
     assert_false(holds(&cluster.nodes[2], "a"));
     run_for(&cluster, 10 * SECOND);
@@ -171,13 +171,13 @@ static void test_a_start_compares_shard_by_shard(void **state) {
     (void)state;
     cluster_open(&cluster, 3, KV_RULE_DIGEST);
     crowd(&cluster.nodes[0], 9000, "value");
-    node_crash(&cluster.nodes[2], BND_SIM_KILL);
+    kv_node_crash(&cluster.nodes[2], BND_SIM_KILL);
     for (unsigned i = 0; i < 20; i++) {
         char key[16];
         (void)snprintf(key, sizeof key, "missed%u", i);
         assert_int_equal(put(&cluster.nodes[0], key, "1"), 0);
     }
-    struct node *node = &cluster.nodes[2];
+    struct kv_node *node = &cluster.nodes[2];
     node_start(node);
     while (node->kv->spread->shards == NULL || !node->kv->spread->shards[0].build.running) {
         run_for(&cluster, BND_MS / 4);
@@ -223,7 +223,7 @@ static unsigned replaced(uint32_t rules_off, bool *out_filled, bool *out_large) 
     cluster_open(&cluster, 3, rules_off | KV_RULE_EXCHANGE);
     crowd(&cluster.nodes[0], 2000, "value");
     assert_int_equal(put_large(&cluster.nodes[0], "large", 700000), 0);
-    node_crash(&cluster.nodes[2], BND_SIM_POWER);
+    kv_node_crash(&cluster.nodes[2], BND_SIM_POWER);
     for (uint32_t i = 0; i < SHARDS; i++) {
         assert_int_equal(bnd_kv_shard_move(&cluster.shards[i], 1, 4, 3), 0);
     }
@@ -260,7 +260,7 @@ static bool handed_over(uint32_t rules_off) {
     bnd_sim_net_filter(cluster.net, passes, &aim); /* on nodes 1 and 3 */
     assert_int_equal(put(&cluster.nodes[2], "handed", "over"), 0);
     bnd_sim_net_filter(cluster.net, NULL, NULL);
-    node_crash(&cluster.nodes[0], BND_SIM_KILL);
+    kv_node_crash(&cluster.nodes[0], BND_SIM_KILL);
     for (uint32_t i = 0; i < SHARDS; i++) {
         assert_int_equal(bnd_kv_shard_move(&cluster.shards[i], 1, 4, 3), 0);
     }
@@ -321,7 +321,7 @@ static void test_a_restarted_leaver_stays_sealed(void **state) {
     }
     cluster_changed(&cluster);
     run_for(&cluster, 10 * SECOND);
-    node_crash(&cluster.nodes[2], BND_SIM_POWER);
+    kv_node_crash(&cluster.nodes[2], BND_SIM_POWER);
     cluster.nodes[2].old = true;
     node_start(&cluster.nodes[2]);
     run_for(&cluster, 3 * SECOND);
@@ -337,7 +337,7 @@ static void test_a_lost_state_is_filled_again(void **state) {
     cluster_open(&cluster, 3, KV_RULE_EXCHANGE | KV_RULE_DIGEST);
     crowd(&cluster.nodes[0], 300, "value");
     run_for(&cluster, 130 * SECOND); /* persisted, and the log is compacted */
-    node_crash(&cluster.nodes[2], BND_SIM_POWER);
+    kv_node_crash(&cluster.nodes[2], BND_SIM_POWER);
     bnd_sim_store_wipe(cluster.nodes[2].store);
     node_start(&cluster.nodes[2]);
     run_for(&cluster, 20 * SECOND);
@@ -406,7 +406,7 @@ static void test_the_only_replica_counts_the_newcomer(void **state) {
     run_for(&cluster, 10 * SECOND);
     assert_true(marks(&cluster.nodes[1], 0).filled && marks(&cluster.nodes[1], 1).filled);
     assert_true(holds(&cluster.nodes[1], "alone"));
-    node_crash(&cluster.nodes[1], BND_SIM_KILL);
+    kv_node_crash(&cluster.nodes[1], BND_SIM_KILL);
     run_for(&cluster, 5 * SECOND);
     assert_int_not_equal(put(&cluster.nodes[0], "lost", "1"), 0);
     cluster_close(&cluster);
@@ -424,8 +424,8 @@ static void test_a_restart_does_not_forget_who_counts(void **state) {
     cluster_changed(&cluster);
     run_for(&cluster, 10 * SECOND);
     assert_true(marks(&cluster.nodes[1], 0).filled && marks(&cluster.nodes[1], 1).filled);
-    node_crash(&cluster.nodes[1], BND_SIM_KILL);
-    node_crash(&cluster.nodes[0], BND_SIM_POWER);
+    kv_node_crash(&cluster.nodes[1], BND_SIM_KILL);
+    kv_node_crash(&cluster.nodes[0], BND_SIM_POWER);
     node_start(&cluster.nodes[0]);
     run_for(&cluster, 10 * SECOND);
     assert_int_not_equal(put(&cluster.nodes[0], "lost", "1"), 0);
@@ -460,7 +460,7 @@ static void test_a_view_without_memory_is_not_taken(void **state) {
     struct bnd_kv_shard shards[SHARDS];
     (void)state;
     cluster_open(&cluster, 3, 0);
-    struct node *node = &cluster.nodes[0];
+    struct kv_node *node = &cluster.nodes[0];
     struct bnd_kv *kv = node->kv;
     memcpy(shards, cluster.shards, sizeof shards);
     for (uint32_t i = 0; i < SHARDS; i++) {
@@ -541,7 +541,7 @@ static bool collected(uint64_t horizon) {
     return true;
 }
 
-static void leave_out(struct node *node) {
+static void leave_out(struct kv_node *node) {
     for (uint32_t i = 0; i < SHARDS; i++) {
         struct bnd_kv_shard *shard = &cluster.shards[i];
         assert_int_equal(bnd_kv_shard_unfilled(shard, shard->epoch, node->id), 0);
@@ -563,7 +563,7 @@ static void test_tombstones_are_collected(void **state) {
     run_for(&cluster, 10 * SECOND);
     assert_true(collected(horizon));
     for (size_t i = 0; i < 3; i++) {
-        struct node *node = &cluster.nodes[i];
+        struct kv_node *node = &cluster.nodes[i];
         assert_true(holds(node, "live"));
         assert_true(holds(node, "long"));
         assert_int_equal(seen(node, "dead").version.hlc, 0);
@@ -611,7 +611,7 @@ static bool resurrected(uint32_t rules_off, bool crashes) {
     assert_int_equal(put(&cluster.nodes[0], "ghost", "1"), 0);
     run_for(&cluster, 2 * SECOND);
     assert_true(holds(&cluster.nodes[2], "ghost"));
-    node_crash(&cluster.nodes[2], BND_SIM_POWER);
+    kv_node_crash(&cluster.nodes[2], BND_SIM_POWER);
     assert_int_equal(put(&cluster.nodes[0], "ghost", NULL), 0);
     run_for(&cluster, 10 * SECOND);
     leave_out(&cluster.nodes[2]);
@@ -623,7 +623,7 @@ static bool resurrected(uint32_t rules_off, bool crashes) {
     node_start(&cluster.nodes[2]);
     if (crashes) { /* as soon as its marks say that it has forgotten */
         assert_true(bnd_sim_run_until_true(cluster.world, has_forgotten, &horizon, 60 * SECOND));
-        node_crash(&cluster.nodes[2], BND_SIM_POWER);
+        kv_node_crash(&cluster.nodes[2], BND_SIM_POWER);
         node_start(&cluster.nodes[2]);
     }
     run_for(&cluster, 60 * SECOND);
@@ -707,16 +707,16 @@ static void test_a_crash_anywhere_continues(void **state) {
         cluster_changed(&cluster);
         for (unsigned crash = 0; crash < 12; crash++) {
             run_for(&cluster, (7 + 13 * round + 29 * crash) * 3 * BND_MS);
-            struct node *node = &cluster.nodes[(crash + round) % NODES];
-            node_crash(node, crash % 2 == 0 ? BND_SIM_POWER : BND_SIM_KILL);
+            struct kv_node *node = &cluster.nodes[(crash + round) % NODES];
+            kv_node_crash(node, crash % 2 == 0 ? BND_SIM_POWER : BND_SIM_KILL);
             node_start(node);
         }
         run_for(&cluster, 90 * SECOND);
         uint64_t horizon = propose(wall_ms() - 5000);
         for (unsigned crash = 0; crash < 6; crash++) {
             run_for(&cluster, (11 + 7 * round + 31 * crash) * 2 * BND_MS);
-            struct node *node = &cluster.nodes[(crash + round) % NODES];
-            node_crash(node, BND_SIM_POWER);
+            struct kv_node *node = &cluster.nodes[(crash + round) % NODES];
+            kv_node_crash(node, BND_SIM_POWER);
             node_start(node);
         }
         run_for(&cluster, 90 * SECOND);

@@ -1,8 +1,6 @@
 /* What goes on in the background comes to its end, whatever else happens to the namespaces. */
 #include "tests/unit/kv/cluster.h"
 
-#include "kv/kv_private.h"
-
 #define FIRST 100u  /* id of the first of the other namespaces, */
 #define OTHERS 200u /* of which a tick looks at 64 */
 
@@ -19,7 +17,7 @@ static struct bnd_slice key_in(uint32_t shard, uint64_t namespace_id, char out[1
 }
 
 /* A record of the namespace, as if it had come long ago. */
-static void store_record(struct node *node, uint32_t shard, uint64_t namespace_id) {
+static void store_record(struct kv_node *node, uint32_t shard, uint64_t namespace_id) {
     char text[16];
     uint8_t encoded[64];
     struct kv_applied applied;
@@ -37,7 +35,7 @@ static void store_record(struct node *node, uint32_t shard, uint64_t namespace_i
     bnd_sim_env_leave(node->sim);
 }
 
-static bool has_records(struct node *node, uint32_t shard, uint64_t namespace_id) {
+static bool has_records(struct kv_node *node, uint32_t shard, uint64_t namespace_id) {
     uint64_t found = 0;
     bnd_sim_env_enter(node->sim);
     assert_int_equal(kv_store_namespace_next(node->kv->store, shard, namespace_id, &found), 0);
@@ -48,7 +46,7 @@ static bool has_records(struct node *node, uint32_t shard, uint64_t namespace_id
 /* Many namespaces have something in shard 0, NS has something in shard 1. */
 static void open_crowded(void) {
     cluster_open(&cluster, 1, 0);
-    struct node *node = &cluster.nodes[0];
+    struct kv_node *node = &cluster.nodes[0];
     for (uint64_t i = 0; i < OTHERS; i++) {
         cluster.namespaces[cluster.namespaces_count++] = (struct bnd_kv_namespace){.id = FIRST + i};
         store_record(node, 0, FIRST + i);
@@ -143,7 +141,7 @@ static void test_pieces_are_swept_meanwhile(void **state) {
     bool lacks = false;
     (void)state;
     open_crowded();
-    struct node *node = &cluster.nodes[0];
+    struct kv_node *node = &cluster.nodes[0];
     bnd_sim_env_enter(node->sim);
     assert_int_equal(kv_store_piece_put(node->kv->store, &piece, 1, &lacks), 0);
     bnd_sim_env_leave(node->sim);
