@@ -148,6 +148,13 @@ static void test_request_pages(void **state) {
     assert_int_equal(decode_pages(0, 1, &request), BND_CORRUPT);
     assert_int_equal(decode_pages(1, 0, &request), BND_CORRUPT);
     assert_int_equal(decode_pages(1, BND_SQL_PAGES_MAX + 1, &request), BND_CORRUPT);
+    BND_AUTO_BUF struct bnd_buf both = {0};
+    request = (struct bnd_sql_request){
+        .results = BND_SQL_ROWS, .session = BND_SQL_PRIMARY, .pages_first = 1, .pages_count = 1};
+    bnd_sql_request_begin(&both, &request);
+    bnd_sql_request_statement(&both, bnd_slice_str("SELECT 1"), 0);
+    bnd_sql_request_end(&both, 1);
+    assert_int_equal(bnd_sql_request_decode(bnd_buf_slice(&both), &request), BND_CORRUPT);
 }
 
 static int decode_with(size_t at, uint8_t byte) {
