@@ -1,9 +1,10 @@
-/* The memory of a batch that lives long. */
+/* Batches that live long: their memory, one read over another, a thread that writes one. */
 #include "tests/unit/engine/io_test.h"
 
 #include "engine/rocks/rocks.h"
 
 #include <malloc.h>
+#include <pthread.h>
 
 #define PIECES 20u
 #define PIECE_BYTES ((size_t)1 << 20)
@@ -124,8 +125,71 @@ static void a_batch_is_read_over_another(void **state) {
     world_close(&world);
 }
 
+/* ---- a thread that writes ---- */
+
+#define ROUNDS 200u
+
+struct writer {
+    struct bnd_state *store;
+    struct bnd_state_batch *batch;
+    int status;
+};
+
+static void *write_batch(void *data) {
+    struct writer *writer = data;
+    writer->status = writer->store->ops->write(writer->store, writer->batch);
+    return NULL;
+}
+
+/* What a thread writes is read meanwhile, and others write: none is lost. */
+static void a_thread_writes_while_others_do(void **state) {
+    struct world world;
+    world_open(&world);
+    struct bnd_state *store = world.store;
+    const struct bnd_state_ops *ops = store->ops;
+    struct bnd_state_batch *below = ops->batch_create(store);
+    struct bnd_state_batch *batch = ops->batch_create(store);
+    struct bnd_state_batch *other = ops->batch_create(store);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        char text[8];
+        pthread_t thread;
+        (void)snprintf(text, sizeof text, "%u", round);
+        for (unsigned i = 0; i < 50; i++) {
+            put(ops, below, i, bnd_slice_str(text));
+        }
+        ops->batch_over(batch, below);
+        struct writer writer = {.store = store, .batch = below};
+        assert_int_equal(pthread_create(&thread, NULL, write_batch, &writer), 0);
+        put(ops, other, 100 + round, bnd_slice_str(text));
+        assert_int_equal(ops->write(store, other), 0);
+        ops->batch_clear(other);
+        for (unsigned i = 0; i < 50; i++) {
+            char key[8];
+            (void)snprintf(key, sizeof key, "k%u", i);
+            expect(batch, ops, key, text);
+        }
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_int_equal(writer.status, 0);
+        ops->batch_over(batch, NULL);
+        ops->batch_clear(below);
+        expect(batch, ops, "k49", text);
+    }
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        char key[8];
+        char text[8];
+        (void)snprintf(key, sizeof key, "k%u", 100 + round);
+        (void)snprintf(text, sizeof text, "%u", round);
+        expect(batch, ops, key, text);
+    }
+    ops->batch_destroy(other);
+    ops->batch_destroy(batch);
+    ops->batch_destroy(below);
+    world_close(&world);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(of_a_large_batch_none_stays),
-                                       cmocka_unit_test(a_batch_is_read_over_another)};
+                                       cmocka_unit_test(a_batch_is_read_over_another),
+                                       cmocka_unit_test(a_thread_writes_while_others_do)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
