@@ -154,6 +154,9 @@ static void aside_is(const struct rig *rig, size_t pair, const char *value, cons
     same(bnd_slice(rig->aside.data + p->aside + p->value.len, p->metadata.len), metadata);
 }
 
+#define LONG                                                                                       \
+    "longer than all of the short ones that are put aside before it, together with metadata"
+
 /* The first values stay, the others are handed on, each at its place among all of them. */
 static void what_finds_no_room_is_put_aside(void **state) {
     static const char text[] = "[{\"key\":\"a\",\"value\":\"here\"},"
@@ -161,7 +164,8 @@ static void what_finds_no_room_is_put_aside(void **state) {
                                "{\"key\":\"c\",\"value\":\"aGVsbG8=\",\"base64\":true},"
                                "{\"key\":\"d\",\"value\":\"!\"},"
                                "{\"key\":\"e\",\"value\":\"\",\"metadata\":\"only this\"},"
-                               "{\"key\":\"f\",\"value\":\"last aside\"}]";
+                               "{\"key\":\"f\",\"value\":\"last of the short ones\"},"
+                               "{\"key\":\"g\",\"value\":\"" LONG "\",\"metadata\":2}]";
     (void)state;
     for (size_t step = 1; step < sizeof text; step++) {
         struct rig rig;
@@ -169,7 +173,7 @@ static void what_finds_no_room_is_put_aside(void **state) {
         rig.body.here_max = 5;
         assert_int_equal(feed(&rig, text, step), 0);
         const struct kv_pair *p = rig.body.pairs;
-        assert_int_equal(rig.body.count, 6);
+        assert_int_equal(rig.body.count, 7);
         same(p[0].value, "here");
         aside_is(&rig, 1, "first aside", "{\"m\":1}");
         same(p[1].key, "b");
@@ -177,7 +181,8 @@ static void what_finds_no_room_is_put_aside(void **state) {
         assert_int_equal(p[3].aside, KV_PAIR_HERE);
         same(p[3].value, "!");
         aside_is(&rig, 4, "", "\"only this\"");
-        aside_is(&rig, 5, "last aside", "");
+        aside_is(&rig, 5, "last of the short ones", "");
+        aside_is(&rig, 6, LONG, "2");
         kv_bulk_body_settle(&rig.body);
         same(p[5].key, "f");
         kv_bulk_body_free(&rig.body);
