@@ -8,9 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A lease that is over ends when its group's leader looks next: for a while there may be none. */
-#define LEASE_END_MS_MAX 30000u
-
 /* ---- answers ----------------------------------------------------------------------------------*/
 
 /* Where the rows of the k-th result set begin, behind "rows":[ */
@@ -176,9 +173,7 @@ void simsql_history_mark(struct simsql_history *history, size_t number,
 
 bool simsql_history_locked(const struct simsql_history *history, size_t database,
                            uint64_t invoked_ms) {
-    uint64_t until_ms = history->databases[database].held_until_ms;
-    return until_ms >= invoked_ms || invoked_ms - until_ms <= LEASE_END_MS_MAX ||
-           history->cluster->jumped;
+    return history->databases[database].held_until_ms >= invoked_ms || history->cluster->jumped;
 }
 
 void simsql_history_erase(struct simsql_history *history, size_t database, uint64_t above) {

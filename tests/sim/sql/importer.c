@@ -14,9 +14,10 @@
 #define AGAIN_MAX 20u
 #define READS_MAX 3u
 /* A branch that is not renewed any more may be asked for once again as late as the call's deadline
- * is, and then it has a lease; nobody need look at that for some ticks of a leader. */
+ * is, and then it has a lease; that it is over is seen when the group's leader looks next, and for a
+ * while there may be none. */
 #define CALL_MS UINT64_C(30000)
-#define LATE_MS UINT64_C(20000)
+#define LATE_MS UINT64_C(50000)
 #define CLOCK_MS UINT64_C(2000)
 
 static struct simsql_database *source_of(struct importer *importer) {

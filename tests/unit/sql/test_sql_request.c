@@ -140,8 +140,23 @@ static int decode_pages(uint32_t first, uint32_t count, struct bnd_sql_request *
     return bnd_sql_request_decode(bnd_buf_slice(&buf), out);
 }
 
+/* Pages, and a statement behind them that is sound by itself. */
+static int decode_pages_and_statement(struct bnd_sql_request *out) {
+    BND_AUTO_BUF struct bnd_buf buf = {0};
+    const struct bnd_sql_request request = {.results = BND_SQL_ROWS,
+                                            .session = BND_SQL_PRIMARY,
+                                            .read_only = true,
+                                            .pages_first = 1,
+                                            .pages_count = 1};
+    bnd_sql_request_begin(&buf, &request);
+    bnd_sql_request_statement(&buf, bnd_slice_str("SELECT 1"), 0);
+    bnd_put_u32(buf.data + 4, 1);
+    return bnd_sql_request_decode(bnd_buf_slice(&buf), out);
+}
+
 static void test_request_pages(void **state) {
     struct bnd_sql_request request;
+    assert_int_equal(decode_pages_and_statement(&request), BND_CORRUPT);
     assert_int_equal(decode_pages(UINT32_MAX, BND_SQL_PAGES_MAX, &request), 0);
     assert_true(request.pages_first == UINT32_MAX && request.pages_count == BND_SQL_PAGES_MAX);
     assert_true(request.statements_count == 0 && request.read_only);
