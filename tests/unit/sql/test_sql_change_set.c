@@ -286,6 +286,18 @@ static void what_is_not_one_frame_is_refused(void **state) {
 
 /* ---- codecs -----------------------------------------------------------------------------------*/
 
+/* A branch is of the present, of what it holds, or of a version: nothing else. */
+static void a_branch_is_of_one_of_three(void **state) {
+    const struct sql_command command = {
+        .op = SQL_BRANCH, .uuid = {7}, .u.branch = {.source = {1}, .holds = true}};
+    BND_AUTO_BUF struct bnd_buf bytes = {0};
+    struct sql_command read;
+    sql_command_encode(&bytes, &command);
+    assert_int_equal(sql_command_decode(bnd_buf_slice(&bytes), &read), 0);
+    bytes.data[bytes.len - 1] = 3;
+    assert_int_equal(sql_command_decode(bnd_buf_slice(&bytes), &read), BND_INVALID);
+}
+
 static void commands_read_back_and_others_are_refused(void **state) {
     static const uint8_t part[] = {1, 2, 3};
     const struct sql_command commands[] = {
@@ -397,6 +409,7 @@ int main(void) {
         cmocka_unit_test(a_change_set_travels_whole_or_in_parts),
         cmocka_unit_test(too_long_a_change_set_is_refused),
         cmocka_unit_test(what_is_not_one_frame_is_refused),
+        cmocka_unit_test(a_branch_is_of_one_of_three),
         cmocka_unit_test(commands_read_back_and_others_are_refused),
         cmocka_unit_test(commits_out_of_bounds_are_refused),
         cmocka_unit_test(queries_and_records_read_back),
