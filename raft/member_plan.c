@@ -146,11 +146,14 @@ static struct member_step plan_removal(const struct census *c) {
                                        : step(MEMBER_REST, 0);
 }
 
+/* Of those that are wanted, once no others vote: a majority would be left to one that may be gone
+ * for good, which the wish knows and what was heard of it does not yet. */
 static struct member_step plan_demotion(const struct census *c) {
     bool surplus = c->voters_wanted > c->target;
-    bool stuck = c->view->impatient && c->voters % 2 == 0 && c->voters_wanted == c->voters;
+    bool stuck = c->view->impatient && c->voters % 2 == 0;
     size_t i = pick_voter(c, true);
-    if ((surplus || stuck) && i < c->view->configuration->count && may_lose(c, i)) {
+    if (c->voters_wanted == c->voters && (surplus || stuck) &&
+        i < c->view->configuration->count && may_lose(c, i)) {
         return step(MEMBER_STANDBY, member_at(c, i)->node);
     }
     return step(MEMBER_REST, 0);

@@ -80,6 +80,11 @@ static const struct {
     {"1L 2s", "12", MEMBER_REST, 0, false},
     {"1L 2v 3v", "12", MEMBER_REMOVE, 3, false},
     {"1L 2v", "12", MEMBER_STANDBY, 2, false},
+    /* No majority is left to who is not wanted and may be gone for good. */
+    {"1L 2v 3v!", "12", MEMBER_REMOVE, 3, false},
+    {"1L 2v! 3v", "12", MEMBER_REST, 0, false},
+    {"1L 2v! 3v", "12", MEMBER_REST, 0, true},
+    {"1L 2v! 3v", "23", MEMBER_REST, 0, false},
     /* A wanted node that never comes up delays nobody. */
     {"1L", "12!3", MEMBER_ADD, 3, false},
     {"1L 2- 3s", "12!3", MEMBER_REST, 0, false},
@@ -111,7 +116,7 @@ static const struct {
     {"1L 3v", "1", MEMBER_REMOVE, 3, false},
     {"1L 2v! 3v!", "1", MEMBER_REST, 0, false},
     /* The leader leaves last, to one that is ready. */
-    {"1L 2v 3v", "23", MEMBER_STANDBY, 3, false},
+    {"1L 2v 3v", "23", MEMBER_HAND_OVER, 2, false},
     {"1L 2v 3s", "23", MEMBER_HAND_OVER, 2, false},
     {"1L 2v 3v", "234", MEMBER_ADD, 4, false},
     {"1L 2v 3v 4s?", "234", MEMBER_REST, 0, false},
