@@ -51,7 +51,7 @@ struct port {
 };
 
 /* What a connection takes while nothing is under way on it. */
-#define CONNECTION_BYTES (4u << 10)
+#define CONNECTION_BYTES (3u << 10)
 #define CONNECTION_BYTES_TLS (48u << 10)
 #define CONNECTIONS_MIN 256u
 #define CONNECTIONS_MAX 16384u
