@@ -89,7 +89,8 @@ struct kv_log_entry *kv_log_entry_marks(uint32_t shard, const struct kv_marks *m
         entry->wipe = wipe;
         entry->bytes[HEAD_BYTES] =
             (uint8_t)((marks->filled ? MARK_FILLED : 0) | (wipe ? MARK_WIPE : 0) |
-                      (marks->there ? 0 : MARK_NONE) | (marks->counted << MARK_COUNTED_SHIFT));
+                      (marks->there ? 0 : MARK_NONE) |
+                      ((unsigned)marks->counted << MARK_COUNTED_SHIFT));
         bnd_put_u32(entry->bytes + HEAD_BYTES + 1, marks->epoch);
         bnd_put_u64(entry->bytes + HEAD_BYTES + 5, marks->refused);
         bnd_put_u64(entry->bytes + HEAD_BYTES + 13, marks->collected);
