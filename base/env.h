@@ -233,8 +233,8 @@ struct bnd_env_ops {
                             struct bnd_stream *stream); /* end of our side, after writes */
     void (*stream_peer)(struct bnd_env *env, struct bnd_stream *stream, char out[BND_ADDRESS_MAX]);
     /* Ends the stream: no event comes after this call; writes under way are answered BND_CANCELED,
-     * later; what try_write took is sent still, for 5 s at most; on_closed (may be NULL) comes last,
-     * after which the stream is gone. */
+     * later; what try_write took is sent still, for 5 s at most; on_closed (may be NULL) comes
+     * last, after which the stream is gone. */
     void (*stream_close)(struct bnd_env *env, struct bnd_stream *stream,
                          void (*on_closed)(void *data), void *data);
 

@@ -72,7 +72,8 @@ struct bnd_gateway_config {
     const char *s3_domain;       /* of virtual-host style names; NULL: only the built-in ones */
     struct bnd_tls_context *tls; /* of all three; NULL: plain */
     size_t memory_bytes;         /* most bytes of request buffers; 0: 64 MiB */
-    size_t held_bytes; /* most bytes of values and answers of KV and D1 that requests hold; 0: 64 MiB */
+    size_t held_bytes; /* most bytes of values and answers of KV and D1 that requests hold; 0: 64
+                          MiB */
     struct kv_limits kv_limits;  /* a field of 0: Cloudflare's */
     struct d1_limits d1_limits;  /* a field of 0: its default */
     /* Of each port; buffer_bytes_max is a part of memory_bytes. connections_max 0: as many as

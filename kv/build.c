@@ -1,5 +1,5 @@
-/* Trees are built by a scan in slices, of one shard after the other, and the same scan deletes what is dead below the collected
- * horizon, or all that a replica left out of one must forget. */
+/* Trees are built by a scan in slices, of one shard after the other, and the same scan deletes what
+ * is dead below the collected horizon, or all that a replica left out of one must forget. */
 #include "kv/spread_private.h"
 
 struct slice {

@@ -4,7 +4,8 @@
  * horizon.c horizons.
  *
  * Bounds: KV_SPREAD_EXCHANGES exchanges that this node began and KV_SPREAD_SERVED requests that it
- * serves are under way, each within a fixed memory; a slice looks at KV_SPREAD_SLICE records, of a tree at twice as many. */
+ * serves are under way, each within a fixed memory; a slice looks at KV_SPREAD_SLICE records, of a
+ * tree at twice as many. */
 #ifndef BND_KV_SPREAD_PRIVATE_H
 #define BND_KV_SPREAD_PRIVATE_H
 
@@ -175,7 +176,7 @@ struct spread_shard {
     struct spread_peer peers[SPREAD_PEERS_MAX]; /* the other replicas, and who leaves */
     size_t peers_count;
     struct spread_ticket *marking; /* marks are being written */
-    bool compares;                 /* since this node started a tree was built: it has asked for all */
+    bool compares; /* since this node started a tree was built: it has asked for all */
 };
 
 struct spread_digest;

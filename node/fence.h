@@ -1,6 +1,6 @@
 /* Nodes that are members no more are told so when they dial, and stop: they were recovered without
- * (ADR 0085), or decommissioned while they were down. Both sides of it. And nodes that are not known
- * yet, taken by who has no fresh view (ADR 0074). */
+ * (ADR 0085), or decommissioned while they were down. Both sides of it. And nodes that are not
+ * known yet, taken by who has no fresh view (ADR 0074). */
 #ifndef BND_NODE_FENCE_H
 #define BND_NODE_FENCE_H
 

@@ -18,8 +18,7 @@ void node_members_meet(struct node_members *members, uint64_t node) {
 static int add_known(void *data, uint64_t id, const char *address) {
     struct node_members *members = data;
     node_members_meet(members, id);
-    return id == members->identity->node ? 0
-                                         : bnd_mesh_tcp_set_peer(members->mesh, id, address);
+    return id == members->identity->node ? 0 : bnd_mesh_tcp_set_peer(members->mesh, id, address);
 }
 
 int node_members_load(struct node_members *members, struct bnd_error *err) {
@@ -30,8 +29,7 @@ int node_members_load(struct node_members *members, struct bnd_error *err) {
         return 0;
     }
     rv = rv != 0 ? rv : node_peers_each(bnd_buf_slice(&bytes), add_known, members);
-    return rv == 0 ? 0
-                   : bnd_error_set(err, rv, "%s/peers: %s", members->data, bnd_code_text(rv));
+    return rv == 0 ? 0 : bnd_error_set(err, rv, "%s/peers: %s", members->data, bnd_code_text(rv));
 }
 
 /* ---- from view to view

@@ -639,10 +639,8 @@ static int open_clients(struct bnd_node *node, struct bnd_error *err) {
         .departed = on_departed,
     };
     node_departure_start(&node->departure);
-    const struct node_kv_planner planner = {.host = node->host,
-                                            .catalog = node->catalog,
-                                            .map = &node->map,
-                                            .config = &node->config};
+    const struct node_kv_planner planner = {
+        .host = node->host, .catalog = node->catalog, .map = &node->map, .config = &node->config};
     return node_kv_start(&node->kv, &planner, err);
 }
 

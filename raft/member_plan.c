@@ -152,8 +152,8 @@ static struct member_step plan_demotion(const struct census *c) {
     bool surplus = c->voters_wanted > c->target;
     bool stuck = c->view->impatient && c->voters % 2 == 0;
     size_t i = pick_voter(c, true);
-    if (c->voters_wanted == c->voters && (surplus || stuck) &&
-        i < c->view->configuration->count && may_lose(c, i)) {
+    if (c->voters_wanted == c->voters && (surplus || stuck) && i < c->view->configuration->count &&
+        may_lose(c, i)) {
         return step(MEMBER_STANDBY, member_at(c, i)->node);
     }
     return step(MEMBER_REST, 0);

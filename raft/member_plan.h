@@ -1,8 +1,8 @@
 /* The next change of a group's members, decided from a picture (internal to raft/; ADR 0071).
  *
  * Rules:
- *  1. Additions first (spare, then standby), then promotions, removals, the leader's own leaving, and
- *     demotions last: no majority is left to a voter that is not wanted.
+ *  1. Additions first (spare, then standby), then promotions, removals, the leader's own leaving,
+ * and demotions last: no majority is left to a voter that is not wanted.
  *  2. Voters rest in the numbers 1, 3, 5: a change that makes the number even is made only if one
  *     that makes it odd again can follow at once.
  *  3. Nobody is promoted who was not heard from within an election timeout or is not caught up, and

@@ -408,7 +408,8 @@ static int run_fill(struct job *job, struct bnd_sql_statement *statement) {
     if (rv != 0) {
         return rv;
     }
-    int code = sql_connection_fill(job->self, (const char *)job->sql.data, rows_max.integer, &filled);
+    int code =
+        sql_connection_fill(job->self, (const char *)job->sql.data, rows_max.integer, &filled);
     if (code != SQLITE_OK) {
         return fail(job, code);
     }

@@ -263,8 +263,8 @@ int sql_apply_fork(const struct sql_change *change) {
     int rv = check_new(change);
     rv = rv != 0 ? rv : sql_change_live(change, change->command->u.fork.source, &source);
     rv = rv != 0 ? rv
-                 : sql_find_version(change, &source.record, &change->command->u.fork.target, &commit,
-                                    &number);
+                 : sql_find_version(change, &source.record, &change->command->u.fork.target,
+                                    &commit, &number);
     if (rv != 0) {
         return rv;
     }

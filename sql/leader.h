@@ -17,7 +17,7 @@ struct sql_leader_config {
     const char *name;    /* of the node */
     size_t memory_bytes; /* of connections and their caches, before idle databases are closed */
     uint32_t rules_off;
-    uint32_t cut_at_bytes; /* sql.h */
+    uint32_t cut_at_bytes;       /* sql.h */
     struct bnd_sql_stats *stats; /* counted up */
 };
 

@@ -417,7 +417,8 @@ static int free_text(const struct tools_record *record, struct bnd_buf *out) {
     }
     bnd_buf_append_str(out, "body ");
     tools_record_hex(out, bnd_slice(record->key.data + 9, BND_OBJECT_ID_BYTES));
-    bnd_buf_append_str(out, record->value.len == 0 ? " goes after " : ", if nobody names it, goes after ");
+    bnd_buf_append_str(out, record->value.len == 0 ? " goes after "
+                                                   : ", if nobody names it, goes after ");
     tools_record_time(out, key_number(record, 0));
     return 0;
 }
@@ -484,7 +485,8 @@ static int kv_free_text(const struct tools_record *record, struct bnd_buf *out) 
     }
     bnd_buf_append_str(out, "large value ");
     tools_record_hex(out, bnd_slice(record->key.data + 9, KV_BLOB_ID_BYTES));
-    bnd_buf_append_str(out, record->value.len == 0 ? " goes after " : ", if nobody names it, goes after ");
+    bnd_buf_append_str(out, record->value.len == 0 ? " goes after "
+                                                   : ", if nobody names it, goes after ");
     tools_record_time(out, key_number(record, 0));
     return 0;
 }

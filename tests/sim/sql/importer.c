@@ -14,8 +14,8 @@
 #define AGAIN_MAX 20u
 #define READS_MAX 3u
 /* A branch that is not renewed any more may be asked for once again as late as the call's deadline
- * is, and then it has a lease; that it is over is seen when the group's leader looks next, and for a
- * while there may be none. */
+ * is, and then it has a lease; that it is over is seen when the group's leader looks next, and for
+ * a while there may be none. */
 #define CALL_MS UINT64_C(30000)
 #define LATE_MS UINT64_C(50000)
 #define CLOCK_MS UINT64_C(2000)

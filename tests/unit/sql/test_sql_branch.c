@@ -448,9 +448,12 @@ static void staged_parts_go_with_the_swap(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(what_is_held_changes_by_nothing_else), TEST(a_branch_takes_the_place_of_what_it_holds),
-        TEST(time_goes_on_over_an_import),          TEST(a_lease_that_nobody_renews_ends),
-        TEST(a_deleted_branch_holds_nothing),       TEST(a_cutoff_holds_over_an_import),
+        TEST(what_is_held_changes_by_nothing_else),
+        TEST(a_branch_takes_the_place_of_what_it_holds),
+        TEST(time_goes_on_over_an_import),
+        TEST(a_lease_that_nobody_renews_ends),
+        TEST(a_deleted_branch_holds_nothing),
+        TEST(a_cutoff_holds_over_an_import),
         TEST(what_stands_upon_two_imports_ago_ends_as_it_began),
         TEST(what_was_between_two_imports_is_kept),
         TEST(a_cutoff_between_two_imports_is_an_end),

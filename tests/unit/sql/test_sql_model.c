@@ -446,8 +446,8 @@ static void take_over(struct model *model, struct model_database *database,
 }
 
 static void import(struct model *model, struct model_database *database) {
-    assert_int_equal(
-        machine_branch(model->m, (uint8_t)(model->count + 1), database->uuid, true), 0);
+    assert_int_equal(machine_branch(model->m, (uint8_t)(model->count + 1), database->uuid, true),
+                     0);
     struct model_database *branch =
         descend(model, database, database->count - 1, newest(database)->epoch + 1);
     for (uint64_t left = draw(model, 3); left > 0; left--) {

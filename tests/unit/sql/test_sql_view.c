@@ -112,9 +112,9 @@ static void assert_page(struct fixture *f, uint32_t number) {
     uint8_t read[SQL_PAGE_BYTES];
     bool cut = false;
     assert_int_equal(sql_view_page(f->view, number, page), 0);
-    assert_int_equal(sql_view_read(f->view, (uint64_t)(number - 1) * SQL_PAGE_BYTES, sizeof read,
-                                   read, &cut),
-                     0);
+    assert_int_equal(
+        sql_view_read(f->view, (uint64_t)(number - 1) * SQL_PAGE_BYTES, sizeof read, read, &cut),
+        0);
     assert_memory_equal(page, read, sizeof page);
 }
 
