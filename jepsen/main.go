@@ -23,6 +23,9 @@ import (
 
 const insideMark = "JEPSEN_INSIDE=1"
 
+// commit of the sources, with + where they had been changed. jepsen/run sets it.
+var commit string
+
 type options struct {
 	system, workload, nemesis, binary, oldBinary, workerd, dqlite, directory, name, disks, results, report string
 
@@ -238,8 +241,8 @@ func run(ctx context.Context, o options) (bool, error) {
 	} else { // a history without its end cannot be judged
 		result.Unknown = []string{broken.Error()}
 	}
-	told := report.Run{System: o.system, Workload: o.workload, Nemesis: o.nemesis, Seed: o.seed, Nodes: o.nodes, Disks: o.disks, Seconds: o.seconds,
-		Began: began, Replay: o.replay(), Counts: result.Counts, Faults: evil.Count(), Stops: c.Stops(), Whole: recovered,
+	told := report.Run{System: o.system, Workload: o.workload, Nemesis: o.nemesis, Seed: o.seed, Nodes: o.nodes, Workers: o.workers,
+		Disks: o.disks, Seconds: o.seconds, Commit: commit, Began: began, Replay: o.replay(), Counts: result.Counts, Faults: evil.Count(), Stops: c.Stops(), Whole: recovered,
 		Anomalies: result.Anomalies, Undecided: result.Unknown, Aborts: c.Aborts(), Notes: result.Notes, Events: log.Events()}
 	judge(&told)
 	if err := tell(o, told); err != nil {

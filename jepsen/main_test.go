@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"bindery/jepsen/history"
+	"bindery/jepsen/nemesis"
 	"bindery/jepsen/report"
+	"bindery/jepsen/workload"
 )
 
 // acknowledged is a history of so many operations, all done.
@@ -36,6 +38,19 @@ func TestJudge(t *testing.T) {
 		each.run.Seconds = 20 * time.Second
 		if judge(&each.run); each.run.Passed != each.passed {
 			t.Errorf("%s: passed %v", each.name, each.run.Passed)
+		}
+	}
+}
+
+// A page explains every workload, fault and system that there is.
+func TestPagesHaveWords(t *testing.T) {
+	for _, system := range append(workload.Systems(), "") {
+		for _, name := range append(workload.Names(), "append", "bank") {
+			for _, fault := range nemesis.Names() {
+				if !report.Described(name, fault, system) {
+					t.Errorf("%s under %s on %q is not explained", name, fault, system)
+				}
+			}
 		}
 	}
 }

@@ -15,8 +15,9 @@ type Run struct {
 	System            string // "": Bindery
 	Workload, Nemesis string
 	Seed              int64
-	Nodes             int
+	Nodes, Workers    int
 	Disks             string
+	Commit            string // of the sources that ran it; "": nobody knows
 	Seconds           time.Duration
 	Began             time.Time
 	Replay            string

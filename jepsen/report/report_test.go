@@ -1,6 +1,8 @@
 package report
 
 import (
+	"fmt"
+	"html"
 	"strings"
 	"testing"
 	"time"
@@ -64,7 +66,8 @@ func TestPageTellsVerdictAndEscapes(t *testing.T) {
 	if err := Write(&page, run); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"FAILED", "jepsen/run --seed 7", "register &lt;k&gt; is not linearizable", `class="band"`, "2.5s", "&lt;[1]&gt;"} {
+	for _, want := range []string{"FAILED", "jepsen/run --seed 7", "register &lt;k&gt; is not linearizable", `class="band f0"`, "2.5s", "&lt;[1]&gt;",
+		"unknown outcome", html.EscapeString(faults["kill"]), workloads["register"].Judge} {
 		if !strings.Contains(page.String(), want) {
 			t.Errorf("the page lacks %q", want)
 		}
@@ -84,5 +87,33 @@ func TestTableSumsRuns(t *testing.T) {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, table.String())
 		}
+	}
+}
+
+// Bars that overlap, and bars whose names do, have lanes of their own; a name at the right edge stays inside.
+func TestLanes(t *testing.T) {
+	var events []history.Event
+	note := func(name string, when time.Duration) {
+		events = append(events, history.Event{Index: len(events), Time: when * time.Second, Type: history.Info, Process: history.NemesisProcess, F: name, Pair: -1})
+	}
+	note("kill", 10)
+	note("partition", 12) // inside kill
+	note("kill-end", 20)
+	note("partition-end", 20)
+	note("pause", 30)
+	note("pause-end", 31) // shorter than its name
+	note("power-all", 32)
+	note("power-all-end", 100)
+	note("decommission", 99)
+	found := strips(events, faultRows(events), func(at time.Duration) float64 { return at.Seconds() * 10 })
+	var lanes []int
+	for _, each := range found {
+		lanes = append(lanes, each.Lane)
+	}
+	if fmt.Sprint(lanes) != "[0 1 0 1 0]" {
+		t.Errorf("lanes: %v", lanes)
+	}
+	if last := found[len(found)-1]; last.LabelX+float64(len(last.Label))*labelWidth > plotWidth {
+		t.Errorf("%s begins at %.0f and leaves the plot", last.Label, last.LabelX)
 	}
 }
