@@ -355,8 +355,12 @@ func tell(o options, told report.Run) error {
 
 func summarise(o options) int {
 	lines, err := report.Load(o.results)
+	var answers []report.Planted
+	if err == nil { // what tools/mutate --layers has written beside it
+		answers, err = report.LoadPlanted(filepath.Join(filepath.Dir(o.results), "planted.jsonl"))
+	}
 	if err == nil {
-		err = report.Markdown(os.Stdout, lines)
+		err = report.Markdown(os.Stdout, lines, answers)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "jepsen:", err)

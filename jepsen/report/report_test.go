@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"html"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -79,7 +81,7 @@ func TestTableSumsRuns(t *testing.T) {
 	one := Line{Workload: "list", OK: 90, Info: 10, Seconds: 60, Passed: true, Recoveries: map[string][]float64{"kill": {1, 3, 2}}}
 	other := Line{System: "etcd", Workload: "list", OK: 50, Seconds: 60, Why: "register k is not linearizable", Replay: "jepsen/run --seed 7",
 		Recoveries: map[string][]float64{"kill": {4}}}
-	if err := Markdown(&table, []Line{one, one, other}); err != nil {
+	if err := Markdown(&table, []Line{one, one, other}, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"| list | 2 | 0 | 2 | 180 | 0 | 10.0 % |", "| etcd list | 1 | 1 | 1 | 50 |", "| fault | bindery | etcd |",
@@ -115,5 +117,43 @@ func TestLanes(t *testing.T) {
 	}
 	if last := found[len(found)-1]; last.LabelX+float64(len(last.Label))*labelWidth > plotWidth {
 		t.Errorf("%s begins at %.0f and leaves the plot", last.Label, last.LabelX)
+	}
+}
+
+func TestPlantedScore(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "planted.jsonl")
+	lines := `{"change": "a", "class": "term", "layer": "raft", "breaks": "x | y", "by": "simulator", "caught": false, "seeds": 1000, "said": ""}
+{"change": "a", "class": "term", "layer": "raft", "breaks": "x | y", "by": "simulator", "caught": true, "seconds": 0.5, "seeds": 3, "said": "two leaders"}
+{"change": "a", "class": "term", "layer": "raft", "breaks": "x | y", "by": "jepsen", "caught": false, "seconds": 160, "runs": 4, "said": "run 2: too little was done"}
+{"change": "b", "class": "order", "layer": "raft", "by": "simulator", "caught": true, "seconds": 8, "seeds": 70, "said": "diverged"}
+{"change": "b", "class": "order", "layer": "raft", "by": "jepsen", "caught": false, "said": "", "error": "it does not build"}
+{"change": "c", "class": "checksum", "layer": "objects", "by": "simulator", "caught": false, "absent": true, "said": "there is no simulator of objects"}
+{"change": "c", "class": "checksum", "layer": "objects", "by": "jepsen", "caught": true, "seconds": 40.25, "runs": 1, "run": "register flip 3", "said": "a damaged body"}
+`
+	if err := os.WriteFile(path, []byte(lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	answers, err := LoadPlanted(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table strings.Builder
+	if err := Markdown(&table, nil, answers); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"| raft | 2 | 2 | 2 of 2 | 8.0 s, 8.0 s | 0 of 1 | |", "| objects | 1 | 1 | - | | 1 of 1 | 40.2 s, 40.2 s |",
+		"| all | 3 | 3 | 2 of 2 | 8.0 s, 8.0 s | 1 of 2 | 40.2 s, 40.2 s |",
+		"| raft | a | term | x / y | 0.5 s, seed 3: two leaders | **survives** 4 runs: run 2: too little was done |",
+		"| raft | b | order |  | 8.0 s, seed 70: diverged | error: it does not build |",
+		"| objects | c | checksum |  | there is no simulator of objects | 40.2 s, run 1 (register flip 3): a damaged body |"} {
+		if !strings.Contains(table.String(), want) {
+			t.Errorf("the table lacks %q:\n%s", want, table.String())
+		}
+	}
+	if err := os.WriteFile(path, []byte(lines+"{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadPlanted(path); err == nil || !strings.Contains(err.Error(), "line 8") {
+		t.Errorf("half a line: %v", err)
 	}
 }

@@ -151,8 +151,8 @@ Made by ` + "`jepsen/run --summary`" + ` from results.jsonl, a line for each run
 
 const head = "| %s | runs | failed | minutes of load | acknowledged | refused | unknown outcome | faults | deliberate stops | anomalies | undecided | aborts |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n"
 
-// Markdown is the list as people read it.
-func Markdown(out io.Writer, lines []Line) error {
+// Markdown is the list as people read it, with the score of planted changes.
+func Markdown(out io.Writer, lines []Line, answers []Planted) error {
 	text := &strings.Builder{}
 	text.WriteString(introduction)
 	mine, all := map[string]*sum{}, map[string]*sum{}
@@ -173,6 +173,7 @@ func Markdown(out io.Writer, lines []Line) error {
 		table(text, "system, workload", all)
 	}
 	recoveries(text, lines)
+	planted(text, answers)
 	runs(text, lines)
 	_, err := io.WriteString(out, text.String())
 	return err
