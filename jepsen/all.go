@@ -15,7 +15,7 @@ import (
 
 // runAll runs a table in which every workload meets every fault and every two faults meet, a row after the other, and
 // stops at the first that fails. Rows that are in the list of results already, and passed, are not run again; with --rows
-// only so many are run, those first that have passed least often.
+// only so many are run, those first that have passed least often; with --part only those of that part.
 func runAll(ctx context.Context, o options) int {
 	lines, err := report.Load(o.results)
 	if err != nil {
@@ -31,7 +31,7 @@ func runAll(ctx context.Context, o options) int {
 			}
 		}
 	}
-	for _, i := range plan.Next(passed, o.rows) {
+	for _, i := range plan.Next(passed, o.rows, o.part) {
 		one := o
 		one.workload, one.nemesis, one.seed = rows[i].Workload, rows[i].Nemesis(), o.seed+int64(i+passed[i]*len(rows))
 		one.report = filepath.Join(filepath.Dir(o.report), fmt.Sprintf("row%02d.html", i+1))
@@ -46,7 +46,7 @@ func runAll(ctx context.Context, o options) int {
 		}
 	}
 	if o.rows == 0 {
-		fmt.Printf("all %d rows passed\n", len(rows))
+		fmt.Printf("all rows passed: part %s of %d rows\n", o.part.String(), len(rows))
 	}
 	return 0
 }

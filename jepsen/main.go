@@ -17,6 +17,7 @@ import (
 	"bindery/jepsen/cluster"
 	"bindery/jepsen/history"
 	"bindery/jepsen/nemesis"
+	"bindery/jepsen/plan"
 	"bindery/jepsen/report"
 	"bindery/jepsen/workload"
 )
@@ -33,6 +34,7 @@ type options struct {
 	seed           int64
 	nodes, workers int
 	rows           int
+	part           plan.Part
 	all, summary   bool
 }
 
@@ -54,6 +56,7 @@ func parse() options {
 	flag.StringVar(&o.report, "report", "", "the page about the run (report.html in --dir)")
 	flag.BoolVar(&o.all, "all", false, "every workload and every pair of faults, a run each; goes on where --results ends")
 	flag.IntVar(&o.rows, "rows", 0, "of --all: only so many, those that have passed least often (0: all that have not passed)")
+	flag.Var(&o.part, "part", "of --all: every Nth row from the Kth, as K/N; several at once need a --name each")
 	flag.StringVar(&o.results, "results", "", "list of runs to add this one to, a line of JSON each")
 	flag.BoolVar(&o.summary, "summary", false, "print --results as a table, and run nothing")
 	flag.StringVar(&o.disks, "disks", "ext4", "file system of each node's own disk: ext4, xfs, or empty for none")

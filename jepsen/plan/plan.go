@@ -1,7 +1,10 @@
 // Package plan chooses which runs together let every workload meet every fault, and every two faults each other.
 package plan
 
-import "sort"
+import (
+	"fmt"
+	"sort"
+)
 
 // Row is one run: a workload under two faults.
 type Row struct {
@@ -68,12 +71,35 @@ func neediest(workloads []string, met map[string]map[string]bool, rowsOf map[str
 	return best
 }
 
-// Next are the places of rows to run: of all rows that never passed, in order; or, if count is not 0, of that many, those first
-// that have passed least often.
-func Next(passed []int, count int) []int {
+// Part is every Nth row from the Kth, so that N harnesses side by side run a table; the zero value is all of it.
+type Part struct{ K, N int }
+
+// Set reads K/N, as the command line has it.
+func (part *Part) Set(text string) error {
+	var read Part
+	var rest string
+	if n, _ := fmt.Sscanf(text, "%d/%d%s", &read.K, &read.N, &rest); n != 2 || read.K < 1 || read.K > read.N {
+		return fmt.Errorf("not K/N with K from 1 to N")
+	}
+	*part = read
+	return nil
+}
+
+func (part Part) String() string {
+	if part.N == 0 {
+		return "1/1"
+	}
+	return fmt.Sprintf("%d/%d", part.K, part.N)
+}
+
+func (part Part) has(row int) bool { return part.N == 0 || row%part.N == part.K-1 }
+
+// Next are the places of rows of a part to run: of all that never passed, in order; or, if count is not 0, of that many, those
+// first that have passed least often.
+func Next(passed []int, count int, part Part) []int {
 	var order []int
 	for i, times := range passed {
-		if times == 0 || count > 0 {
+		if part.has(i) && (times == 0 || count > 0) {
 			order = append(order, i)
 		}
 	}

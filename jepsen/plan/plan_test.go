@@ -48,8 +48,33 @@ func TestNextGoesOnAndRound(t *testing.T) {
 		{[]int{2, 1, 2, 2}, 2, "[1 0]"},
 		{[]int{1, 1}, 0, "[]"},
 	} {
-		if got := fmt.Sprint(Next(each.passed, each.count)); got != each.wanted {
+		if got := fmt.Sprint(Next(each.passed, each.count, Part{})); got != each.wanted {
 			t.Errorf("%v, %d: %s, not %s", each.passed, each.count, got, each.wanted)
+		}
+	}
+}
+
+func TestPartsAreTheWhole(t *testing.T) {
+	passed, seen := make([]int, 11), map[int]bool{}
+	for _, text := range []string{"1/3", "2/3", "3/3"} {
+		var part Part
+		if err := part.Set(text); err != nil || part.String() != text {
+			t.Errorf("%s: %v, %s", text, err, part)
+		}
+		for _, row := range Next(passed, 0, part) {
+			if seen[row] {
+				t.Errorf("row %d twice", row)
+			}
+			seen[row] = true
+		}
+	}
+	if len(seen) != len(passed) {
+		t.Errorf("%d rows of %d", len(seen), len(passed))
+	}
+	for _, wrong := range []string{"", "1", "0/2", "3/2", "1/2x", "1/0", "-1/2"} {
+		part := Part{K: 1, N: 2}
+		if part.Set(wrong) == nil || part != (Part{K: 1, N: 2}) {
+			t.Errorf("%q is taken as %s", wrong, part)
 		}
 	}
 }
