@@ -4,6 +4,8 @@
 #include "kv/push.h"
 
 #define CACHE_BYTES ((size_t)32 << 20)
+#define COMMIT_BYTES_MIN ((size_t)128 << 10)
+#define COMMIT_BYTES_MAX ((size_t)2 << 20)
 #define TICK_NS (UINT64_C(50) * BND_MS)
 #define PEERS_EVERY 2u /* ticks */
 #define SWEEP_EVERY 20u
@@ -17,10 +19,23 @@ void kv_fatal(struct bnd_kv *kv, int code, const char *what) {
     kv->config.fatal(kv->config.owner, &why);
 }
 
+/* What scans the state, which has to wait for a commit under load. */
+static void scan_tick(struct bnd_kv *kv) {
+    bool due = kv->sweep_due || kv->upkeep.drop_left > 0;
+    if (due && kv_log_commit(kv->log)) {
+        bool sweeps = kv->sweep_due;
+        kv->sweep_due = false;
+        kv_upkeep_tick(kv, sweeps);
+    }
+}
+
 static void on_log_committed(void *owner) {
     struct bnd_kv *kv = owner;
     kv_serve_held(kv);
     kv_forward_tick(kv);
+    if (kv->sweep_due) {
+        scan_tick(kv);
+    }
 }
 
 static void on_log_fatal(void *owner, const struct bnd_error *why) {
@@ -86,11 +101,10 @@ static void on_tick(struct bnd_timer *timer) {
     kv_push_tick(kv);
     kv_coordinate_tick(kv);
     kv_forward_tick(kv);
-    bool sweeps = kv->ticks % SWEEP_EVERY == 0;
-    if (kv->log != NULL && !sweeps && kv->upkeep.drop_left == 0) {
-        kv_log_commit_later(kv->log);
-    } else if (kv->log != NULL && kv_log_commit(kv->log)) {
-        kv_upkeep_tick(kv, sweeps);
+    kv->sweep_due = kv->sweep_due || kv->ticks % SWEEP_EVERY == 0;
+    if (kv->log != NULL) {
+        kv_log_pace(kv->log);
+        scan_tick(kv);
     }
     if (kv->spread != NULL && kv->ticks % PEERS_EVERY == 0) {
         tick_peers(kv);
@@ -174,6 +188,13 @@ int kv_mark(struct bnd_kv *kv, uint32_t shard, const struct kv_marks *marks, boo
 /* ---- start
  * ----------------------------------------------------------------------------------------- */
 
+/* Of what is collected there may be two, and each a second time as RocksDB has it. */
+static size_t commit_bytes(size_t cache_bytes) {
+    size_t share = cache_bytes / 16;
+    return share < COMMIT_BYTES_MIN ? COMMIT_BYTES_MIN
+                                    : (share > COMMIT_BYTES_MAX ? COMMIT_BYTES_MAX : share);
+}
+
 static int make_store(struct bnd_kv *kv, struct bnd_error *err) {
     const struct kv_store_config store = {.state = kv->config.state,
                                           .cache_bytes = kv->config.cache_bytes,
@@ -190,6 +211,7 @@ static int make_store(struct bnd_kv *kv, struct bnd_error *err) {
                                       .store = kv->store,
                                       .hlc = &kv->hlc,
                                       .self = kv->config.self,
+                                      .commit_bytes = commit_bytes(kv->config.cache_bytes),
                                       .owner = kv,
                                       .fatal = on_log_fatal,
                                       .committed = on_log_committed};

@@ -70,6 +70,7 @@ struct bnd_kv {
     struct kv_view view;
     struct bnd_timer tick;
     uint64_t ticks;
+    bool sweep_due;             /* each second, and until what is collected is committed */
     struct bnd_task flush_task; /* what the pass has collected leaves with it */
     bool flush_armed;
     struct kv_upkeep upkeep;

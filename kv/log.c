@@ -1,18 +1,19 @@
 /* Appended -> durable -> applied -> told, and committed with others.
  *
  * What is applied is in the store's batch, where every read of a key finds it. The batch is
- * committed when it has grown to COMMIT_BYTES, with kv.c's tick, and before somebody scans: one
+ * committed when it has grown to commit_bytes, is COMMIT_NS old, and before somebody scans: one
  * large write of the state costs less than many small ones, and a record that is replaced meanwhile
- * is never written. A crash loses the batch; the journal has its entries.
+ * is never written. While lists come it is kept below SMALL_BYTES. A crash loses the batch; the
+ * journal has its entries.
  *
- * A commit nobody waits for is written by a thread of the pool, while the next batch is collected.
- * Where somebody waits and no thread has begun, the loop takes it over (`taken`): it depends on no
- * thread that is busy with something else.
+ * A thread of the pool writes it, while the next one is collected. The loop writes what is small
+ * itself where somebody waits, and takes over (`taken`) what no thread has begun if that is small
+ * too, or LATE_NS have passed: it depends on no thread that is busy with something else.
  *
  * Invariants: (1) `waiting` holds the entries appended and not applied, by index; `applied` those
  * that are not told; (2) the state's index is that of the last entry committed; (3) the journal is
  * compacted only up to an index read back from what is persisted; (4) while a commit is under way,
- * or the state asks to wait, nothing is told that would make the batch larger than HOLD_BYTES and
+ * or the state asks to wait, nothing is told that would make the batch larger than hold_bytes and
  * what was applied then. */
 #include "kv/log.h"
 
@@ -28,8 +29,13 @@
 /* Appended and not applied; less than what the journal leaves for Raft's own records. */
 #define WAITING_BYTES_MAX ((size_t)16 << 20)
 #define TICK_NS (UINT64_C(1000) * BND_MS)
-#define COMMIT_BYTES ((size_t)128 << 10)
-#define HOLD_BYTES (4 * COMMIT_BYTES)
+#define COMMIT_BYTES ((size_t)2 << 20)
+#define COMMIT_NS (UINT64_C(500) * BND_MS)
+/* What the loop writes at once: 1 to 3 ms. */
+#define SMALL_BYTES ((size_t)128 << 10)
+/* So long after a list the next one is expected. */
+#define LISTS_NS (UINT64_C(10000) * BND_MS)
+#define LATE_NS (UINT64_C(20) * BND_MS)
 /* Likewise of what is applied again at a start, where no loop waits for a commit. */
 #define RECOVER_BYTES ((size_t)1 << 20)
 /* A write that the state was too busy for is tried again after this. */
@@ -54,6 +60,12 @@ struct kv_log {
     bool working;      /* the pool has the work, whoever took it */
     atomic_bool taken; /* by its thread, or by the loop */
     int commit_status; /* of the thread's */
+    size_t begun_bytes;
+    uint64_t begun_ns;    /* of the last commit, also after its end */
+    uint64_t lists_until; /* ns; 0: none came yet */
+    bool ending;          /* end_task is to come: the loop has ended what it took over */
+    bool persist_due;     /* waits for the end of a commit */
+    struct bnd_task end_task;
     /* bytes of entries, counted up: appended; told; up to the last compaction */
     uint64_t bytes_appended, bytes_told, bytes_compacted;
     struct bnd_state_persist persist;
@@ -181,6 +193,10 @@ static bool take_over(struct kv_log *log) {
     if (done) {
         kv_store_commit_end(log->config.store);
         log->begun = false;
+        if (!log->ending) {
+            log->ending = true;
+            bnd_defer(log->config.env, &log->end_task);
+        }
     } else {
         atomic_store(&log->taken, false);
     }
@@ -219,6 +235,8 @@ static void commit_begin(struct kv_log *log) {
     if (log->begun || log->working || log->stalled) {
         return;
     }
+    log->begun_bytes = kv_store_collected(log->config.store);
+    log->begun_ns = bnd_now_ns(log->config.env);
     log->begun =
         kv_store_commit_begin(log->config.store, log->applied_index, log->config.hlc->last);
     if (log->begun) {
@@ -227,14 +245,41 @@ static void commit_begin(struct kv_log *log) {
     }
 }
 
+static bool lists_come(const struct kv_log *log) {
+    return bnd_now_ns(log->config.env) < log->lists_until;
+}
+
+static size_t hold_bytes(const struct kv_log *log) {
+    return log->config.commit_bytes + 3 * SMALL_BYTES;
+}
+
+static bool is_late(const struct kv_log *log) {
+    return bnd_now_ns(log->config.env) - log->begun_ns >= LATE_NS;
+}
+
+/* As commit, where the loop has only what is small to write; else a thread begins, whose end is
+ * told. */
+static bool commit_small(struct kv_log *log) {
+    size_t collected = kv_store_collected(log->config.store);
+    if (log->begun && log->begun_bytes > SMALL_BYTES && !is_late(log)) {
+        return false;
+    }
+    if (!log->begun && !log->working && !log->stalled && collected > SMALL_BYTES) {
+        commit_begin(log);
+        return !kv_store_dirty(log->config.store);
+    }
+    return commit(log);
+}
+
 static void step(struct kv_log *log) {
     if (log->dead || log->closing || log->stepping || !apply_durable(log)) {
         return;
     }
-    if (kv_store_collected(log->config.store) >= COMMIT_BYTES) {
+    size_t enough = lists_come(log) ? SMALL_BYTES : log->config.commit_bytes;
+    if (kv_store_collected(log->config.store) >= enough) {
         commit_begin(log);
     }
-    if (kv_store_collected(log->config.store) >= HOLD_BYTES && !commit(log)) {
+    if (kv_store_collected(log->config.store) >= hold_bytes(log) && !commit(log)) {
         return; /* the retry comes back here, or the end of the commit */
     }
     struct bnd_link told;
@@ -251,6 +296,28 @@ static void on_retry(struct bnd_timer *timer) {
         commit_submit(log);
     }
     step(log);
+}
+
+static void ask_persist(struct kv_log *log);
+
+/* Whoever waited for the end of a commit goes on. */
+static void commit_ended(struct kv_log *log) {
+    step(log);
+    if (log->persist_due) {
+        log->persist_due = false;
+        ask_persist(log);
+    }
+    if (log->config.committed != NULL) {
+        log->config.committed(log->config.owner);
+    }
+}
+
+static void on_end_task(struct bnd_task *task) {
+    struct kv_log *log = task->data;
+    log->ending = false;
+    if (!log->dead && !log->closing) {
+        commit_ended(log);
+    }
 }
 
 static void on_commit(struct bnd_work *work, int status) {
@@ -277,10 +344,7 @@ static void on_commit(struct bnd_work *work, int status) {
     }
     kv_store_commit_end(log->config.store);
     log->begun = false;
-    step(log);
-    if (log->config.committed != NULL) {
-        log->config.committed(log->config.owner);
-    }
+    commit_ended(log);
 }
 
 void kv_log_durable(struct kv_log *log, uint64_t lsn) {
@@ -293,11 +357,22 @@ static bool is_open(const struct kv_log *log) {
 }
 
 bool kv_log_commit(struct kv_log *log) {
-    return is_open(log) && (!kv_store_dirty(log->config.store) || commit(log));
+    return is_open(log) && (!kv_store_dirty(log->config.store) || commit_small(log));
 }
 
-void kv_log_commit_later(struct kv_log *log) {
-    if (is_open(log)) {
+bool kv_log_commit_for_list(struct kv_log *log) {
+    log->lists_until = bnd_now_ns(log->config.env) + LISTS_NS;
+    return kv_log_commit(log);
+}
+
+void kv_log_pace(struct kv_log *log) {
+    if (!is_open(log)) {
+        return;
+    }
+    if (log->begun && is_late(log)) {
+        (void)take_over(log);
+    }
+    if (lists_come(log) || bnd_now_ns(log->config.env) - log->begun_ns >= COMMIT_NS) {
         commit_begin(log);
     }
 }
@@ -391,8 +466,9 @@ static void on_persisted(struct bnd_state_persist *request, int status) {
 
 static void ask_persist(struct kv_log *log) {
     struct bnd_state *state = log->config.state;
-    if (!commit(log)) { /* also the index alone: entries that lost changed nothing else */
-        return;         /* what was told is to be persisted: with the next tick */
+    if (!commit_small(log)) { /* also the index alone: entries that lost changed nothing else */
+        log->persist_due = log->begun; /* what was told is to be persisted; else with a tick */
+        return;
     }
     log->persist = (struct bnd_state_persist){.cb = on_persisted, .data = log};
     log->persist_bytes = log->bytes_told;
@@ -407,7 +483,7 @@ static void ask_persist(struct kv_log *log) {
 static void on_tick(struct bnd_timer *timer) {
     struct kv_log *log = timer->data;
     bnd_timer_start(log->config.env, timer, TICK_NS);
-    if (log->dead || log->persisting) {
+    if (log->dead || log->persisting || log->persist_due) {
         return;
     }
     if (log->compacting) {
@@ -506,6 +582,9 @@ int kv_log_create(const struct kv_log_config *config, struct kv_log **out) {
     if (config->persist_ns == 0) {
         log->config.persist_ns = PERSIST_NS;
     }
+    if (config->commit_bytes == 0) {
+        log->config.commit_bytes = COMMIT_BYTES;
+    }
     bnd_list_init(&log->waiting);
     bnd_list_init(&log->applied);
     log->applied_index = kv_store_applied(config->store);
@@ -513,6 +592,7 @@ int kv_log_create(const struct kv_log_config *config, struct kv_log **out) {
     log->retry = (struct bnd_timer){.cb = on_retry, .data = log};
     log->tick = (struct bnd_timer){.cb = on_tick, .data = log};
     log->close_task = (struct bnd_task){.cb = on_close_task, .data = log};
+    log->end_task = (struct bnd_task){.cb = on_end_task, .data = log};
     log->submit_task = (struct bnd_task){.cb = on_submit_task, .data = log};
     log->commit_work = (struct bnd_work){.run = run_commit, .done = on_commit, .data = log};
     *out = log;

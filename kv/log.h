@@ -70,6 +70,7 @@ struct kv_log_config {
     struct kv_hlc *hlc;
     uint64_t self;
     size_t log_bytes_max; /* 0: 256 MiB */
+    size_t commit_bytes;  /* 0: 2 MiB: a thread writes what is collected into the state beyond */
     size_t persist_bytes; /* 0: 32 MiB: a persist is asked for beyond */
     uint64_t persist_ns;  /* 0: 60 s: likewise, when anything was applied since */
     void *owner;
@@ -90,11 +91,13 @@ int kv_log_start(struct kv_log *log, struct bnd_journal *journal, struct bnd_err
 int kv_log_append(struct kv_log *log, struct kv_log_entry *entry);
 void kv_log_durable(struct kv_log *log, uint64_t lsn);
 /* Commits what the store has collected: entries, and what was forgotten, swept, dropped beside
- * them; for scans, which see only what is committed. False: not now, a thread is at a commit
- * (`committed` tells its end), the state asks to wait, or the log is not open. */
+ * them; for scans, which see only what is committed. False: not now, a thread is at a commit or
+ * begins one now (`committed` tells its end), the state asks to wait, or the log is not open. */
 bool kv_log_commit(struct kv_log *log);
-/* Begins that, on a thread, unless it has begun. */
-void kv_log_commit_later(struct kv_log *log);
+/* For a user's list: others are expected, and batches kept small for a while. */
+bool kv_log_commit_for_list(struct kv_log *log);
+/* Each 50 ms or so: begins a commit that is due by time, ends one that no thread has come to. */
+void kv_log_pace(struct kv_log *log);
 /* It has begun, and will end. */
 bool kv_log_committing(const struct kv_log *log);
 

@@ -123,7 +123,7 @@ int kv_list_here(struct bnd_kv *kv, const struct kv_list_query *query, struct kv
     struct kv_list_query bounded = *query;
     bounded.scan_max = LIST_SCAN_MAX;
     bounded.now_ms = kv_wall_ms(kv);
-    if (!kv_log_commit(kv->log)) {
+    if (!kv_log_commit_for_list(kv->log)) {
         return BND_BUSY; /* what was acknowledged must be in the list */
     }
     return kv_store_list(kv->store, &bounded, out);
