@@ -259,7 +259,7 @@ static bool fill(struct d1_load *load) {
     static const struct bnd_sql_request header = {
         .results = BND_SQL_ROWS, .session = BND_SQL_PRIMARY, .fill = true};
     if (load->filling[0] == 0) {
-        load->fill_rows = FILL_ROWS_MAX;
+        load->fill_rows = load->fill_rows_max;
         if (!d1_outline_empty(&load->outline, &load->fills_at, load->filling)) {
             return false;
         }
@@ -441,6 +441,7 @@ static void on_branch(struct d1_branch *branch, int status) {
 int d1_load_start(struct d1_load *load) {
     bnd_list_init(&load->waits);
     load->again = (struct d1_again){.env = load->env, .data = load};
+    load->fill_rows_max = load->fill_rows_max > 0 ? load->fill_rows_max : FILL_ROWS_MAX;
     load->spool->cb = on_bytes;
     load->spool->data = load;
     load->branch =

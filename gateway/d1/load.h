@@ -36,6 +36,7 @@ struct d1_load {
     struct gateway_front *front;
     struct d1_spool *spool; /* the file; nothing else uses it meanwhile */
     uint8_t uuid[BND_SQL_UUID_BYTES];
+    int64_t fill_rows_max; /* entries of an index in one transaction; 0: as many as may fit */
     /* what came of it */
     enum d1_load_state state;
     uint64_t statements, rows_read, rows_written, size_bytes;

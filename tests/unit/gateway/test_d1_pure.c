@@ -272,6 +272,7 @@ static void meta_is_found_behind_the_rows(void **state) {
     "[\"u\",\"table\",\"CREATE TABLE u (c)\"],"                                                    \
     "[\"sqlite_sequence\",\"table\",\"CREATE TABLE sqlite_sequence(name,seq)\"],"                  \
     "[\"sqlite_stat1\",\"table\",\"CREATE TABLE sqlite_stat1(tbl,idx,stat)\"],"                    \
+    "[\"_cf_KV\",\"table\",\"CREATE TABLE _cf_KV(k)\"],"                                           \
     "[\"i\",\"index\",\"CREATE INDEX i ON u (c)\"],[\"w\",\"view\",\"CREATE VIEW w AS SELECT "     \
     "1\"]]"
 
@@ -421,6 +422,10 @@ static void rows_come_in_pages_behind_their_key(void **state) {
     statements_of(&request, statements, sizeof statements);
     assert_non_null(strstr(statements, "SELECT NULL,CASE"));
     assert_non_null(strstr(statements, " FROM \"sqlite_sequence\" LIMIT 64 OFFSET 0\n"));
+    takes_rows(&dump, "x");
+    assert_true(d1_dump_next(&dump, &request, &text));
+    statements_of(&request, statements, sizeof statements);
+    assert_non_null(strstr(statements, " FROM \"sqlite_sequence\" LIMIT 256 OFFSET 64\n"));
     bnd_buf_free(&request);
     bnd_buf_free(&text);
     d1_dump_free(&dump);

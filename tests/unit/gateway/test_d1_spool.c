@@ -128,6 +128,20 @@ static void a_disk_without_room_is_told_before_the_first_byte(void **state) {
     d1_spool_close(world->spool);
 }
 
+/* A twentieth of the disk stays free. */
+static void what_would_touch_the_reserve_is_refused(void **state) {
+    struct world *world = *state;
+    struct bnd_error err = {0};
+    uint64_t left = 0;
+    uint64_t total = 0;
+    assert_int_equal(world->env->ops->disk_space(world->env, world->dir, &left, &total, &err), 0);
+    uint64_t half = total / 40;
+    open_spool(world, left > half ? left - half : 1);
+    bnd_io_env_run(world->env);
+    assert_int_equal(world->status, BND_NOSPACE);
+    d1_spool_close(world->spool);
+}
+
 static void the_room_of_others_is_theirs(void **state) {
     struct world *world = *state;
     open_beside(world, 1, UINT64_C(1) << 60);
@@ -182,6 +196,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(what_was_written_is_read),
         TEST(a_disk_without_room_is_told_before_the_first_byte),
+        TEST(what_would_touch_the_reserve_is_refused),
         TEST(the_room_of_others_is_theirs),
         TEST(a_directory_that_is_not_there_is_told),
         TEST(it_may_be_closed_while_it_opens),

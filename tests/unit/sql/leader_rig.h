@@ -9,6 +9,7 @@
 #include "placement/shard.h"
 #include "raft/core.h"
 #include "sql/sql.h"
+#include "tests/unit/sql/time_rig.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -39,6 +40,7 @@ struct sql_rig {
     struct bnd_shard_client *client;
     struct bnd_sql *sql;
     uint64_t keep_ms; /* set before rig_start; 0: for ever */
+    bool holds_time;  /* and this: long waits are the test's (time_rig.h) */
     struct bnd_timer timer;
     bool (*until)(void *data);
     void *until_data;
@@ -133,11 +135,23 @@ static bool rig_leads(void *data) {
            status.ready;
 }
 
+/* The group is made, and led. */
+static void rig_found(struct sql_rig *rig) {
+    const struct bnd_raft_member self = {.node = 1, .role = BND_RAFT_VOTER};
+    bool made = false;
+    assert_int_equal(bnd_raft_group_bootstrap(rig->host, RIG_GID, &self, 1, rig_done, &made), 0);
+    rig_run(rig, rig_flag, &made);
+    rig_run(rig, rig_leads, rig);
+}
+
 static void rig_start(struct sql_rig *rig, size_t memory_bytes) {
     struct bnd_error err = {0};
     (void)snprintf(rig->dir, sizeof rig->dir, "/tmp/bnd-sql-XXXXXX");
     assert_non_null(mkdtemp(rig->dir));
     assert_int_equal(bnd_io_env_create(NULL, &rig->env, &err), 0);
+    if (rig->holds_time) {
+        time_take(rig->env);
+    }
     rig->mesh.ops = &alone;
     assert_int_equal(bnd_rpc_create(rig->env, &rig->mesh, 0, &rig->rpc), 0);
     char state[80];
@@ -177,11 +191,7 @@ static void rig_start(struct sql_rig *rig, size_t memory_bytes) {
         .env = rig->env, .rpc = rig->rpc, .host = rig->host};
     assert_int_equal(bnd_shard_client_create(&client, &rig->client), 0);
     bnd_sql_start(rig->sql, rig->client, rig->host);
-    const struct bnd_raft_member self = {.node = 1, .role = BND_RAFT_VOTER};
-    bool made = false;
-    assert_int_equal(bnd_raft_group_bootstrap(rig->host, RIG_GID, &self, 1, rig_done, &made), 0);
-    rig_run(rig, rig_flag, &made);
-    rig_run(rig, rig_leads, rig);
+    rig_found(rig);
     const uint64_t node = 1;
     bnd_shard_client_members(rig->client, RIG_GID, &node, 1);
     bnd_sql_shards(rig->sql, 1);
@@ -280,6 +290,37 @@ static const char *rig_expect(struct sql_rig *rig, const uint8_t uuid[16], const
                  call.text == NULL ? "" : call.text);
     }
     return call.text;
+}
+
+/* ---- administering -------------------------------------------------------------------------- */
+
+struct rig_admin {
+    struct bnd_sql_admin admin;
+    bool done;
+    int status;
+};
+
+static void rig_administered(struct bnd_sql_admin *admin, int status) {
+    struct rig_admin *of = admin->data;
+    of->done = true;
+    of->status = status;
+}
+
+static void rig_admin_begin(struct rig_admin *admin) {
+    *admin = (struct rig_admin){.admin = {.cb = rig_administered, .data = admin}};
+}
+
+static int rig_admin_wait(struct sql_rig *rig, struct rig_admin *admin, int rv) {
+    assert_int_equal(rv, 0);
+    rig_run(rig, rig_flag, &admin->done);
+    return admin->status;
+}
+
+static struct bnd_sql_bookmark rig_bookmark(struct sql_rig *rig, const uint8_t uuid[16]) {
+    struct rig_admin admin;
+    rig_admin_begin(&admin);
+    assert_int_equal(rig_admin_wait(rig, &admin, bnd_sql_info(rig->sql, &admin.admin, uuid)), 0);
+    return admin.admin.info.bookmark;
 }
 
 #endif

@@ -2,9 +2,6 @@
  * everything that was asked is answered once. */
 #include "tests/unit/sql/leader_rig.h"
 
-#include "sql/history.h"
-#include "sql/keys.h"
-
 #define CLIENTS 32
 #define ROUNDS 40
 
@@ -168,45 +165,16 @@ static void many_databases_at_once_all_get_their_turn(void **state) {
 
 /* ---- history ---- */
 
-struct admin {
-    struct bnd_sql_admin admin;
-    bool done;
-    int status;
-};
-
-static void on_admin(struct bnd_sql_admin *admin, int status) {
-    struct admin *of = admin->data;
-    of->done = true;
-    of->status = status;
-}
-
-static void admin_begin(struct admin *admin) {
-    *admin = (struct admin){.admin = {.cb = on_admin, .data = admin}};
-}
-
-static int admin_wait(struct sql_rig *rig, struct admin *admin, int rv) {
-    assert_int_equal(rv, 0);
-    rig_run(rig, rig_flag, &admin->done);
-    return admin->status;
-}
-
-static struct bnd_sql_bookmark bookmark_of(struct sql_rig *rig, const uint8_t uuid[16]) {
-    struct admin admin;
-    admin_begin(&admin);
-    assert_int_equal(admin_wait(rig, &admin, bnd_sql_info(rig->sql, &admin.admin, uuid)), 0);
-    return admin.admin.info.bookmark;
-}
-
 static void a_restore_goes_back_and_its_undo_forth(void **state) {
     struct sql_rig *rig = *state;
-    struct admin admin;
+    struct rig_admin admin;
     (void)rig_expect(rig, uuid_a, "CREATE TABLE t(v)\0INSERT INTO t VALUES(1)\0", BND_SQL_DONE);
-    struct bnd_sql_bookmark before = bookmark_of(rig, uuid_a);
+    struct bnd_sql_bookmark before = rig_bookmark(rig, uuid_a);
     (void)rig_expect(rig, uuid_a, "INSERT INTO t VALUES(2)\0", BND_SQL_DONE);
     (void)rig_expect(rig, uuid_a, "CREATE TABLE later(a)\0", BND_SQL_DONE);
-    admin_begin(&admin);
+    rig_admin_begin(&admin);
     assert_int_equal(
-        admin_wait(rig, &admin, bnd_sql_restore(rig->sql, &admin.admin, uuid_a, &before)), 0);
+        rig_admin_wait(rig, &admin, bnd_sql_restore(rig->sql, &admin.admin, uuid_a, &before)), 0);
     struct bnd_sql_bookmark undo = admin.admin.previous;
     const char *text = rig_expect(rig, uuid_a, "SELECT count(*) AS n FROM t\0", BND_SQL_DONE);
     assert_int_equal(number_of(text, "n"), 1);
@@ -214,205 +182,34 @@ static void a_restore_goes_back_and_its_undo_forth(void **state) {
     (void)rig_expect(rig, uuid_a, "INSERT INTO t VALUES(3)\0", BND_SQL_DONE);
     uint8_t fork[16];
     bnd_sql_fork_uuid(rig->sql, uuid_a, fork);
-    admin_begin(&admin);
+    rig_admin_begin(&admin);
     assert_int_equal(
-        admin_wait(rig, &admin, bnd_sql_fork(rig->sql, &admin.admin, uuid_a, &undo, fork)), 0);
+        rig_admin_wait(rig, &admin, bnd_sql_fork(rig->sql, &admin.admin, uuid_a, &undo, fork)), 0);
     text = rig_expect(rig, fork, "SELECT group_concat(v) || count(*) AS n FROM t, later\0",
                       BND_SQL_DONE);
     text = rig_expect(rig, fork, "SELECT sum(v) AS n FROM t\0", BND_SQL_DONE);
     assert_int_equal(number_of(text, "n"), 3);
     (void)rig_expect(rig, fork, "INSERT INTO later VALUES(1)\0", BND_SQL_DONE);
-    admin_begin(&admin);
+    rig_admin_begin(&admin);
     assert_int_equal(
-        admin_wait(rig, &admin, bnd_sql_restore(rig->sql, &admin.admin, uuid_a, &undo)), 0);
+        rig_admin_wait(rig, &admin, bnd_sql_restore(rig->sql, &admin.admin, uuid_a, &undo)), 0);
     text = rig_expect(rig, uuid_a, "SELECT sum(v) AS n FROM t\0", BND_SQL_DONE);
     assert_int_equal(number_of(text, "n"), 3);
     text = rig_expect(rig, uuid_a, "PRAGMA quick_check\0", BND_SQL_DONE);
     assert_non_null(strstr(text, "\"ok\""));
 }
 
-struct digested {
-    struct bnd_sql_digest digest;
-    bool done;
-    int status;
-    unsigned asked; /* whether it is wanted */
-};
-
-static bool once(const struct bnd_sql_digest *digest) {
-    return ((struct digested *)digest->data)->asked++ == 0;
-}
-
-static void on_digest(struct bnd_sql_digest *digest, int status) {
-    struct digested *of = digest->data;
-    of->done = true;
-    of->status = status;
-}
-
-static int digest_while(struct sql_rig *rig, const uint8_t uuid[16], uint64_t version,
-                        bool (*wanted)(const struct bnd_sql_digest *digest), struct digested *out) {
-    *out = (struct digested){.digest = {.cb = on_digest, .wanted = wanted, .data = out}};
-    int rv = bnd_sql_digest(rig->sql, &out->digest, uuid, version);
-    if (rv == 0) {
-        rig_run(rig, rig_flag, &out->done);
-    }
-    return rv != 0 ? rv : out->status;
-}
-
-static int digest_of(struct sql_rig *rig, const uint8_t uuid[16], uint64_t version,
-                     struct digested *out) {
-    return digest_while(rig, uuid, version, NULL, out);
-}
-
-/* Writes over the newest bytes of a page in the state. */
-static void damage_page(struct sql_rig *rig, uint32_t page) {
-    const struct bnd_state_ops *ops = rig->state->ops;
-    struct bnd_raft_group_status status;
-    struct sql_database_record record;
-    struct sql_key from;
-    struct sql_key to;
-    assert_int_equal(bnd_raft_group_status(rig->host, RIG_GID, &status), 0);
-    assert_int_equal(sql_history_database(rig->state, status.slot, uuid_a, &record), 0);
-    sql_key_page(&from, status.slot, record.number, page, record.epoch, UINT64_MAX >> 1);
-    sql_key_page(&to, status.slot, record.number, page, record.epoch, 0);
-    struct bnd_state_iter *iter =
-        ops->iter(rig->state, BND_CF_SQL, sql_key_slice(&from), sql_key_slice(&to));
-    struct bnd_state_batch *batch = ops->batch_create(rig->state);
-    assert_true(ops->iter_valid(iter));
-    struct bnd_buf value = {0};
-    bnd_buf_append_slice(&value, ops->iter_value(iter));
-    value.data[value.len - 1] ^= 1;
-    ops->batch_put(batch, BND_CF_SQL, ops->iter_key(iter), bnd_buf_slice(&value));
-    assert_int_equal(ops->write(rig->state, batch), 0);
-    ops->iter_destroy(iter);
-    ops->batch_destroy(batch);
-    bnd_buf_free(&value);
-}
-
-/* What a replica holds is told by version, also of an old one, and what is damaged by page. */
-static void pages_are_hashed_by_version(void **state) {
-    struct sql_rig *rig = *state;
-    struct digested first;
-    struct digested later;
-    struct digested again;
-    (void)rig_expect(rig, uuid_a, "CREATE TABLE t(v)\0", BND_SQL_DONE);
-    (void)rig_expect(rig, uuid_a,
-                     "INSERT INTO t SELECT zeroblob(3000) FROM json_each('[1,2,3,4,5,6,7,8]')\0",
-                     BND_SQL_DONE);
-    assert_int_equal(digest_of(rig, uuid_a, 0, &first), 0);
-    assert_true(first.digest.pages > 8);
-    (void)rig_expect(rig, uuid_a, "UPDATE t SET v = 1 WHERE rowid = 3\0", BND_SQL_DONE);
-    assert_int_equal(digest_of(rig, uuid_a, 0, &later), 0);
-    assert_int_equal(later.digest.at.version, first.digest.at.version + 1);
-    assert_int_not_equal(later.digest.hash, first.digest.hash);
-    assert_int_equal(digest_of(rig, uuid_a, first.digest.at.version, &again), 0);
-    assert_int_equal(again.digest.hash, first.digest.hash);
-    assert_memory_equal(&again.digest.at, &first.digest.at, sizeof first.digest.at);
-    assert_int_equal(digest_of(rig, uuid_a, later.digest.at.version + 1, &again), BND_BUSY);
-    damage_page(rig, 2);
-    assert_int_equal(digest_of(rig, uuid_a, 0, &again), BND_CORRUPT);
-    assert_int_equal(again.digest.damaged, 2);
-    struct admin admin;
-    admin_begin(&admin);
-    assert_int_equal(
-        admin_wait(rig, &admin, bnd_sql_delete_database(rig->sql, &admin.admin, uuid_a)), 0);
-    assert_int_equal(digest_of(rig, uuid_a, 0, &again), BND_NOTFOUND);
-}
-
-/* More pages than are read at once: for who is gone it is not read to its end. */
-static void a_hash_that_nobody_wants_is_given_up(void **state) {
-    struct sql_rig *rig = *state;
-    struct digested all;
-    struct digested part;
-    (void)rig_expect(rig, uuid_a, "CREATE TABLE t(v)\0", BND_SQL_DONE);
-    (void)rig_expect(rig, uuid_a,
-                     "INSERT INTO t SELECT zeroblob(900000) FROM json_each('[1,2,3,4,5,6]')\0",
-                     BND_SQL_DONE);
-    assert_int_equal(digest_of(rig, uuid_a, 0, &all), 0);
-    assert_true(all.digest.pages > 2 * 512);
-    assert_int_equal(digest_while(rig, uuid_a, 0, once, &part), BND_CANCELED);
-    assert_int_equal(part.asked, 2);
-}
-
-/* Pages of a database, on the replica that has reached `at`, or on the leader (NULL). */
-struct paged {
+struct filled {
     struct bnd_sql_call call;
     bool done;
     int status;
-    struct bnd_buf bytes;
 };
 
-static void on_pages(struct bnd_sql_call *call, int status, const struct bnd_sql_answer *answer) {
-    struct paged *of = call->data;
-    of->done = true;
-    of->status = status;
-    if (status == 0) {
-        assert_int_equal(answer->outcome, BND_SQL_DONE);
-        assert_false(answer->wrote);
-        bnd_buf_append_slice(&of->bytes, answer->text);
-    }
-}
-
 static void on_filled(struct bnd_sql_call *call, int status, const struct bnd_sql_answer *answer) {
-    struct paged *of = call->data;
+    struct filled *of = call->data;
     of->done = true;
     of->status = status;
     assert_true(status != 0 || (answer->outcome == BND_SQL_DONE && answer->wrote));
-}
-
-static int pages_of(struct sql_rig *rig, const uint8_t uuid[16], uint32_t first, uint32_t count,
-                    const struct bnd_sql_bookmark *at, struct bnd_buf *out) {
-    struct paged paged = {.call = {.cb = on_pages, .data = &paged}};
-    BND_AUTO_BUF struct bnd_buf request = {0};
-    struct bnd_sql_request header = {.results = BND_SQL_ROWS,
-                                     .session = at == NULL ? BND_SQL_PRIMARY : BND_SQL_BOOKMARK,
-                                     .read_only = true,
-                                     .pages_first = first,
-                                     .pages_count = count};
-    if (at != NULL) {
-        bnd_sql_bookmark_put(header.bookmark, at);
-    }
-    bnd_sql_request_begin(&request, &header);
-    bnd_sql_request_end(&request, 0);
-    assert_int_equal(bnd_sql_query(rig->sql, &paged.call, uuid, bnd_buf_slice(&request)), 0);
-    rig_run(rig, rig_flag, &paged.done);
-    bnd_buf_free(out);
-    *out = paged.bytes;
-    return paged.status;
-}
-
-/* What SQLite has made, a page behind the other, in any parts; one that is damaged is told. */
-static void pages_are_read_as_they_are(void **state) {
-    struct sql_rig *rig = *state;
-    struct bnd_buf all = {0};
-    struct bnd_buf part = {0};
-    (void)rig_expect(rig, uuid_a, "CREATE TABLE t(v)\0", BND_SQL_DONE);
-    assert_int_equal(pages_of(rig, uuid_a, 1, BND_SQL_PAGES_MAX, NULL, &all), 0);
-    assert_int_equal(all.len, 2 * BND_SQL_PAGE_BYTES);
-    (void)rig_expect(rig, uuid_a,
-                     "INSERT INTO t SELECT zeroblob(3000) FROM json_each('[1,2,3,4,5,6,7,8]')\0",
-                     BND_SQL_DONE);
-    struct bnd_sql_bookmark at = bookmark_of(rig, uuid_a);
-    assert_int_equal(pages_of(rig, uuid_a, 1, BND_SQL_PAGES_MAX, NULL, &all), 0);
-    assert_memory_equal(all.data, "SQLite format 3", 16);
-    uint32_t pages = bnd_get_be32(all.data + 28);
-    assert_true(pages > 8 && all.len == (size_t)pages * BND_SQL_PAGE_BYTES);
-    for (uint32_t first = 1; first <= pages; first += 3) { /* on the replica, too */
-        uint32_t count = pages - first + 1 < 3 ? pages - first + 1 : 3;
-        assert_int_equal(pages_of(rig, uuid_a, first, 3, &at, &part), 0);
-        assert_int_equal(part.len, (size_t)count * BND_SQL_PAGE_BYTES);
-        assert_memory_equal(part.data, all.data + (size_t)(first - 1) * BND_SQL_PAGE_BYTES,
-                            part.len);
-    }
-    assert_int_equal(pages_of(rig, uuid_a, pages + 1, 1, NULL, &part), 0);
-    assert_int_equal(part.len, 0);
-    assert_int_equal(pages_of(rig, uuid_a, UINT32_MAX, BND_SQL_PAGES_MAX, NULL, &part), 0);
-    assert_int_equal(part.len, 0);
-    damage_page(rig, 2);
-    assert_int_equal(pages_of(rig, uuid_a, 1, 1, NULL, &part), 0);
-    assert_int_equal(pages_of(rig, uuid_a, 1, 2, NULL, &part), BND_CORRUPT);
-    assert_int_equal(pages_of(rig, uuid_a, 2, 1, &at, &part), BND_CORRUPT);
-    bnd_buf_free(&all);
-    bnd_buf_free(&part);
 }
 
 /* A connection that knew the index while it was empty knows that it is not any more. */
@@ -426,7 +223,7 @@ static void a_filled_index_is_known_to_all(void **state) {
     (void)rig_expect(rig, uuid_a, "CREATE INDEX i ON t(v)" BND_SQL_FILL_SUFFIX "\0", BND_SQL_DONE);
     (void)rig_expect(rig, uuid_a, "INSERT INTO t VALUES(3),(1),(2)\0", BND_SQL_DONE);
     (void)rig_expect(rig, uuid_a, "SELECT v FROM t INDEXED BY i WHERE v > 0\0", BND_SQL_FAILED);
-    struct paged filled = {.call = {.cb = on_filled, .data = &filled}};
+    struct filled filled = {.call = {.cb = on_filled, .data = &filled}};
     bnd_sql_request_begin(&request, &header);
     bnd_sql_request_statement(&request, bnd_slice_str("i"), 1);
     bnd_sql_request_param(&request, &rows);
@@ -445,7 +242,7 @@ static void a_filled_index_is_known_to_all(void **state) {
 /* Epoch and version of it may well be those of a version here. */
 static void a_bookmark_of_another_database_is_refused(void **state) {
     struct sql_rig *rig = *state;
-    struct admin admin;
+    struct rig_admin admin;
     uint8_t fork[16];
     for (size_t i = 0; i < 2; i++) {
         const uint8_t *uuid = i == 0 ? uuid_a : uuid_b;
@@ -454,29 +251,29 @@ static void a_bookmark_of_another_database_is_refused(void **state) {
                          i == 0 ? "INSERT INTO t VALUES(1)\0" : "INSERT INTO t VALUES(2)\0",
                          BND_SQL_DONE);
     }
-    struct bnd_sql_bookmark own = bookmark_of(rig, uuid_a);
-    struct bnd_sql_bookmark others = bookmark_of(rig, uuid_b);
+    struct bnd_sql_bookmark own = rig_bookmark(rig, uuid_a);
+    struct bnd_sql_bookmark others = rig_bookmark(rig, uuid_b);
     assert_true(own.version == others.version && own.epoch == others.epoch);
-    admin_begin(&admin);
+    rig_admin_begin(&admin);
     assert_int_equal(
-        admin_wait(rig, &admin, bnd_sql_restore(rig->sql, &admin.admin, uuid_a, &others)),
+        rig_admin_wait(rig, &admin, bnd_sql_restore(rig->sql, &admin.admin, uuid_a, &others)),
         BND_NOTFOUND);
     bnd_sql_fork_uuid(rig->sql, uuid_a, fork);
-    admin_begin(&admin);
+    rig_admin_begin(&admin);
     assert_int_equal(
-        admin_wait(rig, &admin, bnd_sql_fork(rig->sql, &admin.admin, uuid_a, &others, fork)),
+        rig_admin_wait(rig, &admin, bnd_sql_fork(rig->sql, &admin.admin, uuid_a, &others, fork)),
         BND_NOTFOUND);
-    assert_int_equal(bookmark_of(rig, uuid_a).version, own.version);
+    assert_int_equal(rig_bookmark(rig, uuid_a).version, own.version);
 }
 
 static void a_deleted_database_is_not_made_again(void **state) {
     struct sql_rig *rig = *state;
-    struct admin admin;
+    struct rig_admin admin;
     struct rig_call call = {0};
     (void)rig_expect(rig, uuid_a, "CREATE TABLE t(v)\0", BND_SQL_DONE);
-    admin_begin(&admin);
+    rig_admin_begin(&admin);
     assert_int_equal(
-        admin_wait(rig, &admin, bnd_sql_delete_database(rig->sql, &admin.admin, uuid_a)), 0);
+        rig_admin_wait(rig, &admin, bnd_sql_delete_database(rig->sql, &admin.admin, uuid_a)), 0);
     static const char *const asked[] = {"SELECT 1\0", "INSERT INTO t VALUES(1)\0"};
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(rig_ask(rig, &call, uuid_a, asked[i]), 0);
@@ -489,7 +286,7 @@ static void a_deleted_database_is_not_made_again(void **state) {
 
 struct aging {
     struct sql_rig *rig;
-    struct admin admin;
+    struct rig_admin admin;
     const uint8_t *uuid;
     struct bnd_sql_bookmark oldest;
     bool asked;
@@ -507,7 +304,7 @@ static bool is_too_old(void *data) {
     }
     assert_true(!aging->asked || aging->admin.status == 0);
     bnd_sql_fork_uuid(aging->rig->sql, aging->uuid, fork);
-    admin_begin(&aging->admin);
+    rig_admin_begin(&aging->admin);
     assert_int_equal(
         bnd_sql_fork(aging->rig->sql, &aging->admin.admin, aging->uuid, &aging->oldest, fork), 0);
     aging->asked = true;
@@ -521,7 +318,7 @@ static void what_is_old_goes_by_itself(void **state) {
     struct bnd_sql_stats stats;
     for (size_t i = 0; i < 2; i++) {
         (void)rig_expect(rig, aging[i].uuid, "CREATE TABLE t(v)\0", BND_SQL_DONE);
-        aging[i].oldest = bookmark_of(rig, aging[i].uuid);
+        aging[i].oldest = rig_bookmark(rig, aging[i].uuid);
         for (int n = 0; n < 100; n++) {
             (void)rig_expect(rig, aging[i].uuid, "INSERT INTO t VALUES(1)\0", BND_SQL_DONE);
         }
@@ -667,9 +464,6 @@ int main(void) {
         TEST(many_databases_at_once_all_get_their_turn),
         TEST(a_restore_goes_back_and_its_undo_forth),
         TEST(a_bookmark_of_another_database_is_refused),
-        TEST(pages_are_hashed_by_version),
-        TEST(a_hash_that_nobody_wants_is_given_up),
-        TEST(pages_are_read_as_they_are),
         TEST(a_filled_index_is_known_to_all),
         TEST(a_deleted_database_is_not_made_again),
         TEST(a_reader_far_behind_keeps_nothing),
