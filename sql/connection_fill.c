@@ -11,8 +11,10 @@
  * A step reads the table once and keeps the least so many entries above the index's greatest one,
  * which is all that it needs to know of the steps before: it may be run again, on another
  * connection or node. It writes through an imposter table: SQLite's own way (its RBU extension uses
- * it for this purpose) to see an index as the table WITHOUT ROWID that its b-tree looks like. */
+ * it for this purpose) to see an index as the table WITHOUT ROWID that its b-tree looks like. Of a
+ * UNIQUE index each step also looks for entries that are equal, which are neighbours. */
 #include "sql/connection_private.h"
+#include "sql/json.h"
 
 #include <string.h>
 
@@ -31,8 +33,10 @@ struct fill {
     char *table, *text; /* text: of the index, as it is */
     int root;
     bool fillable;
+    bool unique;
     struct key keys[KEYS_MAX];
     int count;
+    int own; /* of them: the index's, which must not be equal where it is UNIQUE */
     sqlite3_value *last[KEYS_MAX]; /* of the greatest entry */
     bool begun;                    /* there is one */
 };
@@ -105,7 +109,7 @@ static int name_rowid(struct fill *fill, const char **out) {
     return code;
 }
 
-/* A row of index_xinfo: cid (-1: the rowid, -2: an expression), name, desc, coll. */
+/* A row of index_xinfo: cid (-1: the rowid, -2: an expression), name, desc, coll, key. */
 static int add_key(struct fill *fill, sqlite3_stmt *row, const char *rowid) {
     int cid = sqlite3_column_int(row, 0);
     if (fill->count == KEYS_MAX || cid < -1 || (cid == -1 && rowid == NULL)) {
@@ -116,6 +120,7 @@ static int add_key(struct fill *fill, sqlite3_stmt *row, const char *rowid) {
     key->column = cid == -1 ? sqlite3_mprintf("%s", rowid)
                             : sqlite3_mprintf("\"%w\"", sqlite3_column_text(row, 1));
     key->descends = sqlite3_column_int(row, 2) != 0;
+    fill->own += sqlite3_column_int(row, 4) != 0; /* they come first */
     key->collation = copy_column(row, 3);
     return key->column == NULL || key->collation == NULL ? SQLITE_NOMEM : SQLITE_OK;
 }
@@ -128,8 +133,9 @@ static int read_keys(struct fill *fill) {
         return code;
     }
     sqlite3_str *text = sqlite3_str_new(fill->self->db);
-    sqlite3_str_appendf(text, "SELECT cid, name, \"desc\", coll FROM pragma_index_xinfo(%Q)",
-                        fill->index);
+    sqlite3_str_appendf(
+        text, "SELECT cid, name, \"desc\", coll, key FROM pragma_index_xinfo(%Q) ORDER BY seqno",
+        fill->index);
     code = prepare(fill, text, &statement);
     fill->fillable = true;
     while (code == SQLITE_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
@@ -137,6 +143,20 @@ static int read_keys(struct fill *fill) {
     }
     (void)sqlite3_finalize(statement); /* says again how the last step ended */
     return code == SQLITE_DONE ? SQLITE_OK : code;
+}
+
+static int read_unique(struct fill *fill) {
+    sqlite3_stmt *statement = NULL;
+    sqlite3_str *text = sqlite3_str_new(fill->self->db);
+    sqlite3_str_appendf(text,
+                        "SELECT 1 FROM pragma_index_list(%Q) WHERE name = %Q COLLATE NOCASE AND "
+                        "\"unique\"",
+                        fill->table, fill->index);
+    int code = prepare(fill, text, &statement);
+    code = code == SQLITE_OK ? sqlite3_step(statement) : code;
+    fill->unique = code == SQLITE_ROW;
+    (void)sqlite3_finalize(statement); /* says again how the step ended */
+    return code == SQLITE_ROW || code == SQLITE_DONE ? SQLITE_OK : code;
 }
 
 /* ---- a step
@@ -164,15 +184,20 @@ static void drop_imposter(struct fill *fill) {
     (void)sqlite3_test_control(SQLITE_TESTCTRL_IMPOSTER, fill->self->db, "main", 0, 1);
 }
 
+/* The greatest entry first. */
+static void append_backwards(const struct fill *fill, sqlite3_str *text) {
+    for (int i = 0; i < fill->count; i++) {
+        sqlite3_str_appendf(text, "%sk%d%s", i == 0 ? " ORDER BY " : ",", i,
+                            fill->keys[i].descends ? "" : " DESC");
+    }
+}
+
 /* The greatest entry that is there. */
 static int read_last(struct fill *fill) {
     sqlite3_stmt *statement = NULL;
     sqlite3_str *text = sqlite3_str_new(fill->self->db);
-    sqlite3_str_appendall(text, "SELECT * FROM " IMPOSTER " ORDER BY ");
-    for (int i = 0; i < fill->count; i++) {
-        sqlite3_str_appendf(text, "%sk%d%s", i == 0 ? "" : ",", i,
-                            fill->keys[i].descends ? "" : " DESC");
-    }
+    sqlite3_str_appendall(text, "SELECT * FROM " IMPOSTER);
+    append_backwards(fill, text);
     sqlite3_str_appendall(text, " LIMIT 1");
     int code = prepare(fill, text, &statement);
     code = code == SQLITE_OK ? sqlite3_step(statement) : code;
@@ -243,6 +268,57 @@ static int step(struct fill *fill, int64_t rows_max, int64_t *out_rows) {
            : code == SQLITE_ROW ? SQLITE_ERROR
            : ended != SQLITE_OK ? ended
                                 : code;
+}
+
+/* ---- UNIQUE
+ * ------------------------------------------------------------------------------------*/
+
+/* Among those of the step and the one before them: as the index compares them, and what has a NULL
+ * is equal to nothing. */
+static int find_equal(struct fill *fill, int64_t rows, bool *out_found) {
+    sqlite3_stmt *statement = NULL;
+    sqlite3_str *text = sqlite3_str_new(fill->self->db);
+    sqlite3_str_appendall(text, "SELECT 1 FROM (SELECT * FROM " IMPOSTER);
+    append_backwards(fill, text);
+    sqlite3_str_appendf(text, " LIMIT %lld)", (long long)rows + 1);
+    for (int i = 0; i < fill->own; i++) {
+        sqlite3_str_appendf(text, "%sk%d IS NOT NULL", i == 0 ? " WHERE " : " AND ", i);
+    }
+    for (int i = 0; i < fill->own; i++) {
+        sqlite3_str_appendf(text, "%sk%d", i == 0 ? " GROUP BY " : ",", i);
+    }
+    sqlite3_str_appendall(text, " HAVING count(*) > 1 LIMIT 1");
+    int code = prepare(fill, text, &statement);
+    code = code == SQLITE_OK ? sqlite3_step(statement) : code;
+    *out_found = code == SQLITE_ROW;
+    (void)sqlite3_finalize(statement); /* says again how the step ended */
+    return code == SQLITE_ROW || code == SQLITE_DONE ? SQLITE_OK : code;
+}
+
+/* As SQLite tells it of a row. */
+static int tell_equal(struct fill *fill, struct bnd_buf *out) {
+    sqlite3_stmt *statement = NULL;
+    sqlite3_str *text = sqlite3_str_new(fill->self->db);
+    sqlite3_str_appendf(text,
+                        "SELECT group_concat(%Q || '.' || name, ', ' ORDER BY seqno) FROM "
+                        "pragma_index_xinfo(%Q) WHERE key",
+                        fill->table, fill->index);
+    int code = prepare(fill, text, &statement);
+    code = code == SQLITE_OK ? sqlite3_step(statement) : code;
+    if (code == SQLITE_ROW) {
+        const char *columns = (const char *)sqlite3_column_text(statement, 0);
+        bnd_buf_append_str(out, "UNIQUE constraint failed: ");
+        sql_json_text(out, bnd_slice_str(columns == NULL ? "" : columns));
+        bnd_buf_append_str(out, ": SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_UNIQUE)");
+        code = columns == NULL ? SQLITE_NOMEM : SQLITE_OK;
+    }
+    (void)sqlite3_finalize(statement); /* says again how the step ended */
+    return code;
+}
+
+static int check_unique(struct fill *fill, struct sql_filled *out) {
+    int code = fill->unique ? find_equal(fill, out->rows, &out->equal) : SQLITE_OK;
+    return code == SQLITE_OK && out->equal ? tell_equal(fill, &out->text) : code;
 }
 
 /* ---- the end
@@ -324,7 +400,8 @@ static int go(struct fill *fill, int64_t rows_max, struct sql_filled *out) {
         out->whole = true;
         return code == SQLITE_DONE ? SQLITE_OK : code;
     }
-    code = read_keys(fill);
+    code = read_unique(fill);
+    code = code == SQLITE_OK ? read_keys(fill) : code;
     if (code == SQLITE_OK && !fill->fillable) {
         out->whole = true;
         return make_whole(fill);
@@ -332,8 +409,9 @@ static int go(struct fill *fill, int64_t rows_max, struct sql_filled *out) {
     code = code == SQLITE_OK ? make_imposter(fill) : code;
     code = code == SQLITE_OK ? read_last(fill) : code;
     code = code == SQLITE_OK ? step(fill, rows_max, &out->rows) : code;
+    code = code == SQLITE_OK ? check_unique(fill, out) : code;
     out->whole = out->rows < rows_max;
-    return code == SQLITE_OK && out->whole ? end(fill) : code;
+    return code == SQLITE_OK && out->whole && !out->equal ? end(fill) : code;
 }
 
 int sql_connection_fill(struct sql_connection *self, const char *index, int64_t rows_max,

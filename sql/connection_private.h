@@ -71,9 +71,11 @@ static inline uint64_t sql_clock_ns(const struct sql_clock *clock) {
 /* ---- indexes of imports (connection_fill.c) ---- */
 
 struct sql_filled {
-    int64_t rows; /* entries that it got */
-    bool whole;   /* it has all, and is as any other */
-    bool missing; /* there is no such index */
+    int64_t rows;        /* entries that it got */
+    bool whole;          /* it has all, and is as any other */
+    bool missing;        /* there is no such index */
+    bool equal;          /* it is UNIQUE, and rows are equal: the transaction must not commit */
+    struct bnd_buf text; /* of that, as of a row that breaks it; the caller's to free */
 };
 /* A step of filling an index that was made with BND_SQL_FILL_SUFFIX, in the open transaction. Of
  * one that is whole nothing is changed. SQLite's code. */

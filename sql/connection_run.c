@@ -35,11 +35,15 @@ struct job {
 
 /* ---- ends ---- */
 
-static int fail_text(struct job *job, const char *text) {
+static int fail_slice(struct job *job, struct bnd_slice text) {
     bnd_buf_reset(&job->run->text);
-    bnd_buf_append_str(&job->run->text, text);
+    bnd_buf_append_slice(&job->run->text, text);
     job->run->outcome = BND_SQL_FAILED;
     return job->run->text.failed ? BND_NOMEM : STOP;
+}
+
+static int fail_text(struct job *job, const char *text) {
+    return fail_slice(job, bnd_slice_str(text));
 }
 
 static int fail(struct job *job, int code) {
@@ -411,10 +415,15 @@ static int run_fill(struct job *job, struct bnd_sql_statement *statement) {
     int code =
         sql_connection_fill(job->self, (const char *)job->sql.data, rows_max.integer, &filled);
     if (code != SQLITE_OK) {
-        return fail(job, code);
+        rv = fail(job, code);
+    } else if (filled.equal) {
+        rv = filled.text.failed ? BND_NOMEM : fail_slice(job, bnd_buf_slice(&filled.text));
+    } else if (filled.missing) {
+        rv = fail_text(job, "no such index: SQLITE_ERROR");
     }
-    if (filled.missing) {
-        return fail_text(job, "no such index: SQLITE_ERROR");
+    bnd_buf_free(&filled.text);
+    if (rv != 0) {
+        return rv;
     }
     element.rows_written = (uint64_t)filled.rows;
     bnd_buf_append_str(&job->run->text, filled.whole ? "{\"columns\":[\"whole\"],\"rows\":[[1]]}"

@@ -317,7 +317,9 @@ static bool puts_off_links(struct bnd_slice statement) {
 
 /* Of the first time through the file nothing is kept but its outline. */
 static int on_outline(struct d1_load *load, struct bnd_slice statement) {
+    bool rows = load->outline.rows;
     int rv = d1_outline_add(&load->outline, statement);
+    load->outline.unlinked = load->outline.unlinked || (!rows && puts_off_links(statement));
     load->piece.len = 0;
     return rv;
 }

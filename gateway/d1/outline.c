@@ -93,6 +93,7 @@ enum kind { OTHER, TABLE, INDEX, TRIGGER, INSERT, MEDDLES, ALTERS };
 struct what {
     enum kind kind;
     bool unique;
+    bool links;                      /* of TABLE: it has foreign keys */
     char table[D1_OUTLINE_NAME_MAX]; /* of TABLE and INDEX; "": not told */
     char name[D1_OUTLINE_NAME_MAX];  /* of INDEX */
     size_t plain_len; /* of INDEX: its text up to the bracket, if it is plain; else 0 */
@@ -160,6 +161,15 @@ static size_t read_columns(struct bnd_slice text, struct token token) {
     return sound && text.len == 0 ? len : 0;
 }
 
+static bool has_links(struct bnd_slice text) {
+    bool links = false;
+    while (!links && text.len > 0) {
+        struct token token = next(&text);
+        links = is(&token, "references");
+    }
+    return links;
+}
+
 static void read_create(struct bnd_slice text, struct what *out) {
     const uint8_t *begin = text.data;
     struct token token = next(&text);
@@ -173,6 +183,7 @@ static void read_create(struct bnd_slice text, struct what *out) {
         out->kind = TABLE;
         token = skip_if_not_exists(&text, next(&text));
         (void)read_name(&text, token, out->table);
+        out->links = has_links(text);
     } else if (is(&token, "index")) {
         out->kind = INDEX;
         token = skip_if_not_exists(&text, next(&text));
@@ -181,7 +192,7 @@ static void read_create(struct bnd_slice text, struct what *out) {
             token = read_name(&text, next(&text), out->table);
             size_t before = (size_t)(text.data - begin);
             size_t len = read_columns(text, token);
-            out->plain_len = len > 0 && !out->unique && out->name[0] != 0 ? before + len : 0;
+            out->plain_len = len > 0 && out->name[0] != 0 ? before + len : 0;
         }
     }
 }
@@ -260,14 +271,18 @@ int d1_outline_add(struct d1_outline *outline, struct bnd_slice statement) {
         break;
     case INSERT:
         outline->meddles = outline->meddles || outline->trigger;
+        outline->early = outline->count;
+        outline->rows = true;
         break;
     case MEDDLES:
-        outline->meddles = true;
+        outline->meddles = outline->rows = true;
         break;
     case ALTERS:
         outline->alters = true;
         break;
     case TABLE:
+        outline->links = outline->links || what.links;
+        break;
     case OTHER:
         break;
     }
@@ -275,8 +290,10 @@ int d1_outline_add(struct d1_outline *outline, struct bnd_slice statement) {
 }
 
 static bool is_filled(const struct d1_outline *outline, const struct d1_outline_index *index) {
+    bool early = (size_t)(index - outline->indexes) < outline->early;
+    bool looked_up = early || (outline->links && !outline->unlinked);
     return outline->fills && index->plain && index->len > 0 && !outline->alters &&
-           !outline->meddles;
+           !outline->meddles && !(index->unique && looked_up);
 }
 
 static bool moves(const struct d1_outline *outline, const struct d1_outline_index *index) {

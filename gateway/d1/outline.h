@@ -8,8 +8,10 @@
  * row that breaks it fails the import either way.
  *
  * An index whose rows come in another order than its own changes a page for each row then. So a
- * plain one (columns, not UNIQUE), if nothing of the file reads, is made empty where it stands, and
- * filled in its own order when all rows are there (BND_SQL_FILL_SUFFIX). */
+ * plain one (of columns alone), if nothing of the file reads, is made empty where it stands, and
+ * filled in its own order when all rows are there (BND_SQL_FILL_SUFFIX). A UNIQUE one only if it
+ * stands behind all rows, where to look at all of them is what its statement does, and if no
+ * foreign key may be looked up in it before. */
 #ifndef BND_GATEWAY_D1_OUTLINE_H
 #define BND_GATEWAY_D1_OUTLINE_H
 
@@ -30,11 +32,15 @@ struct d1_outline_index {
 };
 
 struct d1_outline {
-    bool fills; /* set by the owner: plain indexes are filled in the end */
+    bool fills;    /* set by the owner: plain indexes are filled in the end */
+    bool unlinked; /* and this: the file puts off foreign keys before its first row */
+    bool rows;     /* there have been some */
     /* private */
     bool alters;  /* something is dropped or altered */
     bool meddles; /* rows come otherwise than by plain INSERTs */
     bool trigger; /* there is one: an INSERT behind it is not plain */
+    bool links;   /* a table has foreign keys */
+    size_t early; /* indexes that have rows behind them */
     struct d1_outline_index *indexes;
     size_t count, cap;
     size_t passed; /* of them, while the file is executed */

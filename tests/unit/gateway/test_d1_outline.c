@@ -144,7 +144,7 @@ static void plain_indexes_are_made_empty_and_filled(void **state) {
     becomes_filled("INSERT INTO a VALUES(1);CREATE INDEX i ON a(v)",
                    "INSERT INTO a VALUES(1);CREATE INDEX i ON a(v)\nWHERE 0;\n", "i;");
     static const char *const others[] = {
-        "UNIQUE INDEX i ON a(v)",      "INDEX i ON a(v) WHERE v>1",
+        "UNIQUE INDEX i ON a(v+1)",    "INDEX i ON a(v) WHERE v>1",
         "INDEX i ON a(lower(v))",      "INDEX i ON a(v+1)",
         "INDEX i ON a('v')",           "INDEX i ON a(v DESC NULLS LAST)",
         "INDEX i ON a(v) -- as it is", "INDEX i ON a(v,)"};
@@ -170,6 +170,30 @@ static void plain_indexes_are_made_empty_and_filled(void **state) {
     }
     becomes_filled("CREATE TABLE a(v);CREATE INDEX i ON a(v);ALTER TABLE a RENAME TO b;",
                    "CREATE TABLE a(v);CREATE INDEX i ON a(v);ALTER TABLE a RENAME TO b;", "");
+}
+
+/* Where no row can be told from another by it before it is made: else it comes before the rows. */
+static void unique_ones_are_filled_behind_all_rows(void **state) {
+    static const char filled[] = "CREATE TABLE a(v DEFAULT 'references');INSERT INTO a VALUES(1);"
+                                 "CREATE TABLE b(v);CREATE UNIQUE INDEX i ON a(v)\nWHERE 0;\n";
+    becomes_filled("CREATE TABLE a(v DEFAULT 'references');INSERT INTO a VALUES(1);"
+                   "CREATE TABLE b(v);CREATE UNIQUE INDEX i ON a(v);",
+                   filled, "i;");
+    becomes_filled("CREATE TABLE a(v);CREATE UNIQUE INDEX i ON a(v);INSERT INTO a VALUES(1);"
+                   "CREATE UNIQUE INDEX j ON a(v);",
+                   "CREATE TABLE a(v);CREATE UNIQUE INDEX i ON a(v);\n;\nINSERT INTO a VALUES(1);"
+                   "CREATE UNIQUE INDEX j ON a(v)\nWHERE 0;\n",
+                   "j;");
+    becomes_filled("CREATE TABLE a(v);CREATE TABLE b(v /* */ References a(v));"
+                   "INSERT INTO a VALUES(1);CREATE UNIQUE INDEX i ON a(v);",
+                   "CREATE TABLE a(v);CREATE UNIQUE INDEX i ON a(v);\n;\n"
+                   "CREATE TABLE b(v /* */ References a(v));INSERT INTO a VALUES(1);",
+                   "");
+    struct run run = {.outline = {.fills = true, .unlinked = true}};
+    walk("CREATE TABLE a(v REFERENCES a(v));INSERT INTO a VALUES(1);CREATE UNIQUE INDEX i ON a(v);",
+         add, &run);
+    assert_int_equal(d1_outline_moved(&run.outline), 0);
+    d1_outline_free(&run.outline);
 }
 
 static void what_is_kept_is_bounded(void **state) {
@@ -217,6 +241,7 @@ int main(void) {
         cmocka_unit_test(indexes_of_a_dump_come_behind_their_tables),
         cmocka_unit_test(what_would_come_out_otherwise_stays),
         cmocka_unit_test(plain_indexes_are_made_empty_and_filled),
+        cmocka_unit_test(unique_ones_are_filled_behind_all_rows),
         cmocka_unit_test(what_is_kept_is_bounded),
         cmocka_unit_test(indexes_are_bounded_in_number),
     };

@@ -67,11 +67,11 @@ static const struct form {
     {"t(x, a, b, c)", "i ON t(\"nowhere\", a)", "i", true},
 };
 
-static void make(struct rig *rig, const struct form *form, const char *suffix) {
+static void make(struct rig *rig, const struct form *form) {
     char sql[512];
     (void)snprintf(sql, sizeof sql, "CREATE TABLE %s", form->table);
     (void)ask(rig, sql);
-    (void)snprintf(sql, sizeof sql, "CREATE INDEX %s%s;", form->index, suffix);
+    (void)snprintf(sql, sizeof sql, "CREATE INDEX %s" BND_SQL_FILL_SUFFIX ";", form->index);
     (void)ask(rig, sql);
 }
 
@@ -85,7 +85,7 @@ static void any_form_is_filled_in_any_steps(void **state) {
         for (size_t s = 0; s < sizeof steps / sizeof *steps; s++) {
             struct rig rig;
             rig_open(&rig);
-            make(&rig, &forms[i], BND_SQL_FILL_SUFFIX);
+            make(&rig, &forms[i]);
             (void)ask(&rig, fill_t);
             (void)ask(&rig, "SELECT count(*) FROM t");
             int64_t rows = strtol(strstr(results(&rig, 0), ":") + 1, NULL, 10);
@@ -118,7 +118,7 @@ static void any_form_is_filled_in_any_steps(void **state) {
 static void a_filled_index_is_used(void **state) {
     struct rig rig;
     rig_open(&rig);
-    make(&rig, &forms[0], BND_SQL_FILL_SUFFIX);
+    make(&rig, &forms[0]);
     (void)ask(&rig, fill_t);
     assert_false(fill(&rig, "i", 250));
     ask_fails(&rig, "SELECT id FROM t INDEXED BY i WHERE a = 3",
@@ -149,13 +149,97 @@ static void what_is_no_index_is_told(void **state) {
     rig_close(&rig);
 }
 
+/* ---- UNIQUE ---- */
+
+/* Values of which none, some or all are equal: to each other as they are, by their collation, by
+ * their number, or, being NULL, to nothing. */
+static const char *const rows_of[] = {
+    "(1,'a','x',1),(2,'b','y',2),(3,'c','z',3)",
+    "(1,'a','x',1),(2,'A','X',2),(3,'a ','x ',3)",
+    "(1,1,1,1),(2,1.0,'1',1),(3,'1',2,1)",
+    "(1,NULL,NULL,NULL),(2,NULL,NULL,NULL),(3,NULL,'x',NULL)",
+    "(1,NULL,'x',1),(2,NULL,'x',1),(3,2,'x',1)",
+    "(1,x'61','x',1),(2,'a','x',1),(3,x'61','y',1)",
+    "(3,7,'p',0),(2,7,'q',0),(1,7,'r',-0.0)",
+    "(1,'a','x',1),(2,'a','x',1),(3,'b','x',NULL)",
+};
+
+/* A table with such rows, whose index is not made yet. */
+static void table_of(struct rig *rig, const struct form *form, const char *values) {
+    char sql[512];
+    rig_open(rig);
+    (void)snprintf(sql, sizeof sql, "CREATE TABLE %s", form->table);
+    (void)ask(rig, sql);
+    (void)snprintf(sql, sizeof sql, "INSERT OR IGNORE INTO t VALUES %s", values);
+    (void)ask(rig, sql);
+}
+
+/* What SQLite says of making it in one statement, "" if nothing. */
+static void made_at_once(const struct form *form, const char *values, char *out, size_t room) {
+    struct rig rig;
+    char sql[512];
+    table_of(&rig, form, values);
+    (void)snprintf(sql, sizeof sql, "CREATE UNIQUE INDEX %s", form->index);
+    begin(&rig);
+    add(&rig, sql, 0);
+    assert_int_equal(go(&rig), 0);
+    (void)snprintf(out, room, "%s", rig.run.outcome == BND_SQL_DONE ? "" : text(&rig));
+    rig_close(&rig);
+}
+
+/* The same of filling it. */
+static void made_in_steps(const struct form *form, const char *values, int64_t step, char *out,
+                          size_t room) {
+    struct rig rig;
+    char sql[512];
+    bool whole = false;
+    table_of(&rig, form, values);
+    (void)snprintf(sql, sizeof sql, "CREATE UNIQUE INDEX %s" BND_SQL_FILL_SUFFIX, form->index);
+    (void)ask(&rig, sql);
+    out[0] = 0;
+    while (!whole && out[0] == 0) {
+        fill_begin(&rig, form->name, step);
+        assert_int_equal(go(&rig), 0);
+        (void)snprintf(out, room, "%s", rig.run.outcome == BND_SQL_DONE ? "" : text(&rig));
+        whole = out[0] == 0 && strstr(text(&rig), "[[1]]") != NULL;
+    }
+    is_sound(&rig);
+    if (whole) { /* and stays what it is */
+        (void)snprintf(sql, sizeof sql,
+                       "SELECT count(*) AS n FROM pragma_index_list('t') WHERE name = '%s' COLLATE "
+                       "NOCASE AND \"unique\"",
+                       form->name);
+        assert_string_equal(rows(&rig, sql), "[{\"n\":1}]");
+    }
+    rig_close(&rig);
+}
+
+static void equal_rows_are_told_as_sqlite_tells_them(void **state) {
+    unsigned made = 0;
+    unsigned refused = 0;
+    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) {
+        for (size_t r = 0; r < sizeof rows_of / sizeof *rows_of; r++) {
+            char expected[512];
+            made_at_once(&forms[f], rows_of[r], expected, sizeof expected);
+            for (int64_t step = 1; step < 5; step++) {
+                char got[512];
+                made_in_steps(&forms[f], rows_of[r], step, got, sizeof got);
+                assert_string_equal(got, expected);
+            }
+            made += expected[0] == 0;
+            refused += expected[0] != 0;
+        }
+    }
+    assert_true(made > 20 && refused > 20);
+}
+
 /* Each allocation of a step fails in turn: nothing of it is there, and the next one goes on. */
 static void a_step_without_memory_is_none(void **state) {
     int failures = 0;
     for (uint64_t n = 1;; n++) {
         struct rig rig;
         rig_open(&rig);
-        make(&rig, &forms[4], BND_SQL_FILL_SUFFIX);
+        make(&rig, &forms[4]);
         (void)ask(&rig, fill_t);
         fill_begin(&rig, "i", 200);
         bnd_buf_free(&rig.run.text);
@@ -184,6 +268,7 @@ int main(void) {
         cmocka_unit_test(any_form_is_filled_in_any_steps),
         cmocka_unit_test(a_filled_index_is_used),
         cmocka_unit_test(what_is_no_index_is_told),
+        cmocka_unit_test(equal_rows_are_told_as_sqlite_tells_them),
         cmocka_unit_test(a_step_without_memory_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
