@@ -21,10 +21,15 @@ LONG = "Currently processing a long-running import."
 BEFORE = "INSERT OR IGNORE INTO before VALUES ({})"  # may be asked for again when its answer was lost
 
 
+def index(table):
+    """Of t a plain one, of u a UNIQUE one: both are filled when all rows are there."""
+    return f"CREATE {'UNIQUE ' if table == 'u' else ''}INDEX {table}_by_v ON {table} (v DESC)"
+
+
 def dump(rows, table="t"):
     return (f"PRAGMA defer_foreign_keys=TRUE;\nCREATE TABLE {table} (id INTEGER PRIMARY KEY, v TEXT);\n" + "".join(
         f"INSERT INTO {table} VALUES ({i}, 'row {i} of the dump');\n" for i in range(rows))
-        + f"CREATE INDEX {table}_by_v ON {table} (v DESC);\n").encode()
+        + index(table) + ";\n").encode()
 
 
 class Test:
@@ -130,7 +135,7 @@ class Test:
         with contextlib.closing(sqlite3.connect(file)) as database:
             assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             made = database.execute("SELECT sql FROM sqlite_schema WHERE name = ?", [f"{table}_by_v"]).fetchall()
-            assert made == [(f"CREATE INDEX {table}_by_v ON {table} (v DESC)",)], made
+            assert made == [(index(table),)], made
             assert database.execute(f"SELECT count(*) FROM {table} INDEXED BY {table}_by_v").fetchone() == (ROWS,)
 
     def run(self):
