@@ -342,6 +342,9 @@ func tell(o options, told report.Run) error {
 		path = filepath.Join(o.directory, "report.html")
 	}
 	fmt.Println("report:", path)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
 	file, err := os.Create(path)
 	if err != nil {
 		return err
