@@ -71,6 +71,8 @@ struct bnd_kv_tell {
     size_t equal_count;
 };
 
+#define BND_KV_SMALL_BYTES ((size_t)128 << 10) /* 1 to 3 ms */
+
 struct bnd_kv_config {
     struct bnd_env *env; /* all borrowed for its life */
     struct bnd_mesh *mesh;
@@ -78,6 +80,7 @@ struct bnd_kv_config {
     struct bnd_state *state; /* NULL: no store (a gateway) */
     uint64_t self;
     size_t cache_bytes; /* of records in memory; 0: 32 MiB */
+    size_t small_bytes; /* what the loop writes into the state at once; 0: BND_KV_SMALL_BYTES */
     uint32_t rules_off; /* bits of rules that the simulator switches off one by one */
     void *owner;
     void (*tell)(void *owner, const struct bnd_kv_tell *tell); /* fire and forget */
@@ -131,13 +134,14 @@ struct bnd_kv_get {
 #define BND_KV_NOW 1
 int bnd_kv_get(struct bnd_kv *kv, struct bnd_kv_get *get);
 
-/* A large value, piece after piece in order; status 0 with an empty piece: the end. BND_NOTFOUND:
- * it was superseded and swept meanwhile. One piece at a time; the struct may be abandoned between
- * pieces. */
+/* A large value, piece after piece in order; status 0 with an empty piece: the end, with all of its
+ * size told. BND_NOTFOUND: it was superseded meanwhile, and no replica has the rest any more. One
+ * piece at a time; the struct may be abandoned between pieces. */
 struct bnd_kv_read {
     uint64_t namespace_id;
     struct bnd_slice key;
     struct bnd_kv_version version; /* of the item that was got */
+    uint64_t size;                 /* likewise */
     uint64_t offset;               /* 0 at first; moved on by each piece */
     void (*cb)(struct bnd_kv_read *read, int status, struct bnd_slice piece);
     void *data;

@@ -54,9 +54,15 @@ static void on_tick(struct kv_op *op, uint64_t now_ns) {
     /* Its call has a deadline of its own. */
 }
 
+/* 0: the end. */
+static size_t piece_bytes(const struct bnd_kv_read *read) {
+    uint64_t left = read->size - read->offset;
+    return left < BND_KV_INLINE_MAX ? (size_t)left : BND_KV_INLINE_MAX;
+}
+
 /* An answer: the blob's id, and a piece. */
 static void take(struct read_op *op, struct bnd_slice answer) {
-    if (answer.len < KV_BLOB_ID_BYTES || answer.len > KV_BLOB_ID_BYTES + BND_KV_INLINE_MAX) {
+    if (answer.len != KV_BLOB_ID_BYTES + piece_bytes(op->read)) {
         end(op, BND_CORRUPT, bnd_slice(NULL, 0));
         return;
     }
@@ -137,11 +143,10 @@ int kv_read_here(struct bnd_kv *kv, uint32_t shard, const struct kv_call_read *r
     uint32_t pieces = 0;
     BND_AUTO_BUF struct bnd_buf piece = {0};
     rv = kv_store_pieces(kv->store, shard, blob, &pieces);
-    if (rv == 0 && read->number < pieces) {
-        rv = kv_store_piece_get(kv->store, shard, blob, read->number, &piece);
-    } else if (rv == 0 && pieces == 0) {
-        rv = BND_NOTFOUND; /* swept */
+    if (rv == 0 && read->number >= pieces) {
+        rv = BND_NOTFOUND; /* swept, or superseded before all of it had come here */
     }
+    rv = rv != 0 ? rv : kv_store_piece_get(kv->store, shard, blob, read->number, &piece);
     if (rv != 0) {
         return rv;
     }
@@ -152,7 +157,8 @@ int kv_read_here(struct bnd_kv *kv, uint32_t shard, const struct kv_call_read *r
 }
 
 int bnd_kv_read(struct bnd_kv *kv, struct bnd_kv_read *read) {
-    if (read->key.len == 0 || read->key.len > BND_KV_KEY_MAX || read->offset > BND_KV_VALUE_MAX) {
+    bool sound = read->offset <= read->size && read->size <= BND_KV_VALUE_MAX;
+    if (read->key.len == 0 || read->key.len > BND_KV_KEY_MAX || !sound) {
         return BND_INVALID;
     }
     if (kv->closing || kv->view.shards_count == 0) {
@@ -164,7 +170,7 @@ int bnd_kv_read(struct bnd_kv *kv, struct bnd_kv_read *read) {
     }
     op->read = read;
     op->shard = kv_shard_of(kv, read->namespace_id, read->key);
-    bool at_end = read->offset % BND_KV_INLINE_MAX != 0; /* the last piece was a short one */
+    bool at_end = piece_bytes(read) == 0;
     if (at_end || kv_serves(kv, op->shard)) {
         struct kv_call_read call;
         call_of(read, &call);

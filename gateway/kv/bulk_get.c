@@ -193,6 +193,7 @@ static int begin_large(struct kv_bulk_get *bulk, const struct bnd_kv_item *item)
     bulk->read = (struct bnd_kv_read){.namespace_id = bulk->namespace_id,
                                       .key = key_at(bulk, bulk->at),
                                       .version = item->version,
+                                      .size = item->size,
                                       .cb = on_read,
                                       .data = bulk};
     if (item->size > KV_BULK_GET_BYTES_MAX - bulk->bytes) {

@@ -103,6 +103,7 @@ static void take_item(struct kv_stream *stream, const struct bnd_kv_item *item) 
     stream->read = (struct bnd_kv_read){.namespace_id = stream->namespace_id,
                                         .key = stream->key,
                                         .version = item->version,
+                                        .size = item->size,
                                         .cb = on_read,
                                         .data = stream};
 }

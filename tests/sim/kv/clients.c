@@ -307,6 +307,7 @@ static void on_get(struct bnd_kv_get *get, int status, const struct bnd_kv_item 
     op->read = (struct bnd_kv_read){.namespace_id = op->seen.namespace_id,
                                     .key = bnd_slice(op->key, op->key_len),
                                     .version = item->version,
+                                    .size = item->size,
                                     .cb = on_read,
                                     .data = op};
     int rv = bnd_kv_read(op->machine->kv, &op->read);

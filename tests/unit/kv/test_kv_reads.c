@@ -271,10 +271,13 @@ static int download(struct cluster *c, uint64_t id, struct reading *reading) {
     return reading->status;
 }
 
-static struct reading reading_of(struct bnd_kv_version version, uint8_t salt) {
+static struct reading reading_of(const struct getting *item, uint8_t salt) {
     struct reading reading = {.salt = salt};
-    reading.read = (struct bnd_kv_read){
-        .namespace_id = NS, .key = bnd_slice_str("big"), .version = version, .cb = on_read};
+    reading.read = (struct bnd_kv_read){.namespace_id = NS,
+                                        .key = bnd_slice_str("big"),
+                                        .version = item->version,
+                                        .size = item->size,
+                                        .cb = on_read};
     return reading;
 }
 
@@ -290,11 +293,27 @@ static void test_large(void **state) {
                 .get = {.namespace_id = NS, .key = bnd_slice_str("big"), .newest = true}};
             assert_int_equal(get_with(c, id, &getting), 0);
             assert_int_equal(getting.size, sizes[i]);
-            struct reading reading = reading_of(getting.version, (uint8_t)i);
+            struct reading reading = reading_of(&getting, (uint8_t)i);
             reading.read.data = &reading;
             assert_int_equal(download(c, id, &reading), 0);
             assert_int_equal(reading.at, sizes[i]);
         }
+    }
+    cluster_close(c);
+}
+
+/* Who has less of a value than its size is no end of it, whoever is asked. */
+static void test_large_cut(void **state) {
+    struct cluster *c = five(17);
+    assert_int_equal(put_blob(c, 1, upload(c, 1, 2 * BND_KV_INLINE_MAX, 1)), 0);
+    run(c, 500);
+    for (uint64_t id = 1; id <= 5; id++) {
+        struct getting getting = get(c, id, "big");
+        struct reading reading = reading_of(&getting, 1);
+        reading.read.data = &reading;
+        reading.read.size += BND_KV_INLINE_MAX;
+        assert_int_equal(download(c, id, &reading), BND_NOTFOUND);
+        assert_int_equal(reading.at, 2 * BND_KV_INLINE_MAX);
     }
     cluster_close(c);
 }
@@ -304,7 +323,7 @@ static void test_large_superseded(void **state) {
     struct cluster *c = five(8);
     assert_int_equal(put_blob(c, 1, upload(c, 1, 700000, 1)), 0);
     struct getting getting = get(c, 1, "big");
-    struct reading reading = reading_of(getting.version, 1);
+    struct reading reading = reading_of(&getting, 1);
     reading.read.data = &reading;
     reading.status = PENDING;
     bnd_sim_env_enter(node_of(c, 1)->sim);
@@ -346,7 +365,7 @@ static void test_large_crash(void **state) {
     for (uint64_t id = 1; id <= 3; id++) {
         struct getting getting = get(c, id, "big");
         assert_int_equal(getting.status, 0);
-        struct reading reading = reading_of(getting.version, 3);
+        struct reading reading = reading_of(&getting, 3);
         reading.read.data = &reading;
         assert_int_equal(download(c, id, &reading), 0);
         assert_int_equal(reading.at, 3 * (size_t)BND_KV_INLINE_MAX);
@@ -580,6 +599,7 @@ int main(void) {
         cmocka_unit_test(test_lost_state),
         cmocka_unit_test(test_expiry),
         cmocka_unit_test(test_large),
+        cmocka_unit_test(test_large_cut),
         cmocka_unit_test(test_large_superseded),
         cmocka_unit_test(test_large_crash),
         cmocka_unit_test(test_large_not_taken),
