@@ -173,7 +173,9 @@ void simsql_history_mark(struct simsql_history *history, size_t number,
 
 bool simsql_history_locked(const struct simsql_history *history, size_t database,
                            uint64_t invoked_ms) {
-    return history->databases[database].held_until_ms >= invoked_ms || history->cluster->jumped;
+    const struct simsql_database *of = &history->databases[database];
+    return of->held_until_ms >= invoked_ms || history->cluster->jumped ||
+           of->held_until_ns >= bnd_sim_world_now_ns(history->cluster->world);
 }
 
 void simsql_history_erase(struct simsql_history *history, size_t database, uint64_t above) {

@@ -114,6 +114,8 @@ struct simsql_database {
     /* An import began since the last dump: if it came to its end, that is of another epoch, too. */
     bool imported;
     uint64_t held_until_ms; /* what comes later is refused by nothing; as right clocks have it */
+    uint64_t
+        held_until_ns; /* likewise, of the world: who looks for leases that are over waits so */
     /* of the manager: no new operation begins */
     bool paused;
     size_t under_way;

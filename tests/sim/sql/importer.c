@@ -57,11 +57,16 @@ static void return_ops(struct importer *importer, enum simsql_outcome outcome) {
     importer->ops_count = 0;
 }
 
-static void rest(struct importer *importer, uint64_t held_until_ms) {
+/* held_ms: how long at most something of it may hold the database yet. Wall clocks may pass over
+ * that at once, and then nobody has looked. */
+static void rest(struct importer *importer, uint64_t held_ms) {
     struct simsql_database *source = source_of(importer);
+    uint64_t held_until_ms = simsql_right_ms(importer->clients->cluster) + held_ms;
+    uint64_t until_ns = bnd_sim_world_now_ns(importer->clients->cluster->world) + held_ms * BND_MS;
     if (importer->holds) {
         source->held_until_ms =
             held_until_ms > importer->held_before_ms ? held_until_ms : importer->held_before_ms;
+        source->held_until_ns = until_ns > source->held_until_ns ? until_ns : source->held_until_ns;
     }
     if (held_until_ms > importer->clients->leases_until_ms) {
         importer->clients->leases_until_ms = held_until_ms;
@@ -80,7 +85,7 @@ static void die(struct importer *importer) {
     }
     cluster->counts.abandoned++;
     return_ops(importer, SIMSQL_NONE);
-    rest(importer, simsql_right_ms(cluster) + CALL_MS + BND_SQL_LEASE_MS + LATE_MS);
+    rest(importer, CALL_MS + BND_SQL_LEASE_MS + LATE_MS);
     if (!importer->clients->stopped && bnd_sim_rng_chance(&importer->rng, 600)) {
         bnd_sim_world_pass(cluster->world, BND_SQL_LEASE_MS);
     }
@@ -93,7 +98,7 @@ static void leave(struct importer *importer, enum simsql_outcome outcome) {
     counts->imports_failed += importer->holds && outcome != SIMSQL_DONE;
     counts->exports += !importer->holds;
     return_ops(importer, outcome);
-    rest(importer, simsql_right_ms(importer->clients->cluster));
+    rest(importer, 0);
 }
 
 /* A refusal: again in a moment, if the process lives; not for ever. */
