@@ -4,7 +4,6 @@
 #include "kv/push.h"
 
 #define CACHE_BYTES ((size_t)32 << 20)
-#define COMMIT_BYTES_MIN ((size_t)128 << 10)
 #define COMMIT_BYTES_MAX ((size_t)2 << 20)
 #define TICK_NS (UINT64_C(50) * BND_MS)
 #define PEERS_EVERY 2u /* ticks */
@@ -189,10 +188,10 @@ int kv_mark(struct bnd_kv *kv, uint32_t shard, const struct kv_marks *marks, boo
  * ----------------------------------------------------------------------------------------- */
 
 /* Of what is collected there may be two, and each a second time as RocksDB has it. */
-static size_t commit_bytes(size_t cache_bytes) {
-    size_t share = cache_bytes / 16;
-    return share < COMMIT_BYTES_MIN ? COMMIT_BYTES_MIN
-                                    : (share > COMMIT_BYTES_MAX ? COMMIT_BYTES_MAX : share);
+static size_t commit_bytes(const struct bnd_kv_config *config) {
+    size_t share = config->cache_bytes / 16;
+    size_t bytes = share < config->small_bytes ? config->small_bytes : share;
+    return bytes > COMMIT_BYTES_MAX ? COMMIT_BYTES_MAX : bytes;
 }
 
 static int make_store(struct bnd_kv *kv, struct bnd_error *err) {
@@ -211,7 +210,8 @@ static int make_store(struct bnd_kv *kv, struct bnd_error *err) {
                                       .store = kv->store,
                                       .hlc = &kv->hlc,
                                       .self = kv->config.self,
-                                      .commit_bytes = commit_bytes(kv->config.cache_bytes),
+                                      .small_bytes = kv->config.small_bytes,
+                                      .commit_bytes = commit_bytes(&kv->config),
                                       .owner = kv,
                                       .fatal = on_log_fatal,
                                       .committed = on_log_committed};
@@ -238,6 +238,7 @@ int bnd_kv_create(const struct bnd_kv_config *config, struct bnd_kv **out, struc
     }
     kv->config = *config;
     kv->config.cache_bytes = config->cache_bytes == 0 ? CACHE_BYTES : config->cache_bytes;
+    kv->config.small_bytes = config->small_bytes == 0 ? BND_KV_SMALL_BYTES : config->small_bytes;
     bnd_list_init(&kv->held);
     kv->tick = (struct bnd_timer){.cb = on_tick, .data = kv};
     kv->flush_task = (struct bnd_task){.cb = on_flush, .data = kv};

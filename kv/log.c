@@ -1,10 +1,10 @@
 /* Appended -> durable -> applied -> told, and committed with others.
  *
  * What is applied is in the store's batch, where every read of a key finds it. The batch is
- * committed when it has grown to commit_bytes, is COMMIT_NS old, and before somebody scans: one
- * large write of the state costs less than many small ones, and a record that is replaced meanwhile
- * is never written. While lists come it is kept below SMALL_BYTES. A crash loses the batch; the
- * journal has its entries.
+ * committed when it has grown to commit_bytes, COMMIT_NS after the one before, and before somebody
+ * scans: one large write of the state costs less than many small ones, and a record that is
+ * replaced meanwhile is never written. While lists come it is kept below small_bytes. A crash loses
+ * the batch; the journal has its entries.
  *
  * A thread of the pool writes it, while the next one is collected. The loop writes what is small
  * itself where somebody waits, and takes over (`taken`) what no thread has begun if that is small
@@ -31,8 +31,6 @@
 #define TICK_NS (UINT64_C(1000) * BND_MS)
 #define COMMIT_BYTES ((size_t)2 << 20)
 #define COMMIT_NS (UINT64_C(500) * BND_MS)
-/* What the loop writes at once: 1 to 3 ms. */
-#define SMALL_BYTES ((size_t)128 << 10)
 /* So long after a list the next one is expected. */
 #define LISTS_NS (UINT64_C(10000) * BND_MS)
 #define LATE_NS (UINT64_C(20) * BND_MS)
@@ -250,7 +248,7 @@ static bool lists_come(const struct kv_log *log) {
 }
 
 static size_t hold_bytes(const struct kv_log *log) {
-    return log->config.commit_bytes + 3 * SMALL_BYTES;
+    return log->config.commit_bytes + 3 * log->config.small_bytes;
 }
 
 static bool is_late(const struct kv_log *log) {
@@ -261,10 +259,11 @@ static bool is_late(const struct kv_log *log) {
  * told. */
 static bool commit_small(struct kv_log *log) {
     size_t collected = kv_store_collected(log->config.store);
-    if (log->begun && log->begun_bytes > SMALL_BYTES && !is_late(log)) {
+    size_t small = log->config.small_bytes;
+    if (log->begun && log->begun_bytes > small && !is_late(log)) {
         return false;
     }
-    if (!log->begun && !log->working && !log->stalled && collected > SMALL_BYTES) {
+    if (!log->begun && !log->working && !log->stalled && collected > small) {
         commit_begin(log);
         return !kv_store_dirty(log->config.store);
     }
@@ -275,7 +274,7 @@ static void step(struct kv_log *log) {
     if (log->dead || log->closing || log->stepping || !apply_durable(log)) {
         return;
     }
-    size_t enough = lists_come(log) ? SMALL_BYTES : log->config.commit_bytes;
+    size_t enough = lists_come(log) ? log->config.small_bytes : log->config.commit_bytes;
     if (kv_store_collected(log->config.store) >= enough) {
         commit_begin(log);
     }
@@ -581,6 +580,9 @@ int kv_log_create(const struct kv_log_config *config, struct kv_log **out) {
     }
     if (config->persist_ns == 0) {
         log->config.persist_ns = PERSIST_NS;
+    }
+    if (config->small_bytes == 0) {
+        log->config.small_bytes = BND_KV_SMALL_BYTES;
     }
     if (config->commit_bytes == 0) {
         log->config.commit_bytes = COMMIT_BYTES;

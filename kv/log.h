@@ -71,6 +71,7 @@ struct kv_log_config {
     uint64_t self;
     size_t log_bytes_max; /* 0: 256 MiB */
     size_t commit_bytes;  /* 0: 2 MiB: a thread writes what is collected into the state beyond */
+    size_t small_bytes;   /* 0: BND_KV_SMALL_BYTES: what the loop writes at once */
     size_t persist_bytes; /* 0: 32 MiB: a persist is asked for beyond */
     uint64_t persist_ns;  /* 0: 60 s: likewise, when anything was applied since */
     void *owner;

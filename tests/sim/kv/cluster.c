@@ -148,6 +148,7 @@ static int open_kv(struct simkv_machine *machine, struct bnd_env *env, struct bn
         .state = machine->base.state,
         .self = machine->id,
         .cache_bytes = 256u << 10,
+        .small_bytes = machine->cluster->small_bytes,
         .rules_off = machine->cluster->rules_off,
         .owner = machine,
         .tell = on_tell,
@@ -277,6 +278,7 @@ struct simkv_cluster *simkv_cluster_create(const struct simkv_config *config) {
     net.full_per_mille = 2;
     cluster->net = bnd_sim_net_create(cluster->world, &net);
     cluster->rules_off = config->rules_off;
+    cluster->small_bytes = config->seed % 2 == 0 ? 512 : 0;
     cluster->verbose = config->verbose;
     cluster->check.print = config->verbose;
     cluster->next_id = 1;

@@ -65,6 +65,7 @@ struct simkv_cluster {
     struct bnd_sim_check check;
     struct simkv_counts counts;
     uint32_t rules_off;
+    size_t small_bytes; /* of bnd_kv_config: every second seed's scans wait for threads */
     bool verbose;
     struct simkv_machine machines[SIMKV_MACHINES_MAX];
     size_t machines_count;
