@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"syscall"
 )
 
 // Node is one process of the cluster, and the data it leaves.
@@ -55,7 +56,7 @@ func (node *Node) endedItself(status int, err error) {
 	}
 }
 
-// Start runs the process again after Kill, Stop or LosePower; if it runs already it does nothing.
+// Start runs the process again after Kill, Stop or Cluster.LosePower; if it runs already it does nothing.
 func (node *Node) Start() error {
 	node.mutex.Lock()
 	defer node.mutex.Unlock()
@@ -65,19 +66,34 @@ func (node *Node) Start() error {
 	return node.startLocked(nil)
 }
 
-// LosePower cuts the node's disk, then ends its process: what was not synced is gone. Needs Options.Disks.
-func (node *Node) LosePower() error {
-	node.expectEnd() // it may notice the dead disk and stop before we kill it
-	if err := node.disk.cut(); err != nil {
+// LosePower cuts the disks of some nodes, all in one moment, then ends their processes: what was not synced is gone. One after the
+// other would be another fault: a node that goes on alone for a moment has its last writes on disk. Needs Options.Disks.
+func (c *Cluster) LosePower(numbers []int) error {
+	var disks []*disk
+	for _, number := range numbers {
+		disks = append(disks, c.Node(number).disk)
+		c.Node(number).expectEnd() // it may notice the dead disk and stop before we kill it
+	}
+	if err := cut(disks); err != nil {
 		return err
 	}
-	if err := node.Kill(); err != nil {
-		return err
+	for _, number := range numbers { // all of them before any end is awaited; one that has just stopped itself needs none
+		_ = c.Node(number).Signal(syscall.SIGKILL)
 	}
-	if err := node.disk.detach(); err != nil {
-		return err
+	for _, number := range numbers {
+		if err := c.Node(number).Kill(); err != nil {
+			return err
+		}
 	}
-	return node.disk.attach()
+	for _, disk := range disks {
+		if err := disk.detach(); err != nil {
+			return err
+		}
+		if err := disk.attach(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // wipe leaves the stopped node an empty disk.

@@ -73,16 +73,22 @@ func slow(n *Nemesis) (string, func() error, error) {
 	return fmt.Sprintf("%v by %s each way, half of it more or less", side, delay), n.cluster.Network.Heal, err
 }
 
-func power(n *Nemesis) (string, func() error, error) {
-	return each(n, n.victims(false), (*cluster.Node).LosePower, (*cluster.Node).Start)
-}
+func power(n *Nemesis) (string, func() error, error) { return losePower(n, n.victims(false)) }
 
 func powerAll(n *Nemesis) (string, func() error, error) {
 	var all []int
 	for number := 1; number <= n.cluster.Nodes; number++ {
 		all = append(all, number)
 	}
-	return each(n, all, (*cluster.Node).LosePower, (*cluster.Node).Start)
+	return losePower(n, all)
+}
+
+// losePower of all victims in one moment.
+func losePower(n *Nemesis, victims []int) (string, func() error, error) {
+	if err := n.cluster.LosePower(victims); err != nil {
+		return fmt.Sprint(victims), nil, err
+	}
+	return each(n, victims, func(*cluster.Node) error { return nil }, (*cluster.Node).Start)
 }
 
 // cut drops what flows from any of one side to any of the other.
