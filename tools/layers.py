@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import tomllib
 
@@ -222,6 +223,7 @@ def run(copy, mutants, chosen, options):
     done, catchers = answered() if options.resume else set(), [options.by] if options.by else list(CATCHERS)
     wanted = [(change, by) for change in changes for by in catchers if (change.mutant.name, by) not in done]
     options.dir = os.path.abspath(options.dir)  # jepsen/run works elsewhere
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of every `finally`: the harness gives back what it has
     copy.sync()
     copy.configure()
     plain = keep_plain(copy, changes, os.path.join(options.dir, "plain"))
