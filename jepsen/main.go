@@ -59,7 +59,7 @@ func parse() options {
 	flag.Var(&o.part, "part", "of --all: every Nth row from the Kth, as K/N; several at once need a --name each")
 	flag.StringVar(&o.results, "results", "", "list of runs to add this one to, a line of JSON each")
 	flag.BoolVar(&o.summary, "summary", false, "print --results as a table, and run nothing")
-	flag.StringVar(&o.disks, "disks", "ext4", "file system of each node's own disk: ext4, xfs, or empty for none")
+	flag.StringVar(&o.disks, "disks", "ext4", "file system of each node's own disk: ext4, xfs, either with -cache (a cache of the disk's own, which a loss of power empties), or empty for none")
 	flag.Parse()
 	return o
 }

@@ -32,7 +32,7 @@ type Options struct {
 	Directory string // made; data, logs
 	Nodes     int
 	Name      string // of the namespaces
-	Disks     string // file system of each node's own disk: "ext4", "xfs", or "" for none
+	Disks     string // file system of each node's own disk: "ext4", "xfs", either with "-cache", or "" for none
 	Clocks    bool   // nodes whose wall clock can be set (SetClock)
 	System    string // "": Bindery; "etcd", "dqlite": peers (dqlite's Binary is its application)
 	Flags     []string

@@ -104,10 +104,7 @@ func (node *Node) wipe() error {
 	if err := node.disk.detach(); err != nil {
 		return err
 	}
-	if err := node.disk.format(); err != nil {
-		return err
-	}
-	return node.disk.attach()
+	return node.disk.make()
 }
 
 // account is the cluster's id, as the node's identity has it.
