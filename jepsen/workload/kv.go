@@ -90,10 +90,8 @@ func finalKV(worker *Worker) {
 	}
 	for number := 0; number < kvKeysCount; number++ {
 		key := fmt.Sprintf("k/%d ü", number)
-		for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
-			if _, known := worker.kvRead(check.FinalRead, key); known {
-				break
-			}
+		if !worker.untilKnown(key, func() bool { _, known := worker.kvRead(check.FinalRead, key); return known }) {
+			return
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"bindery/jepsen/history"
 	"bindery/jepsen/s3"
@@ -97,9 +96,5 @@ func (worker *Worker) pages() (history.Set, error) {
 }
 
 func finalList(worker *Worker) {
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
-		if worker.list() {
-			return
-		}
-	}
+	worker.untilKnown("the list", worker.list)
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"sync/atomic"
-	"time"
 
 	"bindery/jepsen/history"
 	"bindery/jepsen/s3"
@@ -105,10 +104,8 @@ func finalRegister(worker *Worker) {
 			continue
 		}
 		seen[event.Key] = true
-		for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
-			if _, _, known := worker.read(event.Key); known {
-				break
-			}
+		if !worker.untilKnown(event.Key, func() bool { _, _, known := worker.read(event.Key); return known }) {
+			return
 		}
 	}
 }

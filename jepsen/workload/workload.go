@@ -61,6 +61,7 @@ type Worker struct {
 	etcdClient    *etcd.Client
 	d1Clients     map[[2]int]*d1.Client // by node and database
 	session       *d1Session
+	waited        time.Duration // in the end, for answers
 }
 
 // Workload of a name.
@@ -249,6 +250,26 @@ func (worker *Worker) complete(index int, outcome s3.Outcome, value history.Valu
 		atomic.AddInt64(&worker.unknown, 1)
 		worker.process = int(atomic.AddInt64(&worker.Run.process, 1))
 		worker.rest()
+	}
+}
+
+// finalPatience is how long in all a worker of the end goes on asking a node that does not answer: the cluster was whole before.
+const finalPatience = 30 * time.Second
+
+// untilKnown repeats a read of the end until it is answered. False: it was not, which is noted: what cannot be read of a healed
+// cluster is lost to whoever stored it.
+func (worker *Worker) untilKnown(what string, read func() bool) bool {
+	for {
+		begun := time.Now()
+		if read() {
+			return true
+		}
+		if worker.waited += time.Since(begun); worker.waited > finalPatience {
+			worker.mutex.Lock()
+			defer worker.mutex.Unlock()
+			worker.broken = append(worker.broken, fmt.Sprintf("%s cannot be read through node %d, %s after healing", what, worker.node, finalPatience))
+			return false
+		}
 	}
 }
 
