@@ -310,15 +310,18 @@ void readindex_tick(struct bnd_raft_host *host) {
             want_again(peer);
         }
     }
-    /* Whoever said no, or had no memory, is asked again. */
+    /* Whoever said no, had no memory, or became a voter since the round began. */
     for (struct bnd_link *link = host->reading.next; link != &host->reading; link = link->next) {
         struct group *group = BND_CONTAINER(link, struct group, reads_link);
         const struct bnd_raft_configuration *members = &group->status.configuration;
         for (size_t m = 0; group->reads.seq != 0 && m < members->count; m++) {
-            struct read_peer *peer = peer_find(&host->readindex, members->members[m].node);
-            if (peer != NULL && peer->round == 0 && members->members[m].role == BND_RAFT_VOTER &&
-                !acked(group, peer->node)) {
-                peer_want(peer, group->gid);
+            uint64_t node = members->members[m].node;
+            if (members->members[m].role == BND_RAFT_VOTER && node != host->config.node_id &&
+                !acked(group, node)) {
+                struct read_peer *peer = peer_get(&host->readindex, node);
+                if (peer != NULL && peer->round == 0) {
+                    peer_want(peer, group->gid);
+                }
             }
         }
     }
