@@ -90,6 +90,7 @@ struct import;
 struct group_want {
     uint64_t nodes[BND_RAFT_MEMBERS_MAX];
     size_t count;            /* 0: no wish */
+    uint64_t changed_ns;     /* the wish came, or became another */
     uint64_t even_since_ns;  /* that many voters; 0: odd */
     uint64_t yield_after_ns; /* no handing over before */
     bool moving;             /* it is the group's turn to exchange members */

@@ -24,6 +24,8 @@
  * that led to nothing (it holds proposals for one of them) is tried again. */
 #define IMPATIENT_ELECTIONS 10u
 #define HAND_OVER_ELECTIONS 3u
+/* Who is gone has fallen silent so long after the wish that leaves him out. */
+#define SETTLED_ELECTIONS 2u
 /* So long may a turn pass without any progress, and so long the group then stands back. */
 #define TURN_ELECTIONS 30u
 
@@ -96,6 +98,8 @@ static void look(const struct group *group, struct member_view *out) {
         .configuration = &status->configuration,
         .wanted = want->nodes,
         .wanted_count = want->count,
+        .settled = bnd_now_ns(group->host->config.env) - want->changed_ns >=
+                   elections_ns(group, SETTLED_ELECTIONS),
     };
     for (size_t i = 0; i < status->configuration.count; i++) {
         out->heard[i] = status->peers[i].recent;
@@ -261,9 +265,15 @@ void bnd_raft_group_want(struct bnd_raft_host *host, uint64_t gid,
         host_fatal(host, &why);
         return;
     }
-    group->want.count = count;
+    struct group_want *want = &group->want;
+    bool same = want->count == count;
     for (size_t i = 0; i < count; i++) {
-        group->want.nodes[i] = members[i].node;
+        same = same && want->nodes[i] == members[i].node;
+        want->nodes[i] = members[i].node;
+    }
+    want->count = count;
+    if (!same) {
+        want->changed_ns = bnd_now_ns(host->config.env);
     }
     host_wake(host);
 }

@@ -108,6 +108,9 @@ static struct member_step plan_promotion(const struct census *c) {
 
 /* May this voter cease to be one? */
 static bool may_lose(const struct census *c, size_t i) {
+    if (!c->view->settled) {
+        return false;
+    }
     size_t unwanted = c->voters - c->voters_wanted;
     if (c->voters % 2 != 0 &&
         (c->voters < c->target + 2 || (unwanted < 2 && c->voters_wanted <= c->target))) {

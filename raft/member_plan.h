@@ -6,7 +6,9 @@
  *  2. Voters rest in the numbers 1, 3, 5: a change that makes the number even is made only if one
  *     that makes it odd again can follow at once.
  *  3. Nobody is promoted who was not heard from within an election timeout or is not caught up, and
- *     no change leaves fewer voters that were heard from than a majority.
+ *     no change leaves fewer voters that were heard from than a majority. No voter goes before what
+ *     was heard is newer than the wish: one that the wish leaves out because it is gone for good
+ * has to fall silent first, or the last majority may be left to it.
  *  4. A wanted node that never comes up delays nobody: it only leaves its place empty. */
 #ifndef BND_RAFT_MEMBER_PLAN_H
 #define BND_RAFT_MEMBER_PLAN_H
@@ -22,6 +24,7 @@ struct member_view {
     const uint64_t *wanted;               /* nodes, in order of preference as voters */
     size_t wanted_count;
     bool up[BND_RAFT_MEMBERS_MAX]; /* by wanted node: there is a connection to it */
+    bool settled;   /* whoever is gone had the time to fall silent since the wish came */
     bool impatient; /* an even number of voters has lasted: go back rather than wait for more */
 };
 

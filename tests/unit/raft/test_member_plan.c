@@ -52,6 +52,7 @@ static void read_picture(struct picture *p, const char *members, const char *wan
     }
     p->view.configuration = &p->configuration;
     p->view.wanted = p->wanted;
+    p->view.settled = true;
 }
 
 static const struct {
@@ -145,6 +146,26 @@ static void each_picture_has_its_step(void **state) {
     }
 }
 
+/* While nobody can know who has fallen silent since the wish came, no voter ceases to be one. */
+static void no_voter_goes_too_soon(void **state) {
+    (void)state;
+    unsigned waited = 0;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct picture p;
+        read_picture(&p, cases[i].members, cases[i].want);
+        p.view.impatient = cases[i].impatient;
+        p.view.settled = false;
+        struct member_step step = member_plan(&p.view);
+        size_t at = bnd_raft_configuration_find(&p.configuration, step.node);
+        bool voter =
+            at < p.configuration.count && p.configuration.members[at].role == BND_RAFT_VOTER;
+        assert_true(step.action != MEMBER_HAND_OVER);
+        assert_false(voter && (step.action == MEMBER_REMOVE || step.action == MEMBER_STANDBY));
+        waited += step.action == MEMBER_REST && cases[i].action != MEMBER_REST;
+    }
+    assert_true(waited > 5);
+}
+
 /* Follows the plan, every node ready at once, and looks at what lies between. */
 static void apply_step(struct bnd_raft_configuration *c, struct member_step step, uint64_t *self) {
     size_t i = bnd_raft_configuration_find(c, step.node);
@@ -190,6 +211,7 @@ static void walk(uint64_t from_mask, uint64_t to_mask) {
     memset(p.view.up, 1, sizeof p.view.up);
     p.view.configuration = &p.configuration;
     p.view.wanted = p.wanted;
+    p.view.settled = true;
     unsigned even = 0;
     for (int steps = 0; steps < 40; steps++) {
         struct member_step step = member_plan(&p.view);
@@ -220,6 +242,7 @@ static void every_wish_is_reached(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_picture_has_its_step),
+        cmocka_unit_test(no_voter_goes_too_soon),
         cmocka_unit_test(every_wish_is_reached),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
