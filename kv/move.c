@@ -41,6 +41,7 @@ uint64_t spread_sole_filled(const struct spread_shard *shard) {
 static void on_marked(void *data, int status) {
     struct spread_shard *shard = data;
     shard->marking = NULL;
+    shard->wiping = false;
     spread_served_marked(shard->spread, shard->number, status);
     if (status == 0) {
         spread_step(shard);
@@ -69,6 +70,7 @@ void spread_mark(struct spread_shard *shard, const struct kv_marks *marks, bool 
         return;
     }
     shard->marking = ticket;
+    shard->wiping = wipe;
 }
 
 static void tell(struct spread_shard *shard, enum bnd_kv_tell_kind kind) {

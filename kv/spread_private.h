@@ -176,6 +176,7 @@ struct spread_shard {
     struct spread_peer peers[SPREAD_PEERS_MAX]; /* the other replicas, and who leaves */
     size_t peers_count;
     struct spread_ticket *marking; /* marks are being written */
+    bool wiping;                   /* with all that the shard holds: nothing is taken into it */
     bool compares; /* since this node started a tree was built: it has asked for all */
 };
 

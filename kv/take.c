@@ -62,8 +62,9 @@ int spread_wants(struct kv_spread *spread, uint32_t shard, const struct kv_given
         return BND_CORRUPT;
     }
     struct kv_seen seen = kv_record_seen(out);
+    bool wiping = shard < spread->shards_count && spread->shards[shard].wiping;
     *out_wanted = false;
-    if (!marks.there || spread_gone(spread, given->namespace_id) ||
+    if (!marks.there || wiping || spread_gone(spread, given->namespace_id) ||
         kv_seen_dead(seen, marks.collected) ||
         (fresh && seen.version.hlc < marks.refused && kv_rule(spread->kv, KV_RULE_REFUSE))) {
         return 0;
