@@ -124,7 +124,8 @@ void spread_ticket_void(struct spread_ticket *ticket, bool settled);
 
 /* A record or piece that came from a replica: into the log under the ticket, if it is wanted here
  * (newer, not dead below what is collected, of a namespace that is; fresh: not below the refused
- * horizon). 0; BND_FULL: later; BND_NOSPACE; BND_CORRUPT, BND_NOMEM. */
+ * horizon). 0; BND_FULL: later; BND_EPOCH: the shard is not here any more; BND_NOSPACE;
+ * BND_CORRUPT, BND_NOMEM. */
 int spread_take(struct kv_spread *spread, uint32_t shard, const struct kv_given *given, bool fresh,
                 struct spread_ticket *ticket);
 int spread_take_piece(struct kv_spread *spread, const struct kv_piece *piece,

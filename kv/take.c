@@ -53,6 +53,13 @@ bool spread_gone(const struct kv_spread *spread, uint64_t namespace_id) {
            kv_namespace(spread->kv, namespace_id, NULL) == KV_NAMESPACE_GONE;
 }
 
+/* What is appended behind the entry that drops the shard would stay, on a node that is no replica
+ * of it and does not drop it again. */
+static bool is_dropped(const struct kv_spread *spread, uint32_t shard) {
+    bool wiping = shard < spread->shards_count && spread->shards[shard].wiping;
+    return wiping || !kv_store_marks(spread->kv->store, shard).there;
+}
+
 int spread_wants(struct kv_spread *spread, uint32_t shard, const struct kv_given *given, bool fresh,
                  struct kv_record *out, bool *out_wanted) {
     struct kv_marks marks = kv_store_marks(spread->kv->store, shard);
@@ -62,10 +69,11 @@ int spread_wants(struct kv_spread *spread, uint32_t shard, const struct kv_given
         return BND_CORRUPT;
     }
     struct kv_seen seen = kv_record_seen(out);
-    bool wiping = shard < spread->shards_count && spread->shards[shard].wiping;
     *out_wanted = false;
-    if (!marks.there || wiping || spread_gone(spread, given->namespace_id) ||
-        kv_seen_dead(seen, marks.collected) ||
+    if (is_dropped(spread, shard)) {
+        return BND_EPOCH;
+    }
+    if (spread_gone(spread, given->namespace_id) || kv_seen_dead(seen, marks.collected) ||
         (fresh && seen.version.hlc < marks.refused && kv_rule(spread->kv, KV_RULE_REFUSE))) {
         return 0;
     }
@@ -106,6 +114,9 @@ int spread_take(struct kv_spread *spread, uint32_t shard, const struct kv_given 
 
 int spread_take_piece(struct kv_spread *spread, const struct kv_piece *piece,
                       struct spread_ticket *ticket) {
+    if (is_dropped(spread, piece->shard)) {
+        return BND_EPOCH;
+    }
     int rv = has_room(spread) ? kv_take_piece(spread->kv, piece, on_applied, ticket) : BND_NOSPACE;
     ticket->refs += rv == 0 ? 1 : 0;
     return rv;

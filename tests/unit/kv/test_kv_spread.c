@@ -307,6 +307,38 @@ static void test_a_leaver_takes_nothing_more(void **state) {
     assert_true(written_to_who_has_left(KV_RULE_SEAL));
 }
 
+/* Of an exchange that goes on while node 3 drops the shard: it would be applied behind that. */
+static void test_nothing_is_taken_into_what_is_dropped(void **state) {
+    (void)state;
+    static const uint8_t blob[KV_BLOB_ID_BYTES] = {1};
+    BND_AUTO_BUF struct bnd_buf bytes = {0};
+    const struct kv_record record = {
+        .version = {.hlc = 1, .writer = 1}, .epoch = 1, .size = 1, .value = bnd_slice_str("v")};
+    assert_true(bnd_buf_reserve(&bytes, kv_record_bytes(&record)));
+    kv_record_encode(&record, bytes.data);
+    bytes.len = kv_record_bytes(&record);
+    cluster_open(&cluster, 3, 0);
+    assert_int_equal(bnd_kv_shard_move(&cluster.shards[0], 1, 4, 3), 0);
+    cluster_changed(&cluster);
+    struct kv_node *node = &cluster.nodes[2];
+    struct kv_spread *spread = node->kv->spread;
+    while (!spread->shards[0].wiping) {
+        run_for(&cluster, BND_MS);
+    }
+    assert_true(marks(node, 0).there); /* not yet */
+    const struct kv_given given = {
+        .namespace_id = NS, .key = bnd_slice_str("k"), .record = bnd_buf_slice(&bytes)};
+    const struct kv_piece piece = {
+        .namespace_id = NS, .key = given.key, .blob = blob, .bytes = bnd_slice_str("piece")};
+    bnd_sim_env_enter(node->sim);
+    struct spread_ticket *ticket = spread_ticket_new(NULL, NULL);
+    assert_int_equal(spread_take(spread, 0, &given, false, ticket), BND_EPOCH);
+    assert_int_equal(spread_take_piece(spread, &piece, ticket), BND_EPOCH);
+    spread_ticket_void(ticket, false);
+    bnd_sim_env_leave(node->sim);
+    cluster_close(&cluster);
+}
+
 /* Node 3 has sealed itself and said that it has left; group 0 has not heard it. It starts again, is
  * told the map of before, and so is node 1, which writes to it. */
 static void test_a_restarted_leaver_stays_sealed(void **state) {
@@ -742,6 +774,7 @@ int main(void) {
         cmocka_unit_test(test_tombstones_are_collected),
         cmocka_unit_test(test_nothing_comes_back_with_a_node_that_was_away),
         cmocka_unit_test(test_a_leaver_takes_nothing_more),
+        cmocka_unit_test(test_nothing_is_taken_into_what_is_dropped),
         cmocka_unit_test(test_a_restarted_leaver_stays_sealed),
         cmocka_unit_test(test_a_lost_state_is_filled_again),
         cmocka_unit_test(test_who_is_left_out_fills_again),
