@@ -15,8 +15,8 @@
 #define BND_SQL_ANSWER_MAX (6u << 20)
 #define BND_SQL_PAGE_BYTES 4096u
 /* Behind a CREATE INDEX: it is made empty, and stays so until it is filled. When it is whole, it is
- * as if this had not been there; only then it may be used. A UNIQUE one becomes whole only if no
- * rows are equal; else its last step fails, with the error of a row that breaks it. */
+ * as if this had not been there; only then it may be used. Of a UNIQUE one the step that comes upon
+ * equal rows fails, with the error of a row that breaks it. */
 #define BND_SQL_FILL_SUFFIX "\nWHERE 0"
 #define BND_SQL_PAGES_MAX 256u /* that one request may ask for */
 
