@@ -143,25 +143,10 @@ static void what_is_held_is_not_held_twice(void **state) {
 }
 
 static int start(void **state) {
-    static struct sql_rig rig;
-    rig = (struct sql_rig){.holds_time = true};
-    rig_start(&rig, 0);
-    *state = &rig;
-    return 0;
+    return rig_setup(state, (struct sql_rig){.holds_time = true}, 0);
 }
 
-static int stop(void **state) {
-    rig_stop(*state);
-    return 0;
-}
-
-static int library(void **state) {
-    struct bnd_error err;
-    (void)state;
-    return bnd_core_library_init(&err);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define TEST(name) RIG_TEST(name, start)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -170,5 +155,5 @@ int main(void) {
         TEST(it_begins_at_a_place_in_the_past),
         TEST(what_is_held_is_not_held_twice),
     };
-    return cmocka_run_group_tests(tests, library, NULL);
+    return cmocka_run_group_tests(tests, rig_library, NULL);
 }

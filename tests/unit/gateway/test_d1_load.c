@@ -280,18 +280,7 @@ static int start(void **state) {
     return 0;
 }
 
-static int stop(void **state) {
-    rig_stop(*state);
-    return 0;
-}
-
-static int library(void **state) {
-    struct bnd_error err;
-    (void)state;
-    return bnd_core_library_init(&err);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define TEST(name) RIG_TEST(name, start)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -302,5 +291,5 @@ int main(void) {
         TEST(a_file_that_ends_too_soon_is_none),
         TEST(one_that_is_given_up_changes_nothing),
     };
-    return cmocka_run_group_tests(tests, library, NULL);
+    return cmocka_run_group_tests(tests, rig_library, NULL);
 }

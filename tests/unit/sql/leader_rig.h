@@ -323,4 +323,28 @@ static struct bnd_sql_bookmark rig_bookmark(struct sql_rig *rig, const uint8_t u
     return admin.admin.info.bookmark;
 }
 
+/* ---- as cmocka wants it --------------------------------------------------------------------- */
+
+static inline int rig_library(void **state) {
+    struct bnd_error err;
+    (void)state;
+    return bnd_core_library_init(&err);
+}
+
+/* One with these settings, for a test. */
+static inline int rig_setup(void **state, struct sql_rig with, size_t memory_bytes) {
+    static struct sql_rig rig;
+    rig = with;
+    rig_start(&rig, memory_bytes);
+    *state = &rig;
+    return 0;
+}
+
+static inline int rig_teardown(void **state) {
+    rig_stop(*state);
+    return 0;
+}
+
+#define RIG_TEST(name, start) cmocka_unit_test_setup_teardown(name, start, rig_teardown)
+
 #endif

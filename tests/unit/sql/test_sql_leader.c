@@ -420,42 +420,18 @@ static void everything_is_answered_when_the_service_closes(void **state) {
 }
 
 static int start(void **state) {
-    static struct sql_rig rig;
-    memset(&rig, 0, sizeof rig);
-    rig_start(&rig, 0);
-    *state = &rig;
-    return 0;
+    return rig_setup(state, (struct sql_rig){0}, 0);
 }
 
 static int start_small(void **state) {
-    static struct sql_rig rig;
-    memset(&rig, 0, sizeof rig);
-    rig_start(&rig, 4u << 20);
-    *state = &rig;
-    return 0;
+    return rig_setup(state, (struct sql_rig){0}, 4u << 20);
 }
 
 static int start_forgetful(void **state) {
-    static struct sql_rig rig;
-    memset(&rig, 0, sizeof rig);
-    rig.keep_ms = 200;
-    rig_start(&rig, 0);
-    *state = &rig;
-    return 0;
+    return rig_setup(state, (struct sql_rig){.keep_ms = 200}, 0);
 }
 
-static int stop(void **state) {
-    rig_stop(*state);
-    return 0;
-}
-
-static int library(void **state) {
-    struct bnd_error err;
-    (void)state;
-    return bnd_core_library_init(&err);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define TEST(name) RIG_TEST(name, start)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -468,9 +444,9 @@ int main(void) {
         TEST(a_deleted_database_is_not_made_again),
         TEST(a_reader_far_behind_keeps_nothing),
         TEST(a_large_transaction_goes_in_parts_and_too_large_a_one_fails),
-        cmocka_unit_test_setup_teardown(idle_databases_are_closed_for_others, start_small, stop),
-        cmocka_unit_test_setup_teardown(what_is_old_goes_by_itself, start_forgetful, stop),
+        RIG_TEST(idle_databases_are_closed_for_others, start_small),
+        RIG_TEST(what_is_old_goes_by_itself, start_forgetful),
         cmocka_unit_test(everything_is_answered_when_the_service_closes),
     };
-    return cmocka_run_group_tests(tests, library, NULL);
+    return cmocka_run_group_tests(tests, rig_library, NULL);
 }

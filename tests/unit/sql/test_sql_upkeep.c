@@ -48,27 +48,12 @@ static void what_grows_old_behind_the_first_lap_goes(void **state) {
 }
 
 static int start(void **state) {
-    static struct sql_rig rig;
-    rig = (struct sql_rig){.holds_time = true, .keep_ms = KEEP_MS};
-    rig_start(&rig, 0);
-    *state = &rig;
-    return 0;
-}
-
-static int stop(void **state) {
-    rig_stop(*state);
-    return 0;
-}
-
-static int library(void **state) {
-    struct bnd_error err;
-    (void)state;
-    return bnd_core_library_init(&err);
+    return rig_setup(state, (struct sql_rig){.holds_time = true, .keep_ms = KEEP_MS}, 0);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_grows_old_behind_the_first_lap_goes, start, stop),
+        RIG_TEST(what_grows_old_behind_the_first_lap_goes, start),
     };
-    return cmocka_run_group_tests(tests, library, NULL);
+    return cmocka_run_group_tests(tests, rig_library, NULL);
 }
