@@ -218,7 +218,8 @@ int bnd_raft_outcome(const struct bnd_raft_host *host, uint64_t gid,
 /* The members the group should have, sorted by node id (roles: VOTER for all wanted replicas). The
  * leader moves the group there one change at a time: spare -> standby (caught up) -> voter,
  * additions before removals, and only in numbers of voters 1, 3, 5: at two wanted voters the second
- * stays standby. Idempotent; kept in memory only: every node calls it whenever the shard map
+ * stays standby. No voter goes for two election timeouts after the wish changed (ADR 0071).
+ * Idempotent; kept in memory only: every node calls it whenever the shard map
  * changes and after start. */
 void bnd_raft_group_want(struct bnd_raft_host *host, uint64_t gid,
                          const struct bnd_raft_member *members, size_t count);
