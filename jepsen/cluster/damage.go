@@ -21,14 +21,7 @@ const formatFile = "format"
 // Damage flips one bit of one file of a stopped node, or cuts the file off: a table of its state, or a body. Never of the journal,
 // whose last batch cannot be told from a torn one.
 func (node *Node) Damage(rng *rand.Rand) (string, error) {
-	var files []string
-	err := filepath.WalkDir(node.data, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.Type().IsRegular() &&
-			(strings.HasSuffix(path, ".sst") || (strings.Contains(path, "/bodies/") && entry.Name() != formatFile)) {
-			files = append(files, path)
-		}
-		return err
-	})
+	files, err := node.files(func(path string) bool { return strings.HasSuffix(path, ".sst") || isBody(path) })
 	if err != nil {
 		return "", err
 	}
@@ -58,14 +51,57 @@ func (node *Node) Damage(rng *rand.Rand) (string, error) {
 	return fmt.Sprintf("%s, byte %d", name, at), flipBit(file, at, byte(1)<<rng.Intn(8))
 }
 
+// Rot flips one bit of every body of a stopped node.
+func (node *Node) Rot(rng *rand.Rand) (string, error) {
+	bodies, err := node.files(isBody)
+	if err == nil && len(bodies) == 0 {
+		err = ErrNoFile
+	}
+	if err != nil {
+		return "", err
+	}
+	for _, path := range bodies {
+		if err := rotOne(path, rng); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("a bit of each of its %d bodies", len(bodies)), nil
+}
+
+func rotOne(path string, rng *rand.Rand) error {
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	about, err := file.Stat()
+	if err != nil || about.Size() == 0 {
+		return err
+	}
+	return flipBit(file, rng.Int63n(about.Size()), byte(1)<<rng.Intn(8))
+}
+
+// isBody: whether a file is one of the body store's, and not what says that its directory is one.
+func isBody(path string) bool {
+	return strings.Contains(path, "/bodies/") && filepath.Base(path) != formatFile
+}
+
+// files of the node's data that are wanted, in the order of their names.
+func (node *Node) files(wanted func(path string) bool) ([]string, error) {
+	var files []string
+	err := filepath.WalkDir(node.data, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Type().IsRegular() && wanted(path) {
+			files = append(files, path)
+		}
+		return err
+	})
+	return files, err
+}
+
 // HasTables says whether there is a table of the node's state on its disk.
 func (node *Node) HasTables() bool {
-	found := false
-	_ = filepath.WalkDir(node.data, func(path string, _ fs.DirEntry, _ error) error {
-		found = found || strings.HasSuffix(path, ".sst")
-		return nil
-	})
-	return found
+	tables, _ := node.files(func(path string) bool { return strings.HasSuffix(path, ".sst") })
+	return len(tables) > 0
 }
 
 // cutEvery: one damage in so many is a file cut off, the others are bits.

@@ -81,6 +81,7 @@ type Nemesis struct {
 	drawn   []string
 	count   int
 	damaged []int // nodes whose files may be damaged: a minority
+	rots    bool  // all bodies of a node at once
 }
 
 // New makes a nemesis of the named faults: words with commas; "none": no fault.

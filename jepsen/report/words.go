@@ -47,7 +47,7 @@ var faults = map[string]string{
 	"clock-rate":   "the wall clocks of some nodes run at 0.5 to 2 times the true rate",
 	"decommission": "one node leaves the cluster for good, an empty one joins in its place",
 	"drain":        "a minority of the nodes may lead nothing",
-	"flip":         "a node is stopped, a bit of one of its files is flipped or the file is cut off, and it is started again",
+	"flip":         "a node is stopped, a bit of one of its files, or of each of its bodies, is flipped or a file is cut off, and it is started again",
 	"full":         "the disks of a minority are filled up",
 	"join":         "one more node joins, and leaves again",
 	"kill":         "processes are ended by SIGKILL, and started again at the band's end",
