@@ -64,6 +64,7 @@ struct simkv_clients {
     size_t count;
     uint64_t think_ns;
     bool stopped;
+    struct bnd_timer *behind; /* the next acknowledgement; or NULL */
     uint64_t acked;
     struct bnd_link ops;
     size_t reading; /* of simkv_clients_read_all */
@@ -126,6 +127,11 @@ static void write_over(struct op *op, int status, enum bnd_kv_durability durabil
         clients->acked++;
         op->client->own[op->seen.namespace_id][op->seen.key] =
             (struct own){.write = op->number, .ns = simkv_now_ns(clients->cluster)};
+        if (clients->behind != NULL) {
+            bnd_sim_world_at(clients->cluster->world, clients->behind, 1);
+            clients->behind = NULL;
+            clients->stopped = true;
+        }
     }
     op_over(op);
 }
@@ -536,6 +542,14 @@ void simkv_clients_destroy(struct simkv_clients *clients) {
 
 void simkv_clients_stop(struct simkv_clients *clients) {
     clients->stopped = true;
+}
+
+void simkv_clients_hurry(struct simkv_clients *clients, uint64_t think_ns) {
+    clients->think_ns = think_ns;
+}
+
+void simkv_clients_stop_behind_ack(struct simkv_clients *clients, struct bnd_timer *behind) {
+    clients->behind = behind;
 }
 
 bool simkv_clients_idle(const struct simkv_clients *clients) {

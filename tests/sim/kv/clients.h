@@ -16,6 +16,11 @@ struct simkv_clients *simkv_clients_create(struct simkv_cluster *cluster,
 void simkv_clients_destroy(struct simkv_clients *clients);
 /* No new operations; those under way go on. */
 void simkv_clients_stop(struct simkv_clients *clients);
+/* From now on at most think_ns lie between a client's operations. */
+void simkv_clients_hurry(struct simkv_clients *clients, uint64_t think_ns);
+/* The next write that is acknowledged is the last: `behind` fires 1 ns after it, and there are no
+ * new operations. */
+void simkv_clients_stop_behind_ack(struct simkv_clients *clients, struct bnd_timer *behind);
 bool simkv_clients_idle(const struct simkv_clients *clients);
 /* Puts acknowledged since the last call. */
 uint64_t simkv_clients_acked(struct simkv_clients *clients);

@@ -63,13 +63,17 @@ static void cut_links(struct simkv_cluster *cluster) {
     }
 }
 
+void simkv_faults_site(struct simkv_cluster *cluster) {
+    for (size_t i = 0; i < cluster->machines_count; i++) {
+        simkv_crash(&cluster->machines[i], BND_SIM_POWER);
+    }
+}
+
 static void crash_some(struct simkv_cluster *cluster) {
     struct bnd_sim_rng *rng = &cluster->rng;
     enum bnd_sim_crash kind = bnd_sim_rng_chance(rng, 600) ? BND_SIM_POWER : BND_SIM_KILL;
-    if (bnd_sim_rng_chance(rng, 100)) { /* the whole site */
-        for (size_t i = 0; i < cluster->machines_count; i++) {
-            simkv_crash(&cluster->machines[i], BND_SIM_POWER);
-        }
+    if (bnd_sim_rng_chance(rng, 100)) {
+        simkv_faults_site(cluster);
         return;
     }
     struct simkv_machine *machine = draw_machine(cluster);

@@ -10,6 +10,8 @@ struct simkv_faults;
 struct simkv_faults *simkv_faults_start(struct simkv_cluster *cluster);
 /* No more faults: cuts, clocks and disks are healed, every machine is up again, and stays so. */
 void simkv_faults_heal(struct simkv_faults *faults);
+/* Every machine loses power, all in one moment. */
+void simkv_faults_site(struct simkv_cluster *cluster);
 void simkv_faults_destroy(struct simkv_faults *faults);
 
 #endif
