@@ -34,6 +34,7 @@ func runAll(ctx context.Context, o options) int {
 	for _, i := range plan.Next(passed, o.rows, o.part) {
 		one := o
 		one.workload, one.nemesis, one.seed = rows[i].Workload, rows[i].Nemesis(), o.seed+int64(i+passed[i]*len(rows))
+		one.chooseDisks()
 		one.report = filepath.Join(filepath.Dir(o.report), fmt.Sprintf("row%02d.html", i+1))
 		one.directory = filepath.Join(o.directory, fmt.Sprintf("row%02d", i+1))
 		fmt.Printf("row %d of %d: %s\n", i+1, len(rows), one.replay())

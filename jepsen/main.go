@@ -59,9 +59,25 @@ func parse() options {
 	flag.Var(&o.part, "part", "of --all: every Nth row from the Kth, as K/N; several at once need a --name each")
 	flag.StringVar(&o.results, "results", "", "list of runs to add this one to, a line of JSON each")
 	flag.BoolVar(&o.summary, "summary", false, "print --results as a table, and run nothing")
-	flag.StringVar(&o.disks, "disks", "ext4", "file system of each node's own disk: ext4, xfs, either with -cache (a cache of the disk's own, which a loss of power empties), or empty for none")
+	flag.StringVar(&o.disks, "disks", unchosen, "file system of each node's own disk: ext4, xfs, either with -cache (a cache of the disk's own, which a loss of power empties), or empty for none; auto: ext4, with -cache where power is lost")
 	flag.Parse()
+	if !o.all {
+		o.chooseDisks()
+	}
 	return o
+}
+
+const unchosen = "auto"
+
+// chooseDisks: a flush that is left out shows only on a disk that has a cache, and costs twice there.
+func (o *options) chooseDisks() {
+	if o.disks != unchosen {
+		return
+	}
+	o.disks = "ext4"
+	if strings.Contains(o.nemesis, "power") {
+		o.disks += "-cache"
+	}
 }
 
 func main() {

@@ -102,11 +102,10 @@ def simulate(change, programs, plain, _):
 def run_jepsen(binary, row, seed, page, options):
     """("broken", what), ("passed", what was not enough of) or ("error", why)."""
     workload, faults, nodes = row
-    disks = "ext4-cache" if "power" in faults else "ext4"  # a flush that is left out shows only where disks have a cache
     place = os.path.join(options.dir, "jepsen")
     shutil.rmtree(place, ignore_errors=True)
     command = [os.path.join(ROOT, "jepsen/run"), "--binary", binary, "--workload", workload, "--nemesis", faults, "--nodes", nodes,
-               "--time", f"{LOAD_S}s", "--seed", str(seed), "--disks", disks, "--name", options.name, "--dir", place,
+               "--time", f"{LOAD_S}s", "--seed", str(seed), "--name", options.name, "--dir", place,
                "--report", os.path.join(options.dir, page + ".html")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
     try:
