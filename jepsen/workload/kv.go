@@ -15,10 +15,13 @@ import (
 // healed, every node must show the same, and nothing that was acknowledged may have lost to what came before.
 
 const (
-	kvKeysCount   = 40
-	kvLargeEvery  = 16 // values that travel in pieces
-	kvConvergence = time.Minute
+	kvKeysCount  = 40
+	kvLargeEvery = 16 // values that travel in pieces
 )
+
+// kvConvergence: replicas are equal within a minute, and a node that is none may show for one more what it has read before, absences
+// too (cacheTtl's default, ADR 0090).
+const kvConvergence = 2 * time.Minute
 
 func (worker *Worker) kv() *kv.Client {
 	if worker.kvClient == nil {
