@@ -81,11 +81,13 @@ func TestTableSumsRuns(t *testing.T) {
 	one := Line{Workload: "list", OK: 90, Info: 10, Seconds: 60, Passed: true, Recoveries: map[string][]float64{"kill": {1, 3, 2}}}
 	other := Line{System: "etcd", Workload: "list", OK: 50, Seconds: 60, Why: "register k is not linearizable", Replay: "jepsen/run --seed 7",
 		Recoveries: map[string][]float64{"kill": {4}}}
-	if err := Markdown(&table, []Line{one, one, other}, nil); err != nil {
+	alone := Line{Workload: "kv", Seed: 8, OK: 1, Recoveries: map[string][]float64{"kill": {9}}} // no other system had this seed
+	if err := Markdown(&table, []Line{one, one, other, alone}, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"| list | 2 | 0 | 2 | 180 | 0 | 10.0 % |", "| etcd list | 1 | 1 | 1 | 50 |", "| fault | bindery | etcd |",
-		"| kill | 6: 2.00 s, 3.00 s | 1: 4.00 s, 4.00 s |", "| FAILED: register k is not linearizable | 50 | 0 | `jepsen/run --seed 7` |"} {
+		"| kill | 6: 2.00 s, 3.00 s | 1: 4.00 s, 4.00 s |", "| kill | 7: 2.00 s, 9.00 s |\n",
+		"| bindery list | 2 | 0 | 2 | 180 |", "| FAILED: register k is not linearizable | 50 | 0 | `jepsen/run --seed 7` |"} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, table.String())
 		}

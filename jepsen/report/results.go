@@ -172,7 +172,14 @@ func Markdown(out io.Writer, lines []Line, answers []Planted) error {
 		text.WriteString("\n## The same faults on other systems\n")
 		table(text, "system, workload", all)
 	}
-	recoveries(text, lines)
+	text.WriteString("\n## What a fault costs\nThe longest time in which no client had any write acknowledged, while the fault was there and 10 s after: times it was done, p50, max.\n\n")
+	recoveries(text, ofSystem(lines, ours))
+	if beside := sideBySide(lines); len(beside) > 0 {
+		text.WriteString("\n## Side by side\nRuns of the same faults, seed, nodes and time on several systems, one after the other: bindery's as above, and theirs.\n\n")
+		perSystem(text, beside)
+		text.WriteString("\n")
+		recoveries(text, beside)
+	}
 	planted(text, answers)
 	runs(text, lines)
 	_, err := io.WriteString(out, text.String())
@@ -193,6 +200,46 @@ func table(text *strings.Builder, what string, sums map[string]*sum) {
 	}
 }
 
+func ofSystem(lines []Line, system string) []Line {
+	var some []Line
+	for _, line := range lines {
+		if line.system() == system {
+			some = append(some, line)
+		}
+	}
+	return some
+}
+
+// sideBySide are the runs that another system had as well: other runs had a machine that did other things.
+func sideBySide(lines []Line) []Line {
+	had := map[string]map[string]bool{} // schedule of faults, systems
+	schedule := func(line Line) string {
+		return fmt.Sprint(line.Nemesis, line.Nodes, line.Seconds, line.Seed, line.Day)
+	}
+	for _, line := range lines {
+		if had[schedule(line)] == nil {
+			had[schedule(line)] = map[string]bool{}
+		}
+		had[schedule(line)][line.system()] = true
+	}
+	var beside []Line
+	for _, line := range lines {
+		if systems := had[schedule(line)]; systems[ours] && len(systems) > 1 {
+			beside = append(beside, line)
+		}
+	}
+	return beside
+}
+
+// perSystem says what each system did in these runs.
+func perSystem(text *strings.Builder, lines []Line) {
+	sums := map[string]*sum{}
+	for _, line := range lines {
+		sumOf(sums, line.system()+" "+line.Workload).add(line)
+	}
+	table(text, "system, workload", sums)
+}
+
 // recoveries says what each fault cost, a column for each system.
 func recoveries(text *strings.Builder, lines []Line) {
 	times := map[string]map[string][]time.Duration{} // by fault, by system
@@ -208,7 +255,7 @@ func recoveries(text *strings.Builder, lines []Line) {
 			}
 		}
 	}
-	text.WriteString("\n## What a fault costs\nThe longest time in which no client had any write acknowledged, while the fault was there and 10 s after: times it was done, p50, max.\n\n| fault |")
+	text.WriteString("| fault |")
 	for _, system := range sorted(systems) {
 		fmt.Fprintf(text, " %s |", system)
 	}
