@@ -7,7 +7,9 @@
 
 struct bnd_state_iter {
     struct rocks *rocks;
-    rocksdb_iterator_t *it; /* NULL: the store is older than the family, and opened to be read */
+    rocksdb_iterator_t *it; /* NULL: the store is older than the family, or damaged where every
+                             * iterator meets it, and opened to be read */
+    int status;             /* without `it` */
     rocksdb_readoptions_t *options; /* holds the bound: lives as long as `it` */
     struct bnd_slice from;
     struct bnd_slice to;
@@ -28,7 +30,8 @@ struct bnd_state_iter *rocks_iter_create(struct rocks *rocks, rocksdb_writebatch
     iter->to = to;
     iter->options = rocksdb_readoptions_create();
     rocksdb_readoptions_set_iterate_upper_bound(iter->options, (const char *)to.data, to.len);
-    if (rocks->cfs[cf] != NULL) {
+    iter->status = rocks->barred[cf] ? BND_CORRUPT : 0;
+    if (rocks->cfs[cf] != NULL && iter->status == 0) {
         iter->it = rocksdb_create_iterator_cf(rocks->db, iter->options, rocks->cfs[cf]);
     }
     if (batch != NULL && iter->it != NULL) { /* takes the state's iterator */
@@ -79,7 +82,7 @@ struct bnd_slice rocks_iter_value(const struct bnd_state_iter *iter) {
 int rocks_iter_status(const struct bnd_state_iter *iter) {
     char *text = NULL;
     if (iter->it == NULL) {
-        return 0;
+        return iter->status;
     }
     place(iter);
     rocksdb_iter_get_error(iter->it, &text);

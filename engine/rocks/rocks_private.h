@@ -31,6 +31,7 @@ struct rocks {
     char *dir;                          /* for its file system's free space */
     unsigned persists_under_way;        /* the env's thread */
     atomic_uint batches_and_iters_open; /* leaks show at close */
+    bool barred[ROCKS_CFS];             /* no iterator may be made: level0.c */
 };
 
 static inline struct rocks *rocks_of(struct bnd_state *state) {
@@ -45,6 +46,13 @@ int rocks_error_take(struct rocks *rocks, char *text, const char *what, struct b
 int rocks_marker_check(struct bnd_env *env, const char *dir, struct bnd_error *err);
 /* Only checks it: BND_NOTFOUND if there is none. */
 int rocks_marker_read(struct bnd_env *env, const char *dir, struct bnd_error *err);
+
+/* level0.c: bars iterators of each family that has a file of level 0 which cannot be opened, and
+ * logs which. names: of the families. stopped: nobody else has the store open; else a file that is
+ * not there any more was compacted away meanwhile. BND_CORRUPT, BND_NOTFOUND, BND_IO: there is one.
+ */
+int rocks_level0_check(struct rocks *rocks, const char *const names[ROCKS_CFS], bool stopped,
+                       struct bnd_error *err);
 
 /* The value under a key, into *out (reset first). BND_NOTFOUND, BND_CORRUPT, BND_IO, BND_NOMEM. */
 int rocks_get_with(struct rocks *rocks, const rocksdb_readoptions_t *options, enum bnd_state_cf cf,

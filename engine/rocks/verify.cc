@@ -30,17 +30,29 @@ rocksdb::Options reading_options() {
     return options;
 }
 
-rocksdb::Status read_file(const std::string &path) {
+rocksdb::Status read_file(const std::string &path, bool whole) {
     rocksdb::SstFileReader reader(reading_options());
     rocksdb::ReadOptions options;
     options.fill_cache = false;
     rocksdb::Status status = reader.Open(path);
-    return status.ok() ? reader.VerifyChecksum(options) : status;
+    return status.ok() && whole ? reader.VerifyChecksum(options) : status;
+}
+
+int file_verdict(const char *path, bool whole, bnd_error *err) {
+    rocksdb::Status status = read_file(path, whole);
+    if (status.ok()) {
+        return 0;
+    }
+    int code = BND_CORRUPT;
+    if (status.IsIOError()) {
+        code = rocksdb::Env::Default()->FileExists(path).IsNotFound() ? BND_NOTFOUND : BND_IO;
+    }
+    return bnd_error_set(err, code, "%s: %s", path, status.ToString().c_str());
 }
 
 void verify_file(bnd_rocks_verification *verification, const rocksdb::LiveFileMetaData &about) {
     const std::string path = about.db_path + about.name;
-    rocksdb::Status status = read_file(path);
+    rocksdb::Status status = read_file(path, true);
     verification->files++;
     if (status.ok()) {
         return;
@@ -56,15 +68,11 @@ void verify_file(bnd_rocks_verification *verification, const rocksdb::LiveFileMe
 } // namespace
 
 extern "C" int bnd_rocks_verify_file(const char *path, bnd_error *err) {
-    rocksdb::Status status = read_file(path);
-    if (status.ok()) {
-        return 0;
-    }
-    int code = BND_CORRUPT;
-    if (status.IsIOError()) {
-        code = rocksdb::Env::Default()->FileExists(path).IsNotFound() ? BND_NOTFOUND : BND_IO;
-    }
-    return bnd_error_set(err, code, "%s: %s", path, status.ToString().c_str());
+    return file_verdict(path, true, err);
+}
+
+extern "C" int bnd_rocks_open_file(const char *path, bnd_error *err) {
+    return file_verdict(path, false, err);
 }
 
 extern "C" int bnd_rocks_verify(bnd_rocks_verification *verification, bnd_error *err) {

@@ -36,6 +36,9 @@ int bnd_rocks_verify(struct bnd_rocks_verification *verification, struct bnd_err
  * BND_NOTFOUND: it is not there any more; BND_IO. */
 int bnd_rocks_verify_file(const char *path, struct bnd_error *err);
 
+/* The same of its footer, index and properties alone, which is what opening it reads. */
+int bnd_rocks_open_file(const char *path, struct bnd_error *err);
+
 #ifdef __cplusplus
 }
 #endif
