@@ -15,6 +15,10 @@
     "nothing of it may be served: start the node with an empty data directory as a new one "       \
     "(`bindery node replace`), it refills from the other replicas"
 
+#define REPAIRS                                                                                    \
+    "nothing of it is served: the node, once started, gives up the groups in which it meets it "   \
+    "and fills them from the other replicas by itself (docs/ops/README.md)"
+
 struct offline {
     struct tools_findings *findings;
     struct tools_stopped stopped;
@@ -70,7 +74,7 @@ static void on_damaged_table(void *data, const struct bnd_rocks_damage *damage) 
     char groups[400];
     groups_in(offline, damage, groups, sizeof groups);
     if (offline->shown[0]++ < SHOWN_MAX) {
-        tools_found(offline->findings, TOOLS_FINDING_BAD, "state", REFILL,
+        tools_found(offline->findings, TOOLS_FINDING_BAD, "state", REPAIRS,
                     "%s (%s) is damaged: %s%s%s", damage->file, damage->family, damage->problem,
                     groups[0] == 0 ? "" : "; it has keys of ", groups);
     }
@@ -82,13 +86,13 @@ static void check_tables(struct offline *offline) {
     struct bnd_error err = {0};
     offline->shown[0] = 0;
     if (bnd_rocks_verify(&verification, &err) != 0) {
-        tools_found(offline->findings, TOOLS_FINDING_BAD, "state", REFILL, "%s", err.message);
+        tools_found(offline->findings, TOOLS_FINDING_BAD, "state", REPAIRS, "%s", err.message);
     } else if (verification.damaged_files == 0) {
         tools_found(offline->findings, TOOLS_FINDING_OK, "state", NULL,
                     "every block of %llu table files has its checksum",
                     (unsigned long long)verification.files);
     } else if (verification.damaged_files > SHOWN_MAX) {
-        tools_found(offline->findings, TOOLS_FINDING_BAD, "state", REFILL,
+        tools_found(offline->findings, TOOLS_FINDING_BAD, "state", REPAIRS,
                     "and %llu more damaged files",
                     (unsigned long long)verification.damaged_files - SHOWN_MAX);
     }
