@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bindery/jepsen/history"
+	"bindery/jepsen/plan"
 )
 
 // A fault from 2 s to 5 s; writes acknowledged at 1, 2, 4.5 and 6 s, one read in between.
@@ -82,12 +83,14 @@ func TestTableSumsRuns(t *testing.T) {
 	other := Line{System: "etcd", Workload: "list", OK: 50, Seconds: 60, Why: "register k is not linearizable", Replay: "jepsen/run --seed 7",
 		Recoveries: map[string][]float64{"kill": {4}}}
 	alone := Line{Workload: "kv", Seed: 8, OK: 1, Recoveries: map[string][]float64{"kill": {9}}} // no other system had this seed
-	if err := Markdown(&table, []Line{one, one, other, alone}, nil); err != nil {
+	five := Line{Workload: "kv", Nemesis: "kill,slow", Nodes: 5, Seed: 9, Passed: true}
+	rows := []plan.Row{{Workload: "kv", Faults: [2]string{"kill", "slow"}}, {Workload: "list", Faults: [2]string{"kill", "slow"}}}
+	if err := Markdown(&table, []Line{one, one, other, alone, five}, rows, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"| list | 2 | 0 | 2 | 180 | 0 | 10.0 % |", "| etcd list | 1 | 1 | 1 | 50 |", "| fault | bindery | etcd |",
 		"| kill | 6: 2.00 s, 3.00 s | 1: 4.00 s, 4.00 s |", "| kill | 7: 2.00 s, 9.00 s |\n",
-		"| bindery list | 2 | 0 | 2 | 180 |", "| FAILED: register k is not linearizable | 50 | 0 | `jepsen/run --seed 7` |"} {
+		"| bindery list | 2 | 0 | 2 | 180 |", "is 2 runs (`--all`). On 5 nodes 1 of them", "| kv |  | 1 | 1 |", "| FAILED: register k is not linearizable | 50 | 0 | `jepsen/run --seed 7` |"} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, table.String())
 		}
@@ -140,7 +143,7 @@ func TestPlantedScore(t *testing.T) {
 		t.Fatal(err)
 	}
 	var table strings.Builder
-	if err := Markdown(&table, nil, answers); err != nil {
+	if err := Markdown(&table, nil, nil, answers); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"| raft | 2 | 2 | 2 of 2 | 8.0 s, 8.0 s | 0 of 1 | |", "| objects | 1 | 1 | - | | 1 of 1 | 40.2 s, 40.2 s |",

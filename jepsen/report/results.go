@@ -10,6 +10,8 @@ import (
 	"sort"
 	"strings"
 	"time"
+
+	"bindery/jepsen/plan"
 )
 
 // Line is what the list of runs keeps of one: a line of JSON each.
@@ -151,8 +153,8 @@ Made by ` + "`jepsen/run --summary`" + ` from results.jsonl, a line for each run
 
 const head = "| %s | runs | failed | minutes of load | acknowledged | refused | unknown outcome | faults | deliberate stops | anomalies | undecided | aborts |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n"
 
-// Markdown is the list as people read it, with the score of planted changes.
-func Markdown(out io.Writer, lines []Line, answers []Planted) error {
+// Markdown is the list as people read it, with how much of the table (--all) is passed and the score of planted changes.
+func Markdown(out io.Writer, lines []Line, rows []plan.Row, answers []Planted) error {
 	text := &strings.Builder{}
 	text.WriteString(introduction)
 	mine, all := map[string]*sum{}, map[string]*sum{}
@@ -168,6 +170,7 @@ func Markdown(out io.Writer, lines []Line, answers []Planted) error {
 	table(text, "workload", mine)
 	text.WriteString(total.row("all"))
 	text.WriteString("\nUnknown outcome: of all operations; a run in which most are says little, and one with too few acknowledged ones does not count.\n")
+	coverage(text, ofSystem(lines, ours), rows)
 	if len(all) > 0 {
 		text.WriteString("\n## The same faults on other systems\n")
 		table(text, "system, workload", all)
@@ -184,6 +187,46 @@ func Markdown(out io.Writer, lines []Line, answers []Planted) error {
 	runs(text, lines)
 	_, err := io.WriteString(out, text.String())
 	return err
+}
+
+const tableNodes = 5
+
+// coverage says which rows of the table have passed, and how often each workload has passed under each fault, with others or alone.
+func coverage(text *strings.Builder, lines []Line, rows []plan.Row) {
+	passed, met, faults := map[string]bool{}, map[string]map[string]int{}, map[string]bool{}
+	for _, line := range lines {
+		if !line.Passed {
+			continue
+		}
+		if line.Nodes == tableNodes {
+			passed[line.Workload+" "+line.Nemesis] = true
+		}
+		if met[line.Workload] == nil {
+			met[line.Workload] = map[string]int{}
+		}
+		for _, fault := range strings.Split(line.Nemesis, ",") {
+			met[line.Workload][fault]++
+			faults[fault] = true
+		}
+	}
+	done := 0
+	for _, row := range rows {
+		if passed[row.Workload+" "+row.Nemesis()] {
+			done++
+		}
+	}
+	fmt.Fprintf(text, "\n## The table\nEvery workload under every fault, and every two faults together, is %d runs (`--all`). On %d nodes %d of them have passed. Passed runs of each workload under each fault, with others or alone:\n\n| workload |", len(rows), tableNodes, done)
+	for _, fault := range sorted(faults) {
+		fmt.Fprintf(text, " %s |", fault)
+	}
+	text.WriteString("\n|---|" + strings.Repeat("---|", len(faults)) + "\n")
+	for _, workload := range sorted(met) {
+		fmt.Fprintf(text, "| %s |", workload)
+		for _, fault := range sorted(faults) {
+			fmt.Fprintf(text, " %s |", strings.TrimPrefix(fmt.Sprint(met[workload][fault]), "0"))
+		}
+		text.WriteString("\n")
+	}
 }
 
 func sumOf(sums map[string]*sum, name string) *sum {
