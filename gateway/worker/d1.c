@@ -3,8 +3,11 @@
 #include "gateway/worker/worker_private.h"
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "gateway/d1/query.h"
 #include "gateway/json_scan.h"
+
+#include <stdio.h>
 
 #define SESSION "x-cf-d1-session-commit-token" /* both ways */
 
@@ -33,8 +36,14 @@ static void fail_text(struct worker_op *op, unsigned status, struct bnd_slice te
     worker_respond(op, &response);
 }
 
+/* Nothing was executed. What may be asked again is told so in D1's words, which applications look
+ * for (ADR 0104). */
 static void fail(struct worker_op *op, unsigned status, const char *text) {
-    fail_text(op, status, bnd_slice_str(text));
+    char told[128];
+    int len =
+        snprintf(told, sizeof told, "%s%s", status == 503 ? "Network connection lost. " : "", text);
+    BND_ASSERT(len > 0 && (size_t)len < sizeof told);
+    fail_text(op, status, bnd_slice_str(told));
 }
 
 static void clean(struct worker_op *op) {

@@ -2,11 +2,14 @@
 """D1 on a cluster of processes: the first database founds SQL's groups while one of their founders is down; leaders are
 killed under writers, a node joins, one is lost and replaced. Every acknowledged row is there, once, through every node, and
 each group is where it should be."""
+import json
 import os
 import shutil
 import sys
 import tempfile
 import threading
+import urllib.error
+import urllib.request
 
 sys.dont_write_bytecode = True
 import rig  # noqa: E402
@@ -152,6 +155,25 @@ class Test:
             self.cluster.wait(lambda at=number: self.cluster.ready(at), 60, f"node {number} to be ready")
         self.rest("after kills")
 
+    def unreachable(self):
+        """A token that node 1 would ask group 0 about, which it cannot reach: a Worker is told that nothing was executed, in D1's
+        words, for which applications look."""
+        for number in (2, 3):
+            rig.kill(self.cluster, number)
+        request = urllib.request.Request(f"{self.cluster.node(1)['bindings']}/query", b'{"sql": "SELECT 1", "params": []}', {
+            "X-Bindery-Binding": f"d1:{self.databases[0]}", "Authorization": "Bearer unknown", "Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=60) as reply:
+                status, answer = reply.status, json.load(reply)
+        except urllib.error.HTTPError as error:
+            status, answer = error.code, json.load(error)
+        assert (status, answer["success"]) == (503, False), f"{status} {answer}"
+        assert answer["error"].startswith("Network connection lost."), answer
+        for number in (2, 3):
+            rig.spawn(self.cluster, number)
+        for number in (1, 2, 3):
+            self.cluster.wait(lambda at=number: self.cluster.ready(at), 60, f"node {number} to be ready")
+
     def add(self, number, *flags):
         self.cluster.info["nodes"].append(self.cluster.describe(number))
         self.cluster.flags, kept = [*self.cluster.flags, *flags], self.cluster.flags
@@ -194,6 +216,7 @@ class Test:
         self.cluster.start()
         self.founding()
         self.kills()
+        self.unreachable()
         self.changes()
         self.restart()
 
