@@ -70,6 +70,7 @@ static void end_in_the_dark(struct simkv_cluster *cluster, struct simkv_clients 
     if (!bnd_sim_run_until_true(cluster->world, has_fallen, &dark, 90 * SIMKV_SECOND)) {
         bnd_sim_violation(&cluster->check, "no write is acknowledged before the power goes");
     }
+    simkv_clients_stop_behind_ack(clients, NULL);
     bnd_sim_world_cancel(cluster->world, &dark.timer);
     for (size_t i = 0; i < cluster->machines_count; i++) {
         if (cluster->machines[i].base.life == BND_SIM_DOWN) {

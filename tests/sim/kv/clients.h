@@ -19,7 +19,7 @@ void simkv_clients_stop(struct simkv_clients *clients);
 /* From now on at most think_ns lie between a client's operations. */
 void simkv_clients_hurry(struct simkv_clients *clients, uint64_t think_ns);
 /* The next write that is acknowledged is the last: `behind` fires 1 ns after it, and there are no
- * new operations. */
+ * new operations. NULL: not any more. */
 void simkv_clients_stop_behind_ack(struct simkv_clients *clients, struct bnd_timer *behind);
 bool simkv_clients_idle(const struct simkv_clients *clients);
 /* Puts acknowledged since the last call. */
