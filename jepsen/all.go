@@ -13,16 +13,32 @@ import (
 	"bindery/jepsen/workload"
 )
 
-// runAll runs a table in which every workload meets every fault and every two faults meet, a row after the other, and
-// stops at the first that fails. Rows that are in the list of results already, and passed, are not run again; with --rows
-// only so many are run, those first that have passed least often; with --part only those of that part.
+const upgrade = "upgrade"
+
+// table is what --all runs: every workload meets every fault and every two faults meet; the death of a workerd, which only Durable
+// Objects notice, and an upgrade, which needs another program, come last.
+func table() []plan.Row {
+	var durable []string
+	for _, name := range workload.Names() {
+		if workload.Durable(name) {
+			durable = append(durable, name)
+		}
+	}
+	rows := plan.Pairs(workload.Names(), nemesis.Common())
+	rows = plan.Extra(rows, "workerd", nemesis.Common(), durable)
+	return plan.Extra(rows, upgrade, nemesis.Common(), workload.Names())
+}
+
+// runAll runs the table, a row after the other, and stops at the first that fails. Rows that are in the list of results already, and
+// passed, are not run again; with --rows only so many are run, those first that have passed least often; with --part only those of
+// that part; those of an upgrade only with --old-binary.
 func runAll(ctx context.Context, o options) int {
 	lines, err := report.Load(o.results)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "jepsen:", err)
 		return 2
 	}
-	rows := plan.Pairs(workload.Names(), nemesis.Common())
+	rows := table()
 	passed := make([]int, len(rows))
 	for i, row := range rows {
 		for _, line := range lines {
@@ -31,7 +47,15 @@ func runAll(ctx context.Context, o options) int {
 			}
 		}
 	}
+	for i, row := range rows {
+		if row.Faults[0] == upgrade && o.oldBinary == "" {
+			passed[i] = leftOut
+		}
+	}
 	for _, i := range plan.Next(passed, o.rows, o.part) {
+		if passed[i] == leftOut {
+			continue
+		}
 		one := o
 		one.workload, one.nemesis, one.seed = rows[i].Workload, rows[i].Nemesis(), o.seed+int64(i+passed[i]*len(rows))
 		one.chooseDisks()
@@ -51,6 +75,9 @@ func runAll(ctx context.Context, o options) int {
 	}
 	return 0
 }
+
+// leftOut are the passes of a row that cannot be run: more than any other has.
+const leftOut = 1 << 30
 
 // words are the options of one run, as the command line has them.
 func (o options) words() []string {

@@ -55,6 +55,14 @@ func Pairs(workloads, faults []string) []Row {
 	return rows
 }
 
+// Extra adds the rows of a fault that not every cluster or workload can meet: it meets each of the others once, those workloads in turn.
+func Extra(rows []Row, fault string, others, workloads []string) []Row {
+	for i, other := range others {
+		rows = append(rows, Row{workloads[i%len(workloads)], [2]string{fault, other}})
+	}
+	return rows
+}
+
 func neediest(workloads []string, met map[string]map[string]bool, rowsOf map[string]int, one, other string) string {
 	best, bestNew := "", -1
 	for _, workload := range workloads {

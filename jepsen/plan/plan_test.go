@@ -36,6 +36,14 @@ func TestEveryPairIsCovered(t *testing.T) {
 	}
 }
 
+func TestExtraRowsFollow(t *testing.T) {
+	rows := Extra([]Row{{"a", [2]string{"1", "2"}}}, "x", []string{"1", "2", "3"}, []string{"a", "b"})
+	want := "[{a [1 2]} {a [x 1]} {b [x 2]} {a [x 3]}]"
+	if fmt.Sprint(rows) != want {
+		t.Errorf("%v, not %s", rows, want)
+	}
+}
+
 func TestNextGoesOnAndRound(t *testing.T) {
 	for _, each := range []struct {
 		passed []int
