@@ -187,7 +187,7 @@ static bool is_moving(const struct bnd_kv_shard *shard) {
 static uint64_t time_for_horizons_ms(const struct node_kv_planner *planner) {
     return bnd_raft_time_suspended(planner->host, BND_GID_SYSTEM)
                ? 0
-               : bnd_raft_stamp_ms(planner->host);
+               : bnd_raft_group_stamp_ms(planner->host, BND_GID_SYSTEM);
 }
 
 static struct bnd_kv_step step_of(struct node_kv_planner *planner, uint32_t number) {

@@ -40,6 +40,8 @@ struct route {
     size_t count, cap;
     size_t turn;     /* which node is asked next when no leader is known */
     uint64_t leader; /* last known; 0: none */
+    /* The group's time where it is not the others', as after a clock that jumped; 0: it is. */
+    uint64_t stamp_ms, stamp_at_ns;
 };
 
 enum { KINDS = BND_SHARD_EXECUTE + 1 };
@@ -57,6 +59,7 @@ struct op {
     uint64_t asked; /* node */
     enum asking asking;
     bool maybe; /* a write that may be or become executed by an attempt without an answer */
+    bool relearns; /* the group's time, before it mints its deadline anew */
     bool over;  /* final holds the outcome, to be told by the timer */
     int final;
     unsigned waits;
@@ -147,6 +150,23 @@ static struct route *route_make(struct bnd_shard_client *client, uint64_t gid) {
     *route = (struct route){.gid = gid};
     client->routes_count++;
     return route;
+}
+
+static uint64_t group_ms(const struct bnd_shard_client *client, uint64_t gid) {
+    const struct route *route = route_find(client, gid);
+    if (route == NULL || route->stamp_ms == 0) {
+        return cluster_ms(client);
+    }
+    return route->stamp_ms + (bnd_now_ns(client->config.env) - route->stamp_at_ns) / BND_MS;
+}
+
+static void learn_group_stamp(struct op *op, uint64_t stamp_ms) {
+    struct route *route = route_find(op->client, op->gid);
+    op->relearns = false;
+    if (route != NULL) {
+        route->stamp_ms = stamp_ms;
+        route->stamp_at_ns = bnd_now_ns(op->client->config.env);
+    }
 }
 
 static void route_add(struct route *route, uint64_t node) {
@@ -277,9 +297,9 @@ static void on_timer(struct bnd_timer *timer) {
     }
 }
 
-/* Our idea of the cluster's time was refused: learn it again, or say that nobody knows. */
+/* Our idea of the group's time was refused: learn it from its leader, or say that nobody knows. */
 static void wrong_time(struct op *op) {
-    op->client->stamp_ms = 0;
+    op->relearns = true;
     if (op->maybe) {
         finish_later(op, BND_UNKNOWN);
         return;
@@ -375,7 +395,9 @@ static void on_rpc(struct bnd_rpc_call *rpc, int status, struct bnd_slice bytes)
         failed(op, BND_UNAVAILABLE, 0, stamp);
         return;
     }
-    if (reply.stamp_ms > 0) {
+    if (stamp && op->relearns) {
+        learn_group_stamp(op, reply.stamp_ms);
+    } else if (reply.stamp_ms > 0) {
         learn_stamp(op->client, reply.stamp_ms);
     }
     if (stamp) {
@@ -482,14 +504,16 @@ static void ask(struct op *op, uint64_t node) {
     }
     bnd_timer_start(client->config.env, &op->timer, op->due_ns - now);
     if (is_write(op) && op->deadline_ms == 0) {
-        if (client->stamp_ms == 0 && here) {
-            learn_stamp(client, shard_stamp_ms(host));
+        if (here && op->relearns) {
+            learn_group_stamp(op, shard_stamp_ms(host, op->gid));
+        } else if (here && client->stamp_ms == 0) {
+            learn_stamp(client, shard_stamp_ms(host, op->gid));
         }
-        if (client->stamp_ms == 0) {
+        if (client->stamp_ms == 0 || op->relearns) {
             ask_peer(op, SHARD_STAMP);
             return;
         }
-        op->deadline_ms = cluster_ms(client) + DEADLINE_MS;
+        op->deadline_ms = group_ms(client, op->gid) + DEADLINE_MS;
     }
     if (here) {
         ask_host(op);

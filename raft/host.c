@@ -517,3 +517,14 @@ void bnd_raft_host_journal(const struct bnd_raft_host *host, struct bnd_journal_
 uint64_t bnd_raft_stamp_ms(const struct bnd_raft_host *host) {
     return host->stamp_ms;
 }
+
+uint64_t host_group_now_ms(const struct bnd_raft_host *host, uint64_t gid) {
+    const struct group *group = group_running(host, gid);
+    uint64_t wall = bnd_wall_ms(host->config.env);
+    return group == NULL || wall > group->stamp_ms ? wall : group->stamp_ms;
+}
+
+uint64_t bnd_raft_group_stamp_ms(const struct bnd_raft_host *host, uint64_t gid) {
+    uint64_t now = host_group_now_ms(host, gid);
+    return host->stamp_ms < now ? host->stamp_ms : now;
+}

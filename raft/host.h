@@ -321,7 +321,12 @@ void bnd_raft_confirm_time(uint64_t up_to_ms, uint8_t out[BND_RAFT_CONFIRM_BYTES
 /* True while deletion by time is suspended in the group, as this node has it. */
 bool bnd_raft_time_suspended(const struct bnd_raft_host *host, uint64_t gid);
 
-/* The newest stamp seen in any group, for minting deadlines (architecture 5). */
+/* The newest stamp seen in any group: what an operator confirms. */
 uint64_t bnd_raft_stamp_ms(const struct bnd_raft_host *host);
+
+/* The same, but no later than this group can be: a clock that jumped may have moved the time of one
+ * group by hours and that of no other. For deadlines of what is proposed to the group, and for what
+ * is old in it (architecture 5). */
+uint64_t bnd_raft_group_stamp_ms(const struct bnd_raft_host *host, uint64_t gid);
 
 #endif

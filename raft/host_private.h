@@ -256,6 +256,8 @@ void apply_forget(struct group *group);
 /* Proposes an entry without operations, which moves the group's time; nothing if this node does not
  * lead it, or if something else is on its way. */
 void propose_stamp(struct group *group);
+/* What a leader here would stamp now; of a group that is not here, this node's clock. */
+uint64_t host_group_now_ms(const struct bnd_raft_host *host, uint64_t gid);
 
 /* Frees what was not answered (after host_fatal nothing is). */
 void propose_drop(struct group *group);

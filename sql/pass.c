@@ -305,7 +305,7 @@ static int propose_part(struct sql_pass *pass, struct bnd_slice command) {
     part->propose = (struct bnd_raft_propose){
         .id = {.minter = pass->parts_minter, .seq = seq},
         .low_seq = 1,
-        .deadline_ms = bnd_raft_stamp_ms(host) + STAGE_DEADLINE_MS,
+        .deadline_ms = bnd_raft_group_stamp_ms(host, pass->gid) + STAGE_DEADLINE_MS,
         .command = command,
         .cb = on_part,
         .data = part,

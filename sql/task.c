@@ -100,7 +100,8 @@ void sql_task_join(struct sql_task *task, struct bnd_raft_execution *execution) 
 bool sql_task_wanted(const struct sql_task *task) {
     return task->local != NULL ||
            (task->asked != NULL &&
-            task->asked->deadline_ms >= bnd_raft_stamp_ms(task->leader->host));
+            task->asked->deadline_ms >=
+                bnd_raft_group_stamp_ms(task->leader->host, task->asked->gid));
 }
 
 void sql_task_forget_run(struct sql_task *task) {

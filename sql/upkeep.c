@@ -66,7 +66,8 @@ static void propose(struct bnd_sql *sql, struct sql_fsm *fsm, const struct sql_c
     *proposal = (struct proposal){
         .propose = {.id = {.minter = bnd_random(sql->config.env) | 1, .seq = 1},
                     .low_seq = 1,
-                    .deadline_ms = bnd_raft_stamp_ms(sql->host) + 2 * TICK_NS / BND_MS,
+                    .deadline_ms =
+                        bnd_raft_group_stamp_ms(sql->host, fsm->gid) + 2 * TICK_NS / BND_MS,
                     .command = bnd_buf_slice(&bytes),
                     .cb = on_proposed},
         .sql = sql,
@@ -88,11 +89,11 @@ static void on_tick(struct bnd_timer *timer) {
     struct bnd_sql *sql = timer->data;
     const struct sql_command tick = {.op = SQL_TICK};
     bnd_timer_start(sql->config.env, timer, TICK_NS);
-    uint64_t stamp_ms = bnd_raft_stamp_ms(sql->host);
-    uint64_t now_ms = bnd_wall_ms(sql->config.env); /* where nothing is written, no stamp moves */
-    now_ms = now_ms > stamp_ms ? now_ms : stamp_ms;
+    uint64_t wall_ms = bnd_wall_ms(sql->config.env); /* where nothing is written, no stamp moves */
     for (struct bnd_link *link = sql->machines.next; link != &sql->machines; link = link->next) {
         struct sql_fsm *fsm = BND_CONTAINER(link, struct sql_fsm, link);
+        uint64_t stamp_ms = bnd_raft_group_stamp_ms(sql->host, fsm->gid);
+        uint64_t now_ms = wall_ms > stamp_ms ? wall_ms : stamp_ms;
         bool due = !fsm->due_known || fsm->due_ms <= now_ms || !fsm->pass_known ||
                    !fsm->lease_known || fsm->lease_ms <= now_ms;
         if (due && leads(sql, fsm)) {
@@ -118,7 +119,7 @@ static bool is_old(const struct sql_at *at, uint64_t version, uint64_t before_ms
 /* The cutoff that a live database should have; false: the one that it has. */
 static bool draw_cutoff(const struct bnd_sql *sql, const struct sql_fsm *fsm,
                         const struct sql_database_record *record, uint64_t *out) {
-    uint64_t now_ms = bnd_raft_stamp_ms(sql->host);
+    uint64_t now_ms = bnd_raft_group_stamp_ms(sql->host, fsm->gid);
     uint64_t keep_ms = sql->config.keep_ms;
     const struct sql_at at = {.state = fsm->state,
                               .slot = fsm->slot,
@@ -167,7 +168,7 @@ static bool is_fork(const struct sql_fsm *fsm, uint32_t number) {
 static void tell_idle_fork(const struct bnd_sql *sql, const struct sql_fsm *fsm,
                            const struct sql_database_record *record) {
     if (sql->config.idle_fork != NULL && record->state == SQL_DATABASE_LIVE &&
-        record->stamp_ms + IDLE_FORK_MS <= bnd_raft_stamp_ms(sql->host) &&
+        record->stamp_ms + IDLE_FORK_MS <= bnd_raft_group_stamp_ms(sql->host, fsm->gid) &&
         is_fork(fsm, record->number) && !has_key(fsm, SQL_TAG_LEASE, record->number)) {
         sql->config.idle_fork(sql->config.owner, fsm->looked_at);
     }

@@ -18,27 +18,37 @@ static void on_called(struct bnd_shard_call *shard_call, int status, struct bnd_
     }
 }
 
-static void call_start(struct bnd_sim_env *env, struct bnd_shard_client *client, struct call *call,
-                       enum bnd_shard_call_kind kind, struct bnd_slice body) {
+static void call_start_to(struct bnd_sim_env *env, struct bnd_shard_client *client, uint64_t gid,
+                          struct call *call, enum bnd_shard_call_kind kind, struct bnd_slice body) {
     call->call = (struct bnd_shard_call){.cb = on_called, .data = call};
     call->waiting.done = false;
     bnd_sim_env_enter(env);
-    assert_int_equal(bnd_shard_call(client, &call->call, kind, GID, &body, 1, 0), 0);
+    assert_int_equal(bnd_shard_call(client, &call->call, kind, gid, &body, 1, 0), 0);
     bnd_sim_env_leave(env);
     assert_false(call->waiting.done);
+}
+
+static void call_start(struct bnd_sim_env *env, struct bnd_shard_client *client, struct call *call,
+                       enum bnd_shard_call_kind kind, struct bnd_slice body) {
+    call_start_to(env, client, GID, call, kind, body);
 }
 
 static struct call shard_call;
 
 /* ADD 1 through the client: the sum, or a negative code. */
-static int64_t client_add(struct cluster *c, struct bnd_sim_env *env,
-                          struct bnd_shard_client *client) {
+static int64_t client_add_to(struct cluster *c, struct bnd_sim_env *env,
+                             struct bnd_shard_client *client, uint64_t gid) {
     BND_AUTO_BUF struct bnd_buf command = {0};
     kv_add(&command, bnd_slice_str("a"), 1);
-    call_start(env, client, &shard_call, BND_SHARD_WRITE, bnd_buf_slice(&command));
+    call_start_to(env, client, gid, &shard_call, BND_SHARD_WRITE, bnd_buf_slice(&command));
     assert_true(bnd_sim_run_until_true(c->world, is_done, &shard_call.waiting, 60 * SECOND));
     return shard_call.waiting.status == 0 ? (int64_t)bnd_get_u64(shard_call.waiting.reply)
                                           : shard_call.waiting.status;
+}
+
+static int64_t client_add(struct cluster *c, struct bnd_sim_env *env,
+                          struct bnd_shard_client *client) {
+    return client_add_to(c, env, client, GID);
 }
 
 static int64_t client_get(struct cluster *c, struct bnd_sim_env *env,
@@ -51,11 +61,16 @@ static int64_t client_get(struct cluster *c, struct bnd_sim_env *env,
                                           : shard_call.waiting.status;
 }
 
-static void know_members(struct bnd_sim_env *env, struct bnd_shard_client *client) {
+static void know_members_of(struct bnd_sim_env *env, struct bnd_shard_client *client,
+                            uint64_t gid) {
     static const uint64_t nodes[NODES] = {1, 2, 3};
     bnd_sim_env_enter(env);
-    bnd_shard_client_members(client, GID, nodes, NODES);
+    bnd_shard_client_members(client, gid, nodes, NODES);
     bnd_sim_env_leave(env);
+}
+
+static void know_members(struct bnd_sim_env *env, struct bnd_shard_client *client) {
+    know_members_of(env, client, GID);
 }
 
 static void any_node_takes_calls_and_hides_a_leader_crash(void **state) {
@@ -122,6 +137,37 @@ static void a_gateway_needs_no_clock(void **state) {
     assert_int_equal(client_add(c, gateway.env, gateway.client), 6);
     assert_int_equal(client_get(c, gateway.env, gateway.client), 6);
     gateway_close(&gateway);
+    cluster_close(c);
+}
+
+static void move_clocks(struct cluster *c, int64_t ms) {
+    for (size_t i = 0; i < NODES; i++) {
+        c->nodes[i].clock.offset_ms += ms;
+    }
+}
+
+/* A clock that was wrong for a moment has moved one group's time by three hours, and no other's:
+ * writes go on in both, through whoever learnt the time of the one or of the other first. */
+static void each_group_has_a_time_of_its_own(void **state) {
+    (void)state;
+    enum { OTHER = GID + 1, HOURS_MS = 3 * 3600 * 1000 };
+    struct cluster *c = three(33);
+    cluster_bootstrap(c, OTHER, NODES);
+    for (size_t i = 0; i < NODES; i++) {
+        know_members(c->nodes[i].env, c->nodes[i].client);
+        know_members_of(c->nodes[i].env, c->nodes[i].client, OTHER);
+    }
+    assert_int_equal(add_one(cluster_leader(c, OTHER), OTHER, "a"), 1);
+    assert_int_equal(add_one(cluster_leader(c, GID), GID, "a"), 1);
+    move_clocks(c, HOURS_MS);
+    assert_int_equal(add_one(cluster_leader(c, GID), GID, "a"), 2);
+    move_clocks(c, -HOURS_MS);
+    for (int64_t i = 0; i < NODES; i++) {
+        struct node *node = &c->nodes[i];
+        assert_int_equal(client_add_to(c, node->env, node->client, OTHER), 2 * i + 2);
+        assert_int_equal(client_add(c, node->env, node->client), i + 3);
+        assert_int_equal(client_add_to(c, node->env, node->client, OTHER), 2 * i + 3);
+    }
     cluster_close(c);
 }
 
@@ -276,6 +322,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_node_takes_calls_and_hides_a_leader_crash),
         cmocka_unit_test(a_gateway_needs_no_clock),
+        cmocka_unit_test(each_group_has_a_time_of_its_own),
         cmocka_unit_test(who_is_met_is_asked_too),
         cmocka_unit_test(without_a_majority_a_call_says_so),
         cmocka_unit_test(a_lost_answer_stays_unknown),
