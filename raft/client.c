@@ -297,7 +297,8 @@ static void on_timer(struct bnd_timer *timer) {
     }
 }
 
-/* Our idea of the group's time was refused: learn it from its leader, or say that nobody knows. */
+/* Our idea of the group's time was refused: learn it from who is asked next, or say that nobody
+ * knows. */
 static void wrong_time(struct op *op) {
     op->relearns = true;
     if (op->maybe) {
@@ -505,9 +506,9 @@ static void ask(struct op *op, uint64_t node) {
     bnd_timer_start(client->config.env, &op->timer, op->due_ns - now);
     if (is_write(op) && op->deadline_ms == 0) {
         if (here && op->relearns) {
-            learn_group_stamp(op, shard_stamp_ms(host, op->gid));
+            learn_group_stamp(op, host_group_now_ms(host, op->gid));
         } else if (here && client->stamp_ms == 0) {
-            learn_stamp(client, shard_stamp_ms(host, op->gid));
+            learn_stamp(client, host_group_now_ms(host, op->gid));
         }
         if (client->stamp_ms == 0 || op->relearns) {
             ask_peer(op, SHARD_STAMP);

@@ -24,10 +24,6 @@ uint64_t shard_node_id(const struct bnd_raft_host *host) {
     return host->config.node_id;
 }
 
-uint64_t shard_stamp_ms(const struct bnd_raft_host *host, uint64_t gid) {
-    return host_group_now_ms(host, gid);
-}
-
 uint64_t shard_leader(const struct bnd_raft_host *host, uint64_t gid) {
     const struct group *group = group_running(host, gid);
     if (group == NULL) {
@@ -48,7 +44,7 @@ static void reply_to(struct bnd_raft_host *host, struct bnd_rpc_request *request
                      const struct shard_reply *outcome) {
     struct shard_reply reply = *outcome;
     BND_AUTO_BUF struct bnd_buf head = {0};
-    reply.stamp_ms = shard_stamp_ms(host, gid);
+    reply.stamp_ms = host_group_now_ms(host, gid);
     reply.leader = reply.status == BND_NOTLEADER ? shard_leader(host, gid) : 0;
     if (reply.leader == host->config.node_id) {
         reply.leader = 0; /* stepping down: not here, at least */

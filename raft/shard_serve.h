@@ -20,8 +20,6 @@ int shard_query(struct bnd_raft_host *host, const struct bnd_fsm_read *context,
 
 /* This node. */
 uint64_t shard_node_id(const struct bnd_raft_host *host);
-/* The time in stamps as this node would stamp an entry of the group now. */
-uint64_t shard_stamp_ms(const struct bnd_raft_host *host, uint64_t gid);
 /* Who leads the group as far as this node knows; 0: not known, or no such group here. */
 uint64_t shard_leader(const struct bnd_raft_host *host, uint64_t gid);
 
