@@ -3,11 +3,8 @@
 #include "gateway/worker/worker_private.h"
 
 #include "base/alloc.h"
-#include "base/assert.h"
 #include "gateway/d1/query.h"
 #include "gateway/json_scan.h"
-
-#include <stdio.h>
 
 #define SESSION "x-cf-d1-session-commit-token" /* both ways */
 
@@ -39,11 +36,10 @@ static void fail_text(struct worker_op *op, unsigned status, struct bnd_slice te
 /* Nothing was executed. What may be asked again is told so in D1's words, which applications look
  * for (ADR 0104). */
 static void fail(struct worker_op *op, unsigned status, const char *text) {
-    char told[128];
-    int len =
-        snprintf(told, sizeof told, "%s%s", status == 503 ? "Network connection lost. " : "", text);
-    BND_ASSERT(len > 0 && (size_t)len < sizeof told);
-    fail_text(op, status, bnd_slice_str(told));
+    BND_AUTO_BUF struct bnd_buf told = {0};
+    bnd_buf_append_str(&told, status == 503 ? "Network connection lost. " : "");
+    bnd_buf_append_str(&told, text);
+    fail_text(op, status, bnd_buf_slice(&told));
 }
 
 static void clean(struct worker_op *op) {
