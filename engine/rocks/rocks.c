@@ -420,7 +420,7 @@ static int open_db(struct rocks *rocks, const struct bnd_rocks_config *config, b
     int rv = rocks_error_take(rocks, text, "open", &why);
     if (rv == 0) {
         int damaged = rocks_level0_check(rocks, cf_names, read_only, &why);
-        rv = read_only ? 0 : damaged; /* else: what can be read can be read */
+        rv = read_only ? 0 : damaged; /* to be looked at, as far as it can */
     }
     return rv == 0 ? 0 : bnd_error_set(err, rv, "%s", why.message);
 }
