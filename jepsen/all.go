@@ -13,11 +13,9 @@ import (
 	"bindery/jepsen/workload"
 )
 
-const upgrade = "upgrade"
-
 // table is what --all runs: every workload meets every fault and every two faults meet; the death of a workerd, which only Durable
-// Objects notice, and an upgrade, which needs another program, come last.
-func table() []plan.Row {
+// Objects notice, and upgrades, which need another program, come last.
+func table(upgrades bool) []plan.Row {
 	var durable []string
 	for _, name := range workload.Names() {
 		if workload.Durable(name) {
@@ -26,7 +24,10 @@ func table() []plan.Row {
 	}
 	rows := plan.Pairs(workload.Names(), nemesis.Common())
 	rows = plan.Extra(rows, "workerd", nemesis.Common(), durable)
-	return plan.Extra(rows, upgrade, nemesis.Common(), workload.Names())
+	if upgrades {
+		rows = plan.Extra(rows, "upgrade", nemesis.Common(), workload.Names())
+	}
+	return rows
 }
 
 // runAll runs the table, a row after the other, and stops at the first that fails. Rows that are in the list of results already, and
@@ -38,7 +39,7 @@ func runAll(ctx context.Context, o options) int {
 		fmt.Fprintln(os.Stderr, "jepsen:", err)
 		return 2
 	}
-	rows := table()
+	rows := table(o.oldBinary != "")
 	passed := make([]int, len(rows))
 	for i, row := range rows {
 		for _, line := range lines {
@@ -47,15 +48,7 @@ func runAll(ctx context.Context, o options) int {
 			}
 		}
 	}
-	for i, row := range rows {
-		if row.Faults[0] == upgrade && o.oldBinary == "" {
-			passed[i] = leftOut
-		}
-	}
 	for _, i := range plan.Next(passed, o.rows, o.part) {
-		if passed[i] == leftOut {
-			continue
-		}
 		one := o
 		one.workload, one.nemesis, one.seed = rows[i].Workload, rows[i].Nemesis(), o.seed+int64(i+passed[i]*len(rows))
 		one.chooseDisks()
@@ -75,9 +68,6 @@ func runAll(ctx context.Context, o options) int {
 	}
 	return 0
 }
-
-// leftOut are the passes of a row that cannot be run: more than any other has.
-const leftOut = 1 << 30
 
 // words are the options of one run, as the command line has them.
 func (o options) words() []string {

@@ -382,7 +382,7 @@ func summarise(o options) int {
 		answers, err = report.LoadPlanted(filepath.Join(filepath.Dir(o.results), "planted.jsonl"))
 	}
 	if err == nil {
-		err = report.Markdown(os.Stdout, lines, table(), answers)
+		err = report.Markdown(os.Stdout, lines, table(true), answers)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "jepsen:", err)

@@ -28,7 +28,28 @@ func (node *Node) Damage(rng *rand.Rand) (string, error) {
 	if len(files) == 0 {
 		return "", ErrNoFile
 	}
-	path := files[rng.Intn(len(files))]
+	return damageFile(files[rng.Intn(len(files))], rng, true)
+}
+
+// Rot flips one bit of every body of a stopped node.
+func (node *Node) Rot(rng *rand.Rand) (string, error) {
+	bodies, err := node.files(isBody)
+	if err == nil && len(bodies) == 0 {
+		err = ErrNoFile
+	}
+	if err != nil {
+		return "", err
+	}
+	for _, path := range bodies {
+		if _, err := damageFile(path, rng, false); err != nil && !errors.Is(err, ErrNoFile) {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("a bit of each of its %d bodies", len(bodies)), nil
+}
+
+// damageFile flips one bit of a file; where it may be cut, now and then it is cut off instead. ErrNoFile: it is empty.
+func damageFile(path string, rng *rand.Rand, mayCut bool) (string, error) {
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return "", err
@@ -42,43 +63,13 @@ func (node *Node) Damage(rng *rand.Rand) (string, error) {
 		return "", ErrNoFile
 	}
 	at, name := rng.Int63n(about.Size()), filepath.Base(path)
-	if rng.Intn(cutEvery) == 0 {
+	if mayCut && rng.Intn(cutEvery) == 0 {
 		if err := file.Truncate(at); err != nil {
 			return "", err
 		}
 		return fmt.Sprintf("%s, cut off at byte %d of %d", name, at, about.Size()), file.Sync()
 	}
 	return fmt.Sprintf("%s, byte %d", name, at), flipBit(file, at, byte(1)<<rng.Intn(8))
-}
-
-// Rot flips one bit of every body of a stopped node.
-func (node *Node) Rot(rng *rand.Rand) (string, error) {
-	bodies, err := node.files(isBody)
-	if err == nil && len(bodies) == 0 {
-		err = ErrNoFile
-	}
-	if err != nil {
-		return "", err
-	}
-	for _, path := range bodies {
-		if err := rotOne(path, rng); err != nil {
-			return "", err
-		}
-	}
-	return fmt.Sprintf("a bit of each of its %d bodies", len(bodies)), nil
-}
-
-func rotOne(path string, rng *rand.Rand) error {
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	about, err := file.Stat()
-	if err != nil || about.Size() == 0 {
-		return err
-	}
-	return flipBit(file, rng.Int63n(about.Size()), byte(1)<<rng.Intn(8))
 }
 
 // isBody: whether a file is one of the body store's, and not what says that its directory is one.

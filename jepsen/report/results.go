@@ -157,26 +157,27 @@ const head = "| %s | runs | failed | minutes of load | acknowledged | refused | 
 func Markdown(out io.Writer, lines []Line, rows []plan.Row, answers []Planted) error {
 	text := &strings.Builder{}
 	text.WriteString(introduction)
-	mine, all := map[string]*sum{}, map[string]*sum{}
-	total := &sum{}
+	var mine, others []Line
+	sums, total := map[string]*sum{}, &sum{}
 	for _, line := range lines {
 		if line.system() == ours {
-			sumOf(mine, line.Workload).add(line)
+			mine = append(mine, line)
+			sumOf(sums, line.Workload).add(line)
 			total.add(line)
 		} else {
-			sumOf(all, line.system()+" "+line.Workload).add(line)
+			others = append(others, line)
 		}
 	}
-	table(text, "workload", mine)
+	table(text, "workload", sums)
 	text.WriteString(total.row("all"))
 	text.WriteString("\nUnknown outcome: of all operations; a run in which most are says little, and one with too few acknowledged ones does not count.\n")
-	coverage(text, ofSystem(lines, ours), rows)
-	if len(all) > 0 {
+	coverage(text, mine, rows)
+	if len(others) > 0 {
 		text.WriteString("\n## The same faults on other systems\n")
-		table(text, "system, workload", all)
+		perSystem(text, others)
 	}
 	text.WriteString("\n## What a fault costs\nThe longest time in which no client had any write acknowledged, while the fault was there and 10 s after: times it was done, p50, max.\n\n")
-	recoveries(text, ofSystem(lines, ours))
+	recoveries(text, mine)
 	if beside := sideBySide(lines); len(beside) > 0 {
 		text.WriteString("\n## Side by side\nRuns of the same faults, seed, nodes and time on several systems, one after the other: bindery's as above, and theirs.\n\n")
 		perSystem(text, beside)
@@ -215,11 +216,8 @@ func coverage(text *strings.Builder, lines []Line, rows []plan.Row) {
 			done++
 		}
 	}
-	fmt.Fprintf(text, "\n## The table\nEvery workload under every fault, and every two faults together, is %d runs (`--all`). On %d nodes %d of them have passed. Passed runs of each workload under each fault, with others or alone:\n\n| workload |", len(rows), tableNodes, done)
-	for _, fault := range sorted(faults) {
-		fmt.Fprintf(text, " %s |", fault)
-	}
-	text.WriteString("\n|---|" + strings.Repeat("---|", len(faults)) + "\n")
+	fmt.Fprintf(text, "\n## The table\nEvery workload under every fault, and every two faults together, is %d runs (`--all`). On %d nodes %d of them have passed. Passed runs of each workload under each fault, with others or alone:\n\n", len(rows), tableNodes, done)
+	columns(text, "workload", sorted(faults))
 	for _, workload := range sorted(met) {
 		fmt.Fprintf(text, "| %s |", workload)
 		for _, fault := range sorted(faults) {
@@ -243,16 +241,6 @@ func table(text *strings.Builder, what string, sums map[string]*sum) {
 	}
 }
 
-func ofSystem(lines []Line, system string) []Line {
-	var some []Line
-	for _, line := range lines {
-		if line.system() == system {
-			some = append(some, line)
-		}
-	}
-	return some
-}
-
 // sideBySide are the runs that another system had as well: other runs had a machine that did other things.
 func sideBySide(lines []Line) []Line {
 	had := map[string]map[string]bool{} // schedule of faults, systems
@@ -272,6 +260,11 @@ func sideBySide(lines []Line) []Line {
 		}
 	}
 	return beside
+}
+
+// columns is the head of a table: what its rows are, and what its columns are.
+func columns(text *strings.Builder, of string, names []string) {
+	fmt.Fprintf(text, "| %s | %s |\n|---|%s\n", of, strings.Join(names, " | "), strings.Repeat("---|", len(names)))
 }
 
 // perSystem says what each system did in these runs.
@@ -298,11 +291,7 @@ func recoveries(text *strings.Builder, lines []Line) {
 			}
 		}
 	}
-	text.WriteString("| fault |")
-	for _, system := range sorted(systems) {
-		fmt.Fprintf(text, " %s |", system)
-	}
-	text.WriteString("\n|---|" + strings.Repeat("---|", len(systems)) + "\n")
+	columns(text, "fault", sorted(systems))
 	for _, name := range sorted(times) {
 		fmt.Fprintf(text, "| %s |", name)
 		for _, system := range sorted(systems) {
